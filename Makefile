@@ -1,0 +1,106 @@
+# fairlead: one flat makefile. `make help` lists the targets.
+BUILD   ?= build
+PREFIX  ?= /usr/local
+DESTDIR ?=
+CC      ?= gcc
+VERSION := $(shell cat VERSION)
+
+PYTHON ?= /usr/bin/python3
+PKGS   := libcurl libssl libcrypto jansson libwebsockets libuv uuid sqlite3 libseccomp libcap libpcre2-8 yaml-0.1 zlib
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS))
+PKG_LIBS   := $(shell pkg-config --libs $(PKGS))
+
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla \
+        -Wformat=2 -Wimplicit-fallthrough -Wundef -Wwrite-strings -Wno-unused-parameter
+ifeq ($(WERROR),1)
+WARN += -Werror
+endif
+HARDEN := -fPIE -fstack-protector-strong -fcf-protection=full -D_FORTIFY_SOURCE=2 -fno-common
+OPT    ?= -O2 -g
+LDHARDEN := -pie -Wl,-z,relro,-z,now,-z,noexecstack,--as-needed
+CFLAGS_ALL := -std=gnu17 $(OPT) $(WARN) $(HARDEN) $(SAN) -I. -I$(BUILD) $(PKG_CFLAGS) -D_GNU_SOURCE \
+              -DFL_VERSION='"$(VERSION)"' -DFL_PREFIX='"$(PREFIX)"' -MMD -MP $(CFLAGS)
+LDFLAGS_ALL := $(LDHARDEN) $(SAN) $(LDFLAGS)
+
+# ---- sources: a directory is a component; an archive gives each program just what it uses ----
+COMMON_SRC  := $(wildcard common/*/*.c)
+PLUGIN_SRC  := $(wildcard plugins/*.c plugins/*/*.c)
+AGENT_SRC   := $(wildcard agent/*.c agent/monitor/*.c agent/worker/*.c agent/cli/*.c)
+SERVER_SRC  := $(wildcard server/*.c server/*/*.c)
+CLI_SRC     := $(wildcard cli/*.c)
+SQL_SRC     := $(sort $(wildcard server/store/schema/*.sql)) $(sort $(wildcard server/store/queries/*.sql))
+
+obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
+
+PROGRAMS := fairlead-agent fairlead-agent-net fairlead-agent-fetch fairlead-agent-key fairlead-server fairlead
+BINARIES := $(addprefix $(BUILD)/,$(PROGRAMS))
+
+.PHONY: all help check check-asan fuzz bench format lint install clean unit e2e
+all: $(BINARIES)
+
+help:
+	@echo "make            build everything into $(BUILD)/"
+	@echo "make check      unit tests, fuzz corpora, end-to-end tests"
+	@echo "make unit       unit tests and fuzz corpora only"
+	@echo "make check-asan the same unit tests and the end-to-end tests under ASan and UBSan"
+	@echo "make fuzz       run every fuzz target (FUZZ_SECONDS each, default 60)"
+	@echo "make bench      measure and print the table of budgets"
+	@echo "make lint       format, include layers, shellcheck, cppcheck, both compilers with -Werror"
+	@echo "make format     rewrite sources with clang-format"
+	@echo "make install    DESTDIR= PREFIX="
+
+$(BUILD)/libcommon.a: $(call obj,$(COMMON_SRC))
+$(BUILD)/libplugins.a: $(call obj,$(PLUGIN_SRC))
+$(BUILD)/libserver.a: $(call obj,$(filter-out server/main.c,$(SERVER_SRC))) $(BUILD)/gen/sql_table.o
+$(BUILD)/libagent.a: $(call obj,$(filter-out agent/main.c,$(AGENT_SRC)))
+$(BUILD)/libagentlib.a: $(call obj,$(wildcard agent/lib/*.c))
+$(BUILD)/libagentnet.a: $(call obj,$(filter-out agent/net/main.c,$(wildcard agent/net/*.c)))
+$(BUILD)/lib%.a:
+	@rm -f $@
+	@ar rcs $@ $^
+
+# An archive stands after those that use it.
+COMMON_LIB := $(BUILD)/libcommon.a
+AGENT_LIB  := $(BUILD)/libagentlib.a
+$(BUILD)/fairlead-agent: $(call obj,agent/main.c) $(BUILD)/libagent.a $(BUILD)/libplugins.a $(AGENT_LIB) $(COMMON_LIB)
+$(BUILD)/fairlead-agent-net: $(call obj,agent/net/main.c) $(BUILD)/libagentnet.a $(AGENT_LIB) $(COMMON_LIB)
+$(BUILD)/fairlead-agent-fetch: $(call obj,$(wildcard agent/fetch/*.c)) $(AGENT_LIB) $(COMMON_LIB)
+$(BUILD)/fairlead-agent-key: $(call obj,$(wildcard agent/key/*.c)) $(AGENT_LIB) $(COMMON_LIB)
+$(BUILD)/fairlead-server: $(call obj,server/main.c) $(BUILD)/libserver.a $(COMMON_LIB)
+$(BUILD)/fairlead: $(call obj,$(CLI_SRC)) $(COMMON_LIB)
+$(BINARIES):
+	@echo "  LD    $@"
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lpthread -ldl
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(dir $@)
+	@echo "  CC    $<"
+	@$(CC) $(CFLAGS_ALL) -c -o $@ $<
+
+# SQL files become one table of named statements and one of schema steps.
+$(BUILD)/gen/sql_table.h: $(SQL_SRC) scripts/sql-table
+	@mkdir -p $(dir $@)
+	@scripts/sql-table --header $(SQL_SRC) > $@.tmp && (cmp -s $@.tmp $@ || mv $@.tmp $@)
+$(BUILD)/gen/sql_table.c: $(SQL_SRC) scripts/sql-table
+	@mkdir -p $(dir $@)
+	@scripts/sql-table $(SQL_SRC) > $@.tmp && mv $@.tmp $@
+$(BUILD)/gen/sql_table.o: $(BUILD)/gen/sql_table.c $(BUILD)/gen/sql_table.h
+	@$(CC) $(CFLAGS_ALL) -c -o $@ $<
+$(call obj,$(SERVER_SRC) $(wildcard tests/server/*.c tests/server/*/*.c tests/fuzz/*.c)): | $(BUILD)/gen/sql_table.h
+
+-include mk/tests.mk
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/libexec/fairlead
+	install -m 0755 $(BUILD)/fairlead $(DESTDIR)$(PREFIX)/bin/
+	install -m 0755 $(BUILD)/fairlead-agent $(BUILD)/fairlead-server $(DESTDIR)$(PREFIX)/sbin/
+	install -m 0755 $(BUILD)/fairlead-agent-net $(BUILD)/fairlead-agent-fetch $(BUILD)/fairlead-agent-key \
+	        $(DESTDIR)$(PREFIX)/libexec/fairlead/
+
+format:
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+clean:
+	rm -rf $(BUILD)
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

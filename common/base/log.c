@@ -1,0 +1,165 @@
+/* log.c - see log.h. */
+#include "common/base/log.h"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include "common/base/clock.h"
+
+#define LINE_BYTES 4096
+
+static const struct {
+    const char *name;
+    int priority; /* sd-daemon(3): what "<n>" means to the journal */
+} levels[] = {
+    [FL_LOG_ERROR] = { "error", 3 },
+    [FL_LOG_WARN] = { "warn", 4 },
+    [FL_LOG_INFO] = { "info", 6 },
+    [FL_LOG_DEBUG] = { "debug", 7 },
+};
+
+static struct {
+    enum fl_log_level max;
+    enum fl_log_format format;
+    const char *tag;
+    bool journal;
+} conf = { .max = FL_LOG_INFO };
+
+struct line {
+    char text[LINE_BYTES];
+    size_t len;
+};
+
+static void add(struct line *l, const char *s, size_t n)
+{
+    n = FL_MIN(n, sizeof(l->text) - 2 - l->len);
+    memcpy(l->text + l->len, s, n);
+    l->len += n;
+}
+
+static void add_str(struct line *l, const char *s)
+{
+    add(l, s, strlen(s));
+}
+
+/* Escapes what would break a line or a quoted value. The same escapes serve text and JSON. */
+static void add_escaped(struct line *l, const char *s)
+{
+    for (; *s; s++) {
+        char esc[8];
+
+        if (*s == '"' || *s == '\\')
+            snprintf(esc, sizeof(esc), "\\%c", *s);
+        else if (*s == '\n')
+            strcpy(esc, "\\n");
+        else if ((unsigned char)*s < 0x20 || *s == 0x7f)
+            snprintf(esc, sizeof(esc), "\\u%04x", (unsigned char)*s);
+        else {
+            add(l, s, 1);
+            continue;
+        }
+        add_str(l, esc);
+    }
+}
+
+static void add_quoted(struct line *l, const char *s)
+{
+    add_str(l, "\"");
+    add_escaped(l, s);
+    add_str(l, "\"");
+}
+
+static bool plain(const char *s)
+{
+    if (!*s)
+        return false;
+    for (; *s; s++)
+        if ((unsigned char)*s <= ' ' || *s == '"' || *s == '\\' || *s == '=' || *s == 0x7f)
+            return false;
+    return true;
+}
+
+static void add_pair(struct line *l, const char *key, const struct fl_log_kv *kv)
+{
+    bool json = conf.format == FL_LOG_JSON;
+    char num[24];
+
+    if (json) {
+        add_str(l, ",");
+        add_quoted(l, key);
+        add_str(l, ":");
+    } else {
+        add_str(l, " ");
+        add_str(l, key);
+        add_str(l, "=");
+    }
+    if (!kv->str) {
+        snprintf(num, sizeof(num), "%lld", (long long)kv->num);
+        add_str(l, num);
+    } else if (json || !plain(kv->str)) {
+        add_quoted(l, kv->str);
+    } else {
+        add_str(l, kv->str);
+    }
+}
+
+void fl_log_setup(enum fl_log_level max, enum fl_log_format format, const char *tag)
+{
+    const char *stream = getenv("JOURNAL_STREAM");
+    unsigned long long dev, ino;
+    struct stat st;
+
+    conf.max = max;
+    conf.format = format;
+    conf.tag = tag;
+    conf.journal = stream && sscanf(stream, "%llu:%llu", &dev, &ino) == 2 &&
+                   fstat(STDERR_FILENO, &st) == 0 && st.st_dev == dev && st.st_ino == ino;
+}
+
+int fl_log_level_parse(const char *s, enum fl_log_level *ret_level)
+{
+    for (size_t i = 0; i < FL_ARRAY_LEN(levels); i++) {
+        if (strcmp(s, levels[i].name) == 0) {
+            *ret_level = (enum fl_log_level)i;
+            return 0;
+        }
+    }
+    return -EINVAL;
+}
+
+void fl_log_write(enum fl_log_level level, const char *msg, const struct fl_log_kv *kv)
+{
+    struct line l = { .len = 0 };
+    char head[64], now[FL_ISO_BYTES];
+
+    if (level > conf.max)
+        return;
+
+    fl_time_iso(fl_now_ms(), false, now);
+    if (conf.journal) {
+        snprintf(head, sizeof(head), "<%d>", levels[level].priority);
+        add_str(&l, head);
+    }
+    if (conf.format == FL_LOG_JSON) {
+        snprintf(head, sizeof(head), "{\"time\":\"%s\",\"level\":\"%s\",\"msg\":", now,
+                 levels[level].name);
+        add_str(&l, head);
+        add_quoted(&l, msg);
+    } else {
+        if (!conf.journal) {
+            snprintf(head, sizeof(head), "%s %s ", now, levels[level].name);
+            add_str(&l, head);
+        }
+        add_escaped(&l, msg);
+    }
+    if (conf.tag)
+        add_pair(&l, "role", &FL_S("role", conf.tag));
+    for (; kv->key; kv++)
+        add_pair(&l, kv->key, kv);
+    if (conf.format == FL_LOG_JSON)
+        add_str(&l, "}");
+    l.text[l.len++] = '\n';
+
+    while (write(STDERR_FILENO, l.text, l.len) < 0 && errno == EINTR)
+        ;
+}

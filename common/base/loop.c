@@ -1,0 +1,338 @@
+/* loop.c - see loop.h. The only module that sees libuv.
+ *
+ * libuv frees handles asynchronously: *_free detaches the caller's callback at once and lets the
+ * close callback release the memory.
+ */
+#include "common/base/loop.h"
+#include <errno.h>
+#include <pthread.h>
+#include <uv.h>
+
+struct post {
+    struct post *next;
+    fl_post_fn fn;
+    void *arg;
+};
+
+struct fl_loop {
+    uv_loop_t uv;
+    uv_async_t async;
+    pthread_mutex_t lock; /* guards the queue of posted calls */
+    struct post *first, **last;
+    void *child_state;
+    void (*child_release)(void *);
+};
+
+struct fl_timer {
+    uv_timer_t uv;
+    fl_timer_fn fn;
+    void *arg;
+};
+
+struct fl_io {
+    uv_poll_t uv;
+    fl_io_fn fn;
+    void *arg;
+};
+
+struct fl_signal {
+    uv_signal_t uv;
+    fl_signal_fn fn;
+    void *arg;
+};
+
+struct work {
+    uv_work_t uv;
+    fl_post_fn work, done;
+    void *arg;
+};
+
+static struct post *take_posts(struct fl_loop *loop)
+{
+    struct post *p;
+
+    pthread_mutex_lock(&loop->lock);
+    p = loop->first;
+    loop->first = NULL;
+    loop->last = &loop->first;
+    pthread_mutex_unlock(&loop->lock);
+    return p;
+}
+
+static void on_async(uv_async_t *async)
+{
+    struct fl_loop *loop = async->data;
+
+    for (struct post *p = take_posts(loop), *next; p; p = next) {
+        next = p->next;
+        p->fn(p->arg);
+        free(p);
+    }
+}
+
+int fl_loop_new(struct fl_loop **ret_loop)
+{
+    struct fl_loop *loop = calloc(1, sizeof(*loop));
+    int r;
+
+    if (!loop)
+        return -ENOMEM;
+    r = uv_loop_init(&loop->uv);
+    if (r < 0) {
+        free(loop);
+        return r; /* libuv's codes are negative errnos on unix */
+    }
+    r = uv_async_init(&loop->uv, &loop->async, on_async);
+    if (r < 0) {
+        uv_loop_close(&loop->uv);
+        free(loop);
+        return r;
+    }
+    loop->async.data = loop;
+    loop->last = &loop->first;
+    pthread_mutex_init(&loop->lock, NULL);
+    *ret_loop = loop;
+    return 0;
+}
+
+static void close_leftover(uv_handle_t *h, void *arg)
+{
+    if (!uv_is_closing(h))
+        uv_close(h, NULL);
+}
+
+struct fl_loop *fl_loop_free(struct fl_loop *loop)
+{
+    if (!loop)
+        return NULL;
+    if (loop->child_state)
+        loop->child_release(loop->child_state);
+    uv_close((uv_handle_t *)&loop->async, NULL);
+    uv_run(&loop->uv, UV_RUN_NOWAIT);
+    if (uv_loop_close(&loop->uv) == UV_EBUSY) {
+        /* A library that borrowed the loop left handles behind: theirs to free, ours to close. */
+        uv_walk(&loop->uv, close_leftover, NULL);
+        uv_run(&loop->uv, UV_RUN_DEFAULT);
+        uv_loop_close(&loop->uv);
+    }
+    for (struct post *p = take_posts(loop), *next; p; p = next) {
+        next = p->next;
+        free(p);
+    }
+    pthread_mutex_destroy(&loop->lock);
+    free(loop);
+    return NULL;
+}
+
+void fl_loop_run(struct fl_loop *loop)
+{
+    uv_run(&loop->uv, UV_RUN_DEFAULT);
+}
+
+void fl_loop_stop(struct fl_loop *loop)
+{
+    uv_stop(&loop->uv);
+}
+
+void fl_loop_run_once(struct fl_loop *loop, bool wait)
+{
+    uv_run(&loop->uv, wait ? UV_RUN_ONCE : UV_RUN_NOWAIT);
+}
+
+void *fl_loop_uv(struct fl_loop *loop)
+{
+    return &loop->uv;
+}
+
+void **fl_loop_child_slot(struct fl_loop *loop, void (*release)(void *))
+{
+    loop->child_release = release;
+    return &loop->child_state;
+}
+
+int fl_loop_post(struct fl_loop *loop, fl_post_fn fn, void *arg)
+{
+    struct post *p = malloc(sizeof(*p));
+
+    if (!p)
+        return -ENOMEM;
+    *p = (struct post){ .fn = fn, .arg = arg };
+    pthread_mutex_lock(&loop->lock);
+    *loop->last = p;
+    loop->last = &p->next;
+    pthread_mutex_unlock(&loop->lock);
+    uv_async_send(&loop->async);
+    return 0;
+}
+
+static void run_work(uv_work_t *uv)
+{
+    struct work *w = FL_CONTAINER_OF(uv, struct work, uv);
+
+    w->work(w->arg);
+}
+
+static void work_done(uv_work_t *uv, int status)
+{
+    struct work *w = FL_CONTAINER_OF(uv, struct work, uv);
+
+    w->done(w->arg);
+    free(w);
+}
+
+int fl_loop_work(struct fl_loop *loop, fl_post_fn work, fl_post_fn done, void *arg)
+{
+    struct work *w = calloc(1, sizeof(*w));
+
+    if (!w)
+        return -ENOMEM;
+    w->work = work;
+    w->done = done;
+    w->arg = arg;
+    if (uv_queue_work(&loop->uv, &w->uv, run_work, work_done) < 0) {
+        free(w);
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+static void release(uv_handle_t *h)
+{
+    free(h->data);
+}
+
+/* ---- timers ---- */
+
+static void on_timer(uv_timer_t *uv)
+{
+    struct fl_timer *t = uv->data;
+
+    t->fn(t->arg);
+}
+
+struct fl_timer *fl_timer_new(struct fl_loop *loop, fl_timer_fn fn, void *arg)
+{
+    struct fl_timer *t = calloc(1, sizeof(*t));
+
+    if (!t)
+        return NULL;
+    uv_timer_init(&loop->uv, &t->uv);
+    t->uv.data = t;
+    t->fn = fn;
+    t->arg = arg;
+    return t;
+}
+
+struct fl_timer *fl_timer_free(struct fl_timer *t)
+{
+    if (t) {
+        uv_timer_stop(&t->uv);
+        uv_close((uv_handle_t *)&t->uv, release);
+    }
+    return NULL;
+}
+
+void fl_timer_start(struct fl_timer *t, uint64_t ms)
+{
+    /* libuv counts from the loop's cached time, which is old after a long callback. */
+    uv_update_time(t->uv.loop);
+    uv_timer_start(&t->uv, on_timer, ms, 0);
+}
+
+void fl_timer_stop(struct fl_timer *t)
+{
+    uv_timer_stop(&t->uv);
+}
+
+bool fl_timer_active(const struct fl_timer *t)
+{
+    return uv_is_active((const uv_handle_t *)&t->uv);
+}
+
+/* ---- descriptors ---- */
+
+static void on_poll(uv_poll_t *uv, int status, int events)
+{
+    struct fl_io *io = uv->data;
+    unsigned ready = 0;
+
+    if (events & (UV_READABLE | UV_DISCONNECT))
+        ready |= FL_IO_READ;
+    if (events & UV_WRITABLE)
+        ready |= FL_IO_WRITE;
+    /* An error is found by whoever reads or writes next. */
+    if (status < 0)
+        ready = FL_IO_READ | FL_IO_WRITE;
+    io->fn(io->arg, ready);
+}
+
+struct fl_io *fl_io_new(struct fl_loop *loop, int fd, fl_io_fn fn, void *arg)
+{
+    struct fl_io *io = calloc(1, sizeof(*io));
+
+    if (!io)
+        return NULL;
+    if (uv_poll_init(&loop->uv, &io->uv, fd) < 0) {
+        free(io);
+        return NULL;
+    }
+    io->uv.data = io;
+    io->fn = fn;
+    io->arg = arg;
+    return io;
+}
+
+struct fl_io *fl_io_free(struct fl_io *io)
+{
+    if (io) {
+        uv_poll_stop(&io->uv);
+        uv_close((uv_handle_t *)&io->uv, release);
+    }
+    return NULL;
+}
+
+int fl_io_set(struct fl_io *io, unsigned events)
+{
+    int uv_events = 0;
+
+    if (events & FL_IO_READ)
+        uv_events |= UV_READABLE;
+    if (events & FL_IO_WRITE)
+        uv_events |= UV_WRITABLE;
+    return uv_events ? uv_poll_start(&io->uv, uv_events, on_poll) : uv_poll_stop(&io->uv);
+}
+
+/* ---- signals ---- */
+
+static void on_signal(uv_signal_t *uv, int signo)
+{
+    struct fl_signal *s = uv->data;
+
+    s->fn(s->arg, signo);
+}
+
+struct fl_signal *fl_signal_new(struct fl_loop *loop, int signo, fl_signal_fn fn, void *arg)
+{
+    struct fl_signal *s = calloc(1, sizeof(*s));
+
+    if (!s)
+        return NULL;
+    uv_signal_init(&loop->uv, &s->uv);
+    s->uv.data = s;
+    s->fn = fn;
+    s->arg = arg;
+    if (uv_signal_start(&s->uv, on_signal, signo) < 0) {
+        uv_close((uv_handle_t *)&s->uv, release);
+        return NULL;
+    }
+    return s;
+}
+
+struct fl_signal *fl_signal_free(struct fl_signal *s)
+{
+    if (s) {
+        uv_signal_stop(&s->uv);
+        uv_close((uv_handle_t *)&s->uv, release);
+    }
+    return NULL;
+}

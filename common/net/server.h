@@ -1,0 +1,77 @@
+/* server.h - HTTP/1.1 and WebSocket server on one port, TLS or plain, one instance per loop thread.
+ *
+ * Several instances may listen on the same port (SO_REUSEPORT). A request is delivered when its whole
+ * body is here; the answer may come later, from the loop's thread. Everything a peer can grow has a
+ * limit in `struct fl_server_conf`, answered with a JSON error where HTTP still allows one.
+ */
+#pragma once
+#include "common/base/err.h"
+#include "common/base/loop.h"
+#include "common/net/ws.h"
+
+struct fl_server;
+struct fl_server_req; /* one HTTP exchange; valid until answered or, unanswered, until on_abort */
+
+struct fl_server_stats {
+    uint64_t connections; /* open now, WebSockets included */
+    uint64_t websockets;  /* open now */
+    uint64_t requests;    /* served since start */
+    uint64_t refused;     /* by a limit, since start */
+};
+
+struct fl_server_events {
+    /* The whole request is here. Answer with fl_server_reply, now or later. */
+    void (*on_request)(void *arg, struct fl_server_req *req);
+    /* An upgrade request. Return 0 to accept (fill *ret_events, *ret_arg, *ret_limits; on_open of those
+     * events follows) or an HTTP status to refuse with; a body may be left in `ret_body`
+     * (text, up to 1 KiB, NUL-terminated, with *ret_type its static content type). Must not block. */
+    int (*on_upgrade)(void *arg, struct fl_server_req *req, struct fl_ws_events *ret_events,
+                      void **ret_arg, struct fl_ws_limits *ret_limits, char *ret_body,
+                      const char **ret_type);
+    /* The peer went away before the answer: forget `req`. */
+    void (*on_abort)(void *arg, struct fl_server_req *req);
+};
+
+struct fl_server_conf {
+    const char *bind;      /* address to listen on */
+    uint16_t port;         /* 0: any free one, see fl_server_port */
+    const char *cert_file; /* PEM chain; NULL for plain HTTP */
+    const char *key_file;
+    size_t max_body_bytes;        /* 0: 2 MiB; more is answered 413 with a JSON error, then closed */
+    size_t max_header_bytes;      /* 0: 16 KiB; more is answered 431 or closed */
+    unsigned max_connections;     /* 0: 65536 */
+    unsigned max_per_address;     /* connections from one address; 0: no limit */
+    unsigned header_timeout_s;    /* TLS handshake, and request headers + body; 0: 20 */
+    unsigned idle_timeout_s;      /* keep-alive without a request; 0: 75 */
+};
+
+int fl_server_new(struct fl_loop *loop, const struct fl_server_conf *conf,
+                  const struct fl_server_events *events, void *arg, struct fl_server **ret_server,
+                  struct fl_err *err);
+
+/* Drops every connection (on_close / on_abort run) and stops listening. */
+struct fl_server *fl_server_free(struct fl_server *server);
+
+/* Stops accepting; open connections stay. Keep-alive answers say Connection: close from now on. */
+void fl_server_drain(struct fl_server *server);
+
+uint16_t fl_server_port(const struct fl_server *server);
+void fl_server_get_stats(const struct fl_server *server, struct fl_server_stats *ret_stats);
+
+/* What the request said. Strings live as long as `req`. Header names in any letter case; several
+ * headers of one name are joined by ",". NULL when absent. The raw path and query are as they came on
+ * the wire (still percent-encoded), query without '?' and "" when there is none. */
+const char *fl_server_req_method(const struct fl_server_req *req);
+const char *fl_server_req_path(const struct fl_server_req *req);
+const char *fl_server_req_query(const struct fl_server_req *req);
+const char *fl_server_req_header(const struct fl_server_req *req, const char *name);
+const char *fl_server_req_body(const struct fl_server_req *req, size_t *ret_len);
+const char *fl_server_req_peer(const struct fl_server_req *req); /* address without port */
+void *fl_server_req_tag(const struct fl_server_req *req);        /* a pointer of the caller's */
+void fl_server_req_set_tag(struct fl_server_req *req, void *tag);
+
+/* Answers and ends `req`. `headers` are extra ones; Content-Length, Date and Connection are added
+ * here. HEAD answers drop the body. */
+void fl_server_reply(struct fl_server_req *req, int status, const char *content_type,
+                     const struct fl_http_header *headers, size_t n_headers, const void *body,
+                     size_t body_len);

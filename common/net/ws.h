@@ -1,0 +1,67 @@
+/* ws.h - WebSocket connections, either side, on the loop.
+ *
+ * Messages are reassembled up to a limit and delivered whole. Sending queues; the queue has a limit.
+ * TLS (wss) and plain (ws) alike. Client: fl_ws_connect below. Server: upgraded through server.h.
+ */
+#pragma once
+#include "common/base/err.h"
+#include "common/base/loop.h"
+#include "common/net/http.h"
+#include "common/net/proxy.h"
+
+struct fl_ws;
+struct fl_ws_client; /* one per loop: CA, proxy, TLS context */
+
+enum fl_ws_kind { FL_WS_TEXT, FL_WS_BINARY };
+
+/* Callbacks run on the loop. After on_close the object is gone: forget the pointer. A callback may call
+ * fl_ws_send and fl_ws_close. NULL members are skipped. */
+struct fl_ws_events {
+    void (*on_open)(void *arg, struct fl_ws *ws); /* client: the handshake is done */
+    void (*on_message)(void *arg, struct fl_ws *ws, enum fl_ws_kind kind, const char *data,
+                       size_t len);
+    void (*on_pong)(void *arg, struct fl_ws *ws);
+    /* All queued bytes have been handed to the kernel. */
+    void (*on_drain)(void *arg, struct fl_ws *ws);
+    /* `code`: WebSocket close code of the peer, 1006 without one. `http_status`: client only, the
+     * status that refused the upgrade, else 0. `why`: words for a log. */
+    void (*on_close)(void *arg, struct fl_ws *ws, int code, int http_status, const char *why);
+};
+
+struct fl_ws_limits {
+    size_t max_message_bytes; /* a longer message closes with 1009 */
+    size_t max_queue_bytes;   /* fl_ws_send fails with -ENOBUFS beyond */
+};
+
+struct fl_ws_client_conf {
+    const char *ca_file;               /* as in struct fl_http_conf */
+    const struct fl_proxy_conf *proxy; /* as in struct fl_http_conf; CONNECT with basic auth */
+};
+
+int fl_ws_client_new(struct fl_loop *loop, const struct fl_ws_client_conf *conf,
+                     struct fl_ws_client **ret_client, struct fl_err *err);
+
+/* Connections still open are dropped; each gets its on_close first. */
+struct fl_ws_client *fl_ws_client_free(struct fl_ws_client *client);
+
+/* Starts connecting to ws:// or wss://; `headers` (copied) are added to the upgrade request, the Host
+ * header is the URL's authority as written. No subprotocol, no extension, no Origin is offered.
+ * `timeout_ms` bounds everything up to on_open. Ends in on_open or on_close, later than the return. */
+int fl_ws_connect(struct fl_ws_client *client, const char *url, const struct fl_http_header *headers,
+                  size_t n_headers, uint32_t timeout_ms, const struct fl_ws_limits *limits,
+                  const struct fl_ws_events *events, void *arg, struct fl_ws **ret_ws,
+                  struct fl_err *err);
+
+/* Queues a whole message (copied). 0, -ENOBUFS over the queue limit, -EPIPE when closing, -ENOMEM. */
+int fl_ws_send(struct fl_ws *ws, enum fl_ws_kind kind, const void *data, size_t len);
+
+/* Queues a ping with up to 125 bytes of payload. Pings of the peer are answered by themselves. */
+int fl_ws_ping(struct fl_ws *ws, const void *payload, size_t len);
+
+/* Starts the close handshake after what is queued; on_close follows (within 5 s even if the peer is
+ * silent). `abort` drops the connection without ceremony. */
+void fl_ws_close(struct fl_ws *ws, int code, bool abort);
+
+size_t fl_ws_queued(const struct fl_ws *ws);
+void *fl_ws_arg(const struct fl_ws *ws);
+void fl_ws_set_arg(struct fl_ws *ws, void *arg);

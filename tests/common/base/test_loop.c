@@ -1,0 +1,213 @@
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <string.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <cmocka.h>
+#include "common/base/child.h"
+#include "common/base/file.h"
+#include "common/base/loop.h"
+
+static struct fl_loop *loop;
+static int calls;
+static int last_status;
+
+static int setup(void **state)
+{
+    calls = 0;
+    last_status = -1;
+    return fl_loop_new(&loop);
+}
+
+static int teardown(void **state)
+{
+    loop = fl_loop_free(loop);
+    return 0;
+}
+
+static void count_and_stop(void *arg)
+{
+    calls++;
+    fl_loop_stop(loop);
+}
+
+static void *post_from_thread(void *arg)
+{
+    for (int i = 0; i < 1000; i++)
+        fl_loop_post(loop, (fl_post_fn)arg, (void *)(intptr_t)i);
+    return NULL;
+}
+
+static void expect_in_order(void *arg)
+{
+    assert_int_equal((intptr_t)arg, calls);
+    if (++calls == 1000)
+        fl_loop_stop(loop);
+}
+
+static void posts_arrive_in_order(void **state)
+{
+    pthread_t t;
+
+    pthread_create(&t, NULL, post_from_thread, (void *)expect_in_order);
+    fl_loop_run(loop);
+    pthread_join(t, NULL);
+    assert_int_equal(calls, 1000);
+}
+
+static void timer_fires_once_and_may_be_moved(void **state)
+{
+    struct fl_timer *t = fl_timer_new(loop, count_and_stop, NULL);
+    struct fl_timer *stopped = fl_timer_new(loop, count_and_stop, NULL);
+
+    fl_timer_start(stopped, 1);
+    fl_timer_stop(stopped);
+    assert_false(fl_timer_active(stopped));
+    fl_timer_start(t, 100000);
+    fl_timer_start(t, 1);
+    fl_loop_run(loop);
+    assert_int_equal(calls, 1);
+    assert_false(fl_timer_active(t));
+    fl_timer_free(t);
+    fl_timer_free(stopped);
+}
+
+static void blocking_work(void *arg)
+{
+    *(pthread_t *)arg = pthread_self();
+}
+
+static void work_runs_elsewhere(void **state)
+{
+    pthread_t where = pthread_self();
+
+    assert_int_equal(fl_loop_work(loop, blocking_work, count_and_stop, &where), 0);
+    fl_loop_run(loop);
+    assert_false(pthread_equal(where, pthread_self()));
+}
+
+static void on_io(void *arg, unsigned events)
+{
+    calls++;
+    assert_true(events & FL_IO_READ);
+    fl_loop_stop(loop);
+}
+
+static void descriptor_is_watched(void **state)
+{
+    int fds[2];
+    struct fl_io *io;
+
+    assert_int_equal(pipe(fds), 0);
+    io = fl_io_new(loop, fds[0], on_io, NULL);
+    assert_int_equal(fl_io_set(io, FL_IO_READ), 0);
+    assert_int_equal(write(fds[1], "x", 1), 1);
+    fl_loop_run(loop);
+    assert_int_equal(calls, 1);
+    fl_io_free(io);
+    close(fds[0]);
+    close(fds[1]);
+}
+
+static void on_end(void *arg, int status)
+{
+    last_status = status;
+    fl_loop_stop(loop);
+}
+
+static void child_gets_just_its_descriptors(void **state)
+{
+    fl_autofree char *out = NULL;
+    char *argv[] = { "sh", "-c", "ls /proc/self/fd | tr '\\n' ' '; pwd; exit 7", NULL };
+    struct fl_child *c;
+    int fds[2];
+
+    assert_int_equal(pipe(fds), 0); /* inheritable on purpose: must not leak */
+    const struct fl_child_fd map[] = { { 1, fds[1] }, { 5, fds[1] } };
+    struct fl_child_spec spec = {
+        .path = "/bin/sh", .argv = argv, .cwd = "/usr", .fds = map, .n_fds = 2, .new_group = true
+    };
+    assert_int_equal(fl_child_spawn(loop, &spec, on_end, NULL, &c, NULL), 0);
+    close(fds[1]);
+    fl_loop_run(loop);
+    assert_true(WIFEXITED(last_status));
+    assert_int_equal(WEXITSTATUS(last_status), 7);
+    fl_child_free(c);
+    assert_int_equal(fl_fd_read_all(fds[0], 1000, &out, NULL), 0);
+    assert_string_equal(out, "0 1 2 3 5 /usr\n"); /* 3 is the directory that ls reads */
+    close(fds[0]);
+}
+
+static void exec_failure_is_reported(void **state)
+{
+    char *argv[] = { "none", NULL };
+    struct fl_child_spec spec = { .path = "/nonexistent/none", .argv = argv };
+    struct fl_err err = { 0 };
+    struct fl_child *c;
+
+    assert_int_equal(fl_child_spawn(loop, &spec, on_end, NULL, &c, &err), -ENOENT);
+    assert_string_equal(err.text, "/nonexistent/none: cannot execute: No such file or directory");
+    spec.path = "/bin/true";
+    spec.cwd = "/nonexistent";
+    assert_int_equal(fl_child_spawn(loop, &spec, on_end, NULL, &c, &err), -ENOENT);
+    assert_non_null(strstr(err.text, "cannot change to the working directory"));
+}
+
+static void group_is_killed(void **state)
+{
+    char *argv[] = { "sh", "-c", "sleep 100 & wait", NULL };
+    struct fl_child_spec spec = { .path = "/bin/sh", .argv = argv, .new_group = true };
+    struct fl_child *c;
+    pid_t group;
+
+    assert_int_equal(fl_child_spawn(loop, &spec, on_end, NULL, &c, NULL), 0);
+    group = fl_child_pid(c);
+    assert_int_equal(fl_child_kill(c, SIGKILL), 0);
+    fl_loop_run(loop);
+    assert_true(WIFSIGNALED(last_status));
+    assert_int_equal(fl_child_kill(c, SIGKILL), -ESRCH);
+    fl_child_free(c);
+    /* The sleeping grandchild was in the group too; init reaps it in its own time. */
+    for (int i = 0; i < 500 && kill(-group, 0) == 0; i++)
+        usleep(10000);
+    assert_int_equal(kill(-group, 0), -1);
+}
+
+static void forgotten_child_is_reaped(void **state)
+{
+    char *argv[] = { "true", NULL };
+    struct fl_child_spec spec = { .path = "/bin/true", .argv = argv };
+    struct fl_child *forgotten, *c;
+    pid_t pid;
+
+    assert_int_equal(fl_child_spawn(loop, &spec, on_end, NULL, &forgotten, NULL), 0);
+    pid = fl_child_pid(forgotten);
+    fl_child_free(forgotten);
+    for (int i = 0; i < 20 && kill(pid, 0) == 0; i++) {
+        assert_int_equal(fl_child_spawn(loop, &spec, on_end, NULL, &c, NULL), 0);
+        fl_loop_run(loop);
+        fl_child_free(c);
+    }
+    assert_int_equal(kill(pid, 0), -1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(posts_arrive_in_order, setup, teardown),
+        cmocka_unit_test_setup_teardown(timer_fires_once_and_may_be_moved, setup, teardown),
+        cmocka_unit_test_setup_teardown(work_runs_elsewhere, setup, teardown),
+        cmocka_unit_test_setup_teardown(descriptor_is_watched, setup, teardown),
+        cmocka_unit_test_setup_teardown(child_gets_just_its_descriptors, setup, teardown),
+        cmocka_unit_test_setup_teardown(exec_failure_is_reported, setup, teardown),
+        cmocka_unit_test_setup_teardown(group_is_killed, setup, teardown),
+        cmocka_unit_test_setup_teardown(forgotten_child_is_reaped, setup, teardown),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
