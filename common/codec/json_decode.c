@@ -2,11 +2,12 @@
 #include "common/codec/codec.h"
 #include <errno.h>
 #include <jansson.h>
-#include <math.h>
 #include <string.h>
 #include <strings.h>
 
-#define MAX_DEPTH 32 /* of nested shapes; real ones have less than ten */
+#define MAX_DEPTH  32                 /* of nested shapes; real ones have less than ten */
+#define MAX_EXACT  9007199254740992.0 /* integers beyond it are not exact in a double */
+#define YEAR_10000 253402300800.0
 
 const struct fl_shape fl_shape_empty = { .name = "Empty", .size = 1 };
 
@@ -68,7 +69,7 @@ static bool get_int(const json_t *v, int64_t *ret)
     if (!json_is_real(v))
         return false;
     d = json_real_value(v);
-    if (d != floor(d) || fabs(d) > 9007199254740992.0)
+    if (!(d >= -MAX_EXACT && d <= MAX_EXACT) || d != (double)(int64_t)d)
         return false;
     *ret = (int64_t)d;
     return true;
@@ -82,9 +83,9 @@ static bool get_time_ms(const json_t *v, int64_t *ret)
     if (!json_is_number(v))
         return false;
     d = json_number_value(v);
-    if (!isfinite(d) || fabs(d) > 253402300800.0) /* year 10000 */
+    if (!(d >= -YEAR_10000 && d <= YEAR_10000))
         return false;
-    *ret = (int64_t)llround(d * 1000.0);
+    *ret = (int64_t)(d * 1000.0 + (d < 0 ? -0.5 : 0.5));
     return true;
 }
 
