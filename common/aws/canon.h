@@ -1,7 +1,7 @@
 /* canon.h - the canonical request of Signature Version 4; used by sigv4.c only.
  *
- * Source: protocol 1 §5.1, protocol 6 §1.5. Paths are not normalised (dot segments, double slashes):
- * no path this project signs or serves has any.
+ * Source: protocol 1 §5.1, protocol 6 §1.5. Paths are not normalised (dot segments, double
+ * slashes): no path this project signs or serves has any.
  */
 #pragma once
 #include "common/aws/sigv4.h"
@@ -16,7 +16,7 @@ bool fl_canon_has_header(const struct fl_sigv4_request *req, const char *name);
 int fl_canon_signed_headers(const struct fl_sigv4_request *req, struct fl_buf *out,
                             struct fl_err *err);
 
-/* Hex SHA-256 of the canonical request over exactly the headers listed, in the order listed. -EINVAL
- * if one is missing from the request or the query has more than 256 parameters. */
+/* Hex SHA-256 of the canonical request over exactly the headers listed, in the order listed.
+ * -EINVAL if one is missing from the request or the query has more than 256 parameters. */
 int fl_canon_request_sha256(const struct fl_sigv4_request *req, const char *signed_headers,
                             char out[FL_SHA256_HEX_BYTES], struct fl_err *err);

@@ -1,7 +1,9 @@
-/* crypto.h - the cryptography this project uses, all of it OpenSSL's: hashes, HMAC, RSA-PSS, sealing.
+/* crypto.h - the cryptography this project uses, all of it OpenSSL's: hashes, HMAC, RSA-PSS,
+ * sealing.
  *
- * Nothing else in the tree includes OpenSSL headers, except common/net for TLS settings and
- * server/pki.c for certificates.
+ * The functions without a result end the process if OpenSSL has no memory: there is no hash to give
+ * in its place. Nothing else in the tree includes OpenSSL headers, except common/net for TLS
+ * settings and server/pki.c for certificates.
  */
 #pragma once
 #include "common/base/buf.h"
@@ -16,8 +18,10 @@ void fl_sha256_hex(const void *data, size_t len, char out[FL_SHA256_HEX_BYTES]);
 void fl_hmac_sha256(const void *key, size_t key_len, const void *data, size_t len,
                     uint8_t out[FL_SHA256_BYTES]);
 
-void fl_hex_encode(const void *data, size_t len, char *out);       /* out: 2*len + 1 */
-int fl_hex_decode(const char *hex, void *out, size_t out_len);     /* exactly out_len bytes, else -EINVAL */
+/* Lower case; `out` has 2 * len + 1 bytes. Decoding: either case, exactly out_len bytes, else
+ * -EINVAL. */
+void fl_hex_encode(const void *data, size_t len, char *out);
+int fl_hex_decode(const char *hex, void *out, size_t out_len);
 
 /* Standard alphabet, padded. Encoding: fresh memory (caller frees). Decoding: strict; -EINVAL. */
 char *fl_base64_encode(const void *data, size_t len);
@@ -30,8 +34,9 @@ bool fl_equal_secret(const void *a, size_t a_len, const void *b, size_t b_len);
 void fl_free_secret(void *p, size_t len);
 void fl_wipe(void *p, size_t len);
 
-/* AES-256-GCM with a random nonce: out = nonce (12) | ciphertext | tag (16). `aad` binds context (may
- * be NULL). Opening anything that was not sealed with this key and aad is -EBADMSG. Fresh memory. */
+/* AES-256-GCM with a random nonce: out = nonce (12) | ciphertext | tag (16). `aad` binds context
+ * (may be NULL). Opening anything that was not sealed with this key and aad is -EBADMSG. Fresh
+ * memory. */
 int fl_seal(const uint8_t key[FL_SEAL_KEY_BYTES], const char *aad, const void *plain, size_t len,
             uint8_t **ret_sealed, size_t *ret_len);
 int fl_unseal(const uint8_t key[FL_SEAL_KEY_BYTES], const char *aad, const void *sealed, size_t len,
@@ -46,8 +51,10 @@ struct fl_rsa *fl_rsa_free(struct fl_rsa *key);
  * carries. Fresh memory; the private text is to be freed with fl_free_secret. */
 int fl_rsa_private_text(const struct fl_rsa *key, char **ret_text);
 int fl_rsa_public_text(const struct fl_rsa *key, char **ret_text);
+/* Both take exactly what the functions above write: -EINVAL for any other structure or trailing
+ * bytes, for a key that is not RSA, under 2048 or over 8192 bits, or with an exponent over 32 bits.
+ */
 int fl_rsa_from_private_text(const char *text, struct fl_rsa **ret_key, struct fl_err *err);
-/* -EINVAL unless it is an RSA public key of at least 2048 (and at most 8192) bits. */
 int fl_rsa_from_public_text(const char *text, struct fl_rsa **ret_key, struct fl_err *err);
 /* RSASSA-PSS, SHA-256, MGF1-SHA-256, salt 32; base64. Verify: 0 or -EBADMSG. */
 int fl_rsa_sign(const struct fl_rsa *key, const void *data, size_t len, char **ret_sig,

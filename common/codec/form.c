@@ -137,7 +137,7 @@ static bool parse_time(const char *s, int64_t *ret_ms)
         return true;
     if (!parse_double(s, &d) || fabs(d) > TIME_MAX_S)
         return false;
-    *ret_ms = llround(d * 1000.0);
+    *ret_ms = (int64_t)(d * 1000.0 + (d < 0 ? -0.5 : 0.5));
     return true;
 }
 

@@ -8,6 +8,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include "common/codec/utf8.h"
 
 #define TRY(call)            \
     do {                     \
@@ -15,34 +16,6 @@
         if (try_r_ < 0)      \
             return try_r_;   \
     } while (0)
-
-/* Length of the valid UTF-8 sequence at s (1-4), or 0. Overlong forms and surrogates are invalid.
- */
-static size_t utf8_len(const unsigned char *s, size_t avail)
-{
-    static const struct {
-        unsigned char lead_lo, lead_hi, second_lo, second_hi;
-        size_t len;
-    } forms[] = {
-        { 0xc2, 0xdf, 0x80, 0xbf, 2 }, { 0xe0, 0xe0, 0xa0, 0xbf, 3 }, { 0xe1, 0xec, 0x80, 0xbf, 3 },
-        { 0xed, 0xed, 0x80, 0x9f, 3 }, { 0xee, 0xef, 0x80, 0xbf, 3 }, { 0xf0, 0xf0, 0x90, 0xbf, 4 },
-        { 0xf1, 0xf3, 0x80, 0xbf, 4 }, { 0xf4, 0xf4, 0x80, 0x8f, 4 },
-    };
-
-    if (s[0] < 0x80)
-        return 1;
-    for (size_t i = 0; i < FL_ARRAY_LEN(forms); i++) {
-        if (s[0] < forms[i].lead_lo || s[0] > forms[i].lead_hi)
-            continue;
-        if (avail < forms[i].len || s[1] < forms[i].second_lo || s[1] > forms[i].second_hi)
-            return 0;
-        for (size_t k = 2; k < forms[i].len; k++)
-            if ((s[k] & 0xc0) != 0x80)
-                return 0;
-        return forms[i].len;
-    }
-    return 0;
-}
 
 static int put_escape(struct fl_buf *out, unsigned char ch)
 {
@@ -69,7 +42,7 @@ int fl_json_quote(struct fl_buf *out, const char *text, size_t len)
 
     TRY(fl_buf_append(out, "\"", 1));
     while (i < len) {
-        size_t n = utf8_len(s + i, len - i);
+        size_t n = fl_utf8_len(s + i, len - i);
 
         if (n > 1 || (n == 1 && s[i] >= 0x20 && s[i] != '"' && s[i] != '\\')) {
             i += n;

@@ -1,7 +1,7 @@
 /* agentmessage.h - the binary frame of control and data channels (protocol 2 §2).
  *
- * Strict on reading: header length 116, digest and payload length verified, blank type, zero date and
- * short frames refused. Pure.
+ * Strict on reading: header length 116, digest and payload length verified, blank type, zero date
+ * and short frames refused. Pure.
  */
 #pragma once
 #include "common/base/buf.h"
@@ -15,10 +15,10 @@ struct fl_frame {
     uint32_t schema_version; /* 1 */
     uint64_t created_ms;     /* wall clock; not 0 */
     int64_t sequence;
-    uint64_t flags;          /* bit 0 SYN, bit 1 FIN */
-    uint8_t message_id[16];  /* in UUID text order */
+    uint64_t flags;         /* bit 0 SYN, bit 1 FIN */
+    uint8_t message_id[16]; /* in UUID text order */
     uint32_t payload_type;
-    const char *payload;     /* decode: points into the input */
+    const char *payload; /* decode: points into the input */
     size_t payload_len;
 };
 

@@ -109,16 +109,16 @@ struct fl_msg_task {
 };
 
 /* agent_job_ack status codes (protocol 2 §3.3). */
-#define FL_ACK_OK            "200"
-#define FL_ACK_CLOSED        "51401"
-#define FL_ACK_BUFFER_FULL   "51402"
-#define FL_ACK_BAD_TYPE      "51403"
-#define FL_ACK_TRANSLATION   "51404"
-#define FL_ACK_DUPLICATE     "51405"
-#define FL_ACK_INVALID       "51406"
-#define FL_ACK_CONTAINER     "51407"
-#define FL_ACK_PARSE_ERROR   "51408"
-#define FL_ACK_UNEXPECTED    "51499"
+#define FL_ACK_OK          "200"
+#define FL_ACK_CLOSED      "51401"
+#define FL_ACK_BUFFER_FULL "51402"
+#define FL_ACK_BAD_TYPE    "51403"
+#define FL_ACK_TRANSLATION "51404"
+#define FL_ACK_DUPLICATE   "51405"
+#define FL_ACK_INVALID     "51406"
+#define FL_ACK_CONTAINER   "51407"
+#define FL_ACK_PARSE_ERROR "51408"
+#define FL_ACK_UNEXPECTED  "51499"
 
 /* The errorMessage that goes with a code; "UnexpectedError" for an unknown one. */
 const char *fl_ack_text(const char *code);

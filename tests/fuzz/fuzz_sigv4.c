@@ -1,0 +1,54 @@
+/* A signed request. Lines of the input: Authorization value, path, query, service, then header
+ * values. What parses can be verified without harm; what we sign ourselves must verify. */
+#include <string.h>
+#include "common/aws/sigv4.h"
+
+#define DATE "20260102T030405Z"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static const char *next_line(char **rest)
+{
+    char *line = *rest ? strsep(rest, "\n") : NULL;
+
+    return line ? line : "";
+}
+
+static void sign_and_verify(const struct fl_sigv4_request *req, struct fl_arena *arena)
+{
+    const struct fl_aws_creds creds = { "AKID", "secret", NULL };
+    fl_autofree char *header = NULL;
+    struct fl_sigv4_auth auth;
+
+    if (fl_sigv4_sign(req, &creds, "eu-west-1", DATE, &header, NULL) < 0)
+        return; /* too many query parameters, or too much of everything */
+    if (fl_sigv4_parse(header, arena, &auth, NULL) < 0 ||
+        fl_sigv4_verify(req, &auth, DATE, "secret", NULL) < 0 ||
+        fl_sigv4_verify(req, &auth, DATE, "other", NULL) == 0)
+        abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    fl_autoarena struct fl_arena arena = FL_ARENA(1 << 20);
+    fl_autofree char *text = strndup((const char *)data, size);
+    char *rest = text;
+    struct fl_sigv4_auth auth;
+    struct fl_err err;
+    const char *authorization = next_line(&rest);
+    const char *path = next_line(&rest), *query = next_line(&rest), *service = next_line(&rest);
+    const struct fl_http_header headers[] = {
+        { "Host", next_line(&rest) },
+        { "X-Amz-Date", DATE },
+        { "X-Amz-Target", next_line(&rest) },
+        { "x-amz-target", next_line(&rest) },
+    };
+    struct fl_sigv4_request req = { "POST", path, query, headers, 4, "x", service };
+
+    if (fl_sigv4_parse(authorization, &arena, &auth, &err) == 0 &&
+        fl_sigv4_verify(&req, &auth, DATE, "secret", &err) == 0)
+        abort(); /* nobody signs that by chance */
+    req.service = strcmp(service, "s3") == 0 ? "s3" : "ssm";
+    sign_and_verify(&req, &arena);
+    return 0;
+}
