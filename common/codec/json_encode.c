@@ -42,7 +42,7 @@ int fl_json_quote(struct fl_buf *out, const char *text, size_t len)
 
     TRY(fl_buf_append(out, "\"", 1));
     while (i < len) {
-        size_t n = fl_utf8_len(s + i, len - i);
+        size_t n = fl_utf8_len(text + i, len - i);
 
         if (n > 1 || (n == 1 && s[i] >= 0x20 && s[i] != '"' && s[i] != '\\')) {
             i += n;
