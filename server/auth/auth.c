@@ -1,0 +1,429 @@
+/* auth.c - verification of signed requests. */
+#include "server/auth/auth.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "server/auth/keys.h"
+#include "server/auth/revoked.h"
+#include "server/auth/token.h"
+
+#define SIGNED_MAX 64 /* fl_sigv4_parse refuses more */
+
+/* Needed whether or not they are signed. */
+static const char *const known_headers[] = {
+    "host", "x-amz-date", "date", "x-amz-target", "x-amz-security-token", "x-amz-content-sha256",
+};
+
+struct check {
+    struct fl_plane *plane;
+    struct fl_tx *tx;
+    const struct fl_auth_request *req;
+    const char *service;
+    int64_t now_ms;
+    struct fl_arena *arena;
+    char amz_date[FL_COMPACT_BYTES];
+    int64_t date_ms;
+    char body_sha256[FL_SHA256_HEX_BYTES];
+    struct fl_err *err;
+};
+
+/* ---- reading the request ---- */
+
+static int put_header(const struct fl_server_req *req, struct fl_arena *arena, const char *name,
+                      struct fl_http_header *list, size_t *n)
+{
+    const char *value = fl_server_req_header(req, name);
+
+    for (size_t i = 0; i < *n; i++)
+        if (strcmp(list[i].name, name) == 0)
+            return 0;
+    if (!value)
+        return 0;
+    list[*n].name = fl_arena_strdup(arena, name);
+    list[*n].value = fl_arena_strdup(arena, value);
+    if (!list[*n].name || !list[*n].value)
+        return -ENOMEM;
+    (*n)++;
+    return 0;
+}
+
+static int read_headers(const struct fl_server_req *req, struct fl_arena *arena,
+                        struct fl_auth_request *out)
+{
+    struct fl_http_header *list = fl_arena_calloc(arena, SIGNED_MAX + FL_ARRAY_LEN(known_headers),
+                                                  sizeof(*list));
+    char *names = fl_arena_strdup(arena, out->parsed ? out->auth.signed_headers : "");
+    char *save = NULL;
+    size_t n = 0;
+
+    if (!list || !names)
+        return -ENOMEM;
+    for (char *s = strtok_r(names, ";", &save); s && n < SIGNED_MAX; s = strtok_r(NULL, ";", &save))
+        if (put_header(req, arena, s, list, &n) < 0)
+            return -ENOMEM;
+    for (size_t i = 0; i < FL_ARRAY_LEN(known_headers); i++)
+        if (put_header(req, arena, known_headers[i], list, &n) < 0)
+            return -ENOMEM;
+    out->headers = list;
+    out->n_headers = n;
+    return 0;
+}
+
+int fl_auth_request_read(const struct fl_server_req *req, struct fl_arena *arena,
+                         struct fl_auth_request *ret_request, struct fl_err *err)
+{
+    struct fl_auth_request out = {
+        .method = fl_arena_strdup(arena, fl_server_req_method(req)),
+        .path = fl_arena_strdup(arena, fl_server_req_path(req)),
+        .query = fl_arena_strdup(arena, fl_server_req_query(req)),
+        .source_ip = fl_arena_strdup(arena, fl_server_req_peer(req)),
+    };
+
+    out.parsed = fl_sigv4_parse(fl_server_req_header(req, "authorization"), arena, &out.auth,
+                                &out.parse_err) == 0;
+    if (!out.method || !out.path || !out.query || read_headers(req, arena, &out) < 0)
+        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    *ret_request = out;
+    return 0;
+}
+
+const char *fl_auth_header(const struct fl_auth_request *req, const char *name)
+{
+    for (size_t i = 0; i < req->n_headers; i++)
+        if (strcmp(req->headers[i].name, name) == 0)
+            return req->headers[i].value;
+    return NULL;
+}
+
+/* ---- checks ---- */
+
+static int refuse(struct check *c, const char *name, const char *text)
+{
+    return fl_err_set(c->err, -EACCES, name, "%s", text);
+}
+
+static int unknown_token(struct check *c)
+{
+    return refuse(c, "UnrecognizedClientException",
+                  "The security token included in the request is invalid.");
+}
+
+static int out_of_memory(struct check *c)
+{
+    return fl_err_set(c->err, -ENOMEM, NULL, "out of memory");
+}
+
+/* X-Amz-Date, else Date in either its HTTP form or the compact one. */
+static int check_date(struct check *c)
+{
+    const char *amz = fl_auth_header(c->req, "x-amz-date");
+    const char *date = fl_auth_header(c->req, "date");
+    struct tm tm = { 0 };
+    const char *end;
+
+    if (!amz && !date)
+        return refuse(c, "IncompleteSignatureException",
+                      "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' "
+                      "header.");
+    if (fl_time_parse_compact(amz ? amz : date, &c->date_ms) < 0) {
+        end = amz ? NULL : strptime(date, "%a, %d %b %Y %H:%M:%S GMT", &tm);
+        if (!end || *end)
+            return refuse(c, "IncompleteSignatureException",
+                          "Date must be in ISO-8601 'basic format'.");
+        c->date_ms = (int64_t)timegm(&tm) * 1000;
+    }
+    fl_time_compact(c->date_ms, c->amz_date);
+    return 0;
+}
+
+/* Clients are told a region name and sign with it. A plane of region "local" is known by any name:
+ * stock clients and agents insist on one that looks like AWS's. */
+static int check_scope(struct check *c)
+{
+    const struct fl_sigv4_auth *a = &c->req->auth;
+    const char *region = c->plane->conf.region;
+
+    if (strcmp(region, "local") != 0 && strcmp(a->region, region) != 0)
+        return fl_err_set(c->err, -EACCES, "InvalidSignatureException",
+                          "Credential should be scoped to a valid region, '%s'.", region);
+    if (strcmp(a->service, c->service) != 0)
+        return fl_err_set(c->err, -EACCES, "InvalidSignatureException",
+                          "Credential should be scoped to correct service: '%s'.", c->service);
+    return 0;
+}
+
+static int check_skew(struct check *c, int64_t window_ms)
+{
+    char now[FL_COMPACT_BYTES], limit[FL_COMPACT_BYTES];
+    int64_t limit_ms;
+
+    fl_time_compact(c->now_ms, now);
+    if (c->date_ms < c->now_ms - window_ms) {
+        limit_ms = c->now_ms - window_ms;
+        fl_time_compact(limit_ms, limit);
+        return fl_err_set(c->err, -EACCES, "InvalidSignatureException",
+                          "Signature expired: %s is now earlier than %s (%s - %d min.)",
+                          c->amz_date, limit, now, (int)(window_ms / 60000));
+    }
+    if (c->date_ms > c->now_ms + window_ms) {
+        limit_ms = c->now_ms + window_ms;
+        fl_time_compact(limit_ms, limit);
+        return fl_err_set(c->err, -EACCES, "InvalidSignatureException",
+                          "Signature not yet current: %s is still later than %s (%s + %d min.)",
+                          c->amz_date, limit, now, (int)(window_ms / 60000));
+    }
+    return 0;
+}
+
+static int check_body(struct check *c)
+{
+    const char *given = fl_auth_header(c->req, "x-amz-content-sha256");
+
+    fl_sha256_hex(c->req->body ? c->req->body : "", c->req->body_len, c->body_sha256);
+    if (given && strcmp(given, c->body_sha256) != 0)
+        return refuse(c, "InvalidSignatureException",
+                      "The provided 'x-amz-content-sha256' header does not match what was computed.");
+    return 0;
+}
+
+static struct fl_sigv4_request as_signed(const struct check *c)
+{
+    return (struct fl_sigv4_request){ .method = c->req->method,
+                                      .path = c->req->path,
+                                      .query = c->req->query,
+                                      .headers = c->req->headers,
+                                      .n_headers = c->req->n_headers,
+                                      .body_sha256 = c->body_sha256,
+                                      .service = c->service };
+}
+
+static int check_signature(struct check *c, const char *secret)
+{
+    struct fl_sigv4_request sr = as_signed(c);
+    int r = check_body(c);
+
+    if (r < 0)
+        return r;
+    r = fl_sigv4_verify(&sr, &c->req->auth, c->amz_date, secret, c->err);
+    return r < 0 ? -EACCES : 0;
+}
+
+/* ---- credentials ---- */
+
+static struct fl_identity identity(const struct check *c, enum fl_identity_kind kind)
+{
+    return (struct fl_identity){ .kind = kind,
+                                 .account = c->plane->conf.account,
+                                 .access_key_id = c->req->auth.access_key_id,
+                                 .source_ip = c->req->source_ip };
+}
+
+static int fill_user(struct check *c, const char *user, const char *user_id, struct fl_caller *out)
+{
+    *out = (struct fl_caller){ .id = identity(c, FL_ID_USER), .user = user };
+    out->id.name = user;
+    out->id.user_id = user_id;
+    out->id.arn = fl_arena_printf(c->arena, "arn:aws:iam::%s:user/%s", out->id.account, user);
+    return out->id.arn ? 0 : out_of_memory(c);
+}
+
+static int fill_session(struct check *c, const struct fl_token *t, struct fl_caller *out)
+{
+    bool node = t->kind == FL_ID_NODE;
+
+    *out = (struct fl_caller){ .id = identity(c, (enum fl_identity_kind)t->kind),
+                               .role = t->role,
+                               .session_policy = t->policy };
+    out->id.name = t->session;
+    out->id.node_id = node ? t->node_id : NULL;
+    out->id.user_id = fl_arena_printf(c->arena, "%s:%s",
+                                      t->principal_id ? t->principal_id : t->role, t->session);
+    out->id.arn = fl_arena_printf(c->arena, "arn:aws:sts::%s:assumed-role/%s/%s", out->id.account,
+                                  t->role, t->session);
+    return out->id.arn && out->id.user_id ? 0 : out_of_memory(c);
+}
+
+/* A sealed token holds what its kind needs, since only this plane makes one; a member that is missing
+ * all the same is a token of another version. */
+static bool token_whole(const struct fl_token *t)
+{
+    switch (t->kind) {
+    case FL_ID_USER:
+        return t->user && t->principal_id;
+    case FL_ID_ROLE:
+        return t->role && t->session && t->principal_id;
+    case FL_ID_NODE:
+        return t->role && t->session && t->node_id;
+    }
+    return false;
+}
+
+static int verify_token(struct check *c, const char *session_token, struct fl_caller *out)
+{
+    const struct fl_sigv4_auth *a = &c->req->auth;
+    struct fl_token t;
+    char *secret = NULL;
+    int r;
+
+    r = fl_token_open(c->plane->seal_key, session_token, c->arena, &t, &secret);
+    if (r == -ENOMEM)
+        return out_of_memory(c);
+    if (r < 0 || !token_whole(&t) || strcmp(t.access_key_id, a->access_key_id) != 0 ||
+        strcmp(t.account, c->plane->conf.account) != 0)
+        return unknown_token(c);
+    r = check_signature(c, secret);
+    fl_wipe(secret, strlen(secret));
+    if (r < 0)
+        return r;
+    r = check_skew(c, t.kind == FL_ID_NODE ? FL_SKEW_NODE_MS : FL_SKEW_OPERATOR_MS);
+    if (r < 0)
+        return r;
+    if (c->now_ms >= t.expires_ms)
+        return refuse(c, "ExpiredTokenException",
+                      "The security token included in the request is expired");
+    if (t.kind == FL_ID_NODE && fl_revoked_has(c->plane->revoked, t.node_id))
+        return unknown_token(c);
+    return t.kind == FL_ID_USER ? fill_user(c, t.user, t.principal_id, out)
+                                : fill_session(c, &t, out);
+}
+
+static int verify_key(struct check *c, struct fl_caller *out)
+{
+    struct fl_key key;
+    int r;
+
+    if (!c->tx)
+        return unknown_token(c);
+    r = fl_key_load(c->tx, c->plane->seal_key, c->req->auth.access_key_id, c->arena, &key, c->err);
+    if (r < 0)
+        return r;
+    if (r == 0 || strcmp(key.account, c->plane->conf.account) != 0)
+        return unknown_token(c);
+    r = check_skew(c, FL_SKEW_OPERATOR_MS);
+    if (r >= 0)
+        r = check_signature(c, key.secret);
+    fl_wipe(key.secret, strlen(key.secret));
+    return r < 0 ? r : fill_user(c, key.user, key.user_id, out);
+}
+
+/* ---- the RSA form, protocol 1 §3 ---- */
+
+static int rsa_denied(struct check *c)
+{
+    return refuse(c, "AccessDeniedException",
+                  "The node is not registered, or its key does not fit the signature.");
+}
+
+/* 0 if `public_key` (may be NULL) made the signature. */
+static int rsa_try(struct check *c, const char *public_key)
+{
+    struct fl_sigv4_request sr = as_signed(c);
+    struct fl_rsa *key = NULL;
+    int r;
+
+    if (!public_key || fl_rsa_from_public_text(public_key, &key, NULL) < 0)
+        return -EACCES;
+    r = fl_sigv4_verify_rsa(&sr, &c->req->auth, c->amz_date, key, NULL);
+    fl_rsa_free(key);
+    return r;
+}
+
+static int verify_rsa(struct check *c, struct fl_caller *out)
+{
+    const char *node = c->req->auth.access_key_id, *state;
+    fl_autocursor struct fl_cursor *cur = NULL;
+    bool current;
+    int r;
+
+    if (!c->tx)
+        return unknown_token(c);
+    r = check_skew(c, FL_SKEW_NODE_MS);
+    if (r >= 0)
+        r = fl_sql_open(c->tx, FL_SQL_node_auth, &cur, c->err, FL_T(node));
+    if (r < 0)
+        return r;
+    r = fl_sql_next(cur, c->err);
+    if (r < 0)
+        return r;
+    state = r > 0 ? fl_sql_text(cur, 2) : NULL;
+    if (!state || strcmp(state, "active") != 0)
+        return rsa_denied(c);
+    r = check_body(c);
+    if (r < 0)
+        return r;
+    /* A node whose key rotation was cut short still signs with the key before (protocol 1 §4.3). */
+    current = rsa_try(c, fl_sql_text(cur, 0)) == 0;
+    if (!current && rsa_try(c, fl_sql_text(cur, 1)) < 0)
+        return rsa_denied(c);
+
+    *out = (struct fl_caller){ .id = identity(c, FL_ID_NODE) };
+    out->id.name = out->id.node_id = out->id.user_id = node;
+    out->id.node_key_current = current;
+    out->id.arn = fl_arena_printf(c->arena, "arn:aws:ssm:%s:%s:managed-instance/%s",
+                                  c->plane->conf.region, out->id.account, node);
+    return out->id.arn ? 0 : out_of_memory(c);
+}
+
+static int verify(struct check *c, bool rsa, struct fl_caller *out)
+{
+    const struct fl_auth_request *req = c->req;
+    const char *token = fl_auth_header(req, "x-amz-security-token");
+    int r;
+
+    if (!req->parsed) {
+        if (c->err)
+            *c->err = req->parse_err;
+        return req->parse_err.name ? -EACCES : -ENOMEM;
+    }
+    r = check_date(c);
+    if (r >= 0)
+        r = check_scope(c);
+    if (r < 0)
+        return r;
+    if (rsa != (strncmp(req->auth.access_key_id, "mi-", 3) == 0))
+        return rsa ? refuse(c, "AccessDeniedException",
+                            "This operation takes the signature of a node's own key.")
+                   : unknown_token(c);
+    if (rsa)
+        return verify_rsa(c, out);
+    return token && *token ? verify_token(c, token, out) : verify_key(c, out);
+}
+
+int fl_auth_verify(struct fl_plane *plane, struct fl_tx *tx, const struct fl_auth_request *req,
+                   const char *service, bool rsa, int64_t now_ms, struct fl_arena *arena,
+                   struct fl_caller *ret_caller, struct fl_err *err)
+{
+    struct check c = { .plane = plane,
+                       .tx = tx,
+                       .req = req,
+                       .service = service,
+                       .now_ms = now_ms,
+                       .arena = arena,
+                       .err = err };
+    int r = verify(&c, rsa, ret_caller);
+
+    if (r == -EACCES)
+        fl_metrics_count(plane->metrics, FL_CTR_AUTH_FAILURES);
+    return r;
+}
+
+int fl_auth_verify_node_sync(struct fl_plane *plane, const struct fl_server_req *req,
+                             const char *service, struct fl_arena *arena,
+                             struct fl_caller *ret_caller, struct fl_err *err)
+{
+    struct fl_auth_request ar;
+    struct fl_caller caller;
+    int r = fl_auth_request_read(req, arena, &ar, err);
+
+    if (r >= 0)
+        r = fl_auth_verify(plane, NULL, &ar, service, false, fl_now_ms(), arena, &caller, err);
+    if (r < 0)
+        return r;
+    if (caller.id.kind != FL_ID_NODE)
+        return fl_err_set(err, -EACCES, "AccessDeniedException", "Only a node may open this.");
+    *ret_caller = caller;
+    return 0;
+}

@@ -1,0 +1,58 @@
+/* auth.h - who is calling: SigV4 verification with long-term, temporary and node credentials, and the
+ * RSA form of nodes.
+ *
+ * Source of checks, names and texts: protocol 1 §3.2 and §5.3, protocol 6 §1.2 and §1.5. The clock is
+ * passed in. Error names are those of the JSON services; server/http/ translates them for sts.
+ */
+#pragma once
+#include "common/aws/sigv4.h"
+#include "common/net/server.h"
+#include "server/plane.h"
+
+#define FL_SKEW_OPERATOR_MS (15 * 60 * 1000) /* protocol 6 §1.5 */
+#define FL_SKEW_NODE_MS     (5 * 60 * 1000)  /* protocol 1 §5.3, §3.2 */
+
+/* What authentication looks at; copied out of the HTTP request so that any thread can use it. */
+struct fl_auth_request {
+    const char *method;
+    const char *path;  /* raw */
+    const char *query; /* raw */
+    const char *source_ip;
+    const struct fl_http_header *headers; /* the signed ones, and those named below */
+    size_t n_headers;
+    const void *body;
+    size_t body_len;
+    bool parsed;               /* `auth` is valid */
+    struct fl_sigv4_auth auth; /* the Authorization header taken apart */
+    struct fl_err parse_err;   /* why not */
+};
+
+/* Who it is, and what its permissions come from. */
+struct fl_caller {
+    struct fl_identity id;
+    const char *user;           /* policies attached to this user … */
+    const char *role;           /* … or to this role */
+    const char *session_policy; /* IAM JSON that narrows them, or NULL */
+};
+
+/* Copies method, path, query, headers and peer of `req` into the arena (the body is not touched) and
+ * parses Authorization. -ENOMEM only. */
+int fl_auth_request_read(const struct fl_server_req *req, struct fl_arena *arena,
+                         struct fl_auth_request *ret_request, struct fl_err *err);
+
+/* The value of a header of the request (lower-case name), or NULL. */
+const char *fl_auth_header(const struct fl_auth_request *req, const char *name);
+
+/* Verifies. `service`: what the credential scope must name. `rsa`: the operation takes the RSA form and
+ * nothing else. `tx` NULL: only self-contained credentials can be verified; all others are refused as
+ * unknown. 0 with *ret_caller filled (strings in the arena), or an error named as in protocol 1 §5.3:
+ * -EACCES for a refusal, anything else for a fault of the plane. */
+int fl_auth_verify(struct fl_plane *plane, struct fl_tx *tx, const struct fl_auth_request *req,
+                   const char *service, bool rsa, int64_t now_ms, struct fl_arena *arena,
+                   struct fl_caller *ret_caller, struct fl_err *err);
+
+/* On a loop thread, without the store: the request is signed for `service` with the temporary
+ * credentials of a node that is not revoked. */
+int fl_auth_verify_node_sync(struct fl_plane *plane, const struct fl_server_req *req,
+                             const char *service, struct fl_arena *arena,
+                             struct fl_caller *ret_caller, struct fl_err *err);

@@ -1,0 +1,564 @@
+/* policy.c - reading and evaluating policies. The only user of jansson in server/auth. */
+#include "server/auth/policy.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#define STATEMENTS_MAX 100
+#define VALUES_MAX     256 /* of one Action, Resource or condition key */
+#define CONDITIONS_MAX 32
+
+enum operator {
+    OP_EQUALS,
+    OP_NOT_EQUALS,
+    OP_LIKE,
+    OP_IP,
+    OP_NOT_IP,
+};
+
+static const struct {
+    const char *name;
+    enum operator op;
+    bool negated; /* true where the request lacks the key */
+} operators[] = {
+    { "StringEquals", OP_EQUALS, false },  { "StringNotEquals", OP_NOT_EQUALS, true },
+    { "StringLike", OP_LIKE, false },      { "IpAddress", OP_IP, false },
+    { "NotIpAddress", OP_NOT_IP, true },
+};
+
+enum key_source { KEY_SOURCE_IP, KEY_USERNAME, KEY_RESOURCE_TAG, KEY_REQUEST_TAG };
+
+/* A name that ends in '/' is followed by the tag's key. Names ignore letter case, tag keys do not. */
+static const struct {
+    const char *name;
+    enum key_source source;
+} keys[] = {
+    { "aws:SourceIp", KEY_SOURCE_IP },          { "aws:username", KEY_USERNAME },
+    { "ssm:resourceTag/", KEY_RESOURCE_TAG },   { "aws:ResourceTag/", KEY_RESOURCE_TAG },
+    { "aws:RequestTag/", KEY_REQUEST_TAG },
+};
+
+struct condition {
+    enum operator op;
+    bool negated;
+    enum key_source source;
+    const char *tag;
+    struct fl_strs values;
+};
+
+struct statement {
+    bool deny;
+    bool not_action, not_resource;
+    struct fl_strs actions, resources, principals;
+    struct condition *conditions;
+    size_t n_conditions;
+};
+
+struct fl_policy {
+    struct statement *statements;
+    size_t n;
+};
+
+struct parser {
+    struct fl_arena *arena;
+    enum fl_policy_kind kind;
+    struct fl_err *err;
+};
+
+static int malformed(struct parser *p, const char *what)
+{
+    return fl_err_set(p->err, -EINVAL, "MalformedPolicyDocument", "policy: %s", what);
+}
+
+static int no_memory(struct parser *p)
+{
+    return fl_err_set(p->err, -ENOMEM, NULL, "the policy is too large");
+}
+
+/* ---- matching ---- */
+
+bool fl_glob(const char *pattern, const char *text, bool nocase)
+{
+    const char *star = NULL, *back = NULL;
+
+    while (*text) {
+        bool same = nocase ? tolower((unsigned char)*pattern) == tolower((unsigned char)*text)
+                           : *pattern == *text;
+
+        if (*pattern == '*') {
+            star = ++pattern;
+            back = text;
+        } else if (*pattern && (*pattern == '?' || same)) {
+            pattern++;
+            text++;
+        } else if (star) {
+            pattern = star;
+            text = ++back;
+        } else {
+            return false;
+        }
+    }
+    while (*pattern == '*')
+        pattern++;
+    return *pattern == '\0';
+}
+
+/* An address as 16 bytes; IPv4 as ::ffff:a.b.c.d. */
+static bool address_parse(const char *s, uint8_t out[16], bool *ret_v4)
+{
+    static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+    struct in6_addr a6;
+    struct in_addr a4;
+
+    if (inet_pton(AF_INET, s, &a4) == 1) {
+        memcpy(out, mapped, sizeof(mapped));
+        memcpy(out + 12, &a4, 4);
+        *ret_v4 = true;
+        return true;
+    }
+    if (inet_pton(AF_INET6, s, &a6) != 1)
+        return false;
+    memcpy(out, &a6, 16);
+    *ret_v4 = memcmp(out, mapped, sizeof(mapped)) == 0;
+    return true;
+}
+
+static bool cidr_parse(const char *cidr, uint8_t out[16], unsigned *ret_bits)
+{
+    const char *slash = strchr(cidr, '/');
+    char host[INET6_ADDRSTRLEN + 1];
+    size_t len = slash ? (size_t)(slash - cidr) : strlen(cidr);
+    bool v4;
+    char *end;
+    unsigned long bits;
+
+    if (len >= sizeof(host))
+        return false;
+    memcpy(host, cidr, len);
+    host[len] = '\0';
+    if (!address_parse(host, out, &v4))
+        return false;
+    if (!slash) {
+        *ret_bits = 128;
+        return true;
+    }
+    v4 = v4 && !strchr(host, ':');
+    if (!isdigit((unsigned char)slash[1]))
+        return false;
+    bits = strtoul(slash + 1, &end, 10);
+    if (*end || bits > (v4 ? 32 : 128))
+        return false;
+    *ret_bits = (unsigned)bits + (v4 ? 96 : 0);
+    return true;
+}
+
+bool fl_cidr_valid(const char *cidr)
+{
+    uint8_t net[16];
+    unsigned bits;
+
+    return cidr_parse(cidr, net, &bits);
+}
+
+bool fl_cidr_match(const char *cidr, const char *address)
+{
+    uint8_t net[16], addr[16];
+    unsigned bits, whole;
+    bool v4;
+
+    if (!cidr_parse(cidr, net, &bits) || !address_parse(address, addr, &v4))
+        return false;
+    whole = bits / 8;
+    if (memcmp(net, addr, whole) != 0)
+        return false;
+    return bits % 8 == 0 || (net[whole] ^ addr[whole]) >> (8 - bits % 8) == 0;
+}
+
+/* ---- reading ---- */
+
+static int read_string(struct parser *p, const json_t *v, char **ret, const char *what)
+{
+    if (!json_is_string(v) || strlen(json_string_value(v)) != json_string_length(v))
+        return malformed(p, what);
+    *ret = fl_arena_strdup(p->arena, json_string_value(v));
+    return *ret ? 0 : no_memory(p);
+}
+
+/* A string or a list of strings. */
+static int read_values(struct parser *p, const json_t *v, struct fl_strs *ret, const char *what)
+{
+    size_t n = json_is_array(v) ? json_array_size(v) : 1;
+
+    if (n == 0 || n > VALUES_MAX)
+        return malformed(p, what);
+    ret->v = fl_arena_calloc(p->arena, n, sizeof(char *));
+    if (!ret->v)
+        return no_memory(p);
+    for (size_t i = 0; i < n; i++) {
+        int r = read_string(p, json_is_array(v) ? json_array_get(v, i) : v, &ret->v[i], what);
+
+        if (r < 0)
+            return r;
+        if (strstr(ret->v[i], "${"))
+            return malformed(p, "policy variables (\"${…}\") are not supported");
+    }
+    ret->n = n;
+    return 0;
+}
+
+static int read_key(struct parser *p, const char *name, struct condition *c)
+{
+    for (size_t i = 0; i < FL_ARRAY_LEN(keys); i++) {
+        size_t len = strlen(keys[i].name);
+        bool tag = keys[i].name[len - 1] == '/';
+
+        if (tag ? strncasecmp(name, keys[i].name, len) != 0 || !name[len]
+                : strcasecmp(name, keys[i].name) != 0)
+            continue;
+        c->source = keys[i].source;
+        c->tag = tag ? fl_arena_strdup(p->arena, name + len) : "";
+        return c->tag ? 0 : no_memory(p);
+    }
+    return fl_err_set(p->err, -EINVAL, "MalformedPolicyDocument",
+                      "policy: Condition key %.100s is not supported", name);
+}
+
+static int check_condition(struct parser *p, const struct condition *c)
+{
+    bool ip = c->op == OP_IP || c->op == OP_NOT_IP;
+
+    if (ip != (c->source == KEY_SOURCE_IP))
+        return malformed(p, "IpAddress and NotIpAddress go with aws:SourceIp, and nothing else does");
+    for (size_t i = 0; ip && i < c->values.n; i++)
+        if (!fl_cidr_valid(c->values.v[i]))
+            return malformed(p, "aws:SourceIp wants addresses like 192.0.2.0/24");
+    return 0;
+}
+
+static int read_operator(struct parser *p, const char *name, json_t *map, struct statement *s)
+{
+    size_t at = 0;
+    const char *key;
+    json_t *value;
+
+    while (at < FL_ARRAY_LEN(operators) && strcmp(operators[at].name, name) != 0)
+        at++;
+    if (at == FL_ARRAY_LEN(operators))
+        return fl_err_set(p->err, -EINVAL, "MalformedPolicyDocument",
+                          "policy: Condition operator %.100s is not supported", name);
+    if (!json_is_object(map))
+        return malformed(p, "a Condition operator wants an object");
+
+    json_object_foreach(map, key, value)
+    {
+        struct condition *c = &s->conditions[s->n_conditions];
+        int r;
+
+        if (s->n_conditions == CONDITIONS_MAX)
+            return malformed(p, "too many conditions");
+        c->op = operators[at].op;
+        c->negated = operators[at].negated;
+        r = read_key(p, key, c);
+        if (r >= 0)
+            r = read_values(p, value, &c->values, "a condition wants a string or a list of strings");
+        if (r >= 0)
+            r = check_condition(p, c);
+        if (r < 0)
+            return r;
+        s->n_conditions++;
+    }
+    return 0;
+}
+
+static int read_condition(struct parser *p, json_t *v, struct statement *s)
+{
+    const char *name;
+    json_t *map;
+
+    if (!json_is_object(v))
+        return malformed(p, "Condition must be an object");
+    s->conditions = fl_arena_calloc(p->arena, CONDITIONS_MAX, sizeof(*s->conditions));
+    if (!s->conditions)
+        return no_memory(p);
+    json_object_foreach(v, name, map)
+    {
+        int r = read_operator(p, name, map, s);
+
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int read_effect(struct parser *p, json_t *v, struct statement *s)
+{
+    const char *effect = json_string_value(v);
+
+    if (!effect || (strcmp(effect, "Allow") != 0 && strcmp(effect, "Deny") != 0))
+        return malformed(p, "Effect must be Allow or Deny");
+    s->deny = effect[0] == 'D';
+    return 0;
+}
+
+static int read_actions(struct parser *p, json_t *v, struct statement *s)
+{
+    int r = read_values(p, v, &s->actions, "Action must be a string or a list of strings");
+
+    for (size_t i = 0; r >= 0 && i < s->actions.n; i++)
+        if (strcmp(s->actions.v[i], "*") != 0 && !strchr(s->actions.v[i], ':'))
+            return malformed(p, "an Action is \"service:Operation\" or \"*\"");
+    return r;
+}
+
+static int read_not_actions(struct parser *p, json_t *v, struct statement *s)
+{
+    s->not_action = true;
+    return read_actions(p, v, s);
+}
+
+static int read_resources(struct parser *p, json_t *v, struct statement *s)
+{
+    return read_values(p, v, &s->resources, "Resource must be a string or a list of strings");
+}
+
+static int read_not_resources(struct parser *p, json_t *v, struct statement *s)
+{
+    s->not_resource = true;
+    return read_resources(p, v, s);
+}
+
+static int read_principal(struct parser *p, json_t *v, struct statement *s)
+{
+    json_t *aws = json_object_get(v, "AWS"), *service = json_object_get(v, "Service");
+
+    if (json_is_string(v))
+        return strcmp(json_string_value(v), "*") == 0
+                   ? read_values(p, v, &s->principals, "Principal")
+                   : malformed(p, "Principal must be \"*\" or an object");
+    if (!json_is_object(v) || json_object_size(v) != (aws ? 1u : 0u) + (service ? 1u : 0u))
+        return malformed(p, "Principal holds AWS or Service");
+    /* A role for nodes names ssm.amazonaws.com; the plane itself hands those out (protocol 1 §1.1). */
+    return aws ? read_values(p, aws, &s->principals, "Principal.AWS must be a string or a list") : 0;
+}
+
+static int read_nothing(struct parser *p, json_t *v, struct statement *s)
+{
+    return 0;
+}
+
+static const struct {
+    const char *name;
+    int (*read)(struct parser *p, json_t *v, struct statement *s);
+    unsigned kinds; /* bit FL_POLICY_*: where it may stand */
+} members[] = {
+    { "Sid", read_nothing, 3 },
+    { "Effect", read_effect, 3 },
+    { "Action", read_actions, 3 },
+    { "NotAction", read_not_actions, 3 },
+    { "Resource", read_resources, 1 },
+    { "NotResource", read_not_resources, 1 },
+    { "Condition", read_condition, 3 },
+    { "Principal", read_principal, 2 },
+};
+
+static int read_statement(struct parser *p, json_t *v, struct statement *s)
+{
+    const char *name;
+    json_t *value;
+
+    if (!json_is_object(v))
+        return malformed(p, "a Statement must be an object");
+    if (!json_object_get(v, "Effect"))
+        return malformed(p, "a Statement lacks Effect");
+    if (!json_object_get(v, "Action") == !json_object_get(v, "NotAction"))
+        return malformed(p, "a Statement needs either Action or NotAction");
+    if (p->kind == FL_POLICY_IDENTITY &&
+        !json_object_get(v, "Resource") == !json_object_get(v, "NotResource"))
+        return malformed(p, "a Statement needs either Resource or NotResource");
+    if (p->kind == FL_POLICY_TRUST && !json_object_get(v, "Principal"))
+        return malformed(p, "a Statement of a trust policy needs Principal");
+
+    json_object_foreach(v, name, value)
+    {
+        size_t i = 0;
+        int r;
+
+        while (i < FL_ARRAY_LEN(members) && strcmp(members[i].name, name) != 0)
+            i++;
+        if (i == FL_ARRAY_LEN(members) || !(members[i].kinds & (1u << p->kind)))
+            return fl_err_set(p->err, -EINVAL, "MalformedPolicyDocument",
+                              "policy: Statement member %.100s is not supported here", name);
+        r = members[i].read(p, value, s);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int read_policy(struct parser *p, json_t *root, struct fl_policy *policy)
+{
+    json_t *list = json_object_get(root, "Statement"), *value;
+    size_t n = json_is_array(list) ? json_array_size(list) : 1;
+    const char *name;
+
+    json_object_foreach(root, name, value)
+    {
+        if (strcmp(name, "Version") != 0 && strcmp(name, "Id") != 0 &&
+            strcmp(name, "Statement") != 0)
+            return fl_err_set(p->err, -EINVAL, "MalformedPolicyDocument",
+                              "policy: member %.100s is not known", name);
+    }
+    if (!list || n == 0 || n > STATEMENTS_MAX)
+        return malformed(p, "1 to 100 statements are wanted");
+    policy->statements = fl_arena_calloc(p->arena, n, sizeof(*policy->statements));
+    if (!policy->statements)
+        return no_memory(p);
+    for (size_t i = 0; i < n; i++) {
+        int r = read_statement(p, json_is_array(list) ? json_array_get(list, i) : list,
+                               &policy->statements[i]);
+
+        if (r < 0)
+            return r;
+    }
+    policy->n = n;
+    return 0;
+}
+
+int fl_policy_parse(const char *text, size_t len, enum fl_policy_kind kind, struct fl_arena *arena,
+                    const struct fl_policy **ret_policy, struct fl_err *err)
+{
+    struct parser p = { .arena = arena, .kind = kind, .err = err };
+    struct fl_policy *policy;
+    json_error_t jerr;
+    json_t *root;
+    int r;
+
+    if (len > FL_POLICY_MAX_BYTES)
+        return fl_err_set(err, -EMSGSIZE, "MalformedPolicyDocument",
+                          "policy: longer than %d bytes", FL_POLICY_MAX_BYTES);
+    policy = fl_arena_calloc(arena, 1, sizeof(*policy));
+    if (!policy)
+        return no_memory(&p);
+    root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &jerr);
+    if (!json_is_object(root)) {
+        r = fl_err_set(err, -EINVAL, "MalformedPolicyDocument", "policy: %.200s, line %d",
+                       root ? "not an object" : jerr.text, root ? 1 : jerr.line);
+        json_decref(root);
+        return r;
+    }
+    r = read_policy(&p, root, policy);
+    json_decref(root);
+    if (r < 0)
+        return r;
+    *ret_policy = policy;
+    return 0;
+}
+
+/* ---- evaluating ---- */
+
+static const char *tag_value(const struct fl_strmap *tags, const char *key)
+{
+    for (size_t i = 0; tags && i < tags->n; i++)
+        if (strcmp(tags->v[i].key, key) == 0)
+            return tags->v[i].value;
+    return NULL;
+}
+
+static const char *key_value(const struct condition *c, const struct fl_policy_request *req)
+{
+    switch (c->source) {
+    case KEY_SOURCE_IP:
+        return req->source_ip;
+    case KEY_USERNAME:
+        return req->username;
+    case KEY_RESOURCE_TAG:
+        return tag_value(req->resource_tags, c->tag);
+    case KEY_REQUEST_TAG:
+        return tag_value(req->request_tags, c->tag);
+    }
+    return NULL;
+}
+
+static bool value_matches(enum operator op, const char *want, const char *have)
+{
+    switch (op) {
+    case OP_EQUALS:
+    case OP_NOT_EQUALS:
+        return strcmp(want, have) == 0;
+    case OP_LIKE:
+        return fl_glob(want, have, false);
+    case OP_IP:
+    case OP_NOT_IP:
+        return fl_cidr_match(want, have);
+    }
+    return false;
+}
+
+static bool condition_holds(const struct condition *c, const struct fl_policy_request *req)
+{
+    const char *have = key_value(c, req);
+    bool any = false;
+
+    for (size_t i = 0; have && i < c->values.n && !any; i++)
+        any = value_matches(c->op, c->values.v[i], have);
+    return c->negated ? !any : any;
+}
+
+static bool any_glob(const struct fl_strs *patterns, const char *text, bool nocase)
+{
+    for (size_t i = 0; i < patterns->n; i++)
+        if (fl_glob(patterns->v[i], text, nocase))
+            return true;
+    return false;
+}
+
+/* "*", an ARN, a 12-digit account or the ARN of an account's root, which means everyone in it. */
+static bool principal_matches(const struct fl_strs *list, const struct fl_policy_request *req)
+{
+    for (size_t i = 0; i < list->n; i++) {
+        const char *p = list->v[i];
+        char root[64];
+
+        snprintf(root, sizeof(root), "arn:aws:iam::%.12s:root", req->account);
+        if (strcmp(p, "*") == 0 || strcmp(p, req->account) == 0 || strcmp(p, root) == 0 ||
+            strcmp(p, req->principal) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool statement_applies(const struct statement *s, const struct fl_policy_request *req)
+{
+    if (any_glob(&s->actions, req->action, true) == s->not_action)
+        return false;
+    if (s->resources.n && any_glob(&s->resources, req->resource, false) == s->not_resource)
+        return false;
+    /* Identity policies name neither; trust policies name principals and no resources. */
+    if (s->resources.n == 0 && !principal_matches(&s->principals, req))
+        return false;
+    for (size_t i = 0; i < s->n_conditions; i++)
+        if (!condition_holds(&s->conditions[i], req))
+            return false;
+    return true;
+}
+
+enum fl_verdict fl_policy_eval(const struct fl_policy *policy, const struct fl_policy_request *req)
+{
+    enum fl_verdict v = FL_VERDICT_SILENT;
+
+    for (size_t i = 0; i < policy->n; i++) {
+        const struct statement *s = &policy->statements[i];
+
+        if (!statement_applies(s, req))
+            continue;
+        if (s->deny)
+            return FL_VERDICT_DENY;
+        v = FL_VERDICT_ALLOW;
+    }
+    return v;
+}

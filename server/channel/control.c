@@ -1,0 +1,446 @@
+/* control.c - control channels: opening, one per node, keeping alive, closing.
+ *
+ * Source of the protocol: protocol 2 §1 and §3.
+ */
+#include "server/channel/control_priv.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/rand.h"
+#include "common/wire/control.h"
+#include "server/api/nodes.h"
+#include "server/channel/control_token.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#define TICK_MS         1000
+#define SLOW_TICK_MS    30000
+#define DRAIN_TICK_MS   50
+#define OPEN_ARENA      (64 * 1024)
+#define FRAME_MAX_BYTES (4 * 1024 * 1024)
+
+enum { WS_NORMAL = 1000, WS_GOING_AWAY = 1001, WS_POLICY = 1008 };
+
+/* Newer channels have higher numbers, on whatever thread they live. */
+static atomic_uint_fast64_t last_gen;
+
+void fl_ctl_ref(struct fl_control *ctl)
+{
+    ctl->refs++;
+}
+
+void fl_ctl_unref(struct fl_control *ctl)
+{
+    if (--ctl->refs > 0)
+        return;
+    fl_counts_done(&ctl->open);
+    free(ctl);
+}
+
+struct fl_ctl_channel *fl_ctl_find(struct fl_control *ctl, const char *node_id, uint64_t gen)
+{
+    const int64_t *slot = fl_counts_get(&ctl->open, node_id);
+    struct fl_ctl_channel *ch = slot ? (struct fl_ctl_channel *)(intptr_t)*slot : NULL;
+
+    return ch && (gen == 0 || ch->gen == gen) ? ch : NULL;
+}
+
+void fl_ctl_drop(struct fl_ctl_channel *ch, int code)
+{
+    if (ch->dead)
+        return;
+    ch->dead = true;
+    if (fl_ctl_find(ch->ctl, ch->node_id, ch->gen) == ch)
+        fl_counts_remove(&ch->ctl->open, ch->node_id);
+    if (ch->gen > 0)
+        fl_presence_drop(ch->ctl->plane->presence, ch->node_id);
+    fl_ws_close(ch->ws, code, false);
+}
+
+void fl_ctl_arm(struct fl_control *ctl)
+{
+    if (!ctl->stopped && !fl_timer_active(ctl->timer))
+        fl_timer_start(ctl->timer, TICK_MS);
+}
+
+int fl_ctl_send(struct fl_ctl_channel *ch, const char *type, const void *payload, size_t len,
+                uint8_t ret_id[16])
+{
+    struct fl_frame frame = { .schema_version = 1,
+                              .created_ms = (uint64_t)fl_now_ms(),
+                              .payload = payload,
+                              .payload_len = len };
+    fl_autobuf struct fl_buf out;
+    char id[FL_UUID_BYTES];
+    int r;
+
+    fl_buf_init(&out, FRAME_MAX_BYTES);
+    fl_uuid4(id);
+    fl_uuid_parse(id, frame.message_id);
+    snprintf(frame.type, sizeof(frame.type), "%s", type);
+    r = fl_frame_encode(&frame, &out);
+    if (r < 0)
+        return r;
+    if (ret_id)
+        memcpy(ret_id, frame.message_id, sizeof(frame.message_id));
+    return fl_ws_send(ch->ws, FL_WS_BINARY, out.data, out.len);
+}
+
+/* ---- opening ---- */
+static int check_open(struct fl_ctl_channel *ch, const char *data, size_t len, bool *ret_ready)
+{
+    fl_autoarena struct fl_arena arena;
+    struct fl_msg_open_channel open;
+    struct fl_plane *plane = ch->ctl->plane;
+    int r;
+
+    fl_arena_init(&arena, OPEN_ARENA);
+    r = fl_json_decode(&fl_shape_open_channel, data, len, FL_DECODE_NOCASE | FL_DECODE_LAX, &arena,
+                       &open, NULL);
+    if (r < 0 || !open.token)
+        return -EBADMSG;
+    *ret_ready = open.require_ack;
+    return fl_control_token_use(plane->seal_key, open.token, ch->node_id, fl_now_ms());
+}
+
+static void on_open_message(struct fl_ctl_channel *ch, enum fl_ws_kind kind, const char *data,
+                            size_t len)
+{
+    struct fl_control *ctl = ch->ctl;
+    struct fl_ctl_channel *older;
+    bool ready = false;
+    char key[64];
+    int64_t *slot;
+    int r = kind == FL_WS_TEXT ? check_open(ch, data, len, &ready) : -EBADMSG;
+
+    if (r < 0) {
+        fl_log_info("control channel refused", FL_S("node", ch->node_id),
+                    FL_S("why", r == -ETIME      ? "token expired" :
+                                r == -EALREADY ? "token used before" :
+                                                 "no valid OpenControlChannel"));
+        fl_metrics_count(ctl->plane->metrics,
+                         r == -EBADMSG ? FL_CTR_BAD_FRAMES : FL_CTR_AUTH_FAILURES);
+        fl_ctl_drop(ch, WS_POLICY);
+        return;
+    }
+    older = fl_ctl_find(ctl, ch->node_id, 0);
+    if (older)
+        fl_ctl_drop(older, WS_NORMAL);
+    slot = fl_counts_put(&ctl->open, ch->node_id);
+    if (!slot || fl_presence_add(ctl->plane->presence, ch->node_id) < 0) {
+        fl_counts_remove(&ctl->open, ch->node_id);
+        fl_ctl_drop(ch, WS_GOING_AWAY);
+        return;
+    }
+    *slot = (int64_t)(intptr_t)ch;
+    ch->gen = atomic_fetch_add(&last_gen, 1) + 1;
+    fl_metrics_count(ctl->plane->metrics, FL_CTR_CHANNEL_OPENS);
+    snprintf(key, sizeof(key), "%s %" PRIu64, ch->node_id, ch->gen);
+    fl_bus_publish(ctl->plane->bus, FL_SUBJECT_NODE_OPEN, key);
+    if (ready)
+        fl_ctl_send(ch, FL_MSG_CONTROL_CHANNEL_READY, FL_MSG_CONTROL_CHANNEL_READY,
+                    strlen(FL_MSG_CONTROL_CHANNEL_READY), NULL);
+    fl_ctl_fetch(ch, true);
+}
+
+/* ---- frames ---- */
+static const struct {
+    const char *type;
+    void (*fn)(struct fl_ctl_channel *ch, const struct fl_frame *frame);
+} handlers[] = {
+    { FL_MSG_AGENT_JOB_ACK, fl_ctl_on_ack },
+    { FL_MSG_AGENT_JOB_REPLY, fl_ctl_on_reply },
+};
+
+static void on_frame(struct fl_ctl_channel *ch, const char *data, size_t len)
+{
+    struct fl_frame frame;
+
+    if (fl_frame_decode(data, len, &frame, NULL) < 0) {
+        fl_metrics_count(ch->ctl->plane->metrics, FL_CTR_BAD_FRAMES);
+        return;
+    }
+    for (size_t i = 0; i < FL_ARRAY_LEN(handlers); i++)
+        if (strcmp(handlers[i].type, frame.type) == 0) {
+            handlers[i].fn(ch, &frame);
+            return;
+        }
+    /* Telemetry and what later agents may say is dropped without a word (protocol 2 §1.7). */
+}
+
+/* ---- the socket's events ---- */
+static void ws_open(void *arg, struct fl_ws *ws)
+{
+    struct fl_ctl_channel *ch = arg;
+
+    ch->ws = ws;
+    fl_ctl_arm(ch->ctl);
+}
+
+static void ws_message(void *arg, struct fl_ws *ws, enum fl_ws_kind kind, const char *data,
+                       size_t len)
+{
+    struct fl_ctl_channel *ch = arg;
+
+    if (ch->dead)
+        return;
+    ch->heard_ms = fl_mono_ms();
+    ch->pinged = false;
+    if (ch->gen == 0)
+        on_open_message(ch, kind, data, len);
+    else
+        on_frame(ch, data, len);
+}
+
+static void ws_pong(void *arg, struct fl_ws *ws)
+{
+    struct fl_ctl_channel *ch = arg;
+
+    ch->heard_ms = fl_mono_ms();
+    ch->pinged = false;
+}
+
+static void ws_closed(void *arg, struct fl_ws *ws, int code, int http_status, const char *why)
+{
+    struct fl_ctl_channel *ch = arg;
+    struct fl_control *ctl = ch->ctl;
+
+    if (!ch->dead && ch->gen > 0) {
+        if (fl_ctl_find(ctl, ch->node_id, ch->gen) == ch)
+            fl_counts_remove(&ctl->open, ch->node_id);
+        fl_presence_drop(ctl->plane->presence, ch->node_id);
+    }
+    *(ch->prev ? &ch->prev->next : &ctl->first) = ch->next;
+    if (ch->next)
+        ch->next->prev = ch->prev;
+    ctl->n_channels--;
+    free(ch->jobs);
+    free(ch);
+}
+
+static int upgrade(void *state, const struct fl_upgrade_in *in, struct fl_ws_events *ret_events,
+                   void **ret_arg, struct fl_ws_limits *ret_limits)
+{
+    static const struct fl_ws_events events = {
+        .on_open = ws_open,
+        .on_message = ws_message,
+        .on_pong = ws_pong,
+        .on_close = ws_closed,
+    };
+    struct fl_control *ctl = state;
+    struct fl_ctl_channel *ch;
+
+    if (ctl->draining)
+        return 503;
+    if (!in->who->node_id || strcmp(in->who->node_id, in->rest) != 0 ||
+        strlen(in->rest) >= sizeof(ch->node_id))
+        return 403;
+    ch = calloc(1, sizeof(*ch));
+    if (!ch)
+        return 503;
+    ch->ctl = ctl;
+    ch->since_ms = ch->heard_ms = fl_mono_ms();
+    memcpy(ch->node_id, in->rest, strlen(in->rest) + 1);
+    ch->next = ctl->first;
+    if (ch->next)
+        ch->next->prev = ch;
+    ctl->first = ch;
+    ctl->n_channels++;
+    *ret_events = events;
+    *ret_arg = ch;
+    *ret_limits = (struct fl_ws_limits){ FL_CTL_MAX_MESSAGE, FL_CTL_MAX_QUEUE };
+    return 0;
+}
+
+/* ---- CreateControlChannel ---- */
+static int create_channel(struct fl_call *call, const struct fl_route_in *in,
+                          struct fl_route_out *out, struct fl_err *err)
+{
+    fl_autofree char *token = NULL;
+    int r;
+
+    if (!call->who->node_id || strcmp(call->who->node_id, in->rest) != 0)
+        return fl_err_set(err, -EACCES, "AccessDenied", "only the node itself may open its channel");
+    r = fl_node_exists(call, in->rest, err);
+    if (r == 0)
+        return fl_err_set(err, -EINVAL, "BadRequest", "node %s is not registered", in->rest);
+    if (r > 0)
+        r = fl_control_token_new(call->plane->seal_key, in->rest, call->now_ms, &token);
+    if (r == 0)
+        r = fl_channel_token_xml("CreateControlChannelResponse", token, &out->body);
+    if (r < 0)
+        return fl_err_set(err, r, NULL, "control channel of %s: %s", in->rest, strerror(-r));
+    out->status = 201;
+    out->type = "application/xml";
+    return 0;
+}
+
+/* ---- the clock ---- */
+static void on_timer(void *arg)
+{
+    struct fl_control *ctl = arg;
+    int64_t now = fl_mono_ms();
+    bool busy = fl_ctl_submit_waiting(ctl);
+
+    for (struct fl_ctl_channel *ch = ctl->first, *next; ch; ch = next) {
+        next = ch->next;
+        if (ch->dead)
+            continue;
+        if (ch->gen == 0) {
+            busy = true;
+            if (ch->ws && now - ch->since_ms > FL_CTL_OPEN_MS)
+                fl_ctl_drop(ch, WS_POLICY);
+        } else if (ch->n_jobs > 0) {
+            busy = fl_ctl_check_jobs(ch, now) || busy;
+        }
+    }
+    if (busy)
+        fl_ctl_arm(ctl);
+}
+
+/* A peer that vanished without a word would count as connected for ever. */
+static void on_slow_timer(void *arg)
+{
+    struct fl_control *ctl = arg;
+    int64_t now = fl_mono_ms();
+
+    for (struct fl_ctl_channel *ch = ctl->first, *next; ch; ch = next) {
+        next = ch->next;
+        if (ch->dead || !ch->ws || now - ch->heard_ms < FL_CTL_QUIET_MS)
+            continue;
+        if (now - ch->heard_ms > FL_CTL_DEAD_MS && ch->pinged) {
+            fl_ctl_drop(ch, WS_GOING_AWAY);
+        } else if (!ch->pinged) {
+            ch->pinged = true;
+            fl_ws_ping(ch->ws, "keepalive", strlen("keepalive"));
+        }
+    }
+    fl_timer_start(ctl->slow_timer, SLOW_TICK_MS);
+}
+
+static void on_drain_timer(void *arg)
+{
+    struct fl_control *ctl = arg;
+    size_t alive = 0;
+    size_t n;
+
+    for (struct fl_ctl_channel *ch = ctl->first; ch; ch = ch->next)
+        alive += !ch->dead && ch->ws;
+    n = ctl->drain_ticks > 0 ? (alive + ctl->drain_ticks - 1) / ctl->drain_ticks : alive;
+    for (struct fl_ctl_channel *ch = ctl->first, *next; ch && n > 0; ch = next) {
+        next = ch->next;
+        if (ch->dead || !ch->ws)
+            continue;
+        fl_ctl_drop(ch, WS_GOING_AWAY);
+        n--;
+    }
+    if (ctl->drain_ticks > 0) {
+        ctl->drain_ticks--;
+        fl_timer_start(ctl->drain_timer, DRAIN_TICK_MS);
+    }
+}
+
+/* ---- the bus ---- */
+static void on_node_work(void *arg, const char *node_id)
+{
+    struct fl_ctl_channel *ch = fl_ctl_find(arg, node_id, 0);
+
+    if (ch)
+        fl_ctl_fetch(ch, false);
+}
+
+static void on_node_drop(void *arg, const char *node_id)
+{
+    struct fl_ctl_channel *ch = fl_ctl_find(arg, node_id, 0);
+
+    if (ch)
+        fl_ctl_drop(ch, WS_POLICY);
+}
+
+/* Another thread has a newer channel of the node. */
+static void on_node_open(void *arg, const char *key)
+{
+    struct fl_ctl_channel *ch;
+    char node_id[64];
+    uint64_t gen;
+
+    if (sscanf(key, "%63s %" SCNu64, node_id, &gen) != 2)
+        return;
+    ch = fl_ctl_find(arg, node_id, 0);
+    if (ch && ch->gen < gen)
+        fl_ctl_drop(ch, WS_NORMAL);
+}
+
+/* ---- the route ---- */
+static void control_stop(void *state)
+{
+    struct fl_control *ctl = state;
+
+    ctl->stopped = true;
+    ctl->timer = fl_timer_free(ctl->timer);
+    ctl->slow_timer = fl_timer_free(ctl->slow_timer);
+    ctl->drain_timer = fl_timer_free(ctl->drain_timer);
+    fl_ctl_free_waiting(ctl);
+    fl_ctl_unref(ctl);
+}
+
+static int control_start(struct fl_plane *plane, struct fl_loop *loop, unsigned index,
+                         void **ret_state, struct fl_err *err)
+{
+    struct fl_control *ctl = calloc(1, sizeof(*ctl));
+    const struct {
+        const char *subject;
+        fl_bus_fn fn;
+    } subjects[] = {
+        { FL_SUBJECT_NODE_WORK, on_node_work },
+        { FL_SUBJECT_NODE_DROP, on_node_drop },
+        { FL_SUBJECT_NODE_OPEN, on_node_open },
+    };
+    int r = 0;
+
+    if (!ctl)
+        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    ctl->plane = plane;
+    ctl->loop = loop;
+    ctl->refs = 1;
+    ctl->waiting_tail = &ctl->waiting;
+    ctl->timer = fl_timer_new(loop, on_timer, ctl);
+    ctl->slow_timer = fl_timer_new(loop, on_slow_timer, ctl);
+    ctl->drain_timer = fl_timer_new(loop, on_drain_timer, ctl);
+    if (!ctl->timer || !ctl->slow_timer || !ctl->drain_timer)
+        r = -ENOMEM;
+    for (size_t i = 0; i < FL_ARRAY_LEN(subjects) && r == 0; i++)
+        r = fl_bus_subscribe(plane->bus, subjects[i].subject, loop, subjects[i].fn, ctl);
+    if (r < 0) {
+        control_stop(ctl);
+        return fl_err_set(err, r, NULL, "control channels: %s", strerror(-r));
+    }
+    fl_timer_start(ctl->slow_timer, SLOW_TICK_MS);
+    *ret_state = ctl;
+    return 0;
+}
+
+static void control_drain(void *state, unsigned over_ms)
+{
+    struct fl_control *ctl = state;
+
+    ctl->draining = true;
+    ctl->drain_ticks = over_ms / DRAIN_TICK_MS;
+    fl_timer_start(ctl->drain_timer, 0);
+}
+
+const struct fl_route fl_route_control_channel = {
+    .prefix = "/v1/control-channel/",
+    .service = "ssmmessages",
+    .post_action = "ssmmessages:CreateControlChannel",
+    .post_lane = FL_LANE_READ,
+    .post = create_channel,
+    .upgrade_action = "ssmmessages:OpenControlChannel",
+    .upgrade = upgrade,
+    .start = control_start,
+    .drain = control_drain,
+    .stop = control_stop,
+};

@@ -1,0 +1,205 @@
+/* conf.c - reading and checking server.json. */
+#include "server/conf.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <string.h>
+#include "common/base/file.h"
+#include "common/base/log.h"
+#include "server/auth/policy.h"
+#include "server/pattern.h"
+
+#define NODE_TOKEN_DEFAULT_S 3600
+#define PORT_DEFAULT         8443
+
+static const char *const levels[] = { "error", "warn", "info", "debug", NULL };
+static const char *const formats[] = { "text", "json", NULL };
+
+#define F(member, key, flags, ...)                                                                 \
+    FL_FIELD(struct fl_conf, member, key, flags __VA_OPT__(, ) __VA_ARGS__)
+static const struct fl_field conf_fields[] = {
+    F(account, "Account", FL_REQUIRED, .limits = { .pattern = "[0-9]{12}" }),
+    F(region, "Region", 0, .limits = { .pattern = "[A-Za-z0-9-]{1,100}" }),
+    F(bind, "Bind", 0, .limits = { .min = 1, .max = 255 }),
+    F(port, "Port", 0, .limits = { .min = 0, .max = 65535 }),
+    F(public_host, "PublicHost", 0, .limits = { .pattern = "[A-Za-z0-9.:*-]{1,253}" }),
+    F(hosts, "Hosts", 0, .limits = { .max = 64 },
+      .elem = { .pattern = "[A-Za-z0-9.:*-]{1,253}" }),
+    F(loops, "Loops", 0, .limits = { .min = 0, .max = 64 }),
+    F(readers, "Readers", 0, .limits = { .min = 1, .max = 64 }),
+    F(node_token_s, "NodeTokenSeconds", 0, .limits = { .min = 900, .max = 43200 }),
+    F(metrics_from, "MetricsFrom", 0, .limits = { .max = 64 }, .elem = { .min = 1, .max = 64 }),
+    F(log_level, "LogLevel", 0, .limits = { .enums = levels }),
+    F(log_format, "LogFormat", 0, .limits = { .enums = formats }),
+};
+#undef F
+const struct fl_shape fl_conf_shape = FL_SHAPE(struct fl_conf, "server.json", conf_fields);
+
+static int check_keys(json_t *root, struct fl_err *err)
+{
+    const char *key;
+    json_t *value;
+
+    json_object_foreach(root, key, value)
+    {
+        size_t i = 0;
+
+        while (i < FL_ARRAY_LEN(conf_fields) && strcmp(conf_fields[i].key, key) != 0)
+            i++;
+        if (i == FL_ARRAY_LEN(conf_fields))
+            return fl_err_set(err, -EINVAL, NULL, FL_DATA_CONF ": unknown key \"%.100s\"", key);
+    }
+    return 0;
+}
+
+static int check_values(const struct fl_conf *c, struct fl_err *err)
+{
+    struct fl_err found = { 0 };
+    int r = fl_shape_check(&fl_conf_shape, c, fl_pattern_match, NULL, &found);
+
+    if (r < 0)
+        return fl_err_set(err, r, NULL, FL_DATA_CONF ": %s", fl_err_text(&found));
+    for (size_t i = 0; i < c->metrics_from.n; i++)
+        if (!fl_cidr_valid(c->metrics_from.v[i]))
+            return fl_err_set(err, -EINVAL, NULL,
+                              FL_DATA_CONF ": MetricsFrom: \"%.64s\" is no address or CIDR",
+                              c->metrics_from.v[i]);
+    return 0;
+}
+
+static void fill_defaults(struct fl_conf *c)
+{
+    static char *loopback[] = { (char *)"127.0.0.0/8", (char *)"::1/128" };
+    static char local[] = "local", address[] = "127.0.0.1", info[] = "info", text[] = "text";
+
+    c->region = c->region ? c->region : local;
+    c->bind = c->bind ? c->bind : address;
+    c->public_host = c->public_host ? c->public_host : address;
+    c->log_level = c->log_level ? c->log_level : info;
+    c->log_format = c->log_format ? c->log_format : text;
+    if (!c->port.set)
+        c->port.v = PORT_DEFAULT;
+    if (!c->node_token_s.set)
+        c->node_token_s.v = NODE_TOKEN_DEFAULT_S;
+    if (!c->metrics_from.v)
+        c->metrics_from = (struct fl_strs){ .v = loopback, .n = FL_ARRAY_LEN(loopback) };
+}
+
+int fl_conf_parse(const char *text, size_t len, struct fl_arena *arena, struct fl_conf *ret_conf,
+                  struct fl_err *err)
+{
+    struct fl_conf conf;
+    json_error_t jerr;
+    json_t *root;
+    int r;
+
+    if (len > FL_CONF_MAX_BYTES)
+        return fl_err_set(err, -EMSGSIZE, NULL, FL_DATA_CONF ": longer than %d bytes",
+                          FL_CONF_MAX_BYTES);
+    root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &jerr);
+    if (!root)
+        return fl_err_set(err, -EINVAL, NULL, FL_DATA_CONF ": line %d: %s", jerr.line, jerr.text);
+    r = json_is_object(root) ? check_keys(root, err)
+                             : fl_err_set(err, -EINVAL, NULL, FL_DATA_CONF ": not an object");
+    if (r >= 0)
+        r = fl_json_decode_value(&fl_conf_shape, root, 0, arena, &conf, err);
+    json_decref(root);
+    if (r >= 0)
+        r = check_values(&conf, err);
+    if (r < 0)
+        return r;
+    fill_defaults(&conf);
+    *ret_conf = conf;
+    return 0;
+}
+
+int fl_conf_load(const char *data_dir, struct fl_arena *arena, struct fl_conf *ret_conf,
+                 struct fl_err *err)
+{
+    const char *path = fl_data_path(arena, data_dir, FL_DATA_CONF);
+    fl_autofree char *text = NULL;
+    size_t len;
+    int r;
+
+    if (!path)
+        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    r = fl_file_read(path, FL_CONF_MAX_BYTES, &text, &len, err);
+    if (r == -ENOENT)
+        return fl_err_set(err, r, NULL,
+                          "%s holds no control plane: run \"fairlead-server init\" first", data_dir);
+    return r < 0 ? r : fl_conf_parse(text, len, arena, ret_conf, err);
+}
+
+void fl_conf_plane(const struct fl_conf *conf, const char *data_dir,
+                   struct fl_plane_conf *ret_plane)
+{
+    *ret_plane = (struct fl_plane_conf){
+        .data_dir = (char *)data_dir,
+        .bind = conf->bind,
+        .port = (uint16_t)conf->port.v,
+        .public_host = conf->public_host,
+        .account = conf->account,
+        .region = conf->region,
+        .loops = (unsigned)conf->loops.v,
+        .readers = (unsigned)conf->readers.v,
+        .node_token_life_ms = conf->node_token_s.v * 1000,
+        .metrics_from = conf->metrics_from,
+    };
+}
+
+static char *default_dir(void)
+{
+    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+    fl_autofree char *below = NULL;
+
+    if (geteuid() == 0)
+        return strdup("/var/lib/fairlead-server");
+    if (state && *state == '/')
+        return fl_path_join(state, "fairlead-server");
+    below = home && *home == '/' ? fl_path_join(home, ".local/state") : NULL;
+    return below ? fl_path_join(below, "fairlead-server") : NULL;
+}
+
+int fl_data_dir(const char *given, char **ret_dir, struct fl_err *err)
+{
+    fl_autofree char *cwd = NULL;
+    char *dir;
+
+    if (!given) {
+        dir = default_dir();
+    } else if (*given == '/') {
+        dir = strdup(given);
+    } else {
+        cwd = getcwd(NULL, 0);
+        dir = cwd ? fl_path_join(cwd, given) : NULL;
+    }
+    if (!dir)
+        return fl_err_set(err, -ENOENT, NULL, "there is no home directory: give --data DIR");
+    *ret_dir = dir;
+    return 0;
+}
+
+char *fl_data_path(struct fl_arena *arena, const char *data_dir, const char *name)
+{
+    return fl_arena_printf(arena, "%s/%s", data_dir, name);
+}
+
+int fl_seal_key_load(const char *data_dir, uint8_t key[FL_SEAL_KEY_BYTES], struct fl_err *err)
+{
+    fl_autofree char *path = fl_path_join(data_dir, FL_DATA_SEAL);
+    char *text = NULL;
+    size_t len;
+    int r;
+
+    if (!path)
+        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    r = fl_file_read(path, FL_SEAL_KEY_BYTES, &text, &len, err);
+    if (r < 0)
+        return r;
+    if (len == FL_SEAL_KEY_BYTES)
+        memcpy(key, text, len);
+    else
+        r = fl_err_set(err, -EINVAL, NULL, "%s: must be %d bytes", path, FL_SEAL_KEY_BYTES);
+    fl_free_secret(text, len);
+    return r;
+}

@@ -1,0 +1,80 @@
+/* conf.h - the plane's settings: <data>/server.json, and where things lie in the data directory.
+ *
+ *   server.json         settings (this file)
+ *   keys/seal           32 random bytes; seals secrets and tokens
+ *   pki/                ca.crt, ca.key, server.crt, server.key
+ *   db/fairlead.db      the store
+ *   audit/audit.log     who did what
+ *   run/port, run/ready written once the plane listens
+ *   admin-credentials   the first administrator's access key, in AWS's file format
+ *
+ * server.json is one JSON object; a key that is not listed here is an error.
+ *   Account           12 digits
+ *   Region            default "local", known by any name (see server/auth/auth.c)
+ *   Bind, Port        where to listen; port 0 takes any free one
+ *   PublicHost        name or address clients use
+ *   Hosts             further names for the certificate
+ *   Loops             loop threads; 0: one per core
+ *   Readers           store readers
+ *   NodeTokenSeconds  life of a node's credentials, 900-43200
+ *   MetricsFrom       addresses and CIDRs that may read /metrics; default loopback
+ *   LogLevel          error, warn, info, debug
+ *   LogFormat         text, json
+ */
+#pragma once
+#include "server/plane.h"
+
+#define FL_CONF_MAX_BYTES (64 * 1024)
+
+struct fl_conf {
+    char *account;
+    char *region;
+    char *bind;
+    struct fl_opt_int port;
+    char *public_host;
+    struct fl_strs hosts;
+    struct fl_opt_int loops;
+    struct fl_opt_int readers;
+    struct fl_opt_int node_token_s;
+    struct fl_strs metrics_from;
+    char *log_level;
+    char *log_format;
+};
+
+extern const struct fl_shape fl_conf_shape;
+
+/* Text into *ret_conf (memory from the arena), checked, defaults filled in. -EINVAL names the key. */
+int fl_conf_parse(const char *text, size_t len, struct fl_arena *arena, struct fl_conf *ret_conf,
+                  struct fl_err *err);
+
+/* Reads <data_dir>/server.json. -ENOENT with advice if there is none. */
+int fl_conf_load(const char *data_dir, struct fl_arena *arena, struct fl_conf *ret_conf,
+                 struct fl_err *err);
+
+/* What of it the plane works with; strings stay the arena's. */
+void fl_conf_plane(const struct fl_conf *conf, const char *data_dir,
+                   struct fl_plane_conf *ret_plane);
+
+/* The data directory as an absolute path (fresh memory): `given`, or if that is NULL
+ * /var/lib/fairlead-server for root, else below $XDG_STATE_HOME or ~/.local/state. -ENOENT without a
+ * home. */
+int fl_data_dir(const char *given, char **ret_dir, struct fl_err *err);
+
+/* "<data_dir>/<name>" in the arena; NULL without memory. */
+char *fl_data_path(struct fl_arena *arena, const char *data_dir, const char *name);
+
+#define FL_DATA_CONF        "server.json"
+#define FL_DATA_SEAL        "keys/seal"
+#define FL_DATA_PKI         "pki"
+#define FL_DATA_CA          "pki/ca.crt"
+#define FL_DATA_CERT        "pki/server.crt"
+#define FL_DATA_KEY         "pki/server.key"
+#define FL_DATA_DB          "db/fairlead.db"
+#define FL_DATA_AUDIT       "audit"
+#define FL_DATA_RUN         "run"
+#define FL_DATA_PORT        "run/port"
+#define FL_DATA_READY       "run/ready"
+#define FL_DATA_CREDENTIALS "admin-credentials"
+
+/* Reads keys/seal into `key`. */
+int fl_seal_key_load(const char *data_dir, uint8_t key[FL_SEAL_KEY_BYTES], struct fl_err *err);

@@ -1,0 +1,495 @@
+/* exchange.c - the pipeline of a request. */
+#include "server/http/exchange.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/rand.h"
+#include "common/codec/form.h"
+#include "common/codec/xml.h"
+#include "server/api/registry.h"
+#include "server/audit.h"
+#include "server/auth/authorize.h"
+#include "server/call.h"
+#include "server/http/health.h"
+#include "server/http/reply.h"
+#include "server/http/route.h"
+
+#define REPLY_MAX_BYTES (16 * 1024 * 1024)
+#define STS_VERSION     "2011-06-15"
+#define AUDIT_RESOURCES 16
+
+/* A place in the list of answers that are kept back. */
+struct fl_exchange_held {
+    struct fl_exchange_held *next, **prev;
+    struct fl_timer *timer;
+};
+
+struct exchange {
+    struct fl_exchange_ctx *ctx;
+    struct fl_exchange_held held;
+    struct fl_plane *plane;
+    struct fl_server_req *req; /* NULL once answered or gone; loop thread only */
+    struct fl_arena arena;
+    int64_t start_us;
+    char request_id[FL_UUID_BYTES];
+    enum fl_dialect dialect;
+
+    struct fl_auth_request auth;
+    const char *body; /* in the arena */
+    size_t body_len;
+
+    const char *service; /* "ssm"; NULL until known */
+    const struct fl_op *op;
+    struct fl_form form; /* the body, in the query dialect */
+    const struct fl_route *route;
+    struct fl_route_in route_in;
+
+    /* filled by the store threads, read by the loop thread after them */
+    struct fl_caller caller;
+    bool known; /* caller is valid */
+    struct fl_call call;
+    void *in, *out;
+    struct fl_route_out route_out;
+    struct fl_resources resources;
+    struct fl_buf reply;
+    struct fl_err err;
+};
+
+static int64_t now_us(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+/* ---- the end: answer, count, record ---- */
+
+static const char *action_name(const struct exchange *x, char *out, size_t size)
+{
+    if (x->route)
+        return x->route->post_action;
+    if (!x->op)
+        return NULL;
+    snprintf(out, size, "%s:%s", x->service, x->op->name);
+    return out;
+}
+
+static void record(struct exchange *x, int status, const char *error)
+{
+    const char *arns[AUDIT_RESOURCES];
+    char action[128];
+    struct fl_audit_entry e = {
+        .time_ms = fl_now_ms(),
+        .request_id = x->request_id,
+        .operation = action_name(x, action, sizeof(action)),
+        .caller = x->known ? x->caller.id.arn : NULL,
+        .access_key_id = x->auth.parsed ? x->auth.auth.access_key_id : NULL,
+        .source_ip = x->auth.source_ip,
+        .resources = arns,
+        .status = status,
+        .error = error,
+    };
+
+    for (size_t i = 0; i < x->resources.n && i < AUDIT_RESOURCES; i++)
+        arns[e.n_resources++] = x->resources.v[i].arn;
+    fl_audit_write(x->plane->audit, &e);
+    fl_metrics_api(x->plane->metrics, x->op ? x->op->name : x->route ? "ControlChannel" : "unknown",
+                   status, now_us() - x->start_us);
+}
+
+static void answer(struct exchange *x, int status, const char *type, const char *error)
+{
+    struct fl_http_header headers[2] = { { "x-amzn-RequestId", x->request_id } };
+    size_t n = 1;
+
+    if (error)
+        headers[n++] = (struct fl_http_header){ "x-amzn-ErrorType", error };
+    record(x, status, error);
+    if (x->req)
+        fl_server_reply(FL_TAKE(x->req), status, type, headers, n, x->reply.data, x->reply.len);
+}
+
+static void release(struct exchange *x)
+{
+    x->ctx->open--;
+    fl_buf_done(&x->reply);
+    fl_buf_done(&x->route_out.body);
+    fl_arena_done(&x->arena);
+    free(x);
+}
+
+static void answer_error(struct exchange *x, int r)
+{
+    struct fl_error e;
+    char action[128];
+
+    fl_error_of(x->dialect, r, &x->err, &e);
+    if (e.status >= 500)
+        fl_log_error("request failed", FL_S("operation", action_name(x, action, sizeof(action))),
+                     FL_S("request", x->request_id), FL_I("errno", -r),
+                     FL_S("error", fl_err_text(&x->err)));
+    fl_buf_reset(&x->reply);
+    if (fl_error_body(x->dialect, &e, x->request_id, &x->reply) < 0)
+        fl_buf_reset(&x->reply);
+    answer(x, e.status, fl_dialect_type(x->dialect), e.name);
+}
+
+static void fail(struct exchange *x, int r, const char *name, const char *text)
+{
+    fl_err_set(&x->err, r, name, "%s", text);
+    answer_error(x, r);
+    release(x);
+}
+
+/* ---- decode and encode ---- */
+
+static int decode(struct exchange *x)
+{
+    struct fl_err found = { 0 };
+    const char *body = x->body_len ? x->body : "{}"; /* some clients send nothing for no input */
+    int r;
+
+    x->in = fl_arena_alloc(&x->arena, x->op->in->size);
+    x->out = fl_arena_alloc(&x->arena, x->op->out->size);
+    if (!x->in || !x->out)
+        return fl_err_set(&x->err, -ENOMEM, NULL, "out of memory");
+    if (x->dialect == FL_DIALECT_QUERY)
+        r = fl_form_decode(x->op->in, &x->form, FL_DECODE_LAX, &x->arena, x->in, &found);
+    else
+        r = fl_json_decode(x->op->in, body, x->body_len ? x->body_len : 2, FL_DECODE_LAX, &x->arena,
+                           x->in, &found);
+    return r < 0 ? fl_err_set(&x->err, r, "SerializationException", "%s", fl_err_text(&found)) : 0;
+}
+
+static int encode_query(struct exchange *x)
+{
+    const char *name = x->op->name;
+    int r = fl_buf_printf(&x->reply,
+                          "<%sResponse xmlns=\"https://sts.amazonaws.com/doc/" STS_VERSION
+                          "/\"><%sResult>",
+                          name, name);
+
+    if (r >= 0)
+        r = fl_xml_encode(x->op->out, x->out, &x->reply);
+    return r < 0 ? r
+                 : fl_buf_printf(&x->reply,
+                                 "</%sResult><ResponseMetadata><RequestId>%s</RequestId>"
+                                 "</ResponseMetadata></%sResponse>",
+                                 name, x->request_id, name);
+}
+
+static int encode(struct exchange *x)
+{
+    int r;
+
+    if (x->route)
+        return 0;
+    r = x->dialect == FL_DIALECT_QUERY ? encode_query(x)
+                                       : fl_json_encode(x->op->out, x->out, &x->reply);
+    return r < 0 ? fl_err_set(&x->err, r, NULL, "the answer cannot be encoded: %s", strerror(-r)) : 0;
+}
+
+/* ---- on the store's threads ---- */
+
+static int identify(struct exchange *x, struct fl_tx *tx, int64_t now_ms)
+{
+    int r;
+
+    if (x->op && x->op->auth == FL_AUTH_NONE) {
+        x->caller = (struct fl_caller){ .id = { .kind = FL_ID_ANONYMOUS,
+                                                .account = x->plane->conf.account,
+                                                .arn = "anonymous",
+                                                .source_ip = x->auth.source_ip } };
+        x->known = true;
+        return 0;
+    }
+    r = fl_auth_verify(x->plane, tx, &x->auth, x->service, x->op && x->op->auth == FL_AUTH_NODE_RSA,
+                       now_ms, &x->arena, &x->caller, &x->err);
+    x->known = r >= 0;
+    return r;
+}
+
+static int check_route(struct exchange *x)
+{
+    struct fl_resource res = { .arn = fl_arn(&x->call, x->service, "control-channel",
+                                             x->route_in.rest) };
+    struct fl_access access = { .action = x->route->post_action, .resources = &x->resources };
+
+    x->resources.v = fl_arena_alloc(&x->arena, sizeof(res));
+    if (!res.arn || !x->resources.v)
+        return fl_err_set(&x->err, -ENOMEM, NULL, "out of memory");
+    x->resources.v[0] = res;
+    x->resources.n = 1;
+    return fl_authorize(&x->call, &x->caller, &access, &x->err);
+}
+
+static int check_op(struct exchange *x)
+{
+    int r = decode(x);
+
+    if (r >= 0)
+        r = fl_call_check(x->op, &x->caller.id, x->in, &x->err);
+    if (r >= 0 && x->op->auth != FL_AUTH_NONE)
+        r = fl_call_authorize(&x->call, &x->caller, x->service, x->op, x->in, &x->resources,
+                              &x->err);
+    return r;
+}
+
+static enum fl_lane lane_of(const struct exchange *x)
+{
+    return x->route ? x->route->post_lane : x->op->lane;
+}
+
+static int handle(struct exchange *x, struct fl_tx *tx)
+{
+    int r;
+
+    x->call.tx = tx;
+    r = x->route ? x->route->post(&x->call, &x->route_in, &x->route_out, &x->err)
+                 : x->op->fn(&x->call, x->in, x->out, &x->err);
+    return r < 0 ? r : 0;
+}
+
+static int stage_read(struct fl_tx *tx, void *arg)
+{
+    struct exchange *x = arg;
+    int64_t now_ms = fl_now_ms();
+    int r = identify(x, tx, now_ms);
+
+    if (r < 0)
+        return r;
+    fl_call_init(&x->call, x->plane, &x->arena, &x->caller.id, x->request_id, now_ms);
+    x->call.tx = tx;
+    r = x->route ? check_route(x) : check_op(x);
+    if (r < 0 || lane_of(x) == FL_LANE_WRITE)
+        return r;
+    r = handle(x, tx);
+    return r < 0 ? r : encode(x);
+}
+
+static int stage_write(struct fl_tx *tx, void *arg)
+{
+    return handle(arg, tx);
+}
+
+/* ---- back on the loop ---- */
+
+static void succeed(struct exchange *x)
+{
+    fl_call_publish_all(&x->call);
+    if (x->route) {
+        fl_buf_done(&x->reply);
+        x->reply = x->route_out.body;
+        x->route_out.body = (struct fl_buf){ 0 };
+        answer(x, x->route_out.status, x->route_out.type, NULL);
+    } else {
+        answer(x, 200, fl_dialect_type(x->dialect), NULL);
+    }
+    release(x);
+}
+
+static void on_held(void *arg)
+{
+    struct exchange *x = arg;
+
+    if (x->held.next)
+        x->held.next->prev = x->held.prev;
+    *x->held.prev = x->held.next;
+    x->held.timer = fl_timer_free(x->held.timer);
+    succeed(x);
+}
+
+/* True if the answer waits now. */
+static bool hold(struct exchange *x)
+{
+    struct fl_exchange_ctx *ctx = x->ctx;
+
+    if (!x->call.hold_ms || ctx->draining || !x->req)
+        return false;
+    x->held.timer = fl_timer_new(ctx->loop, on_held, x);
+    if (!x->held.timer)
+        return false;
+    x->held.next = ctx->held;
+    x->held.prev = &ctx->held;
+    if (x->held.next)
+        x->held.next->prev = &x->held.next;
+    ctx->held = &x->held;
+    fl_timer_start(x->held.timer, x->call.hold_ms);
+    return true;
+}
+
+void fl_exchange_drain(struct fl_exchange_ctx *ctx)
+{
+    ctx->draining = true;
+    while (ctx->held)
+        on_held(FL_CONTAINER_OF(ctx->held, struct exchange, held));
+}
+
+static void finish(void *arg, int r)
+{
+    struct exchange *x = arg;
+
+    if (r >= 0 && lane_of(x) == FL_LANE_WRITE)
+        r = encode(x);
+    if (r < 0) {
+        answer_error(x, r);
+        release(x);
+    } else if (!hold(x)) {
+        succeed(x);
+    }
+}
+
+static void submit(struct exchange *x, enum fl_lane lane, fl_store_job_fn job,
+                   fl_store_done_fn done)
+{
+    int r = fl_store_submit(x->plane->store, lane, job, done, x, x->ctx->loop);
+
+    if (r < 0)
+        fail(x, r, r == -EAGAIN ? "ThrottlingException" : NULL, "Rate exceeded");
+}
+
+static void after_read(void *arg, int r)
+{
+    struct exchange *x = arg;
+
+    if (r < 0 || lane_of(x) == FL_LANE_READ)
+        finish(x, r);
+    else
+        submit(x, FL_LANE_WRITE, stage_write, finish);
+}
+
+/* ---- routing ---- */
+
+static const struct fl_route *find_route(const char *path)
+{
+    for (const struct fl_route *const *r = fl_routes; *r; r++)
+        if (strncmp(path, (*r)->prefix, strlen((*r)->prefix)) == 0)
+            return *r;
+    return NULL;
+}
+
+/* A path of its own. */
+static bool route_path(struct exchange *x)
+{
+    fl_autobuf struct fl_buf rest = { 0 };
+    const char *raw = x->auth.path + strlen(x->route->prefix);
+
+    fl_buf_init(&rest, 1024);
+    x->dialect = FL_DIALECT_REST;
+    x->service = x->route->service;
+    if (strcmp(x->auth.method, "POST") != 0 || !x->route->post ||
+        fl_uri_decode(raw, strlen(raw), false, &rest) < 0)
+        return false;
+    x->route_in = (struct fl_route_in){ .rest = fl_arena_strdup(&x->arena, rest.len ? rest.data : ""),
+                                        .query = x->auth.query,
+                                        .body = x->body,
+                                        .body_len = x->body_len };
+    fl_buf_init(&x->route_out.body, REPLY_MAX_BYTES);
+    return x->route_in.rest != NULL;
+}
+
+/* POST / with Action=…&Version=2011-06-15. */
+static bool route_query(struct exchange *x)
+{
+    const char *action, *version;
+
+    if (fl_form_parse(x->body, x->body_len, &x->arena, &x->form, NULL) < 0)
+        return false;
+    action = fl_form_get(&x->form, "Action");
+    version = fl_form_get(&x->form, "Version");
+    if (!action || !version || strcmp(version, STS_VERSION) != 0)
+        return false;
+    x->dialect = FL_DIALECT_QUERY;
+    x->service = "sts";
+    x->op = fl_op_find("sts", action);
+    return true;
+}
+
+/* Protocol 6 §1.6, "Dispatch". False: answered. */
+static bool route(struct exchange *x)
+{
+    const char *target = fl_auth_header(&x->auth, "x-amz-target");
+    bool root = strcmp(x->auth.path, "/") == 0 && strcmp(x->auth.method, "POST") == 0;
+
+    x->route = find_route(x->auth.path);
+    if (x->route ? !route_path(x) : !root) {
+        fail(x, -ENOENT, "NotFound", "There is nothing at this path.");
+        return false;
+    }
+    if (x->route)
+        return true;
+    if (target)
+        x->op = fl_op_find_target(target, &x->service);
+    else if (!route_query(x)) {
+        fail(x, -ENOSYS, "UnknownOperationException",
+             "The request names no operation: X-Amz-Target or Action is missing.");
+        return false;
+    }
+    if (!x->op) {
+        fail(x, -ENOSYS, "UnknownOperationException", "The operation is not known here.");
+        return false;
+    }
+    return true;
+}
+
+static int take(struct exchange *x)
+{
+    size_t len;
+    const char *body = fl_server_req_body(x->req, &len);
+    int r = fl_auth_request_read(x->req, &x->arena, &x->auth, &x->err);
+
+    if (r < 0)
+        return r;
+    x->body = fl_arena_memdup(&x->arena, len ? body : "", len);
+    if (!x->body)
+        return fl_err_set(&x->err, -ENOMEM, NULL, "out of memory");
+    x->body_len = len;
+    x->auth.body = x->body;
+    x->auth.body_len = len;
+    return 0;
+}
+
+void fl_exchange_start(struct fl_exchange_ctx *ctx, struct fl_server_req *req)
+{
+    struct exchange *x;
+    int r;
+
+    if (fl_health_answer(ctx, req))
+        return;
+    x = calloc(1, sizeof(*x));
+    if (!x) {
+        fl_server_reply(req, 503, "application/x-amz-json-1.1", NULL, 0,
+                        "{\"__type\":\"ServiceUnavailable\"}", 31);
+        return;
+    }
+    x->ctx = ctx;
+    x->plane = ctx->plane;
+    x->req = req;
+    x->start_us = now_us();
+    fl_uuid4(x->request_id);
+    fl_arena_init(&x->arena, FL_CALL_ARENA_BYTES);
+    fl_buf_init(&x->reply, REPLY_MAX_BYTES);
+    fl_server_req_set_tag(req, &x->req);
+    ctx->open++;
+
+    r = take(x);
+    if (r < 0) {
+        fail(x, r, NULL, "out of memory");
+        return;
+    }
+    if (route(x))
+        submit(x, FL_LANE_READ, stage_read, after_read);
+}
+
+void fl_exchange_abort(struct fl_server_req *req)
+{
+    struct fl_server_req **slot = fl_server_req_tag(req);
+
+    if (slot)
+        *slot = NULL;
+}

@@ -1,0 +1,284 @@
+/* front.c - starting, running and stopping the loop threads. */
+#include "server/http/front.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "server/auth/revoked.h"
+#include "server/http/exchange.h"
+#include "server/http/route.h"
+#include "server/http/upgrade.h"
+
+#define LOOPS_MAX     64
+#define SERVICES_MAX  16
+#define DRAIN_MS      10000 /* requests in flight get this long */
+#define CHANNELS_MS   2000  /* channels are closed over this time */
+#define DRAIN_POLL_MS 50
+#define LAST_TURNS    8 /* of each loop, for callbacks that lead to callbacks */
+
+struct thread {
+    struct fl_front *front;
+    unsigned index;
+    struct fl_loop *loop;
+    struct fl_server *server;
+    struct fl_timer *drain_timer;
+    int64_t drain_until_ms;
+    struct fl_exchange_ctx exchanges;
+    void *states[FL_ROUTES_MAX];
+    pthread_t id;
+    bool running; /* `id` is to be joined */
+};
+
+struct fl_front {
+    struct fl_plane *plane;
+    struct thread threads[LOOPS_MAX];
+    unsigned n;
+    void *services[SERVICES_MAX];
+    bool stopping;
+};
+
+/* ---- server events ---- */
+
+static void on_request(void *arg, struct fl_server_req *req)
+{
+    struct thread *t = arg;
+
+    fl_exchange_start(&t->exchanges, req);
+}
+
+static void on_abort(void *arg, struct fl_server_req *req)
+{
+    fl_exchange_abort(req);
+}
+
+static int on_upgrade(void *arg, struct fl_server_req *req, struct fl_ws_events *ret_events,
+                      void **ret_arg, struct fl_ws_limits *ret_limits, char *ret_body,
+                      const char **ret_type)
+{
+    struct thread *t = arg;
+    struct fl_upgrade_result result = { .events = ret_events,
+                                        .arg = ret_arg,
+                                        .limits = ret_limits,
+                                        .body = ret_body,
+                                        .type = ret_type };
+
+    return fl_upgrade(t->front->plane, t->states, req, &result);
+}
+
+static const struct fl_server_events server_events = {
+    .on_request = on_request,
+    .on_upgrade = on_upgrade,
+    .on_abort = on_abort,
+};
+
+/* ---- stopping ---- */
+
+static bool quiet(struct thread *t)
+{
+    struct fl_server_stats stats;
+
+    fl_server_get_stats(t->server, &stats);
+    return t->exchanges.open == 0 && stats.websockets == 0;
+}
+
+static void on_drain_tick(void *arg)
+{
+    struct thread *t = arg;
+
+    if (quiet(t) || fl_mono_ms() >= t->drain_until_ms)
+        fl_loop_stop(t->loop);
+    else
+        fl_timer_start(t->drain_timer, DRAIN_POLL_MS);
+}
+
+static void begin_drain(void *arg)
+{
+    struct thread *t = arg;
+
+    fl_server_drain(t->server);
+    fl_exchange_drain(&t->exchanges);
+    for (size_t i = 0; fl_routes[i]; i++)
+        if (fl_routes[i]->drain)
+            fl_routes[i]->drain(t->states[i], CHANNELS_MS);
+    t->drain_until_ms = fl_mono_ms() + DRAIN_MS;
+    fl_timer_start(t->drain_timer, DRAIN_POLL_MS);
+}
+
+static void stop_now(void *arg)
+{
+    struct thread *t = arg;
+
+    fl_loop_stop(t->loop);
+}
+
+void fl_front_stop(struct fl_front *front)
+{
+    fl_post_fn fn = front->stopping ? stop_now : begin_drain;
+
+    front->stopping = true;
+    for (unsigned i = 0; i < front->n; i++)
+        if (fl_loop_post(front->threads[i].loop, fn, &front->threads[i]) < 0)
+            fl_log_error("out of memory while stopping");
+}
+
+/* ---- starting ---- */
+
+static void on_revoked(void *arg, const char *node_id)
+{
+    struct fl_plane *plane = arg;
+
+    if (fl_revoked_add(plane->revoked, node_id) < 0)
+        fl_log_error("out of memory: a revoked node is not remembered", FL_S("node", node_id));
+}
+
+static int thread_init(struct fl_front *f, unsigned index, const struct fl_front_conf *conf,
+                       struct fl_err *err)
+{
+    struct thread *t = &f->threads[index];
+    const struct fl_server_conf sc = {
+        .bind = f->plane->conf.bind,
+        .port = f->plane->conf.port,
+        .cert_file = conf->cert_file,
+        .key_file = conf->key_file,
+    };
+    int r = fl_loop_new(&t->loop);
+
+    if (r < 0)
+        return fl_err_set(err, r, NULL, "cannot make an event loop");
+    f->n = index + 1;
+    t->front = f;
+    t->index = index;
+    t->exchanges = (struct fl_exchange_ctx){ .plane = f->plane, .loop = t->loop };
+    t->drain_timer = fl_timer_new(t->loop, on_drain_tick, t);
+    if (!t->drain_timer)
+        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    r = fl_server_new(t->loop, &sc, &server_events, t, &t->server, err);
+    if (r < 0)
+        return r;
+    if (index == 0)
+        f->plane->conf.port = fl_server_port(t->server); /* the others share it */
+    for (size_t i = 0; fl_routes[i]; i++) {
+        r = fl_routes[i]->start ? fl_routes[i]->start(f->plane, t->loop, index, &t->states[i], err)
+                                : 0;
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int front_start(struct fl_front *f, const struct fl_front_conf *conf, struct fl_err *err)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    unsigned n = f->plane->conf.loops ? f->plane->conf.loops : (unsigned)FL_MAX(cores, 1L);
+    int r = 0;
+
+    n = FL_MIN(n, (unsigned)LOOPS_MAX);
+    for (unsigned i = 0; r >= 0 && i < n; i++)
+        r = thread_init(f, i, conf, err);
+    if (r < 0)
+        return r;
+    r = fl_bus_subscribe(f->plane->bus, FL_SUBJECT_NODE_DROP, f->threads[0].loop, on_revoked,
+                         f->plane);
+    if (r < 0)
+        return fl_err_set(err, r, NULL, "cannot subscribe to the bus");
+    for (size_t i = 0; r >= 0 && fl_services[i] && i < SERVICES_MAX; i++)
+        if (fl_services[i]->start)
+            r = fl_services[i]->start(f->plane, f->threads[0].loop, &f->services[i], err);
+    return r;
+}
+
+int fl_front_new(struct fl_plane *plane, const struct fl_front_conf *conf,
+                 struct fl_front **ret_front, struct fl_err *err)
+{
+    struct fl_front *f = calloc(1, sizeof(*f));
+    int r;
+
+    if (!f)
+        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    f->plane = plane;
+    r = front_start(f, conf, err);
+    if (r < 0) {
+        fl_front_free(f);
+        return r;
+    }
+    *ret_front = f;
+    return 0;
+}
+
+struct fl_loop *fl_front_loop(struct fl_front *front)
+{
+    return front->threads[0].loop;
+}
+
+static void *thread_main(void *arg)
+{
+    struct thread *t = arg;
+
+    fl_loop_run(t->loop);
+    return NULL;
+}
+
+int fl_front_run(struct fl_front *front, struct fl_err *err)
+{
+    int result = 0;
+
+    for (unsigned i = 1; i < front->n; i++) {
+        struct thread *t = &front->threads[i];
+        int r = pthread_create(&t->id, NULL, thread_main, t);
+
+        if (r != 0) {
+            result = fl_err_set(err, -r, NULL, "cannot start a loop thread: %s", strerror(r));
+            front->stopping = true;
+            fl_front_stop(front);
+            break;
+        }
+        t->running = true;
+    }
+    fl_loop_run(front->threads[0].loop);
+    for (unsigned i = 1; i < front->n; i++) {
+        if (front->threads[i].running)
+            pthread_join(front->threads[i].id, NULL);
+        front->threads[i].running = false;
+    }
+    return result;
+}
+
+static void last_turns(struct fl_front *f)
+{
+    for (int turn = 0; turn < LAST_TURNS; turn++)
+        for (unsigned i = 0; i < f->n; i++)
+            fl_loop_run_once(f->threads[i].loop, false);
+}
+
+struct fl_front *fl_front_free(struct fl_front *front)
+{
+    if (!front)
+        return NULL;
+    for (unsigned i = 0; i < front->n; i++)
+        front->threads[i].server = fl_server_free(front->threads[i].server);
+    for (unsigned i = 0; i < front->n; i++)
+        fl_exchange_drain(&front->threads[i].exchanges);
+    /* What the store still does ends in callbacks on our loops, which own their memory. */
+    fl_store_close(front->plane->store);
+    last_turns(front);
+    for (size_t i = 0; fl_services[i] && i < SERVICES_MAX; i++)
+        if (front->services[i] && fl_services[i]->stop)
+            fl_services[i]->stop(front->services[i]);
+    for (unsigned i = 0; i < front->n; i++) {
+        struct thread *t = &front->threads[i];
+
+        for (size_t j = 0; fl_routes[j]; j++)
+            if (t->states[j] && fl_routes[j]->stop)
+                fl_routes[j]->stop(t->states[j]);
+        t->drain_timer = fl_timer_free(t->drain_timer);
+    }
+    last_turns(front);
+    for (unsigned i = 0; i < front->n; i++)
+        fl_loop_free(front->threads[i].loop);
+    free(front);
+    return NULL;
+}

@@ -1,0 +1,42 @@
+/* plane.h - what the whole process shares: configuration, keys, store, bus, presence, metrics. */
+#pragma once
+#include "common/aws/crypto.h"
+#include "server/bus/bus.h"
+#include "server/channel/presence.h"
+#include "server/metrics.h"
+#include "server/op.h"
+#include "server/store/store.h"
+
+struct fl_audit;   /* server/audit.h */
+struct fl_revoked; /* server/auth/revoked.h */
+
+struct fl_plane_conf {
+    char *data_dir;
+    char *bind;        /* "0.0.0.0", "127.0.0.1", "::" */
+    uint16_t port;     /* 0: any free one, written to <data>/run/port */
+    char *public_host; /* name or address clients use; stands in certificates and stream URLs */
+    char *account;     /* 12 digits */
+    char *region;      /* "local" */
+    unsigned loops;    /* loop threads; 0: one per core */
+    unsigned readers;
+    int64_t node_token_life_ms; /* 3600000 */
+    struct fl_strs metrics_from; /* addresses and CIDRs that may read /metrics */
+};
+
+struct fl_plane {
+    struct fl_plane_conf conf;
+    uint8_t seal_key[FL_SEAL_KEY_BYTES]; /* from <data>/keys/seal; seals secrets and tokens */
+    struct fl_store *store;
+    struct fl_bus *bus;
+    struct fl_presence *presence;
+    struct fl_metrics *metrics;
+    struct fl_audit *audit;     /* NULL: nothing is recorded (tests) */
+    struct fl_revoked *revoked;
+};
+
+/* Fills in everything but conf, seal_key and audit: store (exclusive), bus, presence, metrics, revoked.
+ * On failure what was made is freed. The database directory is made if it is missing. */
+int fl_plane_open(struct fl_plane *plane, struct fl_err *err);
+
+/* Frees what fl_plane_open made, and the audit log. */
+void fl_plane_close(struct fl_plane *plane);
