@@ -1,0 +1,35 @@
+/* fetcher.h - HTTP calls for processes that do not speak HTTP themselves: each call goes to a fetch
+ * process, which is asked for when one is needed and may leave when it has been idle.
+ *
+ * A call lost with its fetch process is sent once more to the next one, so calls must bear repeating.
+ */
+#pragma once
+#include "agent/lib/ipc_net.h"
+#include "common/base/loop.h"
+
+#define FL_FETCHER_MAX_CALLS 32
+
+struct fl_fetcher;
+
+/* `answer->error` is 0 or a negative errno as in http.h; strings die after the call. */
+typedef void (*fl_fetcher_done_fn)(void *arg, const struct fl_fetch_answer *answer);
+
+/* Asks for a fetch process: fl_fetcher_attach or fl_fetcher_refused follows, also from inside. */
+typedef void (*fl_fetcher_need_fn)(void *arg);
+
+/* `conf` and its strings must outlive the object. */
+int fl_fetcher_new(struct fl_loop *loop, const struct fl_fetch_conf *conf, fl_fetcher_need_fn need,
+                   void *arg, struct fl_fetcher **ret_fetcher);
+/* Calls under way end without their callback. */
+struct fl_fetcher *fl_fetcher_free(struct fl_fetcher *f);
+
+/* The socket to a fresh fetch process; the fetcher's from now on. */
+void fl_fetcher_attach(struct fl_fetcher *f, int fd);
+/* There is none to be had: every call waiting fails with these words. */
+void fl_fetcher_refused(struct fl_fetcher *f, const char *why);
+
+/* Starts a call (copied). `done` runs exactly once, later than the return, unless cancelled. -EBUSY
+ * with FL_FETCHER_MAX_CALLS under way. `ret_id` (may be NULL) is never 0. */
+int fl_fetcher_call(struct fl_fetcher *f, const struct fl_fetch_call *call, fl_fetcher_done_fn done,
+                    void *arg, uint32_t *ret_id);
+void fl_fetcher_cancel(struct fl_fetcher *f, uint32_t id);

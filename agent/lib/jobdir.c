@@ -1,0 +1,270 @@
+/* jobdir.c - see jobdir.h. */
+#include "agent/lib/jobdir.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include "common/base/file.h"
+
+/* Room kept for a journal, so that a job once accepted can still be reported on a full disk. */
+#define JOURNAL_RESERVE_BYTES (64 << 10)
+
+#define F(type, member, key) FL_FIELD(struct type, member, key, 0)
+static const struct fl_field job_fields[] = {
+    F(fl_job, job_id, "jobId"),
+    F(fl_job, command_id, "commandId"),
+    F(fl_job, document_name, "documentName"),
+    F(fl_job, content, "content"),
+    F(fl_job, created_ms, "created"),
+    F(fl_job, accepted_ms, "accepted"),
+    F(fl_job, nonce, "nonce"),
+    F(fl_job, node_id, "nodeId"),
+    F(fl_job, region, "region"),
+    F(fl_job, platform_name, "platformName"),
+    F(fl_job, platform_version, "platformVersion"),
+    F(fl_job, aws_profile, "awsProfile"),
+    F(fl_job, aws_credentials_file, "awsCredentialsFile"),
+    F(fl_job, output_max_bytes, "outputMaxBytes"),
+};
+static const struct fl_field run_fields[] = {
+    F(fl_jrec_run, time_ms, "time"),
+    F(fl_jrec_run, pid, "pid"),
+};
+static const struct fl_field step_start_fields[] = {
+    F(fl_jrec_step_start, index, "index"),
+    F(fl_jrec_step_start, time_ms, "time"),
+};
+static const struct fl_field step_child_fields[] = {
+    F(fl_jrec_step_child, pid, "pid"),
+    F(fl_jrec_step_child, start_ticks, "startTicks"),
+    F(fl_jrec_step_child, boot_id, "bootId"),
+};
+static const struct fl_field step_done_fields[] = {
+    F(fl_jrec_step_done, index, "index"),
+    F(fl_jrec_step_done, key, "key"),
+    F(fl_jrec_step_done, plugin, "plugin"),
+    F(fl_jrec_step_done, status, "status"),
+    F(fl_jrec_step_done, code, "code"),
+    F(fl_jrec_step_done, start_ms, "start"),
+    F(fl_jrec_step_done, end_ms, "end"),
+    F(fl_jrec_step_done, output_json, "output"),
+    F(fl_jrec_step_done, stdout_json, "stdout"),
+    F(fl_jrec_step_done, stderr_json, "stderr"),
+    F(fl_jrec_step_done, stdout_bytes, "stdoutBytes"),
+    F(fl_jrec_step_done, stderr_bytes, "stderrBytes"),
+    F(fl_jrec_step_done, stop, "stop"),
+};
+static const struct fl_field doc_done_fields[] = {
+    F(fl_jrec_doc_done, status, "status"),
+    F(fl_jrec_doc_done, counts, "counts"),
+    F(fl_jrec_doc_done, n_results, "results"),
+    F(fl_jrec_doc_done, error, "error"),
+};
+static const struct fl_field acked_fields[] = {
+    F(fl_jrec_acked, message_id, "messageId"),
+};
+#undef F
+
+static const struct fl_shape job_shape = FL_SHAPE(struct fl_job, "Job", job_fields);
+static const struct fl_shape run_shape = FL_SHAPE(struct fl_jrec_run, "Run", run_fields);
+static const struct fl_shape step_start_shape =
+    FL_SHAPE(struct fl_jrec_step_start, "StepStart", step_start_fields);
+static const struct fl_shape step_child_shape =
+    FL_SHAPE(struct fl_jrec_step_child, "StepChild", step_child_fields);
+static const struct fl_shape step_done_shape =
+    FL_SHAPE(struct fl_jrec_step_done, "StepDone", step_done_fields);
+static const struct fl_shape doc_done_shape =
+    FL_SHAPE(struct fl_jrec_doc_done, "DocDone", doc_done_fields);
+static const struct fl_shape acked_shape = FL_SHAPE(struct fl_jrec_acked, "Acked", acked_fields);
+
+const struct fl_journal_row fl_job_rows[] = {
+    { FL_JREC_JOB, &job_shape },
+    { FL_JREC_RUN, &run_shape },
+    { FL_JREC_STEP_START, &step_start_shape },
+    { FL_JREC_STEP_CHILD, &step_child_shape },
+    { FL_JREC_STEP_DONE, &step_done_shape },
+    { FL_JREC_DOC_DONE, &doc_done_shape },
+    { FL_JREC_ACKED, &acked_shape },
+    { FL_JREC_CANCEL, &fl_shape_empty },
+    { 0, NULL },
+};
+
+bool fl_command_id_valid(const char *s)
+{
+    size_t len = s ? strlen(s) : 0;
+
+    return len >= 1 && len <= FL_COMMAND_ID_MAX_BYTES && s[0] != '.' &&
+           strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") == len;
+}
+
+static bool printable(const char *s, size_t max_bytes)
+{
+    size_t len = s ? strlen(s) : 0;
+
+    if (len == 0 || len > max_bytes)
+        return false;
+    for (size_t i = 0; i < len; i++)
+        if ((unsigned char)s[i] < 0x20 || s[i] == 0x7f)
+            return false;
+    return true;
+}
+
+int fl_job_check(const struct fl_job *job, struct fl_err *err)
+{
+    if (!printable(job->job_id, FL_JOB_MAX_ID_BYTES))
+        return fl_err_set(err, -EINVAL, NULL, "job id: must have 1 to %d printable bytes",
+                          FL_JOB_MAX_ID_BYTES);
+    if (!fl_command_id_valid(job->command_id))
+        return fl_err_set(err, -EINVAL, NULL, "command id: must match [A-Za-z0-9._-]{1,%d}",
+                          FL_COMMAND_ID_MAX_BYTES);
+    if (job->document_name && job->document_name[0] &&
+        !printable(job->document_name, FL_JOB_MAX_NAME_BYTES))
+        return fl_err_set(err, -EINVAL, NULL, "document name: more than %d bytes or not printable",
+                          FL_JOB_MAX_NAME_BYTES);
+    if (!job->content || strlen(job->content) > FL_JOB_MAX_CONTENT_BYTES)
+        return fl_err_set(err, -EINVAL, NULL, "content: missing or more than %u bytes",
+                          FL_JOB_MAX_CONTENT_BYTES);
+    return 0;
+}
+
+/* splitmix64: a good mixer, no secret; the nonce is what makes ids unguessable enough. */
+static uint64_t mix(uint64_t x)
+{
+    x += 0x9e3779b97f4a7c15u;
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+}
+
+void fl_job_reply_id(const char *nonce, int64_t index, char out[FL_UUID_BYTES])
+{
+    uint64_t half[2] = { 0, 0 };
+    uint8_t id[16];
+
+    for (size_t i = 0; i < FL_JOB_NONCE_DIGITS && nonce[i]; i++) {
+        uint64_t *h = &half[i / 16];
+        char c = nonce[i];
+
+        *h = *h << 4 | (uint64_t)(c >= 'a' ? c - 'a' + 10 : c - '0');
+    }
+    half[0] = mix(half[0] ^ mix((uint64_t)index));
+    half[1] = mix(half[1] ^ half[0]);
+    memcpy(id, half, sizeof(id));
+    id[6] = (id[6] & 0x0f) | 0x40; /* version 4 */
+    id[8] = (id[8] & 0x3f) | 0x80; /* RFC 4122 variant */
+    fl_uuid_format(id, out);
+}
+
+static int create_file(int dir_fd, const char *name, struct fl_err *err)
+{
+    int fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+    return fd < 0 ? fl_err_set(err, -errno, NULL, "cannot create %s: %s", name, strerror(errno)) : fd;
+}
+
+/* Everything is made before the first sync: a journaling file system then commits it all at once, and
+ * the syncs that follow find nothing left to do. */
+static int fill(int jobs_fd, int dir_fd, const struct fl_job *job, struct fl_err *err)
+{
+    struct fl_journal j fl_autojournal = { .fd = -1 };
+    fl_autofd int journal = create_file(dir_fd, "journal", err);
+    fl_autofd int acks = journal < 0 ? -1 : create_file(dir_fd, "acks", err);
+    int fd, r;
+
+    if (journal < 0 || acks < 0)
+        return journal < 0 ? journal : acks;
+    /* Where the file system cannot reserve, a full disk is met later. */
+    if (fallocate(journal, FALLOC_FL_KEEP_SIZE, 0, JOURNAL_RESERVE_BYTES) < 0 && errno == ENOSPC)
+        return fl_err_set(err, -ENOSPC, NULL, "no room for a journal");
+    if (mkdirat(dir_fd, "steps", 0700) < 0)
+        return fl_err_set(err, -errno, NULL, "cannot create a job folder: %s", strerror(errno));
+    fd = create_file(dir_fd, "job", err);
+    if (fd < 0)
+        return fd;
+    fl_journal_init(&j, fd, fl_job_rows, 0);
+    r = fl_journal_append(&j, FL_JREC_JOB, job, err);
+    if (r == 0 && (fsync(fd) < 0 || fsync(dir_fd) < 0 || fsync(jobs_fd) < 0))
+        r = fl_err_set(err, -errno, NULL, "cannot sync a job folder: %s", strerror(errno));
+    return r;
+}
+
+int fl_jobdir_create(const char *jobs_dir, const struct fl_job *job, struct fl_err *err)
+{
+    fl_autofd int jobs_fd = open(jobs_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    fl_autofree char *path = fl_path_join(jobs_dir, job->command_id);
+    fl_autofd int dir_fd = -1;
+    int r;
+
+    if (jobs_fd < 0)
+        return fl_err_set(err, -errno, NULL, "%s: %s", jobs_dir, strerror(errno));
+    if (!path)
+        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    if (mkdirat(jobs_fd, job->command_id, 0700) < 0)
+        return fl_err_set(err, -errno, NULL, "%s: %s", path, strerror(errno));
+    dir_fd = openat(jobs_fd, job->command_id, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    r = dir_fd < 0 ? fl_err_set(err, -errno, NULL, "%s: %s", path, strerror(errno))
+                   : fill(jobs_fd, dir_fd, job, err);
+    /* Refused is refused: it must not be found and run after a restart. */
+    if (r < 0)
+        fl_dir_remove(path, NULL);
+    return r;
+}
+
+bool fl_jobdir_is_unborn(int dir_fd)
+{
+    struct fl_journal j fl_autojournal = { .fd = -1 };
+    struct fl_journal_record rec;
+    struct fl_arena arena fl_autoarena;
+    struct stat st;
+    int fd;
+
+    fl_arena_init(&arena, 4u << 20);
+    if (fstatat(dir_fd, "journal", &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_size > 0)
+        return false;
+    fd = openat(dir_fd, "job", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return errno == ENOENT;
+    fl_journal_init(&j, fd, fl_job_rows, 0);
+    return fl_journal_read(&j, &arena, &rec) == 0;
+}
+
+int fl_jobdir_load(int dir_fd, struct fl_arena *arena, struct fl_job *ret_job, struct fl_err *err)
+{
+    struct fl_journal j fl_autojournal = { .fd = -1 };
+    struct fl_journal_record rec;
+    const struct fl_job *job;
+    int fd, r;
+
+    fd = openat(dir_fd, "job", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return fl_err_set(err, -errno, NULL, "job: %s", strerror(errno));
+    fl_journal_init(&j, fd, fl_job_rows, 0);
+    r = fl_journal_read(&j, arena, &rec);
+    if (r < 0 || r == 0 || rec.type != FL_JREC_JOB)
+        return fl_err_set(err, r < 0 ? r : -EBADMSG, NULL, "job: damaged");
+    job = rec.in;
+    r = fl_job_check(job, err);
+    if (r < 0)
+        return r;
+    if (!job->nonce || strlen(job->nonce) != FL_JOB_NONCE_DIGITS)
+        return fl_err_set(err, -EBADMSG, NULL, "job: damaged nonce");
+    *ret_job = *job;
+    return 0;
+}
+
+int fl_jobdir_open(int dir_fd, const char *name, struct fl_journal *ret, struct fl_err *err)
+{
+    int fd = openat(dir_fd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+
+    if (fd < 0)
+        return fl_err_set(err, -errno, NULL, "%s: %s", name, strerror(errno));
+    fl_journal_init(ret, fd, fl_job_rows, 0);
+    return 0;
+}
+
+int fl_jobdir_lock(int fd)
+{
+    return flock(fd, LOCK_EX | LOCK_NB) < 0 ? -errno : 0;
+}

@@ -1,0 +1,112 @@
+/* jobdir.h - one accepted job on disk, and the records that tell what became of it.
+ *
+ *   <state>/jobs/<command id>/   open jobs; 0700
+ *       job        one record: struct fl_job
+ *       journal    the worker's records; whoever holds its flock is the job's worker
+ *       acks       the monitor's records
+ *       sock       the worker's listening socket
+ *       steps/<n>/ script, stdout, stderr of step n; steps/downloads/
+ *   <state>/done/<command id>/   the same once all its replies are acknowledged, until it is swept
+ *
+ * A folder is accepted once its `job` record is whole and on disk; one without was never acknowledged
+ * and is removed at the next start.
+ */
+#pragma once
+#include "agent/lib/journal.h"
+#include "common/base/rand.h"
+
+/* Bounds of what a control plane may send (checked by fl_job_check). */
+#define FL_JOB_MAX_ID_BYTES      200
+#define FL_COMMAND_ID_MAX_BYTES  100
+#define FL_JOB_MAX_NAME_BYTES    512
+#define FL_JOB_MAX_CONTENT_BYTES (1u << 20)
+#define FL_JOB_NONCE_DIGITS      32
+
+/* The job and what the node was when it came. Everything a worker needs stands in it. */
+struct fl_job {
+    char *job_id, *command_id, *document_name;
+    char *content;       /* JSON text of the job's Content */
+    int64_t created_ms;  /* of the message, by the sender's clock */
+    int64_t accepted_ms; /* ours */
+    char *nonce;         /* hex; ids of replies are derived from it */
+    char *node_id, *region, *platform_name, *platform_version;
+    char *aws_profile, *aws_credentials_file; /* NULL: not shared with scripts */
+    int64_t output_max_bytes;                 /* per stream and step kept on disk */
+};
+
+enum fl_job_record_type {
+    FL_JREC_JOB = 1,
+    /* journal */
+    FL_JREC_RUN,        /* struct fl_jrec_run: a worker took over */
+    FL_JREC_STEP_START, /* struct fl_jrec_step_start: on disk before the step begins */
+    FL_JREC_STEP_CHILD, /* struct fl_jrec_step_child */
+    FL_JREC_STEP_DONE,  /* struct fl_jrec_step_done */
+    FL_JREC_DOC_DONE,   /* struct fl_jrec_doc_done: the last record */
+    /* acks */
+    FL_JREC_ACKED = 32, /* struct fl_jrec_acked */
+    FL_JREC_CANCEL,     /* empty: a cancel was asked for */
+};
+
+struct fl_jrec_run {
+    int64_t time_ms;
+    int64_t pid;
+};
+struct fl_jrec_step_start {
+    int64_t index;
+    int64_t time_ms;
+};
+/* The process group a step runs as; what is left of it is ended when the worker died. */
+struct fl_jrec_step_child {
+    int64_t pid;
+    int64_t start_ticks; /* field 22 of /proc/<pid>/stat */
+    char *boot_id;
+};
+/* A step's result as its reply tells it. The texts are JSON strings with quotes (NUL is \u0000), cut
+ * so that a reply with them fits its limit. */
+struct fl_jrec_step_done {
+    int64_t index;
+    char *key, *plugin; /* in the reply: name of the member, and "name" in it */
+    char *status;
+    int64_t code;
+    int64_t start_ms, end_ms; /* 0: never begun */
+    char *output_json, *stdout_json, *stderr_json;
+    int64_t stdout_bytes, stderr_bytes; /* all that was written, kept or not */
+    bool stop;                          /* later steps are to be skipped */
+};
+struct fl_jrec_doc_done {
+    char *status;
+    struct fl_intmap counts; /* results by status */
+    int64_t n_results;
+    char *error; /* document error, NULL for none */
+};
+struct fl_jrec_acked {
+    char *message_id;
+};
+
+extern const struct fl_journal_row fl_job_rows[];
+
+/* True for [A-Za-z0-9._-]{1,100} without a leading dot: safe as a folder name. */
+bool fl_command_id_valid(const char *s);
+
+/* Every bound above, on strings that may be NULL. 0 or -EINVAL naming the member. */
+int fl_job_check(const struct fl_job *job, struct fl_err *err);
+
+/* Id of the reply for step `index`, or of the final one (FL_REPLY_FINAL): the same on every call. */
+#define FL_REPLY_FINAL (-1)
+void fl_job_reply_id(const char *nonce, int64_t index, char out[FL_UUID_BYTES]);
+
+/* Makes the folder below `jobs_dir` (path); whole and on disk when it returns. -EEXIST if there is one;
+ * -ENOSPC and the like leave nothing behind. */
+int fl_jobdir_create(const char *jobs_dir, const struct fl_job *job, struct fl_err *err);
+
+/* True for what a crash left of a folder in the making: nothing of it was ever acknowledged. */
+bool fl_jobdir_is_unborn(int dir_fd);
+
+/* The job record of the folder open as `dir_fd`. -EBADMSG if it is damaged. */
+int fl_jobdir_load(int dir_fd, struct fl_arena *arena, struct fl_job *ret_job, struct fl_err *err);
+
+/* Opens `journal` or `acks` (read and write, never created here). */
+int fl_jobdir_open(int dir_fd, const char *name, struct fl_journal *ret, struct fl_err *err);
+
+/* 0 and the lock held by `fd`; -EWOULDBLOCK if a worker lives. */
+int fl_jobdir_lock(int fd);

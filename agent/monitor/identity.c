@@ -1,0 +1,608 @@
+/* identity.c - see identity.h.
+ *
+ * One exchange at a time: the key process signs, net carries, the result decides the next step. The
+ * key is rotated in the order persist pending -> tell the service -> promote, and whenever the outcome
+ * is in doubt the keys are tried, the old one first; neither is dropped before the other has worked
+ * (protocol 1 §4.3).
+ */
+#include "agent/monitor/identity.h"
+#include <errno.h>
+#include <string.h>
+#include "agent/lib/keyproc.h"
+#include "agent/lib/text.h"
+#include "agent/monitor/identity_files.h"
+#include "common/aws/endpoint.h"
+#include "common/base/backoff.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/rand.h"
+
+#define KEY_TIMEOUT_MS    60000 /* a fingerprint takes up to three looks, 5 s apart */
+#define RESULT_TIMEOUT_MS 90000
+#define MIN_LIFE_MS       60000 /* cached credentials with less are not worth starting with */
+#define CHECK_MS          300000 /* timers stand still while a machine sleeps: look at the clock */
+#define BUSY_MS           5000   /* due while a key is being rotated: a little later, then */
+#define SKEW_KNOWN_MS     60000 /* smaller differences are the Date header's own */
+#define DAY_MS            86400000LL
+#define NO_DATE_DAYS      3650 /* what the official agent takes for a key without a date */
+#define MAX_TEXT_BYTES    16384 /* of each string from net */
+
+enum step {
+    IDLE,
+    TOKEN_SIGN,  /* the key process signs a token request */
+    TOKEN_CALL,  /* net carries it */
+    ROTATE_SIGN, /* the key process stores a pending key and signs the update */
+    ROTATE_CALL,
+    PROMOTE,
+    DROP,
+};
+
+enum fault { TRANSPORT, SERVICE, DENIED, LOCAL, FAULT__N };
+
+static const struct {
+    uint32_t base_ms, cap_ms;
+} fault_delays[FAULT__N] = {
+    [TRANSPORT] = { 1000, 300000 },
+    [SERVICE] = { 10000, 1800000 },
+    [DENIED] = { 300000, 1800000 }, /* a person has to act */
+    [LOCAL] = { 2000, 1800000 },
+};
+
+/* Service errors that a later try cannot change by itself. */
+static const char *const denials[] = { "AccessDeniedException", "MachineFingerprintDoesNotMatch",
+                                       "InvalidInstanceId" };
+
+struct save {
+    struct fl_identity_keeper *keeper; /* NULL: freed meanwhile */
+    struct fl_arena arena;
+    struct fl_identity_files files;
+    enum fl_share_outcome outcome;
+    struct fl_err err, share_err;
+    int result;
+};
+
+struct fl_identity_keeper {
+    struct fl_loop *loop;
+    const struct fl_paths *paths;
+    const struct fl_agent_config *config;
+    struct fl_identity_events events;
+    void *arg;
+    char *node_id, *url;
+    int64_t key_created_ms;
+
+    enum step step;
+    bool net_up;
+    bool with_pending; /* the request under way is signed with the pending key */
+    bool has_pending;
+    bool rotate; /* asked for by the service, or the key is too old */
+    int64_t skew_ms; /* the service's clock minus ours */
+    char fingerprint[FL_UUID_BYTES];
+
+    struct fl_keyproc *key;
+    struct fl_timer *timer;   /* for due_ms */
+    struct fl_timer *patience; /* for the result of a call */
+    int64_t due_ms;           /* wall clock: the next token request; 0: none planned */
+    bool due_after_transport_fault;
+    struct fl_backoff backoffs[FAULT__N];
+
+    struct fl_arena creds_arena;
+    struct fl_credcache creds; /* node_id NULL: none */
+    struct save *save;         /* under way */
+    bool save_again;
+    enum fl_share_outcome told_outcome;
+    char *error;
+};
+
+static void next_token(struct fl_identity_keeper *k);
+static void run_step(struct fl_identity_keeper *k, enum step step);
+
+static int64_t service_now(const struct fl_identity_keeper *k)
+{
+    return fl_now_ms() + k->skew_ms;
+}
+
+/* ---- planning ---- */
+
+static void arm(struct fl_identity_keeper *k)
+{
+    int64_t left = k->due_ms - fl_now_ms();
+
+    fl_timer_start(k->timer, (uint64_t)FL_MIN(FL_MAX(left, 0), CHECK_MS));
+}
+
+static void plan(struct fl_identity_keeper *k, int64_t delay_ms)
+{
+    k->due_ms = fl_now_ms() + delay_ms;
+    k->due_after_transport_fault = false;
+    arm(k);
+}
+
+/* Half of the life, give or take a tenth, so that nodes started together drift apart. */
+static void plan_refresh(struct fl_identity_keeper *k)
+{
+    int64_t half = (k->creds.expires_ms - k->creds.retrieved_ms) / 2;
+    int64_t due = k->creds.retrieved_ms + half;
+
+    half = FL_MIN(FL_MAX(half, 0), 24 * 3600 * 1000LL);
+    due += (int64_t)fl_random_between(0, (uint32_t)(half / 5)) - half / 10;
+    plan(k, FL_MAX(due - service_now(k), 1000));
+}
+
+static void note_error(struct fl_identity_keeper *k, const char *text)
+{
+    bool news = !k->error || strcmp(k->error, text) != 0;
+
+    if (!news)
+        return;
+    free(k->error);
+    k->error = strdup(text);
+    fl_log_warn("no fresh credentials", FL_S("error", text));
+}
+
+static void fail(struct fl_identity_keeper *k, enum fault fault, const char *text)
+{
+    note_error(k, text);
+    k->step = IDLE;
+    k->with_pending = false;
+    plan(k, fl_backoff_next_ms(&k->backoffs[fault], fl_random_u32()));
+    k->due_after_transport_fault = fault == TRANSPORT;
+}
+
+static void on_timer(void *arg)
+{
+    struct fl_identity_keeper *k = arg;
+
+    if (fl_now_ms() < k->due_ms)
+        arm(k);
+    else if (k->step != IDLE)
+        fl_timer_start(k->timer, BUSY_MS);
+    else if (k->net_up)
+        next_token(k);
+}
+
+/* ---- files ---- */
+
+static void save_now(struct fl_identity_keeper *k);
+
+static void save_work(void *arg)
+{
+    struct save *s = arg;
+
+    s->result = fl_identity_files_write(&s->files, &s->outcome, &s->share_err, &s->err);
+}
+
+static void tell_share(struct fl_identity_keeper *k, const struct save *s)
+{
+    const char *profile = *s->files.share_profile ? s->files.share_profile : "default";
+
+    if (s->outcome == k->told_outcome)
+        return;
+    k->told_outcome = s->outcome;
+    if (s->outcome == FL_SHARE_FALLBACK)
+        fl_log_warn("profile of the shared credentials file is not ours: another one is written",
+                    FL_S("profile", profile), FL_S("written", FL_SHARE_FALLBACK_PROFILE));
+    else if (s->outcome == FL_SHARE_TAKEN)
+        fl_log_warn("profiles of the shared credentials file are not ours: nothing is shared",
+                    FL_S("profile", profile));
+    else if (s->outcome == FL_SHARE_FAILED)
+        fl_log_warn("credentials cannot be shared", FL_S("error", fl_err_text(&s->share_err)));
+}
+
+static void free_save(struct save *s)
+{
+    fl_arena_done(&s->arena);
+    free(s);
+}
+
+static void save_done(void *arg)
+{
+    struct save *s = arg;
+    struct fl_identity_keeper *k = s->keeper;
+
+    if (k) {
+        k->save = NULL;
+        if (s->result < 0)
+            fl_log_warn("credentials cannot be kept", FL_S("error", fl_err_text(&s->err)));
+        else
+            tell_share(k, s);
+        if (k->save_again)
+            save_now(k);
+    }
+    free_save(s);
+}
+
+static bool copy_creds(struct fl_arena *a, const struct fl_credcache *from, struct fl_credcache *to)
+{
+    *to = (struct fl_credcache){ .node_id = fl_arena_strdup(a, from->node_id),
+                                 .access_key_id = fl_arena_strdup(a, from->access_key_id),
+                                 .secret_access_key = fl_arena_strdup(a, from->secret_access_key),
+                                 .session_token = fl_arena_strdup(a, from->session_token),
+                                 .expires_ms = from->expires_ms,
+                                 .retrieved_ms = from->retrieved_ms };
+    return to->node_id && to->access_key_id && to->secret_access_key && to->session_token;
+}
+
+static void save_now(struct fl_identity_keeper *k)
+{
+    struct save *s;
+
+    /* A file system that hangs must not collect jobs. */
+    k->save_again = k->save != NULL;
+    if (k->save)
+        return;
+    s = calloc(1, sizeof(*s));
+    if (!s)
+        return;
+    fl_arena_init(&s->arena, 8 * MAX_TEXT_BYTES);
+    s->files = (struct fl_identity_files){ .state_dir = fl_arena_strdup(&s->arena, k->paths->state),
+                                           .share = k->config->share_creds,
+                                           .share_file = fl_arena_strdup(&s->arena,
+                                                                         k->config->credentials_file),
+                                           .share_profile = fl_arena_strdup(
+                                               &s->arena, k->config->share_profile) };
+    s->keeper = k;
+    if (!copy_creds(&s->arena, &k->creds, &s->files.creds) || !s->files.state_dir ||
+        !s->files.share_file || !s->files.share_profile ||
+        fl_loop_work(k->loop, save_work, save_done, s) < 0) {
+        free_save(s);
+        return;
+    }
+    k->save = s;
+}
+
+/* ---- credentials ---- */
+
+static void hand_out(struct fl_identity_keeper *k)
+{
+    const struct fl_net_creds creds = { .access_key_id = k->creds.access_key_id,
+                                        .secret_access_key = k->creds.secret_access_key,
+                                        .session_token = k->creds.session_token,
+                                        .expires_ms = k->creds.expires_ms };
+
+    k->events.on_creds(k->arg, &creds);
+}
+
+static bool text_ok(const char *s)
+{
+    return s && *s && strlen(s) <= MAX_TEXT_BYTES && !strpbrk(s, "\r\n");
+}
+
+static int accept_token(struct fl_identity_keeper *k, const struct fl_net_token_result *res)
+{
+    const struct fl_credcache fresh = { .node_id = k->node_id,
+                                        .access_key_id = res->access_key_id,
+                                        .secret_access_key = res->secret_access_key,
+                                        .session_token = res->session_token,
+                                        .expires_ms = res->expires_ms,
+                                        .retrieved_ms = service_now(k) };
+
+    if (!text_ok(fresh.access_key_id) || !text_ok(fresh.secret_access_key) ||
+        !text_ok(fresh.session_token) || fresh.expires_ms <= fresh.retrieved_ms)
+        return -EBADMSG;
+    fl_arena_done(&k->creds_arena);
+    fl_arena_init(&k->creds_arena, 8 * MAX_TEXT_BYTES);
+    if (!copy_creds(&k->creds_arena, &fresh, &k->creds)) {
+        k->creds = (struct fl_credcache){ 0 };
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+static bool key_is_old(const struct fl_identity_keeper *k)
+{
+    int64_t days = k->key_created_ms ? (fl_now_ms() - k->key_created_ms) / DAY_MS : NO_DATE_DAYS;
+
+    return k->config->key_rotate_days > 0 && days >= k->config->key_rotate_days;
+}
+
+static void on_token(struct fl_identity_keeper *k, const struct fl_net_token_result *res)
+{
+    int r = accept_token(k, res);
+
+    if (r < 0) {
+        fail(k, SERVICE, r == -EBADMSG ? "the service's token answer is unusable" : "out of memory");
+        return;
+    }
+    for (size_t i = 0; i < FAULT__N; i++)
+        fl_backoff_reset(&k->backoffs[i]);
+    if (k->error) {
+        fl_log_info("credentials are fresh again");
+        free(k->error);
+        k->error = NULL;
+    }
+    k->rotate = res->update_key_pair || key_is_old(k);
+    hand_out(k);
+    save_now(k);
+    plan_refresh(k);
+    if (k->has_pending)
+        run_step(k, k->with_pending ? PROMOTE : DROP);
+    else if (k->rotate)
+        run_step(k, ROTATE_SIGN);
+    else
+        k->step = IDLE;
+}
+
+/* ---- results of calls ---- */
+
+static enum fault classify(const struct fl_net_token_result *res)
+{
+    if (res->http_status == 0 || (res->error_name && strcmp(res->error_name, "RequestError") == 0))
+        return TRANSPORT;
+    for (size_t i = 0; res->error_name && i < FL_ARRAY_LEN(denials); i++)
+        if (strcmp(res->error_name, denials[i]) == 0)
+            return DENIED;
+    return SERVICE;
+}
+
+/* True if the answer taught us the service's time, and a request signed with it is worth a try. */
+static bool learn_time(struct fl_identity_keeper *k, const struct fl_net_token_result *res)
+{
+    int64_t skew = res->server_ms ? res->server_ms - fl_now_ms() : k->skew_ms;
+    int64_t change = skew - k->skew_ms;
+
+    if (skew < SKEW_KNOWN_MS && skew > -SKEW_KNOWN_MS)
+        skew = 0;
+    if (change < SKEW_KNOWN_MS && change > -SKEW_KNOWN_MS)
+        return false;
+    k->skew_ms = skew;
+    fl_log_warn("this machine's clock differs from the service's: requests are signed with the "
+                "service's time",
+                FL_I("behind_s", skew / 1000));
+    return true;
+}
+
+static void on_token_refused(struct fl_identity_keeper *k, const struct fl_net_token_result *res,
+                             bool time_learnt)
+{
+    enum fault fault = classify(res);
+    char text[FL_ERR_TEXT_BYTES];
+    struct fl_err words;
+
+    if (time_learnt && res->error_name &&
+        strcmp(res->error_name, "InvalidSignatureException") == 0) {
+        next_token(k);
+        return;
+    }
+    /* The service may know the other key only. Throttling and faults of its own say nothing. */
+    if (k->has_pending && !k->with_pending && fault != TRANSPORT && res->http_status < 500 &&
+        res->http_status != 429) {
+        k->with_pending = true;
+        run_step(k, TOKEN_SIGN);
+        return;
+    }
+    if (fault == DENIED)
+        k->fingerprint[0] = '\0'; /* looked up again: the hardware may be back as it was */
+    fl_err_set(&words, 0, NULL, "%.100s: %.300s", res->error_name ? res->error_name : "error",
+               res->error_text ? res->error_text : "");
+    memcpy(text, words.text, sizeof(text));
+    fail(k, fault, text);
+}
+
+static void on_rotate_result(struct fl_identity_keeper *k, const struct fl_net_token_result *res)
+{
+    if (res->http_status == 200) {
+        run_step(k, PROMOTE);
+        return;
+    }
+    fl_log_warn("key rotation was not confirmed: finding out which key the service knows",
+                FL_S("error", res->error_name), FL_S("detail", res->error_text));
+    next_token(k);
+}
+
+void fl_identity_keeper_result(struct fl_identity_keeper *k, const struct fl_net_token_result *res)
+{
+    bool time_learnt;
+
+    if (k->step != TOKEN_CALL && k->step != ROTATE_CALL)
+        return; /* of a call given up meanwhile */
+    fl_timer_stop(k->patience);
+    time_learnt = learn_time(k, res);
+    if (k->step == ROTATE_CALL)
+        on_rotate_result(k, res);
+    else if (res->http_status == 200 && !res->error_name)
+        on_token(k, res);
+    else
+        on_token_refused(k, res, time_learnt);
+}
+
+static void on_no_result(void *arg)
+{
+    struct fl_identity_keeper *k = arg;
+
+    fail(k, TRANSPORT, "no answer to the token request");
+}
+
+/* ---- the key process ---- */
+
+static const struct {
+    const char *op;
+    enum step then; /* the step that the signed call begins; IDLE: no call follows */
+} key_steps[] = {
+    [TOKEN_SIGN] = { FL_KEY_SIGN_TOKEN, TOKEN_CALL },
+    [ROTATE_SIGN] = { FL_KEY_ROTATE_BEGIN, ROTATE_CALL },
+    [PROMOTE] = { FL_KEY_PROMOTE, IDLE },
+    [DROP] = { FL_KEY_DROP, IDLE },
+};
+
+static void send_call(struct fl_identity_keeper *k, const struct fl_key_answer *a)
+{
+    const struct fl_net_signed_call call = { .operation = a->operation,
+                                             .amz_date = a->amz_date,
+                                             .authorization = a->authorization,
+                                             .content_sha256 = a->content_sha256,
+                                             .host = a->host,
+                                             .body = a->body };
+
+    k->step = key_steps[k->step].then;
+    if (k->events.send_call(k->arg, &call) != 0) {
+        fail(k, TRANSPORT, "the network process is not there");
+        return;
+    }
+    fl_timer_start(k->patience, RESULT_TIMEOUT_MS);
+}
+
+static void on_key_answer(void *arg, const struct fl_key_answer *a, const char *why)
+{
+    struct fl_identity_keeper *k = arg;
+
+    k->key = fl_keyproc_free(k->key);
+    if (!a || a->error) {
+        fail(k, LOCAL, a ? a->error : why);
+        return;
+    }
+    if (a->fingerprint && fl_uuid_valid(a->fingerprint))
+        memcpy(k->fingerprint, a->fingerprint, FL_UUID_BYTES);
+    if (a->fingerprint_changed)
+        fl_log_warn("this machine's hardware is no longer the one that was registered: register again");
+    if (k->step == ROTATE_SIGN)
+        k->has_pending = true;
+    if (key_steps[k->step].then != IDLE) {
+        send_call(k, a);
+        return;
+    }
+    if (k->step == PROMOTE) {
+        k->key_created_ms = fl_now_ms();
+        fl_log_info("identity key rotated");
+    }
+    k->has_pending = false;
+    k->with_pending = false;
+    k->rotate = false;
+    k->step = IDLE;
+}
+
+static void run_step(struct fl_identity_keeper *k, enum step step)
+{
+    struct fl_err err = { 0 };
+    const struct fl_key_request req = {
+        .op = fl_text(key_steps[step].op),
+        .url = k->url,
+        .fingerprint = k->fingerprint[0] ? k->fingerprint : NULL,
+        .time_ms = service_now(k),
+        .pending = k->with_pending,
+    };
+    int r;
+
+    k->step = step;
+    r = fl_keyproc_new(k->loop, k->paths, on_key_answer, k, &k->key, &err);
+    if (r == 0)
+        r = fl_keyproc_ask(k->key, &req, KEY_TIMEOUT_MS, &err);
+    if (r < 0) {
+        k->key = fl_keyproc_free(k->key);
+        fail(k, LOCAL, fl_err_text(&err));
+    }
+}
+
+static void next_token(struct fl_identity_keeper *k)
+{
+    k->with_pending = false;
+    run_step(k, TOKEN_SIGN);
+}
+
+/* ---- life ---- */
+
+static void load_cached(struct fl_identity_keeper *k)
+{
+    struct fl_err err = { 0 };
+
+    if (fl_credcache_load(k->paths->state, &k->creds_arena, &k->creds, &err) < 0)
+        fl_log_warn("cached credentials are unreadable", FL_S("error", fl_err_text(&err)));
+    if (k->creds.node_id && (strcmp(k->creds.node_id, k->node_id) != 0 ||
+                             k->creds.expires_ms < fl_now_ms() + MIN_LIFE_MS ||
+                             k->creds.retrieved_ms > k->creds.expires_ms))
+        k->creds = (struct fl_credcache){ 0 };
+}
+
+int fl_identity_keeper_new(struct fl_loop *loop, const struct fl_paths *paths,
+                           const struct fl_agent_config *config, const struct fl_registration *reg,
+                           const struct fl_identity_events *events, void *arg,
+                           struct fl_identity_keeper **ret_keeper, struct fl_err *err)
+{
+    struct fl_identity_keeper *k = calloc(1, sizeof(*k));
+    int r;
+
+    if (!k)
+        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    k->loop = loop;
+    k->paths = paths;
+    k->config = config;
+    k->events = *events;
+    k->arg = arg;
+    k->told_outcome = FL_SHARE_WRITTEN; /* what needs no telling */
+    for (size_t i = 0; i < FAULT__N; i++)
+        k->backoffs[i] = (struct fl_backoff){ .base_ms = fault_delays[i].base_ms,
+                                              .cap_ms = fault_delays[i].cap_ms };
+    fl_arena_init(&k->creds_arena, 8 * MAX_TEXT_BYTES);
+    k->node_id = strdup(reg->node_id);
+    k->timer = fl_timer_new(loop, on_timer, k);
+    k->patience = fl_timer_new(loop, on_no_result, k);
+    r = fl_endpoint_url("ssm", reg->region, config->service_domain, config->ssm_endpoint, &k->url,
+                        err);
+    if (r == 0 && (!k->node_id || !k->timer || !k->patience))
+        r = fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    if (r < 0) {
+        fl_identity_keeper_free(k);
+        return r;
+    }
+    if (reg->key_created && fl_vault_date_parse(reg->key_created, &k->key_created_ms) < 0)
+        k->key_created_ms = 0;
+    k->has_pending = fl_vault_pending_exists(paths->state);
+    load_cached(k);
+    *ret_keeper = k;
+    return 0;
+}
+
+struct fl_identity_keeper *fl_identity_keeper_free(struct fl_identity_keeper *k)
+{
+    if (!k)
+        return NULL;
+    if (k->save)
+        k->save->keeper = NULL;
+    fl_keyproc_free(k->key);
+    fl_timer_free(k->timer);
+    fl_timer_free(k->patience);
+    fl_arena_done(&k->creds_arena);
+    free(k->node_id);
+    free(k->url);
+    free(k->error);
+    free(k);
+    return NULL;
+}
+
+void fl_identity_keeper_net_up(struct fl_identity_keeper *k)
+{
+    k->net_up = true;
+    if (k->creds.node_id && k->creds.expires_ms > service_now(k)) {
+        hand_out(k);
+        plan_refresh(k);
+    } else if (k->step == IDLE) {
+        next_token(k);
+    }
+}
+
+void fl_identity_keeper_net_down(struct fl_identity_keeper *k)
+{
+    k->net_up = false;
+    /* What the key process does it finishes; a call that net had is lost. */
+    if (k->step == TOKEN_CALL || k->step == ROTATE_CALL) {
+        fl_timer_stop(k->patience);
+        k->step = IDLE;
+        k->with_pending = false;
+        plan(k, 0);
+    }
+}
+
+void fl_identity_keeper_online(struct fl_identity_keeper *k)
+{
+    if (k->step == IDLE && k->due_after_transport_fault)
+        plan(k, fl_random_between(0, 2000));
+}
+
+int64_t fl_identity_keeper_expires_ms(const struct fl_identity_keeper *k)
+{
+    return k->creds.node_id ? k->creds.expires_ms : 0;
+}
+
+const char *fl_identity_keeper_error(const struct fl_identity_keeper *k)
+{
+    return k->error;
+}

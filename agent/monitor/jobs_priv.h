@@ -1,0 +1,86 @@
+/* jobs_priv.h - what jobs.c, job_worker.c and job_replies.c share. */
+#pragma once
+#include <sys/queue.h>
+#include "agent/lib/ipc_worker.h"
+#include "agent/lib/jobdir.h"
+#include "agent/monitor/jobs.h"
+#include "agent/monitor/reply.h"
+#include "agent/monitor/seen.h"
+#include "common/base/backoff.h"
+#include "common/base/child.h"
+
+enum job_state {
+    JOB_QUEUED,
+    JOB_RUNNING, /* a worker lives, or is about to be started again */
+    JOB_ENDED,   /* only its replies are left */
+};
+
+/* One reply the journal calls for. */
+struct job_reply {
+    int64_t index;   /* of the step, or FL_REPLY_FINAL */
+    uint64_t offset; /* of the record in the journal */
+    int64_t sent_ms; /* monotonic; 0: waits to be sent */
+    bool acked;
+};
+
+struct job {
+    TAILQ_ENTRY(job) entry; /* in order of acceptance */
+    struct fl_jobs *jobs;
+    char *command_id, *job_id, *document_name;
+    char nonce[FL_JOB_NONCE_DIGITS + 1];
+    int64_t accepted_ms;
+    enum job_state state;
+    bool cancel;
+
+    /* worker, while running */
+    int dir_fd;
+    struct fl_journal journal; /* read as it grows */
+    struct fl_child *child;    /* NULL: not ours, attached to */
+    struct fl_ipc *ipc;
+    struct fl_timer *timer; /* next try to start or to look */
+    struct fl_backoff backoff;
+    uint32_t runs; /* workers started, as the journal or we count */
+    uint32_t runs_before; /* the newest one was */
+
+    struct job_reply *replies;
+    size_t n_replies;
+    uint64_t acks_end; /* where the next record of `acks` goes */
+    char status[24];   /* of the document, once it ended */
+    char *failure;     /* the end could not be journaled: this is what is reported */
+};
+
+struct fl_jobs {
+    struct fl_jobs_conf conf;
+    char *jobs_dir, *done_dir;
+    struct fl_seen seen;
+    TAILQ_HEAD(job_list, job) list;
+    size_t n_jobs, n_running;
+    struct fl_ipc_row worker_rows[FL_N_WORKER_ROWS];
+    struct fl_reply_agent agent;
+    bool closed, online;
+    struct fl_timer *reply_timer;
+    /* removal of old folders */
+    struct fl_child *sweeper;
+    size_t closed_since_sweep;
+    int64_t swept_ms; /* monotonic; 0: never */
+};
+
+/* ---- jobs.c ---- */
+void fl_job_ended(struct job *job);        /* the journal says the document is over */
+void fl_jobs_start_next(struct fl_jobs *jobs);
+void fl_job_retire(struct job *job);       /* nothing is left to do: folder away, object freed */
+
+/* ---- job_worker.c ---- */
+void fl_job_start(struct job *job);        /* starts a worker; the job is running then */
+void fl_job_attach_or_probe(struct job *job); /* to a worker that lives; tried until it is over */
+void fl_job_follow(struct job *job);       /* reads what is new in the journal */
+void fl_job_cancel_worker(struct job *job);
+void fl_job_detach(struct job *job);       /* lets go of the worker and the folder */
+int fl_job_open(struct job *job);          /* dir_fd and journal */
+
+/* ---- job_replies.c ---- */
+int fl_job_add_reply(struct job *job, int64_t index, uint64_t offset);
+void fl_jobs_pump(struct fl_jobs *jobs);   /* sends what may be sent, sets the timer */
+size_t fl_job_unacked(const struct job *job);
+void fl_jobs_on_reply_timer(void *arg);
+int fl_job_note(struct job *job, uint16_t type, const void *record, bool sync);

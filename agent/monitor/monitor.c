@@ -1,0 +1,480 @@
+/* monitor.c - see monitor.h. Ties together: net, identity, jobs, status. */
+#include "agent/monitor/monitor.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include "agent/lib/agent_status.h"
+#include "agent/lib/config.h"
+#include "agent/lib/vault.h"
+#include "agent/monitor/identity.h"
+#include "agent/monitor/jobs.h"
+#include "agent/monitor/netproc.h"
+#include "agent/monitor/status_socket.h"
+#include "common/aws/endpoint.h"
+#include "common/base/clock.h"
+#include "common/base/file.h"
+#include "common/base/log.h"
+#include "common/net/proxy.h"
+
+#define MEMORY_MAX_BYTES  (1u << 20) /* configuration and registration */
+#define NET_STOP_MAX_MS   5000
+#define ERROR_TEXT_BYTES  512
+
+struct monitor {
+    const struct fl_paths *paths;
+    struct fl_arena arena;
+    struct fl_agent_config config;
+    struct fl_registration reg;
+    struct fl_platform platform;
+    struct fl_proxy_conf proxy;
+    char *ssm_url, *mgs_url;
+    struct fl_net_start start;
+    int lock_fd;
+
+    struct fl_loop *loop;
+    struct fl_signal *signals[3];
+    struct fl_netproc *net;
+    struct fl_identity_keeper *keeper;
+    struct fl_jobs *jobs;
+    struct fl_status_socket *status;
+    bool stopping;
+
+    /* for status */
+    int64_t started_ms;
+    bool online;
+    int64_t since_ms, last_ping_ms, last_error_ms;
+    char last_error[ERROR_TEXT_BYTES];
+};
+
+/* ---- net's events ---- */
+
+static void on_net_up(void *arg)
+{
+    struct monitor *m = arg;
+
+    fl_identity_keeper_net_up(m->keeper);
+}
+
+static void go_offline(struct monitor *m)
+{
+    if (!m->online)
+        return;
+    m->online = false;
+    m->since_ms = fl_now_ms();
+    fl_jobs_online(m->jobs, false);
+}
+
+static void on_net_down(void *arg)
+{
+    struct monitor *m = arg;
+
+    fl_identity_keeper_net_down(m->keeper);
+    go_offline(m);
+}
+
+static void on_token_result(void *arg, const struct fl_net_token_result *res)
+{
+    struct monitor *m = arg;
+
+    fl_identity_keeper_result(m->keeper, res);
+}
+
+static void on_job(void *arg, const struct fl_net_job *job)
+{
+    struct monitor *m = arg;
+
+    fl_jobs_handle(m->jobs, job);
+}
+
+static void on_reply_acked(void *arg, const char *message_id)
+{
+    struct monitor *m = arg;
+
+    fl_jobs_acked(m->jobs, message_id);
+}
+
+/* One line when the node goes online or offline, or another reason keeps it offline. */
+static void log_state(const struct monitor *m, bool was_online, bool new_error)
+{
+    if (m->online && !was_online)
+        fl_log_info("online", FL_S("node", m->reg.node_id));
+    else if (!m->online && (was_online || new_error))
+        fl_log_warn("offline", FL_S("node", m->reg.node_id), FL_S("error", m->last_error));
+}
+
+static void on_state(void *arg, const struct fl_net_state *state)
+{
+    struct monitor *m = arg;
+    bool was_online = m->online;
+    bool reopened = state->online && (!was_online || state->since_ms != m->since_ms);
+    bool new_error = state->last_error && strncmp(state->last_error, m->last_error,
+                                                  sizeof(m->last_error) - 1) != 0;
+
+    m->online = state->online;
+    m->since_ms = state->since_ms;
+    m->last_ping_ms = state->last_ping_ms;
+    m->last_error_ms = state->last_error_ms;
+    snprintf(m->last_error, sizeof(m->last_error), "%s", state->last_error ? state->last_error : "");
+    log_state(m, was_online, new_error);
+    if (reopened || was_online != m->online)
+        fl_jobs_online(m->jobs, m->online);
+}
+
+static void on_audit(void *arg, const struct fl_net_audit *audit)
+{
+    fl_log_warn("audit", FL_S("event", audit->event), FL_S("subject", audit->subject),
+                FL_S("detail", audit->detail));
+}
+
+static const struct fl_netproc_events net_events = {
+    .on_up = on_net_up,
+    .on_down = on_net_down,
+    .on_token_result = on_token_result,
+    .on_job = on_job,
+    .on_reply_acked = on_reply_acked,
+    .on_state = on_state,
+    .on_audit = on_audit,
+};
+
+/* ---- what goes to net ---- */
+
+static int send_call(void *arg, const struct fl_net_signed_call *call)
+{
+    struct monitor *m = arg;
+
+    return fl_netproc_send(m->net, FL_NET_TOKEN_CALL, call);
+}
+
+static void send_creds(void *arg, const struct fl_net_creds *creds)
+{
+    struct monitor *m = arg;
+
+    fl_netproc_send(m->net, FL_NET_CREDS, creds);
+}
+
+static const struct fl_identity_events identity_events = {
+    .send_call = send_call,
+    .on_creds = send_creds,
+};
+
+static int send_ack(void *arg, const struct fl_net_job_ack *ack)
+{
+    struct monitor *m = arg;
+
+    return fl_netproc_send(m->net, FL_NET_JOB_ACK, ack);
+}
+
+static int send_reply(void *arg, const struct fl_net_job_reply *reply)
+{
+    struct monitor *m = arg;
+
+    return fl_netproc_send(m->net, FL_NET_JOB_REPLY, reply);
+}
+
+/* ---- status ---- */
+
+static char *iso(struct fl_arena *arena, int64_t ms)
+{
+    char text[FL_ISO_BYTES];
+
+    if (ms == 0)
+        return NULL;
+    fl_time_iso(ms, false, text);
+    return fl_arena_strdup(arena, text);
+}
+
+struct document_list {
+    struct fl_arena *arena;
+    struct fl_agent_status *status;
+    size_t room;
+};
+
+static void add_document(void *arg, const char *command_id, const char *document_name,
+                         int64_t accepted_ms, bool running)
+{
+    struct document_list *l = arg;
+
+    if (l->status->n_documents == l->room)
+        return;
+    l->status->documents[l->status->n_documents++] = (struct fl_agent_status_doc){
+        .command_id = fl_arena_strdup(l->arena, command_id),
+        .document_name = fl_arena_strdup(l->arena, document_name),
+        .state = fl_arena_strdup(l->arena, running ? "running" : "queued"),
+        .accepted_at = iso(l->arena, accepted_ms),
+    };
+}
+
+static void fill_status(void *arg, struct fl_arena *arena, struct fl_agent_status *out)
+{
+    struct monitor *m = arg;
+    struct fl_jobs_counts counts = fl_jobs_count(m->jobs);
+    struct document_list list = { .arena = arena, .status = out,
+                                  .room = counts.running + counts.queued };
+    const char *why = fl_identity_keeper_error(m->keeper);
+
+    *out = (struct fl_agent_status){
+        .registered = true,
+        .node_id = m->reg.node_id,
+        .region = m->start.region,
+        .online = m->online,
+        .since = iso(arena, m->since_ms),
+        .last_ping = iso(arena, m->last_ping_ms),
+        .last_error = m->last_error[0] ? m->last_error : NULL,
+        .last_error_at = iso(arena, m->last_error_ms),
+        .credentials_until = iso(arena, fl_identity_keeper_expires_ms(m->keeper)),
+        .credentials_error = fl_arena_strdup(arena, why),
+        .unacknowledged_replies = (int64_t)counts.unacked_replies,
+        .version = fl_arena_strdup(arena, FL_VERSION),
+        .wire_version = fl_arena_strdup(arena, FL_AGENT_WIRE_VERSION),
+        .pid = getpid(),
+        .started_at = iso(arena, m->started_ms),
+    };
+    out->documents = fl_arena_calloc(arena, list.room, sizeof(*out->documents));
+    if (out->documents)
+        fl_jobs_each(m->jobs, add_document, &list);
+}
+
+/* ---- stopping ---- */
+
+static void on_net_stopped(void *arg)
+{
+    struct monitor *m = arg;
+
+    fl_loop_stop(m->loop);
+}
+
+/* Workers go on by themselves and are found again at the next start. */
+static void on_stop_signal(void *arg, int signo)
+{
+    struct monitor *m = arg;
+
+    if (m->stopping) {
+        fl_loop_stop(m->loop);
+        return;
+    }
+    m->stopping = true;
+    fl_log_info("stopping", FL_I("signal", signo));
+    fl_jobs_close(m->jobs);
+    fl_netproc_stop(m->net, (uint64_t)FL_MIN(m->config.stop_timeout_ms, (int64_t)NET_STOP_MAX_MS),
+                    on_net_stopped);
+}
+
+/* ---- starting ---- */
+
+static int load_config(struct monitor *m, const struct fl_cli *cli, struct fl_err *err)
+{
+    enum fl_log_level level = FL_LOG_INFO;
+    enum fl_log_format format;
+    int r = fl_agent_config_load(m->paths->config, &m->arena, &m->config, err);
+
+    if (r < 0)
+        return r;
+    if (cli->log_level)
+        m->config.log_level = fl_arena_strdup(&m->arena, cli->log_level);
+    if (m->config.log_level && fl_log_level_parse(m->config.log_level, &level) < 0)
+        return fl_err_set(err, -EINVAL, NULL, "log level %s: not error, warn, info or debug",
+                          m->config.log_level);
+    format = m->config.log_format && strcmp(m->config.log_format, "json") == 0 ? FL_LOG_JSON
+                                                                               : FL_LOG_TEXT;
+    fl_log_setup(level, format, "monitor");
+    return 0;
+}
+
+/* One monitor for a runtime folder; the lock goes with the process. */
+static int take_lock(struct monitor *m, struct fl_err *err)
+{
+    fl_autofree char *path = fl_path_join(m->paths->runtime, "monitor.lock");
+    char pid[24] = "";
+
+    m->lock_fd = path ? open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600) : -1;
+    if (m->lock_fd < 0)
+        return fl_err_set(err, -errno, NULL, "%s: %s", path ? path : "lock", strerror(errno));
+    if (flock(m->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+        ssize_t n = pread(m->lock_fd, pid, sizeof(pid) - 1, 0);
+
+        pid[n > 0 ? strcspn(pid, "\n") : 0] = '\0';
+        return fl_err_set(err, -EBUSY, NULL, "another fairlead-agent already runs here (process %s)",
+                          pid[0] ? pid : "unknown");
+    }
+    snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
+    if (ftruncate(m->lock_fd, 0) < 0 || pwrite(m->lock_fd, pid, strlen(pid), 0) < 0)
+        return fl_err_set(err, -errno, NULL, "%s: %s", path, strerror(errno));
+    return 0;
+}
+
+static bool given(const char *s)
+{
+    return s && s[0];
+}
+
+static int fill_start(struct monitor *m, struct fl_err *err)
+{
+    const struct fl_agent_config *c = &m->config;
+    char *region = given(c->agent_region) ? c->agent_region : m->reg.region;
+    const char *mgs_region = given(c->mgs_region) ? c->mgs_region : region;
+    int r;
+
+    m->proxy = (struct fl_proxy_conf){
+        .http = given(c->proxy_http) ? strdup(c->proxy_http) : NULL,
+        .https = given(c->proxy_https) ? strdup(c->proxy_https) : NULL,
+        .no_proxy = given(c->no_proxy) ? strdup(c->no_proxy) : NULL,
+    };
+    r = fl_proxy_from_env(&m->proxy);
+    if (r == 0)
+        r = fl_endpoint_url("ssm", region, c->service_domain, c->ssm_endpoint, &m->ssm_url, err);
+    if (r == 0)
+        r = fl_endpoint_url("ssmmessages", mgs_region, c->service_domain, c->mgs_endpoint,
+                            &m->mgs_url, err);
+    if (r < 0)
+        return r;
+    fl_platform_get(&m->platform);
+    m->start = (struct fl_net_start){
+        .node_id = m->reg.node_id,
+        .region = region,
+        .ssm_url = m->ssm_url,
+        .mgs_url = m->mgs_url,
+        .ca_file = given(c->ca_file) ? c->ca_file : NULL,
+        .proxy_http = m->proxy.http,
+        .proxy_https = m->proxy.https,
+        .no_proxy = m->proxy.no_proxy,
+        .agent_name = c->agent_name,
+        .agent_version = fl_arena_strdup(&m->arena, FL_AGENT_WIRE_VERSION),
+        .platform_type = m->platform.type,
+        .platform_name = m->platform.name,
+        .platform_version = m->platform.version,
+        .computer_name = m->platform.computer_name,
+        .ip_address = m->platform.ip_address,
+        .health_ms = c->health_minutes * 60 * 1000,
+    };
+    return 0;
+}
+
+static int load_registration(struct monitor *m, struct fl_err *err)
+{
+    int r = fl_vault_load(m->paths->state, false, &m->arena, &m->reg, err);
+
+    if (r < 0)
+        return r;
+    if (m->reg.node_id && m->reg.region)
+        return 0;
+    return fl_err_set(err, -ENOKEY, NULL,
+                      "this machine is not registered. Create an activation, then run: fairlead-agent "
+                      "-register -id <activation id> -code <activation code> -region <region>");
+}
+
+static int prepare(struct monitor *m, const struct fl_cli *cli, struct fl_err *err)
+{
+    int r = load_config(m, cli, err);
+
+    if (r == 0)
+        r = fl_dir_make(m->paths->state, 0700, err);
+    if (r == 0)
+        r = fl_dir_make(m->paths->runtime, 0755, err);
+    if (r == 0)
+        r = take_lock(m, err);
+    if (r == 0)
+        r = load_registration(m, err);
+    if (r == 0)
+        r = fill_start(m, err);
+    return r;
+}
+
+static int start(struct monitor *m, struct fl_err *err)
+{
+    static const int stop_signals[] = { SIGTERM, SIGINT, SIGHUP };
+    const struct fl_jobs_out out = { .ack = send_ack, .reply = send_reply, .arg = m };
+    int r = fl_loop_new(&m->loop);
+
+    if (r < 0)
+        return fl_err_set(err, r, NULL, "no event loop: %s", strerror(-r));
+    for (size_t i = 0; i < FL_ARRAY_LEN(stop_signals); i++) {
+        m->signals[i] = fl_signal_new(m->loop, stop_signals[i], on_stop_signal, m);
+        if (!m->signals[i])
+            return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    }
+    r = fl_identity_keeper_new(m->loop, m->paths, &m->config, &m->reg, &identity_events, m,
+                               &m->keeper, err);
+    /* Net first: it gets its connection ready while the jobs are looked through. */
+    if (r == 0)
+        r = fl_netproc_new(m->loop, m->paths, &m->config, &m->start, &net_events, m, &m->net, err);
+    if (r == 0)
+        r = fl_jobs_new(&(struct fl_jobs_conf){ .loop = m->loop,
+                                                .state_dir = m->paths->state,
+                                                .config = &m->config,
+                                                .platform = &m->platform,
+                                                .node_id = m->reg.node_id,
+                                                .region = m->start.region,
+                                                .program = "/proc/self/exe",
+                                                .out = out },
+                        &m->jobs, err);
+    if (r == 0)
+        r = fl_status_socket_new(m->loop, m->paths->runtime, fill_status, m, &m->status, err);
+    return r;
+}
+
+static void done(struct monitor *m)
+{
+    m->status = fl_status_socket_free(m->status);
+    m->jobs = fl_jobs_free(m->jobs);
+    m->net = fl_netproc_free(m->net);
+    m->keeper = fl_identity_keeper_free(m->keeper);
+    for (size_t i = 0; i < FL_ARRAY_LEN(m->signals); i++)
+        m->signals[i] = fl_signal_free(m->signals[i]);
+    m->loop = fl_loop_free(m->loop);
+    if (m->lock_fd >= 0)
+        close(m->lock_fd);
+    fl_proxy_conf_done(&m->proxy);
+    free(m->ssm_url);
+    free(m->mgs_url);
+    fl_arena_done(&m->arena);
+}
+
+static int exit_status(int error)
+{
+    static const struct {
+        int error, status;
+    } rows[] = {
+        { 0, 0 },
+        { -EBUSY, FL_MONITOR_EXIT_RUNNING },
+        { -ENOKEY, FL_MONITOR_EXIT_NOT_REGISTERED },
+        { -EINVAL, FL_MONITOR_EXIT_NOT_REGISTERED },
+        { -EBADMSG, FL_MONITOR_EXIT_NOT_REGISTERED },
+    };
+
+    for (size_t i = 0; i < FL_ARRAY_LEN(rows); i++)
+        if (rows[i].error == error)
+            return rows[i].status;
+    return 1;
+}
+
+int fl_monitor_main(const struct fl_cli *cli, const struct fl_paths *paths)
+{
+    struct monitor m = { .paths = paths, .lock_fd = -1, .started_ms = fl_now_ms() };
+    struct fl_err err = { 0 };
+    int r;
+
+    signal(SIGPIPE, SIG_IGN);
+    umask(022); /* scripts inherit it */
+    prctl(PR_SET_NAME, "fairlead-agent");
+    fl_log_setup(FL_LOG_INFO, FL_LOG_TEXT, "monitor");
+    fl_arena_init(&m.arena, MEMORY_MAX_BYTES);
+    m.since_ms = m.started_ms;
+
+    r = prepare(&m, cli, &err);
+    if (r == 0)
+        r = start(&m, &err);
+    if (r == 0) {
+        fl_log_info("started", FL_S("version", FL_VERSION), FL_S("node", m.reg.node_id),
+                    FL_S("region", m.start.region));
+        fl_loop_run(m.loop);
+    } else {
+        fl_log_error(fl_err_text(&err));
+    }
+    done(&m);
+    return exit_status(r);
+}

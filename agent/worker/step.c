@@ -1,0 +1,283 @@
+/* step.c - see step.h. */
+#include "agent/worker/step.h"
+#include <errno.h>
+#include <jansson.h>
+#include <string.h>
+#include "common/base/log.h"
+#include "common/doc/go_text.h"
+
+#define INPUT_MAX_BYTES    (16u << 20)
+#define BAD_INPUT_MAX_BYTES 20000 /* of the text that shows inputs of a wrong shape */
+
+struct fl_step {
+    struct fl_loop *loop;
+    const struct fl_plugin *plugin;
+    struct fl_step_context context;
+    struct fl_step_host host;
+    json_t *inputs;
+    size_t run, n_runs;
+    struct fl_stream streams[2];
+    struct fl_timer *timer;
+    /* of the current run */
+    struct fl_arena arena;
+    void *state;
+    enum fl_step_ending ending;
+    bool started, over;
+    struct fl_group group;
+    enum fl_status run_status;
+    int run_code;
+    /* of all runs */
+    enum fl_status status;
+    int code;
+    /* A posted call cannot be taken back: this outlives a step that is freed before it runs. */
+    struct ticket {
+        struct fl_step *step;
+    } *ticket;
+};
+
+static void begin_run(struct fl_step *s);
+
+static void end_run(struct fl_step *s)
+{
+    if (s->started && s->plugin->release)
+        s->plugin->release(s);
+    s->started = false;
+    fl_timer_stop(s->timer);
+    free(s->state);
+    s->state = NULL;
+    fl_arena_done(&s->arena);
+    s->status = fl_status_worse(s->status, s->run_status);
+    if (s->code == 0)
+        s->code = s->run_code;
+}
+
+static void on_over(void *arg)
+{
+    struct ticket *ticket = arg;
+    struct fl_step *s = ticket->step;
+
+    free(ticket);
+    if (!s)
+        return;
+    s->ticket = NULL;
+    end_run(s);
+    if (++s->run < s->n_runs && s->ending != FL_STEP_CANCELLING)
+        begin_run(s);
+    else
+        s->host.on_done(s->host.arg);
+}
+
+/* The end of a run is handled from the loop: whoever reports it may be deep inside the plugin. */
+void fl_step_done(struct fl_step *s, enum fl_status status, int code)
+{
+    if (s->over)
+        return;
+    s->over = true;
+    s->run_status = status;
+    s->run_code = code;
+    s->ticket = malloc(sizeof(*s->ticket));
+    if (s->ticket)
+        s->ticket->step = s;
+    if (!s->ticket || fl_loop_post(s->loop, on_over, s->ticket) < 0)
+        abort(); /* without memory for this nothing can be reported; the journal goes on */
+}
+
+static void end_now(struct fl_step *s, enum fl_step_ending why)
+{
+    if (s->over || !s->started || s->ending != FL_STEP_NOT_ENDING)
+        return;
+    s->ending = why;
+    s->plugin->cancel(s);
+}
+
+static void on_timeout(void *arg)
+{
+    end_now(arg, FL_STEP_TIMING_OUT);
+}
+
+void fl_step_cancel(struct fl_step *s)
+{
+    end_now(s, FL_STEP_CANCELLING);
+}
+
+/* "Invalid format in plugin properties map[..];\nerror json: ..", as the official agent says it. */
+static void report_bad_input(struct fl_step *s, const json_t *in, const struct fl_err *err)
+{
+    static const char *const class_name[] = {
+        [JSON_OBJECT] = "object", [JSON_ARRAY] = "array",  [JSON_STRING] = "string",
+        [JSON_INTEGER] = "number", [JSON_REAL] = "number", [JSON_TRUE] = "bool",
+        [JSON_FALSE] = "bool",     [JSON_NULL] = "null",
+    };
+    struct fl_buf text FL_CLEANUP(fl_buf_done);
+    int r;
+
+    fl_buf_init(&text, BAD_INPUT_MAX_BYTES);
+    fl_step_puts(s, FL_STEP_STDERR, "Invalid format in plugin properties ");
+    /* A value too long to show is left out; what was collected of it is shown. */
+    fl_go_value_text(in, &text);
+    fl_step_write(s, FL_STEP_STDERR, text.data, text.len);
+    fl_step_puts(s, FL_STEP_STDERR, ";\nerror ");
+    fl_buf_reset(&text);
+    if (!json_is_object(in))
+        r = fl_buf_printf(&text, "json: cannot unmarshal %s into Go value of type %s",
+                          class_name[json_typeof(in)], s->plugin->input->name);
+    else
+        r = fl_go_mismatch_text(s->plugin->input, in, &text);
+    fl_step_puts(s, FL_STEP_STDERR, r >= 0 && text.len ? text.data : fl_err_text(err));
+}
+
+static void begin_run(struct fl_step *s)
+{
+    json_t *in = json_is_array(s->inputs) ? json_array_get(s->inputs, s->run) : s->inputs;
+    fl_autofree char *empty = NULL;
+    struct fl_err err = { 0 };
+    void *input;
+    int r;
+
+    fl_arena_init(&s->arena, INPUT_MAX_BYTES);
+    s->over = s->started = false;
+    s->ending = FL_STEP_NOT_ENDING;
+    s->group = (struct fl_group){ 0 };
+    for (size_t i = 0; s->run > 0 && i < 2; i++)
+        fl_stream_next_run(&s->streams[i]);
+
+    s->state = calloc(1, FL_MAX(s->plugin->state_size, 1u));
+    input = fl_arena_alloc(&s->arena, s->plugin->input->size);
+    if (!s->state || !input) {
+        fl_step_puts(s, FL_STEP_STDERR, "out of memory");
+        fl_step_done(s, FL_STATUS_FAILED, 1);
+        return;
+    }
+    if (!json_is_null(in)) { /* null is what an absent member is: no inputs */
+        r = json_is_object(in) ? fl_json_decode_value(s->plugin->input, in, FL_DECODE_NOCASE,
+                                                      &s->arena, input, &err)
+                               : -EINVAL;
+        if (r < 0) {
+            report_bad_input(s, in, &err);
+            fl_step_done(s, FL_STATUS_FAILED, 1);
+            return;
+        }
+    }
+    s->started = true;
+    r = s->plugin->start(s, input, &err);
+    if (r < 0) {
+        fl_step_puts(s, FL_STEP_STDERR, fl_err_text(&err));
+        fl_step_done(s, FL_STATUS_FAILED, 1);
+    }
+}
+
+int fl_step_new(struct fl_loop *loop, const struct fl_plugin *plugin, const char *inputs_json,
+                const struct fl_step_context *context, int dir_fd, int64_t output_max_bytes,
+                const struct fl_step_host *host, struct fl_step **ret_step)
+{
+    struct fl_step *s = calloc(1, sizeof(*s));
+
+    if (!s)
+        return -ENOMEM;
+    s->loop = loop;
+    s->plugin = plugin;
+    s->context = *context;
+    s->host = *host;
+    fl_stream_init(&s->streams[FL_STEP_STDOUT], dir_fd, "stdout", (uint64_t)output_max_bytes);
+    fl_stream_init(&s->streams[FL_STEP_STDERR], dir_fd, "stderr", (uint64_t)output_max_bytes);
+    s->timer = fl_timer_new(loop, on_timeout, s);
+    s->inputs = json_loads(inputs_json, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+    if (!s->timer || !s->inputs) {
+        fl_step_free(s);
+        return -ENOMEM;
+    }
+    s->n_runs = json_is_array(s->inputs) ? json_array_size(s->inputs) : 1;
+    s->status = s->n_runs ? FL_STATUS_SKIPPED : FL_STATUS_SUCCESS;
+    *ret_step = s;
+    return 0;
+}
+
+struct fl_step *fl_step_free(struct fl_step *s)
+{
+    if (!s)
+        return NULL;
+    if (s->ticket)
+        s->ticket->step = NULL;
+    if (s->started)
+        end_run(s);
+    fl_arena_done(&s->arena);
+    free(s->state);
+    s->timer = fl_timer_free(s->timer);
+    json_decref(s->inputs);
+    fl_stream_done(&s->streams[0]);
+    fl_stream_done(&s->streams[1]);
+    free(s);
+    return NULL;
+}
+
+void fl_step_begin(struct fl_step *s)
+{
+    if (s->n_runs > 0) {
+        begin_run(s);
+        return;
+    }
+    fl_step_done(s, FL_STATUS_SUCCESS, 0); /* an empty list of inputs: nothing to do */
+}
+
+enum fl_status fl_step_status(const struct fl_step *s)
+{
+    return s->status;
+}
+
+int fl_step_code(const struct fl_step *s)
+{
+    return s->code;
+}
+
+struct fl_stream *fl_step_stream(struct fl_step *s, enum fl_step_stream which)
+{
+    return &s->streams[which];
+}
+
+/* ---- the plugin's side ---- */
+
+const struct fl_step_context *fl_step_context(const struct fl_step *s)
+{
+    return &s->context;
+}
+
+struct fl_loop *fl_step_loop(const struct fl_step *s)
+{
+    return s->loop;
+}
+
+void *fl_step_state(const struct fl_step *s)
+{
+    return s->state;
+}
+
+enum fl_step_ending fl_step_ending(const struct fl_step *s)
+{
+    return s->ending;
+}
+
+void fl_step_write(struct fl_step *s, enum fl_step_stream stream, const void *data, size_t len)
+{
+    fl_stream_write(&s->streams[stream], data, len);
+}
+
+void fl_step_puts(struct fl_step *s, enum fl_step_stream stream, const char *text)
+{
+    fl_step_write(s, stream, text, strlen(text));
+}
+
+void fl_step_note_group(struct fl_step *s, pid_t leader)
+{
+    fl_group_describe(leader, &s->group);
+    s->host.on_group(s->host.arg, &s->group);
+}
+
+void fl_step_kill_group(struct fl_step *s)
+{
+    fl_group_kill(&s->group, s->context.command_id);
+}
+
+void fl_step_set_timeout(struct fl_step *s, uint64_t ms)
+{
+    fl_timer_start(s->timer, ms);
+}

@@ -1,0 +1,33 @@
+/* step.h - the host of one step: runs a plugin over the step's inputs, keeps its output, its timeout
+ * and its state. The plugin's side of it is plugins/plugin.h.
+ *
+ * Inputs that are an array run the plugin once an element: outputs are joined, the first non-zero code
+ * and the worst status count (protocol 4 §2.1).
+ */
+#pragma once
+#include "agent/worker/leftover.h"
+#include "agent/worker/output.h"
+#include "plugins/plugin.h"
+
+struct fl_step_host {
+    void (*on_group)(void *arg, const struct fl_group *group); /* to the journal */
+    void (*on_done)(void *arg); /* the step is over; the step may be freed inside */
+    void *arg;
+};
+
+/* `inputs_json` and `context` are copied or outlive the step; `dir_fd` is the folder context->dir and
+ * stays the caller's. */
+int fl_step_new(struct fl_loop *loop, const struct fl_plugin *plugin, const char *inputs_json,
+                const struct fl_step_context *context, int dir_fd, int64_t output_max_bytes,
+                const struct fl_step_host *host, struct fl_step **ret_step);
+struct fl_step *fl_step_free(struct fl_step *step);
+
+/* Begins; on_done never runs before this returns. */
+void fl_step_begin(struct fl_step *step);
+
+/* The document is cancelled. */
+void fl_step_cancel(struct fl_step *step);
+
+enum fl_status fl_step_status(const struct fl_step *step);
+int fl_step_code(const struct fl_step *step);
+struct fl_stream *fl_step_stream(struct fl_step *step, enum fl_step_stream which);

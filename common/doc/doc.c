@@ -1,0 +1,321 @@
+/* doc.c - see doc.h. */
+#include "common/doc/doc.h"
+#include <errno.h>
+#include <jansson.h>
+#include <string.h>
+#include "common/base/buf.h"
+#include "common/doc/go_text.h"
+#include "common/doc/precondition.h"
+#include "common/doc/subst.h"
+
+#define LOAD_FLAGS (JSON_DECODE_ANY | JSON_ALLOW_NUL)
+
+/* ---- the document as it is written; names as in the official agent's structs, which stand in its
+ * error texts ---- */
+
+struct step_in {
+    char *action, *name, *on_failure;
+    int64_t max_attempts, timeout_seconds;
+    struct fl_raw inputs, settings;
+    struct fl_listmap precondition;
+};
+#define F(member, key) FL_FIELD(struct step_in, member, key, 0)
+static const struct fl_field step_fields[] = {
+    F(action, "action"),
+    F(name, "name"),
+    F(on_failure, "onFailure"),
+    F(max_attempts, "maxAttempts"),
+    F(timeout_seconds, "timeoutSeconds"),
+    F(inputs, "inputs"),
+    F(settings, "settings"),
+    F(precondition, "precondition"),
+};
+#undef F
+static const struct fl_shape step_shape = FL_SHAPE(struct step_in, "InstancePluginConfig",
+                                                   step_fields);
+
+struct plugin_in {
+    struct fl_raw settings, properties;
+    char *description;
+};
+static const struct fl_field plugin_fields[] = {
+    FL_FIELD(struct plugin_in, settings, "settings", 0),
+    FL_FIELD(struct plugin_in, properties, "properties", 0),
+    FL_FIELD(struct plugin_in, description, "description", 0),
+};
+static const struct fl_shape plugin_shape = FL_SHAPE(struct plugin_in, "PluginConfig",
+                                                     plugin_fields);
+
+struct param_in {
+    char *type, *description, *allowed_pattern;
+    struct fl_raw default_value, min_chars, max_chars, min_items, max_items;
+    struct fl_strs allowed_values;
+};
+#define F(member, key) FL_FIELD(struct param_in, member, key, 0)
+static const struct fl_field param_fields[] = {
+    F(type, "type"),
+    F(description, "description"),
+    F(allowed_pattern, "allowedPattern"),
+    F(default_value, "default"),
+    F(min_chars, "minChars"),
+    F(max_chars, "maxChars"),
+    F(min_items, "minItems"),
+    F(max_items, "maxItems"),
+    F(allowed_values, "allowedValues"),
+};
+#undef F
+static const struct fl_shape param_shape = FL_SHAPE(struct param_in, "Parameter", param_fields);
+
+struct doc_in {
+    char *schema_version, *description;
+    struct fl_raw parameters, runtime_config;
+    struct step_in *main_steps;
+    size_t n_main_steps;
+};
+static const struct fl_field doc_fields[] = {
+    FL_FIELD(struct doc_in, schema_version, "schemaVersion", 0),
+    FL_FIELD(struct doc_in, description, "description", 0),
+    FL_FIELD(struct doc_in, parameters, "parameters", 0),
+    FL_FIELD(struct doc_in, runtime_config, "runtimeConfig", 0),
+    FL_FIELD_LIST(struct doc_in, main_steps, n_main_steps, "mainSteps", 0, &step_shape),
+};
+static const struct fl_shape doc_shape = FL_SHAPE(struct doc_in, "DocumentContent", doc_fields);
+
+static const struct {
+    const char *version;
+    enum fl_doc_schema schema;
+} schemas[] = {
+    { "1.0", FL_DOC_1 },     { "1.2", FL_DOC_1 },     { "2.0", FL_DOC_2_0 },
+    { "2.0.1", FL_DOC_2_0 }, { "2.0.2", FL_DOC_2_0 }, { "2.0.3", FL_DOC_2_0 },
+    { "2.2", FL_DOC_2_2 },
+};
+
+/* One load: what its helpers share. */
+struct load {
+    struct fl_arena *arena;
+    struct fl_err *err;
+    struct fl_subst subst;
+    const char *platform;
+    struct fl_doc *doc;
+};
+
+static void decref(json_t **j)
+{
+    json_decref(*j);
+}
+#define autojson FL_CLEANUP(decref)
+
+/* Decodes by shape; a mismatch is told in Go's words where its cause is a wrong type. */
+static int decode(struct load *l, const struct fl_shape *shape, const json_t *json, void *out)
+{
+    struct fl_buf text FL_CLEANUP(fl_buf_done);
+    int r = fl_json_decode_value(shape, json, FL_DECODE_NOCASE, l->arena, out, l->err);
+
+    fl_buf_init(&text, 1024);
+    if (r == -EINVAL && fl_go_mismatch_text(shape, json, &text) == 1)
+        fl_err_set(l->err, r, NULL, "encountered error while parsing input - internal error %s",
+                   text.data);
+    return r;
+}
+
+static int too_large(struct load *l)
+{
+    return fl_err_set(l->err, -EMSGSIZE, NULL, "the document is too large");
+}
+
+/* Every value of the payload whose name is allowed, then the defaults of missing names (protocol 4
+ * §1.3 step 1: defaults are taken without looking at the name). */
+static int collect_params(struct load *l, const char *supplied_text, const struct fl_raw *declared,
+                          json_t *params)
+{
+    autojson json_t *supplied = supplied_text ? json_loads(supplied_text, LOAD_FLAGS, NULL) : NULL;
+    autojson json_t *decls = declared->text ? json_loads(declared->text, LOAD_FLAGS, NULL) : NULL;
+    const char *key;
+    json_t *value;
+
+    if (supplied_text && (!supplied || !(json_is_object(supplied) || json_is_null(supplied))))
+        return fl_err_set(l->err, -EBADMSG, NULL, "the parameters are not a JSON object");
+    if (decls && !json_is_object(decls))
+        return fl_err_set(l->err, -EINVAL, NULL,
+                          "encountered error while parsing input - internal error json: cannot "
+                          "unmarshal into Go struct field DocumentContent.parameters of type "
+                          "map[string]*contracts.Parameter");
+    if (json_is_object(supplied))
+        json_object_foreach(supplied, key, value)
+            if (fl_param_name_valid(key) && json_object_set(params, key, value) < 0)
+                return too_large(l);
+    if (!decls)
+        return 0;
+    json_object_foreach(decls, key, value)
+    {
+        struct param_in p = { 0 };
+        json_t *dflt = NULL;
+        int r;
+
+        if (!json_is_object(value))
+            return fl_err_set(l->err, -EINVAL, NULL, "parameter %.100s: must be an object", key);
+        r = decode(l, &param_shape, value, &p);
+        if (r < 0)
+            return r;
+        if (json_object_get(params, key))
+            continue;
+        if (p.default_value.text)
+            dflt = json_loads(p.default_value.text, LOAD_FLAGS, NULL);
+        if (json_object_set_new(params, key, dflt ? dflt : json_null()) < 0)
+            return too_large(l);
+    }
+    return 0;
+}
+
+/* The name becomes a key of replies; it may not be empty, huge or hold control characters. */
+static int take_name(struct load *l, const char *name, const char *what, size_t index, char **ret)
+{
+    size_t len = name ? strlen(name) : 0;
+
+    if (len == 0 || len > FL_DOC_MAX_NAME_BYTES)
+        return fl_err_set(l->err, -EINVAL, NULL, "step %zu: %s must have 1 to %d bytes", index + 1,
+                          what, FL_DOC_MAX_NAME_BYTES);
+    for (size_t i = 0; i < len; i++)
+        if ((unsigned char)name[i] < 0x20 || name[i] == 0x7f)
+            return fl_err_set(l->err, -EINVAL, NULL, "step %zu: %s holds a control character",
+                              index + 1, what);
+    *ret = fl_arena_strdup(l->arena, name);
+    return *ret ? 0 : too_large(l);
+}
+
+static int take_inputs(struct load *l, const struct fl_raw *raw, struct fl_doc_step *step)
+{
+    autojson json_t *in = NULL;
+    autojson json_t *out = NULL;
+    fl_autofree char *text = NULL;
+    void *made = NULL;
+    int r;
+
+    if (!raw->text) {
+        step->inputs = fl_arena_strdup(l->arena, "null");
+        return step->inputs ? 0 : too_large(l);
+    }
+    in = json_loads(raw->text, LOAD_FLAGS, NULL);
+    if (!in)
+        return too_large(l);
+    r = fl_subst_value(&l->subst, in, &made, l->err);
+    if (r < 0)
+        return r;
+    out = made;
+    text = json_dumps(out, JSON_COMPACT | JSON_ENCODE_ANY);
+    step->inputs = fl_arena_strdup(l->arena, text);
+    return step->inputs ? 0 : too_large(l);
+}
+
+static int no_steps(struct load *l)
+{
+    return fl_err_set(l->err, -EINVAL, NULL, "Unsupported schema format");
+}
+
+static int alloc_steps(struct load *l, size_t n)
+{
+    if (n == 0)
+        return no_steps(l);
+    if (n > FL_DOC_MAX_STEPS)
+        return fl_err_set(l->err, -EINVAL, NULL, "the document has more than %d steps",
+                          FL_DOC_MAX_STEPS);
+    l->doc->steps = fl_arena_calloc(l->arena, n, sizeof(*l->doc->steps));
+    return l->doc->steps ? 0 : too_large(l);
+}
+
+static int load_main_steps(struct load *l, const struct doc_in *in)
+{
+    int r = alloc_steps(l, in->n_main_steps);
+
+    for (size_t i = 0; r == 0 && i < in->n_main_steps; i++) {
+        const struct step_in *s = &in->main_steps[i];
+        struct fl_doc_step *step = &l->doc->steps[i];
+
+        r = take_name(l, s->action, "action", i, &step->action);
+        if (r == 0)
+            r = take_name(l, s->name, "name", i, &step->key);
+        if (r == 0)
+            r = take_inputs(l, &s->inputs, step);
+        if (r == 0)
+            r = fl_precondition_eval(&s->precondition, &l->subst, l->platform, l->arena, step);
+        l->doc->n_steps += r == 0;
+    }
+    return r;
+}
+
+static int load_runtime_config(struct load *l, const struct doc_in *in)
+{
+    autojson json_t *config =
+        in->runtime_config.text ? json_loads(in->runtime_config.text, LOAD_FLAGS, NULL) : NULL;
+    const char *plugin;
+    json_t *value;
+    int r;
+
+    if (!json_is_object(config))
+        return no_steps(l);
+    r = alloc_steps(l, json_object_size(config));
+    if (r < 0)
+        return r;
+    json_object_foreach(config, plugin, value)
+    {
+        struct fl_doc_step *step = &l->doc->steps[l->doc->n_steps];
+        struct plugin_in p = { 0 };
+
+        if (!json_is_object(value))
+            return fl_err_set(l->err, -EINVAL, NULL, "runtimeConfig of %.100s: must be an object",
+                              plugin);
+        r = decode(l, &plugin_shape, value, &p);
+        if (r == 0)
+            r = take_name(l, plugin, "plugin", l->doc->n_steps, &step->action);
+        if (r == 0)
+            r = take_inputs(l, &p.properties, step);
+        if (r < 0)
+            return r;
+        step->key = step->action;
+        l->doc->n_steps++;
+    }
+    return 0;
+}
+
+static int find_schema(struct load *l, const char *version)
+{
+    for (size_t i = 0; i < FL_ARRAY_LEN(schemas); i++)
+        if (version && strcmp(version, schemas[i].version) == 0) {
+            l->doc->schema = schemas[i].schema;
+            return 0;
+        }
+    return fl_err_set(l->err, -EINVAL, NULL,
+                      "Document with schema version %.40s is not supported by this version of ssm "
+                      "agent, please update to latest version",
+                      version ? version : "");
+}
+
+int fl_doc_load(const char *document, const char *parameters, const char *platform,
+                struct fl_arena *arena, struct fl_doc *ret_doc, struct fl_err *err)
+{
+    struct fl_doc doc = { 0 };
+    struct load l = { .arena = arena, .err = err, .platform = platform, .doc = &doc };
+    autojson json_t *json = document ? json_loads(document, LOAD_FLAGS, NULL) : NULL;
+    autojson json_t *params = json_object();
+    struct doc_in in = { 0 };
+    int r;
+
+    if (!params)
+        return too_large(&l);
+    if (!document || json_is_null(json))
+        return no_steps(&l);
+    if (!json_is_object(json))
+        return fl_err_set(err, -EBADMSG, NULL, "the document is not a JSON object");
+    r = decode(&l, &doc_shape, json, &in);
+    if (r == 0)
+        r = find_schema(&l, in.schema_version);
+    if (r == 0)
+        r = collect_params(&l, parameters, &in.parameters, params);
+    if (r < 0)
+        return r;
+    fl_subst_init(&l.subst, params);
+    r = doc.schema == FL_DOC_1 ? load_runtime_config(&l, &in) : load_main_steps(&l, &in);
+    if (r == 0)
+        *ret_doc = doc;
+    return r;
+}

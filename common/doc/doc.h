@@ -1,0 +1,39 @@
+/* doc.h - a command document and its parameters as one model: decoded, checked, substituted.
+ *
+ * Pure: no side effects, so that agent, server and fuzzers share it. Rules and texts: protocol 4 §1
+ * and §2.2. Schema versions 1.0 and 1.2 (runtimeConfig), 2.0, 2.0.1-2.0.3 and 2.2 (mainSteps).
+ */
+#pragma once
+#include "common/codec/codec.h"
+
+#define FL_DOC_MAX_STEPS      1000
+#define FL_DOC_MAX_NAME_BYTES 256 /* of a step's name or action */
+
+enum fl_doc_schema { FL_DOC_1, FL_DOC_2_0, FL_DOC_2_2 };
+
+enum fl_doc_precondition {
+    FL_PRE_NONE,    /* the step has none */
+    FL_PRE_TRUE,
+    FL_PRE_FALSE,   /* `precondition_text` lists the operators that are false or invalid */
+    FL_PRE_INVALID, /* no operator is false, at least one is invalid */
+};
+
+struct fl_doc_step {
+    char *key;    /* in replies: the step's name (2.x) or the plugin's (1.x) */
+    char *action; /* the plugin */
+    char *inputs; /* JSON text, substituted: inputs (2.x) or properties (1.x); "null" if absent */
+    enum fl_doc_precondition precondition;
+    char *precondition_text;
+};
+
+struct fl_doc {
+    enum fl_doc_schema schema;
+    struct fl_doc_step *steps;
+    size_t n_steps;
+};
+
+/* `document` and `parameters` are JSON text; parameters may be NULL, "null" or "{}". Memory is taken
+ * from `arena`. `platform` is what the variable platformType means here: "linux". 0; -EINVAL with the
+ * official agent's text for a document error; -EBADMSG for text that is not JSON; -EMSGSIZE. */
+int fl_doc_load(const char *document, const char *parameters, const char *platform,
+                struct fl_arena *arena, struct fl_doc *ret_doc, struct fl_err *err);

@@ -1,0 +1,215 @@
+/* go_text.c - see go_text.h. */
+#include "common/doc/go_text.h"
+#include <errno.h>
+#include <jansson.h>
+#include <string.h>
+#include <strings.h>
+
+#define MAX_DEPTH 64 /* deeper values print as "..." */
+
+static int compare_keys(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static int print_value(const json_t *v, struct fl_buf *out, int depth);
+
+static int print_map(const json_t *v, struct fl_buf *out, int depth)
+{
+    fl_autofree const char **keys = calloc(json_object_size(v) + 1, sizeof(*keys));
+    size_t n = 0;
+    const char *key;
+    json_t *value;
+    int r;
+
+    if (!keys)
+        return -ENOMEM;
+    json_object_foreach((json_t *)v, key, value)
+        keys[n++] = key;
+    qsort(keys, n, sizeof(*keys), compare_keys);
+
+    r = fl_buf_puts(out, "map[");
+    for (size_t i = 0; i < n && r == 0; i++) {
+        r = fl_buf_printf(out, "%s%s:", i ? " " : "", keys[i]);
+        if (r == 0)
+            r = print_value(json_object_get(v, keys[i]), out, depth + 1);
+    }
+    return r < 0 ? r : fl_buf_puts(out, "]");
+}
+
+static int print_list(const json_t *v, struct fl_buf *out, int depth)
+{
+    int r = fl_buf_puts(out, "[");
+
+    for (size_t i = 0; i < json_array_size(v) && r == 0; i++) {
+        r = i ? fl_buf_puts(out, " ") : 0;
+        if (r == 0)
+            r = print_value(json_array_get(v, i), out, depth + 1);
+    }
+    return r < 0 ? r : fl_buf_puts(out, "]");
+}
+
+static int print_value(const json_t *v, struct fl_buf *out, int depth)
+{
+    if (depth > MAX_DEPTH)
+        return fl_buf_puts(out, "...");
+    switch (v ? json_typeof(v) : JSON_NULL) {
+    case JSON_OBJECT:
+        return print_map(v, out, depth);
+    case JSON_ARRAY:
+        return print_list(v, out, depth);
+    case JSON_STRING:
+        return fl_buf_append(out, json_string_value(v), json_string_length(v));
+    case JSON_INTEGER:
+        return fl_buf_printf(out, "%lld", (long long)json_integer_value(v));
+    case JSON_REAL:
+        return fl_buf_printf(out, "%g", json_real_value(v));
+    case JSON_TRUE:
+        return fl_buf_puts(out, "true");
+    case JSON_FALSE:
+        return fl_buf_puts(out, "false");
+    case JSON_NULL:
+        return fl_buf_puts(out, "<nil>");
+    }
+    return -EINVAL;
+}
+
+int fl_go_value_text(const void *json, struct fl_buf *out)
+{
+    return print_value(json, out, 0);
+}
+
+enum json_class { CLASS_STRING, CLASS_NUMBER, CLASS_BOOL, CLASS_OBJECT, CLASS_ARRAY, CLASS_NULL };
+static const char *const class_name[] = { "string", "number", "bool", "object", "array", "null" };
+
+static enum json_class class_of(const json_t *v)
+{
+    static const enum json_class classes[] = {
+        [JSON_OBJECT] = CLASS_OBJECT, [JSON_ARRAY] = CLASS_ARRAY,  [JSON_STRING] = CLASS_STRING,
+        [JSON_INTEGER] = CLASS_NUMBER, [JSON_REAL] = CLASS_NUMBER, [JSON_TRUE] = CLASS_BOOL,
+        [JSON_FALSE] = CLASS_BOOL,     [JSON_NULL] = CLASS_NULL,
+    };
+
+    return classes[json_typeof(v)];
+}
+
+/* What a member of each kind decodes from, and what its elements do. FL_KIND_RAW takes anything. */
+static const struct kind_rule {
+    bool any;
+    enum json_class want;
+    bool has_elem;
+    enum json_class elem;
+    const char *type, *elem_type;
+} rules[FL_KIND__N] = {
+    [FL_KIND_STR] = { .want = CLASS_STRING, .type = "string" },
+    [FL_KIND_BOOL] = { .want = CLASS_BOOL, .type = "bool" },
+    [FL_KIND_I32] = { .want = CLASS_NUMBER, .type = "int" },
+    [FL_KIND_I64] = { .want = CLASS_NUMBER, .type = "int" },
+    [FL_KIND_DOUBLE] = { .want = CLASS_NUMBER, .type = "float64" },
+    [FL_KIND_OPT_INT] = { .want = CLASS_NUMBER, .type = "int" },
+    [FL_KIND_OPT_BOOL] = { .want = CLASS_BOOL, .type = "bool" },
+    [FL_KIND_TIME] = { .want = CLASS_NUMBER, .type = "int64" },
+    [FL_KIND_RAW] = { .any = true },
+    [FL_KIND_STRS] = { .want = CLASS_ARRAY, .has_elem = true, .elem = CLASS_STRING,
+                       .type = "[]string", .elem_type = "string" },
+    [FL_KIND_STRMAP] = { .want = CLASS_OBJECT, .has_elem = true, .elem = CLASS_STRING,
+                         .type = "map[string]string", .elem_type = "string" },
+    [FL_KIND_LISTMAP] = { .want = CLASS_OBJECT, .has_elem = true, .elem = CLASS_ARRAY,
+                          .type = "map[string][]string", .elem_type = "[]string" },
+    [FL_KIND_INTMAP] = { .want = CLASS_OBJECT, .has_elem = true, .elem = CLASS_NUMBER,
+                         .type = "map[string]int", .elem_type = "int" },
+    [FL_KIND_STRUCT] = { .want = CLASS_OBJECT, .type = "struct" },
+    [FL_KIND_LIST] = { .want = CLASS_ARRAY, .has_elem = true, .elem = CLASS_OBJECT,
+                       .type = "[]struct", .elem_type = "struct" },
+};
+
+static int report(const struct fl_shape *shape, const struct fl_field *f, const json_t *v,
+                  const char *type, struct fl_buf *out)
+{
+    int r = fl_buf_printf(out, "json: cannot unmarshal %s into Go struct field %s.%s of type %s",
+                          class_name[class_of(v)], shape->name, f->key, type);
+
+    return r < 0 ? r : 1;
+}
+
+/* First element of the list or map that is of the wrong class, NULL if none is. */
+static const json_t *bad_element(const json_t *v, enum json_class want)
+{
+    const char *key;
+    json_t *e;
+
+    for (size_t i = 0; json_is_array(v) && i < json_array_size(v); i++) {
+        e = json_array_get(v, i);
+        if (class_of(e) != want && class_of(e) != CLASS_NULL)
+            return e;
+    }
+    if (json_is_object(v))
+        json_object_foreach((json_t *)v, key, e)
+            if (class_of(e) != want && class_of(e) != CLASS_NULL)
+                return e;
+    return NULL;
+}
+
+static const json_t *member(const json_t *json, const char *name)
+{
+    const json_t *found = NULL;
+    const char *key;
+    json_t *v;
+
+    json_object_foreach((json_t *)json, key, v)
+        if (strcasecmp(key, name) == 0)
+            found = v;
+    return found;
+}
+
+int fl_go_mismatch_text(const struct fl_shape *shape, const void *json, struct fl_buf *out)
+{
+    for (size_t i = 0; i < shape->n_fields; i++) {
+        const struct fl_field *f = &shape->fields[i];
+        const struct kind_rule *rule = &rules[f->kind];
+        const json_t *v = member(json, f->key), *bad;
+        int r = 0;
+
+        if (!v || json_is_null(v) || rule->any)
+            continue;
+        if (class_of(v) != rule->want)
+            return report(shape, f, v, rule->type, out);
+        bad = rule->has_elem ? bad_element(v, rule->elem) : NULL;
+        if (bad)
+            return report(shape, f, bad, rule->elem_type, out);
+        if (f->kind == FL_KIND_STRUCT)
+            r = fl_go_mismatch_text(f->shape, v, out);
+        for (size_t e = 0; f->kind == FL_KIND_LIST && r == 0 && e < json_array_size(v); e++)
+            r = fl_go_mismatch_text(f->shape, json_array_get(v, e), out);
+        if (r != 0)
+            return r;
+    }
+    return 0;
+}
+
+int fl_go_json_text(const void *json, struct fl_buf *out)
+{
+    fl_autofree char *text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
+    int r = 0;
+
+    if (!text)
+        return -ENOMEM;
+    /* These bytes stand only inside strings in JSON text, so they can be replaced afterwards. */
+    for (const char *p = text; *p && r == 0;) {
+        size_t plain = strcspn(p, "<>&\xe2");
+
+        r = fl_buf_append(out, p, plain);
+        p += plain;
+        if (r < 0 || !*p)
+            break;
+        if (*p != '\xe2') {
+            r = fl_buf_printf(out, "\\u%04x", (unsigned char)*p++);
+        } else if (strncmp(p, "\xe2\x80\xa8", 3) == 0 || strncmp(p, "\xe2\x80\xa9", 3) == 0) {
+            r = fl_buf_puts(out, p[2] == '\xa8' ? "\\u2028" : "\\u2029");
+            p += 3;
+        } else {
+            r = fl_buf_append(out, p++, 1);
+        }
+    }
+    return r;
+}

@@ -1,0 +1,17 @@
+/* registry.c - every document action that is compiled in. */
+#include <string.h>
+#include "plugins/plugin.h"
+#include "plugins/run_shell/run_shell.h"
+
+const struct fl_plugin *const fl_plugins[] = {
+    &fl_plugin_run_shell,
+    NULL,
+};
+
+const struct fl_plugin *fl_plugin_find(const char *name)
+{
+    for (size_t i = 0; fl_plugins[i]; i++)
+        if (strcmp(name, fl_plugins[i]->name) == 0)
+            return fl_plugins[i];
+    return NULL;
+}
