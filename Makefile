@@ -51,7 +51,7 @@ help:
 
 $(BUILD)/libcommon.a: $(call obj,$(COMMON_SRC))
 $(BUILD)/libplugins.a: $(call obj,$(PLUGIN_SRC))
-$(BUILD)/libserver.a: $(call obj,$(filter-out server/main.c,$(SERVER_SRC))) $(BUILD)/gen/sql_table.o
+$(BUILD)/libserver.a: $(call obj,$(filter-out server/main.c,$(SERVER_SRC))) $(BUILD)/gen/sql_table.o $(BUILD)/gen/embedded.o
 $(BUILD)/libagent.a: $(call obj,$(filter-out agent/main.c,$(AGENT_SRC)))
 $(BUILD)/libagentlib.a: $(call obj,$(wildcard agent/lib/*.c))
 $(BUILD)/libagentnet.a: $(call obj,$(filter-out agent/net/main.c,$(wildcard agent/net/*.c)))
@@ -87,6 +87,18 @@ $(BUILD)/gen/sql_table.c: $(SQL_SRC) scripts/sql-table
 $(BUILD)/gen/sql_table.o: $(BUILD)/gen/sql_table.c $(BUILD)/gen/sql_table.h
 	@$(CC) $(CFLAGS_ALL) -c -o $@ $<
 $(call obj,$(SERVER_SRC) $(wildcard tests/server/*.c tests/server/*/*.c tests/fuzz/*.c)): | $(BUILD)/gen/sql_table.h
+
+# Built-in documents become one table of texts.
+BUILTIN_SRC := $(sort $(wildcard server/builtin/*.json))
+$(BUILD)/gen/embedded.h: scripts/embed-files
+	@mkdir -p $(dir $@)
+	@scripts/embed-files --header > $@.tmp && mv $@.tmp $@
+$(BUILD)/gen/embedded.c: $(BUILTIN_SRC) scripts/embed-files
+	@mkdir -p $(dir $@)
+	@scripts/embed-files $(BUILTIN_SRC) > $@.tmp && mv $@.tmp $@
+$(BUILD)/gen/embedded.o: $(BUILD)/gen/embedded.c $(BUILD)/gen/embedded.h
+	@$(CC) $(CFLAGS_ALL) -c -o $@ $<
+$(call obj,$(wildcard server/api/*.c)): | $(BUILD)/gen/embedded.h
 
 -include mk/tests.mk
 

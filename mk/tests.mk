@@ -1,0 +1,95 @@
+# Tests, fuzzing, benchmarks, lint. Included by the Makefile.
+#
+# A test program is tests/<component>/**/test_*.c with its own main(); what it is linked with follows
+# from <component>. A fuzz target is tests/fuzz/fuzz_<name>.c; its corpus is tests/fuzz/corpus/<name>/.
+
+TEST_SRC := $(shell find tests -name 'test_*.c' -not -path 'tests/fuzz/*' | sort)
+TEST_BIN := $(patsubst %.c,$(BUILD)/%,$(TEST_SRC))
+FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_BIN := $(patsubst %.c,$(BUILD)/%,$(FUZZ_SRC))
+
+# Archives a component's tests may use, those that exist, users before what they use.
+if_src = $(if $(wildcard $(1)),$(BUILD)/$(2))
+AGENT_LIBS  := $(call if_src,agent/*.c agent/monitor/*.c agent/worker/*.c agent/cli/*.c,libagent.a) \
+               $(call if_src,agent/net/*.c,libagentnet.a) \
+               $(call if_src,agent/lib/*.c,libagentlib.a)
+PLUGIN_LIBS := $(call if_src,plugins/*.c plugins/*/*.c,libplugins.a)
+SERVER_LIBS := $(call if_src,server/*.c server/*/*.c,libserver.a)
+SERVER_FIXTURE := $(wildcard tests/server/fixture.c)
+
+TEST_LIBS_common  := $(COMMON_LIB)
+TEST_LIBS_cli     := $(COMMON_LIB)
+TEST_LIBS_plugins := $(PLUGIN_LIBS) $(COMMON_LIB)
+TEST_LIBS_agent   := $(AGENT_LIBS) $(PLUGIN_LIBS) $(COMMON_LIB)
+TEST_LIBS_server  := $(call obj,$(SERVER_FIXTURE)) $(SERVER_LIBS) $(COMMON_LIB)
+FUZZ_LIBS := $(SERVER_LIBS) $(AGENT_LIBS) $(PLUGIN_LIBS) $(COMMON_LIB)
+
+define test_rule
+$(BUILD)/tests/$(1)/%: $(BUILD)/tests/$(1)/%.o $$(TEST_LIBS_$(1))
+	@echo "  LD    $$@"
+	@$$(CC) $$(LDFLAGS_ALL) -o $$@ $$< $$(filter %.o,$$(TEST_LIBS_$(1))) \
+	    -Wl,--start-group $$(filter %.a,$$(TEST_LIBS_$(1))) -Wl,--end-group $$(PKG_LIBS) -lcmocka -lpthread -ldl
+endef
+$(foreach c,common cli plugins agent server,$(eval $(call test_rule,$(c))))
+
+$(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay_main.o $(FUZZ_LIBS)
+	@echo "  LD    $@"
+	@$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) \
+	    -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(PKG_LIBS) -lpthread -ldl
+
+# Objects of tests stay: make would delete them as intermediates of the rules above.
+.SECONDARY: $(call obj,$(TEST_SRC) $(FUZZ_SRC) tests/fuzz/replay_main.c $(SERVER_FIXTURE))
+
+.PHONY: test-programs fuzz-replay lint-fast
+# `make unit T=codec` builds and runs only the programs whose path holds that word; `make e2e T=…` likewise.
+T ?=
+matching = $(if $(T),$(foreach f,$(1),$(if $(findstring $(T),$(f)),$(f))),$(1))
+test-programs: $(call matching,$(TEST_BIN) $(FUZZ_BIN))
+
+RUN_TESTS := $(PYTHON) scripts/run-tests --build $(BUILD) $(if $(T),--match '$(T)')
+
+check: all test-programs
+	@$(RUN_TESTS) unit fuzz e2e
+
+unit: test-programs
+	@$(RUN_TESTS) unit fuzz
+
+e2e: all
+	@$(RUN_TESTS) e2e
+
+SAN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined
+check-asan:
+	@$(MAKE) --no-print-directory BUILD=build/asan SAN="$(SAN_FLAGS)" OPT="-O1 -g -fno-omit-frame-pointer" check
+
+# libFuzzer needs clang; everything the targets link is rebuilt with coverage in build/fuzz.
+FUZZ_SECONDS ?= 60
+fuzz:
+	@$(MAKE) --no-print-directory BUILD=build/fuzz CC=clang OPT="-O1 -g -fno-omit-frame-pointer" \
+	    SAN="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined" libfuzzer-programs
+	@scripts/fuzz --build build/fuzz --seconds $(FUZZ_SECONDS) $(if $(T),--match '$(T)')
+
+.PHONY: libfuzzer-programs
+libfuzzer-programs: $(patsubst $(BUILD)/tests/fuzz/%,$(BUILD)/libfuzzer/%,$(FUZZ_BIN))
+$(BUILD)/libfuzzer/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(FUZZ_LIBS)
+	@mkdir -p $(dir $@)
+	@echo "  LD    $@"
+	@$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $(filter %.o,$^) \
+	    -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(PKG_LIBS) -lpthread -ldl
+
+bench: all
+	@$(PYTHON) tests/bench/bench.py --build $(BUILD) $(if $(T),--only '$(T)')
+
+lint:
+	@scripts/lint
+
+# For scripts: what the sanitizer run needs, built in parallel; every source parsed and checked only.
+.PHONY: asan-programs syntax
+asan-programs:
+	@$(MAKE) --no-print-directory BUILD=build/asan SAN="$(SAN_FLAGS)" OPT="-O1 -g -fno-omit-frame-pointer" all test-programs
+ALL_SRC := $(COMMON_SRC) $(PLUGIN_SRC) $(SERVER_SRC) $(CLI_SRC) $(TEST_SRC) $(FUZZ_SRC) \
+           $(sort $(AGENT_SRC) $(wildcard agent/*/*.c))
+syntax: $(ALL_SRC:%.c=$(BUILD)/%.syntax)
+$(BUILD)/%.syntax: %.c | $(BUILD)/gen/sql_table.h $(BUILD)/gen/embedded.h
+	@mkdir -p $(dir $@)
+	@$(CC) $(CFLAGS_ALL) -fsyntax-only -MF $(@:.syntax=.syntax.d) -MT $@ $<
+	@touch $@

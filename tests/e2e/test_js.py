@@ -1,0 +1,48 @@
+"""The main path with @aws-sdk/client-ssm from npm."""
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+
+import pytest
+
+JS = pathlib.Path(__file__).resolve().parent / "js"
+NODE_MIN = 18
+
+
+@pytest.fixture(scope="module")
+def node_program():
+    """Path of node, with the client installed; a skip names what is missing."""
+    node = next((p for p in ("/usr/bin/node", shutil.which("node")) if p and os.path.exists(p)), None)
+    npm = next((p for p in ("/usr/bin/npm", shutil.which("npm")) if p and os.path.exists(p)), None)
+    if not node or not npm:
+        pytest.skip("node or npm is not installed")
+    version = int(subprocess.run([node, "-p", "process.versions.node.split('.')[0]"], capture_output=True,
+                                 text=True, check=True).stdout)
+    if version < NODE_MIN:
+        pytest.skip(f"node {version}: the client needs {NODE_MIN} or newer")
+    if not (JS / "node_modules/@aws-sdk/client-ssm/package.json").exists():
+        done = subprocess.run([npm, "ci", "--no-audit", "--no-fund"], cwd=JS, capture_output=True, text=True,
+                              timeout=300)
+        if done.returncode != 0:
+            unreachable = ("ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ETIMEDOUT", "ENETUNREACH")
+            if any(word in done.stderr for word in unreachable):
+                pytest.skip("the npm registry cannot be reached")
+            pytest.fail(done.stderr[-2000:])
+    return node
+
+
+def test_main_path(node_program, box):
+    done = subprocess.run([node_program, str(JS / "main.mjs")], env=box.env(), capture_output=True, text=True,
+                          timeout=120)
+    assert done.returncode == 0, done.stderr
+    got = json.loads(done.stdout)
+    assert 20 <= got["activation"] <= 250
+    assert got["expires"] == 7200
+    assert got["waiter"] == "SUCCESS"
+    assert got["output"] == "hi\n" and got["code"] == 0
+    assert got["pages"] >= 2 and got["commands"] == got["unique"] and got["commands"] >= 2
+    assert got["online"] == "Online"
+    assert got["errors"] == {"unknown-document": "InvalidDocument", "bad-value": "ValidationException",
+                             "no-invocation": "InvocationDoesNotExist", "wrong-secret": "InvalidSignatureException"}
