@@ -521,7 +521,7 @@ static int parse_target(const char *url, struct target *ret)
     bool bracketed;
 
     for (size_t i = 0; i < FL_ARRAY_LEN(schemes) && !host; i++) {
-        if (strncmp(url, schemes[i].scheme, strlen(schemes[i].scheme)) == 0) {
+        if (strncasecmp(url, schemes[i].scheme, strlen(schemes[i].scheme)) == 0) {
             host = url + strlen(schemes[i].scheme);
             strcpy(ret->port, schemes[i].port);
             ret->secure = schemes[i].secure;

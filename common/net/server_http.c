@@ -466,6 +466,11 @@ static bool read_head(struct fl_conn *c)
     if (!c->in.len)
         return false;
 
+    /* No method begins like this; a TLS client at a plain port does, and would wait for us. */
+    if ((unsigned char)c->in.data[0] <= ' ' && c->in.data[0] != '\r') {
+        refuse(c, &fault_malformed);
+        return false;
+    }
     len = fl_head_length(c->in.data, c->in.len, c->searched);
     if (len > c->server->max_header_bytes || (!len && c->in.len >= c->server->max_header_bytes)) {
         refuse(c, &fault_head);

@@ -1,7 +1,7 @@
 /* stream.h - byte streams with an output queue, over whatever moves the bytes. Private to common/net.
  *
- * Two transports exist: server_lws.c (accepted sockets, TLS by libwebsockets) and http_stream.c
- * (outgoing connections, proxies and TLS by curl). HTTP parsing and WebSocket framing sit on top and
+ * Two transports exist: server_lws.c (accepted sockets, TLS by libwebsockets) and dial_stream.c
+ * (outgoing connections, TLS by OpenSSL). HTTP parsing and WebSocket framing sit on top and
  * see neither library.
  *
  * Callbacks never run before the call that causes them returns. A callback may call anything here

@@ -6,25 +6,25 @@
 #include <strings.h>
 #include <sys/queue.h>
 #include "common/base/rand.h"
+#include "common/net/dial.h"
 #include "common/net/head.h"
-#include "common/net/http_stream.h"
 #include "common/net/ws_private.h"
 
-#define ANSWER_MAX_BYTES       (16 * 1024) /* the head of the server's answer */
-#define ANSWER_ARENA_BYTES     (4 * ANSWER_MAX_BYTES)
-#define REQUEST_MAX_BYTES      (64 * 1024)
-#define KEY_BYTES              16
-#define KEY_TEXT_BYTES         25
-#define SWITCHING_PROTOCOLS    101
+#define ANSWER_MAX_BYTES    (16 * 1024) /* the head of the server's answer */
+#define ANSWER_ARENA_BYTES  (4 * ANSWER_MAX_BYTES)
+#define REQUEST_MAX_BYTES   (64 * 1024)
+#define KEY_BYTES           16
+#define KEY_TEXT_BYTES      25
+#define SWITCHING_PROTOCOLS 101
 
 /* A connection, from the call until its struct fl_ws is gone. */
 struct dial {
     LIST_ENTRY(dial) link;
     struct fl_ws_client *client;
     struct fl_ws *ws;
-    struct fl_http_connect *connect; /* while connecting */
-    struct fl_stream *stream;        /* from then on */
-    struct fl_timer *deadline;       /* until it is open */
+    struct fl_dial *connect;   /* while connecting */
+    struct fl_stream *stream;  /* from then on */
+    struct fl_timer *deadline; /* until it is open */
     struct fl_buf request, answer;
     char key[KEY_TEXT_BYTES];
     int http_status;
@@ -33,7 +33,7 @@ struct dial {
 
 struct fl_ws_client {
     struct fl_loop *loop;
-    struct fl_http *http;
+    struct fl_dialer *dialer;
     LIST_HEAD(, dial) dials;
 };
 
@@ -99,7 +99,7 @@ static const char *check_url(const char *url)
 static void dial_free(struct dial *d)
 {
     LIST_REMOVE(d, link);
-    fl_http_connect_cancel(d->connect);
+    fl_dial_cancel(d->connect);
     fl_timer_free(d->deadline);
     fl_buf_done(&d->request);
     fl_buf_done(&d->answer);
@@ -237,7 +237,6 @@ static void on_connected(void *arg, struct fl_stream *stream, int r, const struc
 int fl_ws_client_new(struct fl_loop *loop, const struct fl_ws_client_conf *conf,
                      struct fl_ws_client **ret_client, struct fl_err *err)
 {
-    const struct fl_http_conf http_conf = { .ca_file = conf->ca_file, .proxy = conf->proxy };
     struct fl_ws_client *client = calloc(1, sizeof(*client));
     int r;
 
@@ -245,7 +244,7 @@ int fl_ws_client_new(struct fl_loop *loop, const struct fl_ws_client_conf *conf,
         return -ENOMEM;
     client->loop = loop;
     LIST_INIT(&client->dials);
-    r = fl_http_new(loop, &http_conf, &client->http, err);
+    r = fl_dialer_new(loop, conf->ca_file, conf->proxy, &client->dialer, err);
     if (r < 0) {
         free(client);
         return r;
@@ -262,33 +261,19 @@ struct fl_ws_client *fl_ws_client_free(struct fl_ws_client *client)
         return NULL;
     while ((d = LIST_FIRST(&client->dials))) {
         if (d->stream)
-            fl_http_stream_drop(d->stream, "shutting down");
+            fl_dial_drop(d->stream, "shutting down");
         else
             fl_ws_end(d->ws, 0, "shutting down");
     }
-    fl_http_free(client->http);
+    fl_dialer_free(client->dialer);
     free(client);
     return NULL;
 }
 
-static int start(struct dial *d, const char *url, const char *authority, uint32_t timeout_ms,
-                 struct fl_err *err)
-{
-    fl_autofree char *http_url = NULL;
-
-    /* ws is http and wss is https, for the port, the proxy and TLS. */
-    if (asprintf(&http_url, "%s%s", url[2] == ':' ? "http://" : "https://", authority) < 0) {
-        http_url = NULL;
-        return -ENOMEM;
-    }
-    return fl_http_connect(d->client->http, http_url, timeout_ms, on_connected, d, &d->connect,
-                           err);
-}
-
-int fl_ws_connect(struct fl_ws_client *client, const char *url, const struct fl_http_header *headers,
-                  size_t n_headers, uint32_t timeout_ms, const struct fl_ws_limits *limits,
-                  const struct fl_ws_events *events, void *arg, struct fl_ws **ret_ws,
-                  struct fl_err *err)
+int fl_ws_connect(struct fl_ws_client *client, const char *url,
+                  const struct fl_http_header *headers, size_t n_headers, uint32_t timeout_ms,
+                  const struct fl_ws_limits *limits, const struct fl_ws_events *events, void *arg,
+                  struct fl_ws **ret_ws, struct fl_err *err)
 {
     const char *authority = check_url(url);
     struct dial *d;
@@ -307,7 +292,7 @@ int fl_ws_connect(struct fl_ws_client *client, const char *url, const struct fl_
     d->deadline = fl_timer_new(client->loop, on_deadline, d);
     r = d->ws && d->deadline ? make_request(d, authority, headers, n_headers, err) : -ENOMEM;
     if (r == 0)
-        r = start(d, url, authority, timeout_ms, err);
+        r = fl_dial_start(client->dialer, url, timeout_ms, on_connected, d, &d->connect, err);
     if (r < 0) {
         free(d->ws);
         dial_free(d);
