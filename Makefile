@@ -35,7 +35,7 @@ obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
 PROGRAMS := fairlead-agent fairlead-agent-net fairlead-agent-fetch fairlead-agent-key fairlead-server fairlead
 BINARIES := $(addprefix $(BUILD)/,$(PROGRAMS))
 
-.PHONY: all help check check-asan fuzz bench format lint install clean unit e2e
+.PHONY: all help check check-asan fuzz bench format lint install install-strip clean unit e2e
 all: $(BINARIES)
 
 help:
@@ -47,7 +47,7 @@ help:
 	@echo "make bench      measure and print the table of budgets"
 	@echo "make lint       format, include layers, shellcheck, cppcheck, both compilers with -Werror"
 	@echo "make format     rewrite sources with clang-format"
-	@echo "make install    DESTDIR= PREFIX="
+	@echo "make install    DESTDIR= PREFIX=; install-strip without debugging information"
 
 $(BUILD)/libcommon.a: $(call obj,$(COMMON_SRC))
 $(BUILD)/libplugins.a: $(call obj,$(PLUGIN_SRC))
@@ -102,12 +102,20 @@ $(call obj,$(wildcard server/api/*.c)): | $(BUILD)/gen/embedded.h
 
 -include mk/tests.mk
 
+# What a package would ship; install-strip leaves the debugging information out.
+INSTALL_PROGRAM ?= install -m 0755
+UNITDIR ?= $(PREFIX)/lib/systemd/system
 install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/libexec/fairlead
-	install -m 0755 $(BUILD)/fairlead $(DESTDIR)$(PREFIX)/bin/
-	install -m 0755 $(BUILD)/fairlead-agent $(BUILD)/fairlead-server $(DESTDIR)$(PREFIX)/sbin/
-	install -m 0755 $(BUILD)/fairlead-agent-net $(BUILD)/fairlead-agent-fetch $(BUILD)/fairlead-agent-key \
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/libexec/fairlead $(DESTDIR)$(UNITDIR)
+	$(INSTALL_PROGRAM) $(BUILD)/fairlead $(DESTDIR)$(PREFIX)/bin/
+	$(INSTALL_PROGRAM) $(BUILD)/fairlead-agent $(BUILD)/fairlead-server $(DESTDIR)$(PREFIX)/sbin/
+	$(INSTALL_PROGRAM) $(BUILD)/fairlead-agent-net $(BUILD)/fairlead-agent-fetch $(BUILD)/fairlead-agent-key \
 	        $(DESTDIR)$(PREFIX)/libexec/fairlead/
+	sed 's,@SBINDIR@,$(PREFIX)/sbin,' packaging/systemd/fairlead-agent.service \
+	        > $(DESTDIR)$(UNITDIR)/fairlead-agent.service
+
+install-strip:
+	@$(MAKE) --no-print-directory install INSTALL_PROGRAM="install -s -m 0755"
 
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h')

@@ -11,9 +11,9 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 
-#define LINE_MAX_BYTES  8192
-#define RESOURCES_MAX   16
-#define FILE_NAME       "audit.log"
+#define LINE_MAX_BYTES 8192
+#define RESOURCES_MAX  16
+#define FILE_NAME      "audit.log"
 
 struct fl_audit {
     pthread_mutex_t lock;

@@ -1,8 +1,8 @@
 /* audit.h - who did what, when, from where: one JSON line a call in <data>/audit/audit.log.
  *
- * Written by a thread of its own; a line is lost only when the disk cannot take it or the queue of 8 MiB
- * is full, and then a later line says how many were. At 64 MiB the file becomes audit.log.1, and so on
- * up to audit.log.8. Never holds secrets, parameters or outputs.
+ * Written by a thread of its own; a line is lost only when the disk cannot take it or the queue of
+ * 8 MiB is full, and then a later line says how many were. At 64 MiB the file becomes audit.log.1,
+ * and so on up to audit.log.8. Never holds secrets, parameters or outputs.
  */
 #pragma once
 #include "common/base/err.h"

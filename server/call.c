@@ -140,7 +140,8 @@ static int request_tags(struct fl_call *call, const struct fl_op *op, const void
 /* sts calls that AWS grants to every authenticated caller. */
 static bool always_allowed(const char *action)
 {
-    return strcmp(action, "sts:GetCallerIdentity") == 0 || strcmp(action, "sts:GetSessionToken") == 0;
+    return strcmp(action, "sts:GetCallerIdentity") == 0 ||
+           strcmp(action, "sts:GetSessionToken") == 0;
 }
 
 static int everything(struct fl_call *call, const char *service, struct fl_resources *out)
@@ -148,8 +149,8 @@ static int everything(struct fl_call *call, const char *service, struct fl_resou
     out->v = fl_arena_calloc(call->arena, 1, sizeof(*out->v));
     if (!out->v)
         return -ENOMEM;
-    out->v[0].arn = fl_arena_printf(call->arena, "arn:aws:%s:%s:%s:*", service, call->region,
-                                    call->account);
+    out->v[0].arn =
+        fl_arena_printf(call->arena, "arn:aws:%s:%s:%s:*", service, call->region, call->account);
     out->n = 1;
     return out->v[0].arn ? 0 : -ENOMEM;
 }

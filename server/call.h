@@ -3,7 +3,8 @@
 #include "server/auth/auth.h"
 #include "server/op.h"
 
-#define FL_CALL_ARENA_BYTES   (32 * 1024 * 1024) /* decoded request, result, everything of one call */
+#define FL_CALL_ARENA_BYTES   (32 * 1024 * 1024) /* decoded request, result, everything of one call \
+                                                  */
 #define FL_CALL_MAX_PUBLISHED 20000              /* distinct hints of one call */
 
 /* Prepares `call` for `caller`'s identity; the arena and strings must outlive it. */
@@ -13,8 +14,9 @@ void fl_call_init(struct fl_call *call, struct fl_plane *plane, struct fl_arena 
 /* Hands what the call wanted published to the bus; after its commit, once. */
 void fl_call_publish_all(struct fl_call *call);
 
-/* Checks the constraints of the model, then that a node speaks for itself only: a member InstanceId or
- * Destination that names another node is refused. ValidationException or AccessDeniedException. */
+/* Checks the constraints of the model, then that a node speaks for itself only: a member InstanceId
+ * or Destination that names another node is refused. ValidationException or AccessDeniedException.
+ */
 int fl_call_check(const struct fl_op *op, const struct fl_identity *who, const void *in,
                   struct fl_err *err);
 

@@ -15,7 +15,7 @@
 static const char *const levels[] = { "error", "warn", "info", "debug", NULL };
 static const char *const formats[] = { "text", "json", NULL };
 
-#define F(member, key, flags, ...)                                                                 \
+#define F(member, key, flags, ...) \
     FL_FIELD(struct fl_conf, member, key, flags __VA_OPT__(, ) __VA_ARGS__)
 static const struct fl_field conf_fields[] = {
     F(account, "Account", FL_REQUIRED, .limits = { .pattern = "[0-9]{12}" }),
@@ -23,8 +23,7 @@ static const struct fl_field conf_fields[] = {
     F(bind, "Bind", 0, .limits = { .min = 1, .max = 255 }),
     F(port, "Port", 0, .limits = { .min = 0, .max = 65535 }),
     F(public_host, "PublicHost", 0, .limits = { .pattern = "[A-Za-z0-9.:*-]{1,253}" }),
-    F(hosts, "Hosts", 0, .limits = { .max = 64 },
-      .elem = { .pattern = "[A-Za-z0-9.:*-]{1,253}" }),
+    F(hosts, "Hosts", 0, .limits = { .max = 64 }, .elem = { .pattern = "[A-Za-z0-9.:*-]{1,253}" }),
     F(loops, "Loops", 0, .limits = { .min = 0, .max = 64 }),
     F(readers, "Readers", 0, .limits = { .min = 1, .max = 64 }),
     F(node_token_s, "NodeTokenSeconds", 0, .limits = { .min = 900, .max = 43200 }),
@@ -126,7 +125,8 @@ int fl_conf_load(const char *data_dir, struct fl_arena *arena, struct fl_conf *r
     r = fl_file_read(path, FL_CONF_MAX_BYTES, &text, &len, err);
     if (r == -ENOENT)
         return fl_err_set(err, r, NULL,
-                          "%s holds no control plane: run \"fairlead-server init\" first", data_dir);
+                          "%s holds no control plane: run \"fairlead-server init\" first",
+                          data_dir);
     return r < 0 ? r : fl_conf_parse(text, len, arena, ret_conf, err);
 }
 

@@ -43,7 +43,8 @@ struct fl_conf {
 
 extern const struct fl_shape fl_conf_shape;
 
-/* Text into *ret_conf (memory from the arena), checked, defaults filled in. -EINVAL names the key. */
+/* Text into *ret_conf (memory from the arena), checked, defaults filled in. -EINVAL names the key.
+ */
 int fl_conf_parse(const char *text, size_t len, struct fl_arena *arena, struct fl_conf *ret_conf,
                   struct fl_err *err);
 
@@ -56,8 +57,8 @@ void fl_conf_plane(const struct fl_conf *conf, const char *data_dir,
                    struct fl_plane_conf *ret_plane);
 
 /* The data directory as an absolute path (fresh memory): `given`, or if that is NULL
- * /var/lib/fairlead-server for root, else below $XDG_STATE_HOME or ~/.local/state. -ENOENT without a
- * home. */
+ * /var/lib/fairlead-server for root, else below $XDG_STATE_HOME or ~/.local/state. -ENOENT without
+ * a home. */
 int fl_data_dir(const char *given, char **ret_dir, struct fl_err *err);
 
 /* "<data_dir>/<name>" in the arena; NULL without memory. */

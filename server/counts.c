@@ -1,4 +1,5 @@
-/* counts.c - open addressing with linear probing; removal moves followers back, so no tombstones. */
+/* counts.c - open addressing with linear probing; removal moves followers back, so no tombstones.
+ */
 #include "server/counts.h"
 
 #include <string.h>

@@ -1,4 +1,5 @@
-/* counts.h - a hash from string to integer; keys are copied. Not thread-safe, no limit of its own. */
+/* counts.h - a hash from string to integer; keys are copied. Not thread-safe, no limit of its own.
+ */
 #pragma once
 #include "common/base/util.h"
 

@@ -4,15 +4,14 @@
 #include "common/base/util.h"
 #include "server/admin/cli.h"
 
-static const char usage[] =
-    "Usage: fairlead-server COMMAND [options]\n"
-    "\n"
-    "  init       make a new control plane\n"
-    "  run        run it (the default)\n"
-    "  admin      users, access keys, roles, policies\n"
-    "  version    print the version\n"
-    "\n"
-    "\"fairlead-server COMMAND --help\" tells more.\n";
+static const char usage[] = "Usage: fairlead-server COMMAND [options]\n"
+                            "\n"
+                            "  init       make a new control plane\n"
+                            "  run        run it (the default)\n"
+                            "  admin      users, access keys, roles, policies\n"
+                            "  version    print the version\n"
+                            "\n"
+                            "\"fairlead-server COMMAND --help\" tells more.\n";
 
 static int cmd_version(int argc, char **argv)
 {
@@ -30,9 +29,9 @@ static const struct {
     const char *name;
     int (*fn)(int argc, char **argv);
 } commands[] = {
-    { "init", fl_cmd_init },      { "run", fl_cmd_run },       { "admin", fl_cmd_admin },
-    { "version", cmd_version },   { "--version", cmd_version }, { "help", cmd_help },
-    { "--help", cmd_help },       { "-h", cmd_help },
+    { "init", fl_cmd_init },    { "run", fl_cmd_run },        { "admin", fl_cmd_admin },
+    { "version", cmd_version }, { "--version", cmd_version }, { "help", cmd_help },
+    { "--help", cmd_help },     { "-h", cmd_help },
 };
 
 int main(int argc, char **argv)

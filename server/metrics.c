@@ -8,23 +8,24 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include "server/command/status.h"
 #include "server/plane.h"
 
 #define OPERATIONS_MAX 256
 
 /* Upper bounds of the latency buckets, microseconds; the last bucket has none. */
-static const int64_t bounds_us[] = { 1000,   2500,   5000,   10000,   25000,   50000,  100000,
+static const int64_t bounds_us[] = { 1000,   2500,   5000,    10000,   25000,   50000,   100000,
                                      250000, 500000, 1000000, 2500000, 5000000, 10000000 };
 #define N_BOUNDS FL_ARRAY_LEN(bounds_us)
 
 static const int statuses[] = { 200, 201, 400, 403, 404, 413, 500, 503, 0 /* any other */ };
 #define N_STATUSES FL_ARRAY_LEN(statuses)
 
-/* Status and StatusDetails of invocations, protocol 6 §3.4. */
+/* StatusDetails of invocations, protocol 6 §3.4. */
 static const char *const states[] = {
-    "Pending",       "InProgress", "Delayed",          "Success",          "Failed",
-    "TimedOut",      "Cancelling", "Cancelled",        "ExecutionTimedOut", "DeliveryTimedOut",
-    "Undeliverable", "Terminated", "InvalidPlatform", "AccessDenied",
+    "Pending",           "InProgress",       "Delayed",       "Success",    "Failed",
+    "Cancelling",        "Cancelled",        "Undeliverable", "Terminated", "InvalidPlatform",
+    "ExecutionTimedOut", "DeliveryTimedOut", "AccessDenied",
 };
 #define N_STATES FL_ARRAY_LEN(states)
 
@@ -53,6 +54,7 @@ struct fl_metrics {
     atomic_uint_fast64_t counters[FL_CTR__N];
     atomic_int_fast64_t now_in[N_STATES];
     atomic_uint_fast64_t entered[N_STATES];
+    atomic_int_fast64_t commands[FL_CMD__N];
     int64_t start_s;
 };
 
@@ -126,6 +128,12 @@ void fl_metrics_invocation(struct fl_metrics *m, const char *from, const char *t
     }
 }
 
+void fl_metrics_commands(struct fl_metrics *m, unsigned state, int64_t n)
+{
+    if (state < FL_CMD__N)
+        atomic_store_explicit(&m->commands[state], n, memory_order_relaxed);
+}
+
 void fl_metrics_count(struct fl_metrics *m, enum fl_counter c)
 {
     atomic_fetch_add_explicit(&m->counters[c], 1, memory_order_relaxed);
@@ -147,7 +155,8 @@ static void gauge(struct fl_buf *out, const char *name, const char *help, double
 
 static void render_requests(struct fl_metrics *m, struct fl_buf *out)
 {
-    family(out, "fairlead_api_requests_total", "counter", "API calls by operation and HTTP status.");
+    family(out, "fairlead_api_requests_total", "counter",
+           "API calls by operation and HTTP status.");
     for (size_t i = 0; i <= m->n_ops; i++)
         for (size_t s = 0; s < N_STATUSES; s++) {
             uint64_t n = atomic_load(&m->ops[i].by_status[s]);
@@ -157,8 +166,7 @@ static void render_requests(struct fl_metrics *m, struct fl_buf *out)
                 continue;
             if (statuses[s])
                 snprintf(status, sizeof(status), "%d", statuses[s]);
-            fl_buf_printf(out,
-                          "fairlead_api_requests_total{operation=\"%s\",status=\"%s\"} %llu\n",
+            fl_buf_printf(out, "fairlead_api_requests_total{operation=\"%s\",status=\"%s\"} %llu\n",
                           m->ops[i].name, status, (unsigned long long)n);
         }
 }
@@ -192,12 +200,16 @@ static void render_latency(struct fl_metrics *m, struct fl_buf *out)
 
 static void render_states(struct fl_metrics *m, struct fl_buf *out)
 {
-    family(out, "fairlead_invocations", "gauge",
-           "Invocations in a state, as seen by this process since it started.");
+    family(out, "fairlead_commands", "gauge", "Commands in a state (StatusDetails).");
+    for (size_t i = 0; i < FL_CMD__N; i++)
+        fl_buf_printf(out, "fairlead_commands{state=\"%s\"} %lld\n", fl_cmd_info[i].details,
+                      (long long)atomic_load(&m->commands[i]));
+    family(out, "fairlead_invocations", "gauge", "Invocations in a state (StatusDetails).");
     for (size_t i = 0; i < N_STATES; i++)
         fl_buf_printf(out, "fairlead_invocations{state=\"%s\"} %lld\n", states[i],
                       (long long)FL_MAX((int64_t)atomic_load(&m->now_in[i]), (int64_t)0));
-    family(out, "fairlead_invocation_changes_total", "counter", "Invocations that entered a state.");
+    family(out, "fairlead_invocation_changes_total", "counter",
+           "Invocations that entered a state.");
     for (size_t i = 0; i < N_STATES; i++)
         fl_buf_printf(out, "fairlead_invocation_changes_total{state=\"%s\"} %llu\n", states[i],
                       (unsigned long long)atomic_load(&m->entered[i]));

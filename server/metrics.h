@@ -18,6 +18,9 @@ void fl_metrics_api(struct fl_metrics *m, const char *operation, int status, int
 /* Moves one invocation between states: either may be NULL. Names as the API spells them. */
 void fl_metrics_invocation(struct fl_metrics *m, const char *from, const char *to);
 
+/* Sets the number of commands in a state (enum fl_cmd_state), as counted in the store. */
+void fl_metrics_commands(struct fl_metrics *m, unsigned state, int64_t n);
+
 enum fl_counter {
     FL_CTR_JOBS_SENT,
     FL_CTR_JOB_ACKS,

@@ -36,8 +36,8 @@ static pcre2_code *compile(const char *pattern)
     int code;
 
     return pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED,
-                         PCRE2_ANCHORED | PCRE2_ENDANCHORED | PCRE2_UTF | PCRE2_DOLLAR_ENDONLY, &code,
-                         &at, NULL);
+                         PCRE2_ANCHORED | PCRE2_ENDANCHORED | PCRE2_UTF | PCRE2_DOLLAR_ENDONLY,
+                         &code, &at, NULL);
 }
 
 static pcre2_code *lookup(const char *pattern)

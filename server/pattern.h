@@ -1,7 +1,7 @@
 /* pattern.h - regular expressions of the model's constraints.
  *
- * The dialect is that of the public model (Java's), which PCRE2 reads. Patterns are string literals:
- * they are compiled once and kept. Thread-safe.
+ * The dialect is that of the public model (Java's), which PCRE2 reads. Patterns are string
+ * literals: they are compiled once and kept. Thread-safe.
  */
 #pragma once
 #include "common/base/util.h"

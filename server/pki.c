@@ -187,7 +187,8 @@ static int save(const char *dir, const char *name, mode_t mode, const struct cer
     return r;
 }
 
-/* Loads <dir>/<name>.crt and .key; -ENOENT if one is missing. `key` false: the certificate alone. */
+/* Loads <dir>/<name>.crt and .key; -ENOENT if one is missing. `key` false: the certificate alone.
+ */
 static int load(const char *dir, const char *crt, const char *key, struct cert *ret,
                 struct fl_err *err)
 {

@@ -1,4 +1,5 @@
-/* admin.c - `fairlead-server admin …`: users, keys, roles and policies, also while the plane runs. */
+/* admin.c - `fairlead-server admin …`: users, keys, roles and policies, also while the plane runs.
+ */
 #include "server/admin/cli.h"
 
 #include <errno.h>
@@ -153,9 +154,8 @@ static int read_document(struct admin *a, const char *file)
 {
     fl_autofree char *text = NULL;
     size_t len;
-    int r = strcmp(file, "-") == 0
-                ? fl_fd_read_all(STDIN_FILENO, FL_POLICY_MAX_BYTES, &text, &len)
-                : fl_file_read(file, FL_POLICY_MAX_BYTES, &text, &len, a->err);
+    int r = strcmp(file, "-") == 0 ? fl_fd_read_all(STDIN_FILENO, FL_POLICY_MAX_BYTES, &text, &len)
+                                   : fl_file_read(file, FL_POLICY_MAX_BYTES, &text, &len, a->err);
 
     if (r < 0) {
         if (!a->err->code)
@@ -322,10 +322,14 @@ static int dispatch(struct admin *a, const char *noun, const char *verb)
 }
 
 static const struct option options[] = {
-    { "data", required_argument, NULL, 'd' },  { "json", no_argument, NULL, 'j' },
-    { "pem", no_argument, NULL, 'e' },         { "policy", required_argument, NULL, 'p' },
-    { "user", required_argument, NULL, 'u' },  { "role", required_argument, NULL, 'r' },
-    { "trust", required_argument, NULL, 't' }, { "help", no_argument, NULL, 'h' },
+    { "data", required_argument, NULL, 'd' },
+    { "json", no_argument, NULL, 'j' },
+    { "pem", no_argument, NULL, 'e' },
+    { "policy", required_argument, NULL, 'p' },
+    { "user", required_argument, NULL, 'u' },
+    { "role", required_argument, NULL, 'r' },
+    { "trust", required_argument, NULL, 't' },
+    { "help", no_argument, NULL, 'h' },
     { 0 },
 };
 
@@ -335,8 +339,11 @@ static int option(struct admin *a, int opt)
     const struct {
         int opt;
         const char **value;
-    } texts[] = { { 'd', &a->dir },  { 'p', &a->policy },     { 'u', &a->user },
-                  { 'r', &a->role }, { 't', &a->trust_file } };
+    } texts[] = { { 'd', &a->dir },
+                  { 'p', &a->policy },
+                  { 'u', &a->user },
+                  { 'r', &a->role },
+                  { 't', &a->trust_file } };
     const struct {
         int opt;
         bool *value;

@@ -1,5 +1,5 @@
-/* cli.h - the commands of the fairlead-server program. Each gets its own argv (argv[0] is its name) and
- * returns the exit code: 0 done, 1 failed, 2 wrong usage; words go to stderr. */
+/* cli.h - the commands of the fairlead-server program. Each gets its own argv (argv[0] is its name)
+ * and returns the exit code: 0 done, 1 failed, 2 wrong usage; words go to stderr. */
 #pragma once
 #include "common/base/err.h"
 

@@ -70,8 +70,8 @@ int fl_iam_user_add(const struct fl_iam *iam, const char *name, struct fl_err *e
     if (r < 0)
         return r;
     fl_key_id_make("AIDA", id);
-    return added(fl_sql_exec(iam->tx, FL_SQL_user_add, err, FL_T(iam->account), FL_T(name), FL_T(id),
-                             FL_N(iam->now_ms)),
+    return added(fl_sql_exec(iam->tx, FL_SQL_user_add, err, FL_T(iam->account), FL_T(name),
+                             FL_T(id), FL_N(iam->now_ms)),
                  "user", name, err);
 }
 
@@ -128,8 +128,8 @@ int fl_iam_role_add(const struct fl_iam *iam, const char *name, const char *trus
     if (r < 0)
         return r;
     fl_key_id_make("AROA", id);
-    return added(fl_sql_exec(iam->tx, FL_SQL_role_add, err, FL_T(iam->account), FL_T(name), FL_T(id),
-                             FL_T(trust), FL_N(iam->now_ms)),
+    return added(fl_sql_exec(iam->tx, FL_SQL_role_add, err, FL_T(iam->account), FL_T(name),
+                             FL_T(id), FL_T(trust), FL_N(iam->now_ms)),
                  "role", name, err);
 }
 
@@ -162,8 +162,8 @@ int fl_iam_policy_delete(const struct fl_iam *iam, const char *name, struct fl_e
     int64_t n = count(iam, FL_SQL_policy_attached_count, name, err);
 
     if (n > 0)
-        return fl_err_set(err, -EBUSY, NULL, "policy %s is still attached %d times: detach it first",
-                          name, (int)n);
+        return fl_err_set(err, -EBUSY, NULL,
+                          "policy %s is still attached %d times: detach it first", name, (int)n);
     return changed(fl_sql_exec(iam->tx, FL_SQL_policy_delete, err, FL_T(iam->account), FL_T(name)),
                    "policy", name, err);
 }

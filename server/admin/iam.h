@@ -1,7 +1,8 @@
 /* iam.h - users, keys, roles and policies in the store: what `fairlead-server admin` and `init` do.
  *
- * Each call runs in the transaction given, checks its arguments, and names its errors in plain words
- * (err->text is what a person reads): -EINVAL a bad argument, -EEXIST, -ENOENT, -EBUSY still in use.
+ * Each call runs in the transaction given, checks its arguments, and names its errors in plain
+ * words (err->text is what a person reads): -EINVAL a bad argument, -EEXIST, -ENOENT, -EBUSY still
+ * in use.
  */
 #pragma once
 #include "server/auth/keys.h"

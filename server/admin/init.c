@@ -14,7 +14,7 @@
 #include "server/pattern.h"
 #include "server/pki.h"
 
-#define HOSTS_MAX 64
+#define HOSTS_MAX    64
 #define ADMIN_POLICY "AdministratorAccess"
 
 static const char usage[] =
@@ -231,9 +231,8 @@ static int make_credentials(struct init *in)
                      "# access key of %s on account %s; region: %s\n"
                      "[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n",
                      in->admin, in->conf.account, in->conf.region, in->key_id, in->secret);
-    int r = path && n < (int)sizeof(text)
-                ? fl_file_replace(path, 0600, text, (size_t)n, in->err)
-                : fl_err_set(in->err, -ENOMEM, NULL, "out of memory");
+    int r = path && n < (int)sizeof(text) ? fl_file_replace(path, 0600, text, (size_t)n, in->err)
+                                          : fl_err_set(in->err, -ENOMEM, NULL, "out of memory");
 
     fl_wipe(text, sizeof(text));
     return r;
@@ -268,7 +267,7 @@ static void undo(struct init *in)
 
 static int make_all(struct init *in)
 {
-    static int (*const steps[])(struct init *in) = {
+    static int (*const steps[])(struct init * in) = {
         make_seal_key, make_pki, make_store, make_credentials, make_conf,
     };
     int r = fill_conf(in);
@@ -297,9 +296,15 @@ struct result {
 };
 #define F(member, key) FL_FIELD(struct result, member, key, FL_ALWAYS)
 static const struct fl_field result_fields[] = {
-    F(data_dir, "DataDir"),    F(account, "Account"), F(region, "Region"),
-    F(host, "Host"),           F(port, "Port"),       F(ca, "CaFile"),
-    F(credentials, "CredentialsFile"), F(user, "UserName"), F(key_id, "AccessKeyId"),
+    F(data_dir, "DataDir"),
+    F(account, "Account"),
+    F(region, "Region"),
+    F(host, "Host"),
+    F(port, "Port"),
+    F(ca, "CaFile"),
+    F(credentials, "CredentialsFile"),
+    F(user, "UserName"),
+    F(key_id, "AccessKeyId"),
     F(secret, "SecretAccessKey"),
 };
 #undef F

@@ -1,4 +1,5 @@
-/* rows.h - lists of users, keys, roles and policies: read by shape, printed as a table or as JSON. */
+/* rows.h - lists of users, keys, roles and policies: read by shape, printed as a table or as JSON.
+ */
 #pragma once
 #include <stdio.h>
 #include "server/admin/iam.h"

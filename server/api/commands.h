@@ -56,7 +56,7 @@ extern const struct fl_shape fl_invocation_out_shape;
 
 /* A step of the document, in its order. */
 struct fl_doc_step_name {
-    char *name;   /* key of its results: step name (2.x) or action (1.x) */
+    char *name; /* key of its results: step name (2.x) or action (1.x) */
     char *action;
 };
 extern const struct fl_shape fl_doc_step_name_shape;
@@ -154,5 +154,4 @@ int fl_command_complete(struct fl_call *call, struct fl_command_out *cmd, int64_
                         struct fl_err *err);
 int fl_notification_complete(struct fl_call *call, struct fl_notification **config,
                              struct fl_err *err);
-int fl_log_config_complete(struct fl_call *call, struct fl_log_config **config,
-                           struct fl_err *err);
+int fl_log_config_complete(struct fl_call *call, struct fl_log_config **config, struct fl_err *err);

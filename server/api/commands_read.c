@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define PAGE_DEFAULT 50
+#define PAGE_DEFAULT  50
 #define ELAPSED_BYTES 48
 
 /* ---- filters ---- */
@@ -41,8 +41,7 @@ static uint32_t cmd_mask(bool terminal)
 static int bad_value(const struct fl_command_filter *f, struct fl_err *err)
 {
     return fl_err_set(err, -EINVAL, "ValidationException",
-                      "The value \"%.128s\" is not valid for the filter key %s.", f->value,
-                      f->key);
+                      "The value \"%.128s\" is not valid for the filter key %s.", f->value, f->key);
 }
 
 static int take_filter(const struct fl_command_filter *f, const struct filter_rules *rules,
@@ -217,24 +216,24 @@ int fl_op_list_commands(struct fl_call *call, const void *in, void *out, struct 
         return get_one_command(call, req, &w, res, err);
 
     const struct fl_sql_arg args[] = {
-        FL_T(call->account),    FL_T(call->region), FL_N(p.ms),          FL_T(p.command_id),
-        FL_T(w.document_name),  FL_N(w.after_ms),   FL_N(w.before_ms),   FL_N(w.mask),
-        FL_N(max + 1),          FL_T(req->instance_id),
+        FL_T(call->account),   FL_T(call->region),     FL_N(p.ms),        FL_T(p.command_id),
+        FL_T(w.document_name), FL_N(w.after_ms),       FL_N(w.before_ms), FL_N(w.mask),
+        FL_N(max + 1),         FL_T(req->instance_id),
     };
     r = fl_sql_open_v(call->tx,
                       req->instance_id ? FL_SQL_command_page_of_node : FL_SQL_command_page, args,
                       req->instance_id ? 10 : 9, &c, err);
     while (r >= 0 && (r = fl_sql_next(c, err)) > 0) {
-        struct fl_command_out *room = fl_list_room(call->arena, res->commands, res->n_commands,
-                                                   &cap, sizeof(*room));
+        struct fl_command_out *room =
+            fl_list_room(call->arena, res->commands, res->n_commands, &cap, sizeof(*room));
         int64_t state;
 
         if (!room)
             return fl_err_set(err, -ENOMEM, NULL, "out of memory");
         res->commands = room;
         if ((int64_t)res->n_commands == max)
-            return write_place(call, what, room[max - 1].requested.ms, room[max - 1].command_id,
-                               "", &res->next_token, err);
+            return write_place(call, what, room[max - 1].requested.ms, room[max - 1].command_id, "",
+                               &res->next_token, err);
         r = read_command(call, c, &room[res->n_commands], &state, err);
         if (r < 0)
             return r;
@@ -371,9 +370,9 @@ int fl_op_list_command_invocations(struct fl_call *call, const void *in, void *o
     const struct fl_list_commands_in *req = in;
     struct fl_list_invocations_out *res = out;
     int64_t max = req->max_results.set ? req->max_results.v : PAGE_DEFAULT;
-    enum fl_sql sql = req->command_id  ? FL_SQL_invocation_page_of_command :
-                      req->instance_id ? FL_SQL_invocation_page_of_node :
-                                         FL_SQL_invocation_page;
+    enum fl_sql sql = req->command_id    ? FL_SQL_invocation_page_of_command
+                      : req->instance_id ? FL_SQL_invocation_page_of_node
+                                         : FL_SQL_invocation_page;
     fl_autocursor struct fl_cursor *c = NULL;
     struct wanted w;
     struct place p = { 0 };
@@ -400,13 +399,13 @@ int fl_op_list_command_invocations(struct fl_call *call, const void *in, void *o
         FL_T(req->instance_id ? req->instance_id : ""),
     };
     r = fl_sql_open_v(call->tx, sql, args,
-                      req->command_id  ? 12 :
-                      req->instance_id ? 11 :
-                                         10,
+                      req->command_id    ? 12
+                      : req->instance_id ? 11
+                                         : 10,
                       &c, err);
     while (r >= 0 && (r = fl_sql_next(c, err)) > 0) {
-        struct fl_invocation_out *room = fl_list_room(
-            call->arena, res->invocations, res->n_invocations, &cap, sizeof(*room));
+        struct fl_invocation_out *room =
+            fl_list_room(call->arena, res->invocations, res->n_invocations, &cap, sizeof(*room));
 
         if (!room)
             return fl_err_set(err, -ENOMEM, NULL, "out of memory");
@@ -414,8 +413,8 @@ int fl_op_list_command_invocations(struct fl_call *call, const void *in, void *o
         if ((int64_t)res->n_invocations == max) {
             const struct fl_invocation_out *last = &room[max - 1];
 
-            return write_place(call, what, last->requested.ms, last->command_id,
-                               last->instance_id, &res->next_token, err);
+            return write_place(call, what, last->requested.ms, last->command_id, last->instance_id,
+                               &res->next_token, err);
         }
         r = read_invocation(call, c, req->details, &room[res->n_invocations], err);
         if (r < 0)
@@ -496,8 +495,9 @@ static int fill_result(struct fl_call *call, const struct fl_step_result *s,
     out->err = fl_step_show_stderr(call->arena, s->err);
     out->out_url = output_url(call, row, s, "stdout");
     out->err_url = output_url(call, row, s, "stderr");
-    return out->err && out->out_url && out->err_url ? 0 :
-                                                      fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    return out->err && out->out_url && out->err_url
+               ? 0
+               : fl_err_set(err, -ENOMEM, NULL, "out of memory");
 }
 
 int fl_op_get_command_invocation(struct fl_call *call, const void *in, void *out,
@@ -518,8 +518,7 @@ int fl_op_get_command_invocation(struct fl_call *call, const void *in, void *out
         r = fl_sql_next(c, err);
     if (r == 0)
         return fl_err_set(err, -EINVAL, "InvocationDoesNotExist",
-                          "Command %s has no invocation on %s.", req->command_id,
-                          req->instance_id);
+                          "Command %s has no invocation on %s.", req->command_id, req->instance_id);
     if (r > 0)
         r = read_invocation(call, c, false, &inv, err);
     if (r == 0)

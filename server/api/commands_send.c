@@ -1,7 +1,7 @@
 /* commands_send.c - SendCommand and CancelCommand.
  *
- * The order of checks, error names and defaults: protocol 6 §3.3, §3.5. What happens afterwards is the
- * engine's (server/command/engine.h).
+ * The order of checks, error names and defaults: protocol 6 §3.3, §3.5. What happens afterwards is
+ * the engine's (server/command/engine.h).
  */
 #include "server/api/commands.h"
 #include "common/base/rand.h"
@@ -34,8 +34,8 @@ static int list_node(void *arg, struct fl_cursor *row, struct fl_err *err)
     struct listing *l = arg;
 
     if (l->n++ == MAX_CHECKED_NODES)
-        return fl_err_set(err, -EINVAL, "ValidationException",
-                          "Targets: more than %d nodes match", MAX_CHECKED_NODES);
+        return fl_err_set(err, -EINVAL, "ValidationException", "Targets: more than %d nodes match",
+                          MAX_CHECKED_NODES);
     return fl_node_resource(l->call, fl_sql_text(row, FL_NODE_ID), l->res, err);
 }
 
@@ -147,9 +147,9 @@ static json_t *job_value(const struct fl_document_parameter *decl, const struct 
     json_t *list, *map;
 
     if (strcmp(decl->type, "StringList") != 0 && values->n == 1) {
-        map = strcmp(decl->type, "StringMap") == 0 || strcmp(decl->type, "MapList") == 0 ?
-                  json_loads(values->v[0], 0, NULL) :
-                  NULL;
+        map = strcmp(decl->type, "StringMap") == 0 || strcmp(decl->type, "MapList") == 0
+                  ? json_loads(values->v[0], 0, NULL)
+                  : NULL;
         return map ? map : json_string(values->v[0]);
     }
     list = json_array();
@@ -198,14 +198,16 @@ static int read_content(struct fl_call *call, const struct fl_document *doc, cha
 
     fl_buf_init(&steps, JOB_MAX_BYTES);
     r = fl_buf_puts(&steps, "[");
-    json_array_foreach (json_object_get(json, "mainSteps"), i, value) {
+    json_array_foreach(json_object_get(json, "mainSteps"), i, value)
+    {
         const char *step = json_string_value(json_object_get(value, "name"));
         const char *action = json_string_value(json_object_get(value, "action"));
 
         if (r == 0 && step)
             r = add_step(&steps, step, action ? action : "");
     }
-    json_object_foreach (json_object_get(json, "runtimeConfig"), name, value) {
+    json_object_foreach(json_object_get(json, "runtimeConfig"), name, value)
+    {
         if (r == 0)
             r = add_step(&steps, name, name);
     }
@@ -265,8 +267,7 @@ static const struct fl_field columns_fields[] = {
     FL_FIELD(struct columns, targets, "Targets", 0),
     FL_FIELD(struct columns, platforms, "PlatformTypes", 0),
 };
-static const struct fl_shape columns_shape =
-    FL_SHAPE(struct columns, "Columns", columns_fields);
+static const struct fl_shape columns_shape = FL_SHAPE(struct columns, "Columns", columns_fields);
 
 struct column_source {
     struct fl_listmap parameters;
@@ -302,8 +303,8 @@ static int list_columns(struct fl_call *call, const struct fl_send_in *req,
 }
 
 static int insert_job(struct fl_call *call, const struct fl_command_out *cmd,
-                      const struct fl_document *doc, const struct fl_listmap *given,
-                      char *content, struct fl_err *err)
+                      const struct fl_document *doc, const struct fl_listmap *given, char *content,
+                      struct fl_err *err)
 {
     struct fl_msg_send_content job = {
         .document_content = { content },
@@ -345,15 +346,14 @@ static int insert_command(struct fl_call *call, const struct fl_send_in *req,
         r = column(call, &fl_alarms_shape, cmd->alarms, &alarms, err);
     if (r < 0)
         return r;
-    r = fl_sql_exec(call->tx, FL_SQL_command_insert, err, FL_T(cmd->command_id),
-                    FL_T(call->account), FL_T(call->region), FL_N(cmd->requested.ms),
-                    FL_N(cmd->expires_after.ms), FL_N(cmd->timeout_s), FL_T(cmd->document_name),
-                    FL_T(cmd->document_version), FL_T(cmd->comment), FL_T(c.parameters.text),
-                    FL_T(c.instance_ids.text), FL_T(c.targets.text), FL_T(c.platforms.text),
-                    FL_T(steps), FL_T(cmd->max_concurrency), FL_T(cmd->max_errors),
-                    FL_T(cmd->s3_region ? cmd->s3_region : ""), FL_T(cmd->s3_bucket),
-                    FL_T(cmd->s3_prefix), FL_T(cmd->service_role), FL_T(notification), FL_T(log),
-                    FL_T(alarms));
+    r = fl_sql_exec(
+        call->tx, FL_SQL_command_insert, err, FL_T(cmd->command_id), FL_T(call->account),
+        FL_T(call->region), FL_N(cmd->requested.ms), FL_N(cmd->expires_after.ms),
+        FL_N(cmd->timeout_s), FL_T(cmd->document_name), FL_T(cmd->document_version),
+        FL_T(cmd->comment), FL_T(c.parameters.text), FL_T(c.instance_ids.text),
+        FL_T(c.targets.text), FL_T(c.platforms.text), FL_T(steps), FL_T(cmd->max_concurrency),
+        FL_T(cmd->max_errors), FL_T(cmd->s3_region ? cmd->s3_region : ""), FL_T(cmd->s3_bucket),
+        FL_T(cmd->s3_prefix), FL_T(cmd->service_role), FL_T(notification), FL_T(log), FL_T(alarms));
     return r < 0 ? r : 0;
 }
 
@@ -486,9 +486,8 @@ int fl_op_cancel_command(struct fl_call *call, const void *in, void *out, struct
 
         r = fl_inv_load(call, req->command_id, req->instance_ids.v[i], &inv, err);
         if (r == 0)
-            return fl_err_set(err, -EINVAL, "InvalidInstanceId",
-                              "Command %s was not sent to %s.", req->command_id,
-                              req->instance_ids.v[i]);
+            return fl_err_set(err, -EINVAL, "InvalidInstanceId", "Command %s was not sent to %s.",
+                              req->command_id, req->instance_ids.v[i]);
         r = FL_MIN(r, 0);
     }
     if (r == 0)

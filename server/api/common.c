@@ -49,8 +49,8 @@ int fl_page_token_decode(struct fl_call *call, const char *what, const char *tok
     return *ret_after ? 0 : fl_err_set(err, -ENOMEM, NULL, "out of memory");
 }
 
-/* Sealing draws a nonce: two tokens for the same place differ, so a page never returns the token it was
- * asked with (protocol 6 §1.3). */
+/* Sealing draws a nonce: two tokens for the same place differ, so a page never returns the token it
+ * was asked with (protocol 6 §1.3). */
 char *fl_page_token_encode(struct fl_call *call, const char *what, const char *after)
 {
     fl_autofree uint8_t *sealed = NULL;

@@ -144,8 +144,8 @@ static int op_get_endpoint(struct fl_call *call, const void *in, void *out, stru
 }
 
 static const struct fl_op ops[] = {
-    { "GetMessages", &get_messages_in_shape, &get_messages_out_shape, op_get_messages,
-      FL_LANE_READ, FL_AUTH_NODE, NULL },
+    { "GetMessages", &get_messages_in_shape, &get_messages_out_shape, op_get_messages, FL_LANE_READ,
+      FL_AUTH_NODE, NULL },
     { "AcknowledgeMessage", &message_in_shape, &fl_shape_empty, op_nothing, FL_LANE_READ,
       FL_AUTH_NODE, NULL },
     { "DeleteMessage", &message_in_shape, &fl_shape_empty, op_nothing, FL_LANE_READ, FL_AUTH_NODE,

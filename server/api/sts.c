@@ -18,7 +18,7 @@ struct identity_out {
     char *account;
     char *arn;
 };
-#define F(member, key, flags, ...)                                                                 \
+#define F(member, key, flags, ...) \
     FL_FIELD(struct identity_out, member, key, flags __VA_OPT__(, ) __VA_ARGS__)
 static const struct fl_field identity_out_fields[] = {
     F(arn, "Arn", 0),
@@ -64,7 +64,7 @@ struct assume_in {
     char *policy;
     char *external_id;
 };
-#define F(member, key, flags, ...)                                                                 \
+#define F(member, key, flags, ...) \
     FL_FIELD(struct assume_in, member, key, flags __VA_OPT__(, ) __VA_ARGS__)
 static const struct fl_field assume_in_fields[] = {
     F(role_arn, "RoleArn", FL_REQUIRED, .limits = { .min = 20, .max = 2048 }),
@@ -101,7 +101,8 @@ static const struct fl_field session_in_fields[] = {
              .limits = { .min = 900, .max = 129600 }),
     FL_FIELD(struct session_in, serial_number, "SerialNumber", 0,
              .limits = { .min = 9, .max = 256 }),
-    FL_FIELD(struct session_in, token_code, "TokenCode", FL_SECRET, .limits = { .min = 6, .max = 6 }),
+    FL_FIELD(struct session_in, token_code, "TokenCode", FL_SECRET,
+             .limits = { .min = 6, .max = 6 }),
 };
 static const struct fl_shape session_in_shape =
     FL_SHAPE(struct session_in, "GetSessionToken", session_in_fields);
@@ -240,14 +241,14 @@ static int op_assume_role(struct fl_call *call, const void *in, void *out, struc
     o->user->arn = fl_arena_printf(call->arena, "arn:aws:sts::%s:assumed-role/%s/%s", call->account,
                                    role.name, i->session_name);
     if (i->policy)
-        o->packed_policy_percent = (struct fl_opt_int){
-            .set = true, .v = (int64_t)strlen(i->policy) * 100 / POLICY_MAX_CHARS
-        };
+        o->packed_policy_percent =
+            (struct fl_opt_int){ .set = true,
+                                 .v = (int64_t)strlen(i->policy) * 100 / POLICY_MAX_CHARS };
     return o->user->id && o->user->arn ? 0 : out_of_memory(err);
 }
 
-static int assume_resources(struct fl_call *call, const void *in, struct fl_resources *ret_resources,
-                            struct fl_err *err)
+static int assume_resources(struct fl_call *call, const void *in,
+                            struct fl_resources *ret_resources, struct fl_err *err)
 {
     const struct assume_in *i = in;
 
@@ -280,8 +281,8 @@ static int op_session_token(struct fl_call *call, const void *in, void *out, str
 static const struct fl_op ops[] = {
     { "GetCallerIdentity", &fl_shape_empty, &identity_out_shape, op_identity, FL_LANE_READ,
       FL_AUTH_SIGV4, NULL },
-    { "AssumeRole", &assume_in_shape, &assume_out_shape, op_assume_role, FL_LANE_READ, FL_AUTH_SIGV4,
-      assume_resources },
+    { "AssumeRole", &assume_in_shape, &assume_out_shape, op_assume_role, FL_LANE_READ,
+      FL_AUTH_SIGV4, assume_resources },
     { "GetSessionToken", &session_in_shape, &session_out_shape, op_session_token, FL_LANE_READ,
       FL_AUTH_SIGV4, NULL },
 };

@@ -53,8 +53,8 @@ static int put_header(const struct fl_server_req *req, struct fl_arena *arena, c
 static int read_headers(const struct fl_server_req *req, struct fl_arena *arena,
                         struct fl_auth_request *out)
 {
-    struct fl_http_header *list = fl_arena_calloc(arena, SIGNED_MAX + FL_ARRAY_LEN(known_headers),
-                                                  sizeof(*list));
+    struct fl_http_header *list =
+        fl_arena_calloc(arena, SIGNED_MAX + FL_ARRAY_LEN(known_headers), sizeof(*list));
     char *names = fl_arena_strdup(arena, out->parsed ? out->auth.signed_headers : "");
     char *save = NULL;
     size_t n = 0;
@@ -125,9 +125,10 @@ static int check_date(struct check *c)
     const char *end;
 
     if (!amz && !date)
-        return refuse(c, "IncompleteSignatureException",
-                      "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' "
-                      "header.");
+        return refuse(
+            c, "IncompleteSignatureException",
+            "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' "
+            "header.");
     if (fl_time_parse_compact(amz ? amz : date, &c->date_ms) < 0) {
         end = amz ? NULL : strptime(date, "%a, %d %b %Y %H:%M:%S GMT", &tm);
         if (!end || *end)
@@ -184,8 +185,9 @@ static int check_body(struct check *c)
 
     fl_sha256_hex(c->req->body ? c->req->body : "", c->req->body_len, c->body_sha256);
     if (given && strcmp(given, c->body_sha256) != 0)
-        return refuse(c, "InvalidSignatureException",
-                      "The provided 'x-amz-content-sha256' header does not match what was computed.");
+        return refuse(
+            c, "InvalidSignatureException",
+            "The provided 'x-amz-content-sha256' header does not match what was computed.");
     return 0;
 }
 
@@ -239,15 +241,15 @@ static int fill_session(struct check *c, const struct fl_token *t, struct fl_cal
                                .session_policy = t->policy };
     out->id.name = t->session;
     out->id.node_id = node ? t->node_id : NULL;
-    out->id.user_id = fl_arena_printf(c->arena, "%s:%s",
-                                      t->principal_id ? t->principal_id : t->role, t->session);
+    out->id.user_id =
+        fl_arena_printf(c->arena, "%s:%s", t->principal_id ? t->principal_id : t->role, t->session);
     out->id.arn = fl_arena_printf(c->arena, "arn:aws:sts::%s:assumed-role/%s/%s", out->id.account,
                                   t->role, t->session);
     return out->id.arn && out->id.user_id ? 0 : out_of_memory(c);
 }
 
-/* A sealed token holds what its kind needs, since only this plane makes one; a member that is missing
- * all the same is a token of another version. */
+/* A sealed token holds what its kind needs, since only this plane makes one; a member that is
+ * missing all the same is a token of another version. */
 static bool token_whole(const struct fl_token *t)
 {
     switch (t->kind) {

@@ -1,8 +1,8 @@
-/* auth.h - who is calling: SigV4 verification with long-term, temporary and node credentials, and the
- * RSA form of nodes.
+/* auth.h - who is calling: SigV4 verification with long-term, temporary and node credentials, and
+ * the RSA form of nodes.
  *
- * Source of checks, names and texts: protocol 1 §3.2 and §5.3, protocol 6 §1.2 and §1.5. The clock is
- * passed in. Error names are those of the JSON services; server/http/ translates them for sts.
+ * Source of checks, names and texts: protocol 1 §3.2 and §5.3, protocol 6 §1.2 and §1.5. The clock
+ * is passed in. Error names are those of the JSON services; server/http/ translates them for sts.
  */
 #pragma once
 #include "common/aws/sigv4.h"
@@ -35,18 +35,18 @@ struct fl_caller {
     const char *session_policy; /* IAM JSON that narrows them, or NULL */
 };
 
-/* Copies method, path, query, headers and peer of `req` into the arena (the body is not touched) and
- * parses Authorization. -ENOMEM only. */
+/* Copies method, path, query, headers and peer of `req` into the arena (the body is not touched)
+ * and parses Authorization. -ENOMEM only. */
 int fl_auth_request_read(const struct fl_server_req *req, struct fl_arena *arena,
                          struct fl_auth_request *ret_request, struct fl_err *err);
 
 /* The value of a header of the request (lower-case name), or NULL. */
 const char *fl_auth_header(const struct fl_auth_request *req, const char *name);
 
-/* Verifies. `service`: what the credential scope must name. `rsa`: the operation takes the RSA form and
- * nothing else. `tx` NULL: only self-contained credentials can be verified; all others are refused as
- * unknown. 0 with *ret_caller filled (strings in the arena), or an error named as in protocol 1 §5.3:
- * -EACCES for a refusal, anything else for a fault of the plane. */
+/* Verifies. `service`: what the credential scope must name. `rsa`: the operation takes the RSA form
+ * and nothing else. `tx` NULL: only self-contained credentials can be verified; all others are
+ * refused as unknown. 0 with *ret_caller filled (strings in the arena), or an error named as in
+ * protocol 1 §5.3: -EACCES for a refusal, anything else for a fault of the plane. */
 int fl_auth_verify(struct fl_plane *plane, struct fl_tx *tx, const struct fl_auth_request *req,
                    const char *service, bool rsa, int64_t now_ms, struct fl_arena *arena,
                    struct fl_caller *ret_caller, struct fl_err *err);

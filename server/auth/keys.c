@@ -19,7 +19,8 @@ void fl_key_id_make(const char *prefix, char out[FL_KEY_ID_BYTES])
 
 void fl_secret_key_make(char out[FL_SECRET_KEY_BYTES])
 {
-    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    static const char alphabet[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     uint8_t random[FL_SECRET_KEY_BYTES - 1];
 
     fl_random_bytes(random, sizeof(random));

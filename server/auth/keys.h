@@ -12,8 +12,8 @@
 void fl_key_id_make(const char *prefix, char out[FL_KEY_ID_BYTES]);
 void fl_secret_key_make(char out[FL_SECRET_KEY_BYTES]);
 
-/* Makes an access key for a user (write lane). Both buffers are filled on success; the caller wipes the
- * secret. -EEXIST cannot happen in practice; -ENOENT if there is no such user. */
+/* Makes an access key for a user (write lane). Both buffers are filled on success; the caller wipes
+ * the secret. -EEXIST cannot happen in practice; -ENOENT if there is no such user. */
 int fl_key_create(struct fl_tx *tx, const uint8_t seal_key[FL_SEAL_KEY_BYTES], const char *account,
                   const char *user, int64_t now_ms, char ret_id[FL_KEY_ID_BYTES],
                   char ret_secret[FL_SECRET_KEY_BYTES], struct fl_err *err);

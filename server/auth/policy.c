@@ -13,7 +13,7 @@
 #define VALUES_MAX     256 /* of one Action, Resource or condition key */
 #define CONDITIONS_MAX 32
 
-enum operator {
+enum operator{
     OP_EQUALS,
     OP_NOT_EQUALS,
     OP_LIKE,
@@ -26,20 +26,21 @@ static const struct {
     enum operator op;
     bool negated; /* true where the request lacks the key */
 } operators[] = {
-    { "StringEquals", OP_EQUALS, false },  { "StringNotEquals", OP_NOT_EQUALS, true },
-    { "StringLike", OP_LIKE, false },      { "IpAddress", OP_IP, false },
+    { "StringEquals", OP_EQUALS, false }, { "StringNotEquals", OP_NOT_EQUALS, true },
+    { "StringLike", OP_LIKE, false },     { "IpAddress", OP_IP, false },
     { "NotIpAddress", OP_NOT_IP, true },
 };
 
 enum key_source { KEY_SOURCE_IP, KEY_USERNAME, KEY_RESOURCE_TAG, KEY_REQUEST_TAG };
 
-/* A name that ends in '/' is followed by the tag's key. Names ignore letter case, tag keys do not. */
+/* A name that ends in '/' is followed by the tag's key. Names ignore letter case, tag keys do not.
+ */
 static const struct {
     const char *name;
     enum key_source source;
 } keys[] = {
-    { "aws:SourceIp", KEY_SOURCE_IP },          { "aws:username", KEY_USERNAME },
-    { "ssm:resourceTag/", KEY_RESOURCE_TAG },   { "aws:ResourceTag/", KEY_RESOURCE_TAG },
+    { "aws:SourceIp", KEY_SOURCE_IP },        { "aws:username", KEY_USERNAME },
+    { "ssm:resourceTag/", KEY_RESOURCE_TAG }, { "aws:ResourceTag/", KEY_RESOURCE_TAG },
     { "aws:RequestTag/", KEY_REQUEST_TAG },
 };
 
@@ -233,7 +234,8 @@ static int check_condition(struct parser *p, const struct condition *c)
     bool ip = c->op == OP_IP || c->op == OP_NOT_IP;
 
     if (ip != (c->source == KEY_SOURCE_IP))
-        return malformed(p, "IpAddress and NotIpAddress go with aws:SourceIp, and nothing else does");
+        return malformed(p,
+                         "IpAddress and NotIpAddress go with aws:SourceIp, and nothing else does");
     for (size_t i = 0; ip && i < c->values.n; i++)
         if (!fl_cidr_valid(c->values.v[i]))
             return malformed(p, "aws:SourceIp wants addresses like 192.0.2.0/24");
@@ -265,7 +267,8 @@ static int read_operator(struct parser *p, const char *name, json_t *map, struct
         c->negated = operators[at].negated;
         r = read_key(p, key, c);
         if (r >= 0)
-            r = read_values(p, value, &c->values, "a condition wants a string or a list of strings");
+            r = read_values(p, value, &c->values,
+                            "a condition wants a string or a list of strings");
         if (r >= 0)
             r = check_condition(p, c);
         if (r < 0)
@@ -342,8 +345,10 @@ static int read_principal(struct parser *p, json_t *v, struct statement *s)
                    : malformed(p, "Principal must be \"*\" or an object");
     if (!json_is_object(v) || json_object_size(v) != (aws ? 1u : 0u) + (service ? 1u : 0u))
         return malformed(p, "Principal holds AWS or Service");
-    /* A role for nodes names ssm.amazonaws.com; the plane itself hands those out (protocol 1 §1.1). */
-    return aws ? read_values(p, aws, &s->principals, "Principal.AWS must be a string or a list") : 0;
+    /* A role for nodes names ssm.amazonaws.com; the plane itself hands those out (protocol 1 §1.1).
+     */
+    return aws ? read_values(p, aws, &s->principals, "Principal.AWS must be a string or a list")
+               : 0;
 }
 
 static int read_nothing(struct parser *p, json_t *v, struct statement *s)
@@ -356,14 +361,10 @@ static const struct {
     int (*read)(struct parser *p, json_t *v, struct statement *s);
     unsigned kinds; /* bit FL_POLICY_*: where it may stand */
 } members[] = {
-    { "Sid", read_nothing, 3 },
-    { "Effect", read_effect, 3 },
-    { "Action", read_actions, 3 },
-    { "NotAction", read_not_actions, 3 },
-    { "Resource", read_resources, 1 },
-    { "NotResource", read_not_resources, 1 },
-    { "Condition", read_condition, 3 },
-    { "Principal", read_principal, 2 },
+    { "Sid", read_nothing, 3 },         { "Effect", read_effect, 3 },
+    { "Action", read_actions, 3 },      { "NotAction", read_not_actions, 3 },
+    { "Resource", read_resources, 1 },  { "NotResource", read_not_resources, 1 },
+    { "Condition", read_condition, 3 }, { "Principal", read_principal, 2 },
 };
 
 static int read_statement(struct parser *p, json_t *v, struct statement *s)
@@ -439,8 +440,8 @@ int fl_policy_parse(const char *text, size_t len, enum fl_policy_kind kind, stru
     int r;
 
     if (len > FL_POLICY_MAX_BYTES)
-        return fl_err_set(err, -EMSGSIZE, "MalformedPolicyDocument",
-                          "policy: longer than %d bytes", FL_POLICY_MAX_BYTES);
+        return fl_err_set(err, -EMSGSIZE, "MalformedPolicyDocument", "policy: longer than %d bytes",
+                          FL_POLICY_MAX_BYTES);
     policy = fl_arena_calloc(arena, 1, sizeof(*policy));
     if (!policy)
         return no_memory(&p);

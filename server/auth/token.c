@@ -6,15 +6,15 @@
 #include "common/base/rand.h"
 #include "server/auth/keys.h"
 
-#define TOKEN_AAD     "fairlead session token 1"
-#define SECRET_LABEL  "fairlead session secret 1"
-#define PACKED_MAX    6144
+#define TOKEN_AAD    "fairlead session token 1"
+#define SECRET_LABEL "fairlead session secret 1"
+#define PACKED_MAX   6144
 
 #define F(member, key) FL_FIELD(struct fl_token, member, key, 0)
 static const struct fl_field token_fields[] = {
-    F(kind, "kind"),       F(access_key_id, "key"), F(account, "account"), F(user, "user"),
-    F(role, "role"),       F(session, "session"),   F(node_id, "node"),    F(principal_id, "id"),
-    F(policy, "policy"),   F(issued_ms, "issued"),  F(expires_ms, "expires"),
+    F(kind, "kind"),     F(access_key_id, "key"), F(account, "account"),    F(user, "user"),
+    F(role, "role"),     F(session, "session"),   F(node_id, "node"),       F(principal_id, "id"),
+    F(policy, "policy"), F(issued_ms, "issued"),  F(expires_ms, "expires"),
 };
 #undef F
 static const struct fl_shape token_shape = FL_SHAPE(struct fl_token, "Token", token_fields);

@@ -1,8 +1,8 @@
 /* token.h - temporary credentials that carry themselves: sealed session token, derived secret.
  *
  * The session token is base64url of a sealed, packed description of who it speaks for; the secret
- * access key is an HMAC over it. Verifying needs the plane's seal key and no store read. What ends a
- * token before its time is the list of revoked nodes (revoked.h).
+ * access key is an HMAC over it. Verifying needs the plane's seal key and no store read. What ends
+ * a token before its time is the list of revoked nodes (revoked.h).
  */
 #pragma once
 #include "server/plane.h"
@@ -11,15 +11,15 @@
 
 /* What is inside a token. Strings are NULL when they do not apply. */
 struct fl_token {
-    int32_t kind;         /* enum fl_identity_kind: FL_ID_USER, FL_ID_ROLE or FL_ID_NODE */
-    char *access_key_id;  /* ASIA…; must equal the one of the request */
-    char *account;        /* 12 digits */
-    char *user;           /* FL_ID_USER: user name */
-    char *role;           /* role name (FL_ID_ROLE, FL_ID_NODE) */
-    char *session;        /* role session name */
-    char *node_id;        /* FL_ID_NODE */
-    char *principal_id;   /* AIDA… or AROA… */
-    char *policy;         /* session policy (IAM JSON) */
+    int32_t kind;        /* enum fl_identity_kind: FL_ID_USER, FL_ID_ROLE or FL_ID_NODE */
+    char *access_key_id; /* ASIA…; must equal the one of the request */
+    char *account;       /* 12 digits */
+    char *user;          /* FL_ID_USER: user name */
+    char *role;          /* role name (FL_ID_ROLE, FL_ID_NODE) */
+    char *session;       /* role session name */
+    char *node_id;       /* FL_ID_NODE */
+    char *principal_id;  /* AIDA… or AROA… */
+    char *policy;        /* session policy (IAM JSON) */
     int64_t issued_ms;
     int64_t expires_ms;
 };
@@ -46,8 +46,8 @@ int fl_token_issue_role(struct fl_call *call, const char *role, const char *role
 int fl_token_issue_user(struct fl_call *call, const char *user, const char *user_id,
                         int64_t life_ms, struct fl_credentials *ret_creds, struct fl_err *err);
 
-/* Opens a session token. 0, or -EBADMSG for anything this plane did not issue. Does not judge time or
- * revocation. The secret is written only on success. */
+/* Opens a session token. 0, or -EBADMSG for anything this plane did not issue. Does not judge time
+ * or revocation. The secret is written only on success. */
 int fl_token_open(const uint8_t seal_key[FL_SEAL_KEY_BYTES], const char *session_token,
                   struct fl_arena *arena, struct fl_token *ret_token, char **ret_secret);
 

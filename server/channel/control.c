@@ -118,9 +118,9 @@ static void on_open_message(struct fl_ctl_channel *ch, enum fl_ws_kind kind, con
 
     if (r < 0) {
         fl_log_info("control channel refused", FL_S("node", ch->node_id),
-                    FL_S("why", r == -ETIME      ? "token expired" :
-                                r == -EALREADY ? "token used before" :
-                                                 "no valid OpenControlChannel"));
+                    FL_S("why", r == -ETIME      ? "token expired"
+                                : r == -EALREADY ? "token used before"
+                                                 : "no valid OpenControlChannel"));
         fl_metrics_count(ctl->plane->metrics,
                          r == -EBADMSG ? FL_CTR_BAD_FRAMES : FL_CTR_AUTH_FAILURES);
         fl_ctl_drop(ch, WS_POLICY);
@@ -143,6 +143,7 @@ static void on_open_message(struct fl_ctl_channel *ch, enum fl_ws_kind kind, con
     if (ready)
         fl_ctl_send(ch, FL_MSG_CONTROL_CHANNEL_READY, FL_MSG_CONTROL_CHANNEL_READY,
                     strlen(FL_MSG_CONTROL_CHANNEL_READY), NULL);
+    fl_ctl_on_connected(ch);
     fl_ctl_fetch(ch, true);
 }
 
@@ -263,7 +264,8 @@ static int create_channel(struct fl_call *call, const struct fl_route_in *in,
     int r;
 
     if (!call->who->node_id || strcmp(call->who->node_id, in->rest) != 0)
-        return fl_err_set(err, -EACCES, "AccessDenied", "only the node itself may open its channel");
+        return fl_err_set(err, -EACCES, "AccessDenied",
+                          "only the node itself may open its channel");
     r = fl_node_exists(call, in->rest, err);
     if (r == 0)
         return fl_err_set(err, -EINVAL, "BadRequest", "node %s is not registered", in->rest);

@@ -1,7 +1,7 @@
 /* control_jobs.c - reading a node's work from the store and sending it.
  *
- * The store is the truth: a job is sent as long as its invocation is released and not acknowledged, so
- * sending again is reading again. Source: protocol 2 §3.2, §3.3.
+ * The store is the truth: a job is sent as long as its invocation is released and not acknowledged,
+ * so sending again is reading again. Source: protocol 2 §3.2, §3.3.
  */
 #include "server/channel/control_priv.h"
 #include "common/base/clock.h"
@@ -10,7 +10,7 @@
 #include "common/wire/control.h"
 #include "server/api/nodes.h"
 #include "server/call.h"
-#include "server/command/job.h"
+#include "server/command/status.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -120,7 +120,6 @@ struct fetch {
     unsigned n_items;
     bool more;
     bool gone;
-    bool put_off; /* invocations wait for this node to come back */
 };
 
 static bool is_busy(const struct fetch *f, const char *command_id)
@@ -194,18 +193,14 @@ static int read_sends(struct fl_tx *tx, struct fetch *f)
 
 static int read_state(struct fl_tx *tx, struct fetch *f)
 {
-    const struct fl_sql_arg args[] = { FL_T(f->node_id), FL_N(FL_STAGE_PARKED) };
     struct fl_call call;
     int r;
 
     fl_call_init(&call, f->ctl->plane, &f->arena, NULL, "", fl_now_ms());
     call.tx = tx;
     r = fl_node_exists(&call, f->node_id, NULL);
-    if (r < 0)
-        return r;
     f->gone = r == 0;
-    f->put_off = fl_sql_scalar_v(tx, FL_SQL_invocation_any_of_node, args, 2, 0, NULL) == 1;
-    return 0;
+    return FL_MIN(r, 0);
 }
 
 static int fetch_run(struct fl_tx *tx, void *arg)
@@ -280,49 +275,6 @@ static void send_item(struct fl_ctl_channel *ch, const struct fetch *f, const st
     fl_ctl_arm(ch->ctl);
 }
 
-/* ---- a node that was away ---- */
-struct wake {
-    struct fl_control *ctl;
-    char node_id[32];
-};
-
-static int wake_run(struct fl_engine *e, void *arg, struct fl_err *err)
-{
-    return fl_engine_connected(e, ((struct wake *)arg)->node_id, err);
-}
-
-static void wake_node(struct fl_control *ctl, const char *node_id);
-
-static void wake_done(void *arg, int r, bool again)
-{
-    struct wake *w = arg;
-
-    if (r == 0 && again && !w->ctl->stopped)
-        wake_node(w->ctl, w->node_id);
-    fl_ctl_unref(w->ctl);
-    free(w);
-}
-
-static void wake_node(struct fl_control *ctl, const char *node_id)
-{
-    struct wake *w = calloc(1, sizeof(*w));
-    struct fl_ctl_channel *ch;
-
-    if (w) {
-        w->ctl = ctl;
-        snprintf(w->node_id, sizeof(w->node_id), "%s", node_id);
-        fl_ctl_ref(ctl);
-        if (fl_engine_submit(ctl->plane, ctl->loop, "node connected", wake_run, wake_done, w) == 0)
-            return;
-        fl_ctl_unref(ctl);
-        free(w);
-    }
-    /* Nothing else would wake it while it stays connected: let it come again. */
-    ch = fl_ctl_find(ctl, node_id, 0);
-    if (ch)
-        fl_ctl_drop(ch, 1013); /* try again later */
-}
-
 static void fetch_done(void *arg, int r)
 {
     struct fetch *f = arg;
@@ -342,10 +294,7 @@ static void fetch_done(void *arg, int r)
             ch->more = f->more;
             for (unsigned i = 0; i < f->n_items; i++)
                 send_item(ch, f, &f->items[i]);
-            if (f->put_off)
-                wake_node(ctl, f->node_id);
-            /* wake_node may have dropped the channel, but it lives until its on_close */
-            if (again && !ch->dead)
+            if (again)
                 fl_ctl_fetch(ch, false);
         }
     }

@@ -10,13 +10,13 @@
 #include "server/counts.h"
 #include "server/http/route.h"
 
-#define FL_CTL_MAX_MESSAGE (512 * 1024)       /* protocol 2 §8.3: reassemble 256 KiB and more */
-#define FL_CTL_MAX_QUEUE   (8 * 1024 * 1024)  /* not yet taken by a node */
-#define FL_CTL_WINDOW      10                 /* jobs sent to a node and not acknowledged */
-#define FL_CTL_OPEN_MS     15000              /* for OpenControlChannel */
-#define FL_CTL_RESEND_MS   10000              /* protocol 2 §3.3 */
-#define FL_CTL_QUIET_MS    120000             /* a node not heard for this long is pinged … */
-#define FL_CTL_DEAD_MS     180000             /* … and then dropped; agents ping, but unseen by us */
+#define FL_CTL_MAX_MESSAGE (512 * 1024)      /* protocol 2 §8.3: reassemble 256 KiB and more */
+#define FL_CTL_MAX_QUEUE   (8 * 1024 * 1024) /* not yet taken by a node */
+#define FL_CTL_WINDOW      10                /* jobs sent to a node and not acknowledged */
+#define FL_CTL_OPEN_MS     15000             /* for OpenControlChannel */
+#define FL_CTL_RESEND_MS   10000             /* protocol 2 §3.3 */
+#define FL_CTL_QUIET_MS    120000            /* a node not heard for this long is pinged … */
+#define FL_CTL_DEAD_MS     180000 /* … and then dropped; agents ping, but unseen by us */
 #define FL_CTL_MAX_WAITING (64 * 1024 * 1024) /* bytes of reports that wait for the store */
 #define FL_CTL_RECENT      8
 
@@ -26,27 +26,27 @@ struct fl_control;
 
 /* A job on the wire. */
 struct fl_ctl_job {
-    char command_id[37];   /* of a cancel: the cancel job's own */
+    char command_id[37]; /* of a cancel: the cancel job's own */
     uint8_t message_id[16];
-    int64_t sent_ms;       /* monotonic */
+    int64_t sent_ms; /* monotonic */
     bool used;
-    bool acked;            /* its ack is on the way to the store */
+    bool acked; /* its ack is on the way to the store */
 };
 
 struct fl_ctl_channel {
     struct fl_control *ctl;
     struct fl_ws *ws;
     struct fl_ctl_channel *prev, *next;
-    uint64_t gen;        /* 0: not open yet; higher is newer, over all loop threads */
-    int64_t since_ms;    /* monotonic: accepted */
-    int64_t heard_ms;    /* monotonic: last frame or pong */
+    uint64_t gen;            /* 0: not open yet; higher is newer, over all loop threads */
+    int64_t since_ms;        /* monotonic: accepted */
+    int64_t heard_ms;        /* monotonic: last frame or pong */
     struct fl_ctl_job *jobs; /* FL_CTL_WINDOW, while there are any */
     unsigned n_jobs;
     uint8_t recent[FL_CTL_RECENT][16]; /* commands whose ack is stored, newest last */
-    bool fetching;       /* a read of its work is on the way */
+    bool fetching;                     /* a read of its work is on the way */
     bool fetch_again;
-    bool more;           /* the store has more than the window holds */
-    bool dead;           /* replaced or dropped: what it still says is not heard */
+    bool more; /* the store has more than the window holds */
+    bool dead; /* replaced or dropped: what it still says is not heard */
     bool pinged;
     char node_id[32];
 };
@@ -61,10 +61,10 @@ struct fl_control {
     struct fl_timer *drain_timer;
     struct fl_ctl_channel *first;
     size_t n_channels;
-    struct fl_counts open; /* node id -> struct fl_ctl_channel * */
+    struct fl_counts open;                         /* node id -> struct fl_ctl_channel * */
     struct fl_ctl_report *waiting, **waiting_tail; /* the store's queue was full */
-    size_t waiting_bytes;  /* in the store's queue and in ours */
-    unsigned refs;         /* store jobs on their way, and one for the owner */
+    size_t waiting_bytes;                          /* in the store's queue and in ours */
+    unsigned refs; /* store jobs on their way, and one for the owner */
     unsigned drain_ticks;
     bool draining;
     bool stopped;
@@ -89,7 +89,7 @@ int fl_ctl_send(struct fl_ctl_channel *ch, const char *type, const void *payload
 /* ---- control_jobs.c ---- */
 
 /* Reads what the node is to be sent and sends it. `opened`: the channel was just opened: also looks
- * whether the node is still registered and wakes what was put off for it. */
+ * whether the node is still registered. */
 void fl_ctl_fetch(struct fl_ctl_channel *ch, bool opened);
 
 /* Sends again what was not acknowledged in time. True while anything is on the wire. */
@@ -108,6 +108,9 @@ void fl_ctl_set_recent(struct fl_ctl_channel *ch, const char *command_id);
 /* agent_job_ack and agent_job_reply frames. */
 void fl_ctl_on_ack(struct fl_ctl_channel *ch, const struct fl_frame *frame);
 void fl_ctl_on_reply(struct fl_ctl_channel *ch, const struct fl_frame *frame);
+
+/* The channel was just opened: wakes what was put off for its node. */
+void fl_ctl_on_connected(struct fl_ctl_channel *ch);
 
 /* Gives the store what it had no room for. True while something waits. */
 bool fl_ctl_submit_waiting(struct fl_control *ctl);

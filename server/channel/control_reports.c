@@ -14,14 +14,22 @@
 #define REPORT_ARENA_BYTES (4 * 1024 * 1024)
 #define ACK_ARENA_BYTES    (64 * 1024)
 
+enum kind {
+    KIND_CONNECTED,
+    KIND_ACK,
+    KIND_REPLY,
+};
+
+static const char *const kind_names[] = { "node connected", "ack", "reply" };
+
 struct fl_ctl_report {
     struct fl_ctl_report *next;
+    enum kind kind;
     struct fl_control *ctl;
     char node_id[32];
     uint64_t gen;
     size_t bytes;
     struct fl_arena arena;
-    bool is_ack;
     char *job_id;
     /* an ack */
     char *code;
@@ -40,8 +48,7 @@ static struct fl_ctl_report *report_free(struct fl_ctl_report *p)
 }
 
 /* NULL when too much waits for the store: the agent says it again. */
-static struct fl_ctl_report *report_new(struct fl_ctl_channel *ch, size_t bytes,
-                                        size_t arena_bytes)
+static struct fl_ctl_report *report_new(struct fl_ctl_channel *ch, size_t bytes, size_t arena_bytes)
 {
     struct fl_ctl_report *p;
 
@@ -64,8 +71,15 @@ static int report_run(struct fl_engine *e, void *arg, struct fl_err *err)
 {
     struct fl_ctl_report *p = arg;
 
-    return p->is_ack ? fl_engine_ack(e, p->node_id, p->job_id, p->code, err) :
-                       fl_engine_reply(e, p->node_id, &p->reply, err);
+    switch (p->kind) {
+    case KIND_CONNECTED:
+        return fl_engine_connected(e, p->node_id, err);
+    case KIND_ACK:
+        return fl_engine_ack(e, p->node_id, p->job_id, p->code, err);
+    case KIND_REPLY:
+        return fl_engine_reply(e, p->node_id, &p->reply, err);
+    }
+    return -EINVAL;
 }
 
 static void send_reply_ack(struct fl_ctl_channel *ch, const char *job_id, const uint8_t id[16])
@@ -101,16 +115,26 @@ static void ack_stored(struct fl_ctl_channel *ch, const struct fl_ctl_report *p,
         fl_ctl_job_done(ch, job);
 }
 
+static void woken(struct fl_ctl_channel *ch, int r, bool again)
+{
+    if (r < 0)
+        fl_ctl_drop(ch, 1013); /* nothing else would wake its jobs: let it come again */
+    else if (again)
+        fl_ctl_on_connected(ch);
+}
+
 static void report_done(void *arg, int r, bool again)
 {
     struct fl_ctl_report *p = arg;
     struct fl_control *ctl = p->ctl;
     struct fl_ctl_channel *ch = ctl->stopped ? NULL : fl_ctl_find(ctl, p->node_id, p->gen);
 
-    (void)again;
-    if (r == 0)
-        fl_metrics_count(ctl->plane->metrics, p->is_ack ? FL_CTR_JOB_ACKS : FL_CTR_JOB_REPLIES);
-    if (ch && p->is_ack)
+    if (r == 0 && p->kind != KIND_CONNECTED)
+        fl_metrics_count(ctl->plane->metrics,
+                         p->kind == KIND_ACK ? FL_CTR_JOB_ACKS : FL_CTR_JOB_REPLIES);
+    if (ch && p->kind == KIND_CONNECTED)
+        woken(ch, r, again);
+    else if (ch && p->kind == KIND_ACK)
         ack_stored(ch, p, r);
     else if (ch && r == 0 && wants_ack(&p->reply))
         send_reply_ack(ch, p->job_id, p->message_id);
@@ -126,8 +150,8 @@ static int submit(struct fl_ctl_report *p)
     int r;
 
     fl_ctl_ref(p->ctl);
-    r = fl_engine_submit(p->ctl->plane, p->ctl->loop, p->is_ack ? "ack" : "reply", report_run,
-                         report_done, p);
+    r = fl_engine_submit(p->ctl->plane, p->ctl->loop, kind_names[p->kind], report_run, report_done,
+                         p);
     if (r < 0)
         fl_ctl_unref(p->ctl);
     return r;
@@ -171,6 +195,16 @@ static void hand_over(struct fl_ctl_report *p)
     fl_ctl_arm(ctl);
 }
 
+void fl_ctl_on_connected(struct fl_ctl_channel *ch)
+{
+    struct fl_ctl_report *p = report_new(ch, 0, ACK_ARENA_BYTES);
+
+    if (p) /* kind: KIND_CONNECTED; through the writer, behind whatever still thought it was away */
+        hand_over(p);
+    else
+        fl_ctl_drop(ch, 1013);
+}
+
 /* ---- from the wire ---- */
 static void bad_frame(struct fl_ctl_channel *ch)
 {
@@ -205,7 +239,7 @@ void fl_ctl_on_ack(struct fl_ctl_channel *ch, const struct fl_frame *frame)
         report_free(p);
         return;
     }
-    p->is_ack = true;
+    p->kind = KIND_ACK;
     p->job_id = fl_arena_printf(&p->arena, "aws.ssm.%s.%s", p->command_id, ch->node_id);
     p->code = in.status_code;
     if (!p->job_id) {
@@ -248,6 +282,7 @@ void fl_ctl_on_reply(struct fl_ctl_channel *ch, const struct fl_frame *frame)
         report_free(p);
         return;
     }
+    p->kind = KIND_REPLY;
     p->job_id = p->reply.job_id;
     if (says_nothing_new(ch, &p->reply))
         report_free(p);

@@ -71,8 +71,7 @@ int fl_control_token_use(const uint8_t seal_key[FL_SEAL_KEY_BYTES], const char *
     uint64_t id;
     size_t len;
 
-    if (strlen(token) > FL_CONTROL_TOKEN_MAX_BYTES ||
-        fl_base64_decode(token, &sealed, &len) < 0 ||
+    if (strlen(token) > FL_CONTROL_TOKEN_MAX_BYTES || fl_base64_decode(token, &sealed, &len) < 0 ||
         fl_unseal(seal_key, AAD, sealed, len, &plain, &len) < 0)
         return -EBADMSG;
     if (sscanf((const char *)plain, "%" SCNx64 " %" SCNd64 " %63s", &id, &issued_ms, whose) != 3 ||

@@ -1,12 +1,12 @@
 /* control_token.h - the token that CreateControlChannel gives and OpenControlChannel shows.
  *
- * Sealed with the plane's key, so that any loop thread (or machine) can check it; bound to the node,
- * short-lived, and accepted once by a process. Thread-safe.
+ * Sealed with the plane's key, so that any loop thread (or machine) can check it; bound to the
+ * node, short-lived, and accepted once by a process. Thread-safe.
  */
 #pragma once
 #include "common/aws/crypto.h"
 
-#define FL_CONTROL_TOKEN_LIFE_MS 120000 /* protocol 2 §1.5: allow 60 s or more */
+#define FL_CONTROL_TOKEN_LIFE_MS   120000 /* protocol 2 §1.5: allow 60 s or more */
 #define FL_CONTROL_TOKEN_MAX_BYTES 1024
 
 /* A fresh token (caller frees). 0 or -ENOMEM. */

@@ -64,8 +64,8 @@ static int release(struct fl_engine *e, struct fl_cmd *cmd, struct fl_inv *inv, 
     int r;
 
     inv->releases++;
-    r = move(e, cmd, inv, inv->state, FL_STAGE_RELEASED,
-             e->call->now_ms + FL_ENGINE_ACK_WAIT_MS, err);
+    r = move(e, cmd, inv, inv->state, FL_STAGE_RELEASED, e->call->now_ms + FL_ENGINE_ACK_WAIT_MS,
+             err);
     return r < 0 ? r : tell_node(e, inv->node_id);
 }
 
@@ -128,8 +128,8 @@ int fl_engine_event(struct fl_engine *e, struct fl_cmd *cmd, struct fl_inv *inv,
         return 0;
     }
     if (to == FL_INV_CANCELLING) {
-        r = move(e, cmd, inv, to, FL_STAGE_DELIVERED,
-                 e->call->now_ms + FL_ENGINE_CANCEL_WAIT_MS, err);
+        r = move(e, cmd, inv, to, FL_STAGE_DELIVERED, e->call->now_ms + FL_ENGINE_CANCEL_WAIT_MS,
+                 err);
         return r < 0 ? r : send_cancel(e, inv, err);
     }
     if (!fl_inv_info[to].terminal)
@@ -352,8 +352,8 @@ static int load_step(struct fl_call *call, const struct fl_inv *inv, const char 
     return r < 0 ? r : 1;
 }
 
-static int merge_step(struct fl_engine *e, const struct fl_inv *inv,
-                      const struct fl_step_result *s, struct fl_err *err)
+static int merge_step(struct fl_engine *e, const struct fl_inv *inv, const struct fl_step_result *s,
+                      struct fl_err *err)
 {
     struct fl_step_result old;
     int r = load_step(e->call, inv, s->step, &old, err);
@@ -362,10 +362,10 @@ static int merge_step(struct fl_engine *e, const struct fl_inv *inv,
         return r;
     if (r > 0 && !fl_step_replaces(&old, s))
         return 0;
-    if (r == 0 && fl_sql_scalar_v(e->call->tx, FL_SQL_step_count,
-                                  (const struct fl_sql_arg[]){ FL_T(inv->command_id),
-                                                               FL_T(inv->node_id) },
-                                  2, 0, NULL) >= FL_REPLY_MAX_STEPS)
+    if (r == 0 &&
+        fl_sql_scalar_v(e->call->tx, FL_SQL_step_count,
+                        (const struct fl_sql_arg[]){ FL_T(inv->command_id), FL_T(inv->node_id) }, 2,
+                        0, NULL) >= FL_REPLY_MAX_STEPS)
         return 0;
     r = fl_sql_exec(e->call->tx, FL_SQL_step_put, err, FL_T(inv->command_id), FL_T(inv->node_id),
                     FL_T(s->step), FL_T(s->plugin), FL_T(s->status), FL_N(s->code),

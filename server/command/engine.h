@@ -1,10 +1,10 @@
 /* engine.h - moves commands along: sends, counts, cancels, expires, forgets.
  *
  * Every function runs on a store thread inside the write transaction of `engine->call` and works
- * through at most FL_ENGINE_BATCH invocations of a command; what is left is marked in the store (wake)
- * and published, so that neither a large fleet nor a crash stops it half way. Time is call->now_ms.
- * Hints go out through fl_call_publish: after the commit. What the caller must do then stands in
- * `effects` (job.h does it for background work).
+ * through at most FL_ENGINE_BATCH invocations of a command; what is left is marked in the store
+ * (wake) and published, so that neither a large fleet nor a crash stops it half way. Time is
+ * call->now_ms. Hints go out through fl_call_publish: after the commit. What the caller must do
+ * then stands in `effects` (job.h does it for background work).
  *
  * Who may be sent next: rate.h. Which state follows which: status.h.
  */
@@ -12,13 +12,15 @@
 #include "server/command/record.h"
 #include "server/command/result.h"
 
-#define FL_ENGINE_BATCH         500
-#define FL_ENGINE_ACK_WAIT_MS   30000 /* three deliveries 10 s apart, then the node counts as unreachable */
-#define FL_ENGINE_RETRY_MS      30000 /* pause before a connected node that does not ack is tried again */
-#define FL_ENGINE_BUSY_MS       10000 /* pause after the agent said that its buffer is full */
+#define FL_ENGINE_BATCH 500
+#define FL_ENGINE_ACK_WAIT_MS \
+    30000 /* three deliveries 10 s apart, then the node counts as unreachable */
+#define FL_ENGINE_RETRY_MS \
+    30000 /* pause before a connected node that does not ack is tried again */
+#define FL_ENGINE_BUSY_MS        10000 /* pause after the agent said that its buffer is full */
 #define FL_ENGINE_CANCEL_WAIT_MS 60000 /* protocol 2 §6: no terminal reply after a cancel */
-#define FL_ENGINE_KEEP_MS       (30LL * 24 * 3600 * 1000) /* protocol 6 §3.5 */
-#define FL_ENGINE_MAX_OPEN      1000000 /* open invocations; a command beyond is LimitExceeded */
+#define FL_ENGINE_KEEP_MS        (30LL * 24 * 3600 * 1000) /* protocol 6 §3.5 */
+#define FL_ENGINE_MAX_OPEN       1000000 /* open invocations; a command beyond is LimitExceeded */
 
 #define FL_SUBJECT_COMMAND_WORK "command.work" /* key: command id; its wake mark is set */
 
@@ -55,8 +57,8 @@ int fl_engine_ack(struct fl_engine *e, const char *node_id, const char *job_id, 
 int fl_engine_reply(struct fl_engine *e, const char *node_id, const struct fl_reply *reply,
                     struct fl_err *err);
 
-/* CancelCommand: all invocations (`node_ids` empty), or some of them. Of a known command; nodes that
- * are not in it are passed over. */
+/* CancelCommand: all invocations (`node_ids` empty), or some of them. Of a known command; nodes
+ * that are not in it are passed over. */
 int fl_engine_cancel(struct fl_engine *e, const char *command_id, const struct fl_strs *node_ids,
                      struct fl_err *err);
 

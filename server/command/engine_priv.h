@@ -9,8 +9,7 @@ int fl_engine_event(struct fl_engine *e, struct fl_cmd *cmd, struct fl_inv *inv,
 /* Back into the queue; gives up the slot without being sent. */
 int fl_engine_requeue(struct fl_engine *e, struct fl_cmd *cmd, struct fl_inv *inv,
                       struct fl_err *err);
-int fl_engine_park(struct fl_engine *e, struct fl_cmd *cmd, struct fl_inv *inv,
-                   struct fl_err *err);
+int fl_engine_park(struct fl_engine *e, struct fl_cmd *cmd, struct fl_inv *inv, struct fl_err *err);
 
 /* Whether a cancel must be sent to the node or just noted. */
 enum fl_inv_event fl_engine_choose_cancel(const struct fl_inv *inv);

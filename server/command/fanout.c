@@ -175,8 +175,8 @@ int fl_engine_start(struct fl_engine *e, const struct fl_engine_start *start, st
     r = fl_cmd_insert(e->call, &cmd, err);
     if (r < 0)
         return r;
-    return cmd.counts.resolved ? fl_engine_step(e, &cmd, err) :
-                                 fl_engine_wake(e, start->command_id);
+    return cmd.counts.resolved ? fl_engine_step(e, &cmd, err)
+                               : fl_engine_wake(e, start->command_id);
 }
 
 int fl_engine_cancel(struct fl_engine *e, const char *command_id, const struct fl_strs *node_ids,

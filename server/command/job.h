@@ -6,8 +6,8 @@
 /* Runs on a store thread with a fresh call; fl_engine_… calls go in here. */
 typedef int (*fl_engine_job_fn)(struct fl_engine *e, void *arg, struct fl_err *err);
 
-/* Runs on the loop after the commit, when hints and metrics are out. `again`: the same call has more
- * to do. r < 0: nothing was written; it was logged. */
+/* Runs on the loop after the commit, when hints and metrics are out. `again`: the same call has
+ * more to do. r < 0: nothing was written; it was logged. */
 typedef void (*fl_engine_done_fn)(void *arg, int r, bool again);
 
 /* 0, -EAGAIN when the store's queue is full, -ENOMEM; `done` runs only after a 0. `what` (static)

@@ -1,7 +1,7 @@
 /* rate.h - how many invocations of a command may be sent next. Pure.
  *
- * Source: protocol 6 §3.3 "Rate control": one node, after its acknowledgement two more, then four, … up
- * to MaxConcurrency.
+ * Source: protocol 6 §3.3 "Rate control": one node, after its acknowledgement two more, then four,
+ * … up to MaxConcurrency.
  */
 #pragma once
 #include "common/base/util.h"

@@ -109,7 +109,8 @@ int fl_cmd_save(struct fl_call *call, const struct fl_cmd *cmd, struct fl_err *e
     return r < 0 ? r : 0;
 }
 
-/* Reads the current row; the statements invocation_get and invocation_of_stage share the columns. */
+/* Reads the current row; the statements invocation_get and invocation_of_stage share the columns.
+ */
 static int read_inv(struct fl_call *call, struct fl_cursor *c, struct fl_inv *inv,
                     struct fl_err *err)
 {
@@ -150,10 +151,9 @@ int fl_inv_load(struct fl_call *call, const char *command_id, const char *node_i
 int fl_inv_save(struct fl_call *call, const struct fl_inv *inv, struct fl_err *err)
 {
     int r = fl_sql_exec(call->tx, FL_SQL_invocation_set, err, FL_T(inv->command_id),
-                        FL_T(inv->node_id), FL_N(inv->stage), FL_N(inv->state),
-                        FL_N(inv->releases), FL_N(inv->refusals),
-                        inv->due_ms ? FL_N(inv->due_ms) : FL_NULL, FL_N(inv->started_ms),
-                        FL_N(inv->finished_ms), FL_T(inv->trace));
+                        FL_T(inv->node_id), FL_N(inv->stage), FL_N(inv->state), FL_N(inv->releases),
+                        FL_N(inv->refusals), inv->due_ms ? FL_N(inv->due_ms) : FL_NULL,
+                        FL_N(inv->started_ms), FL_N(inv->finished_ms), FL_T(inv->trace));
 
     return r < 0 ? r : 0;
 }

@@ -25,7 +25,7 @@ static const struct {
     { "TimedOut", 3, FL_INV_EXEC_TIMED_OUT },
     { "Cancelled", 3, FL_INV_CANCELLED },
 };
-#define ENDED_RANK    3
+#define ENDED_RANK     3
 #define ROW_OF_UNKNOWN 1 /* a word of a later agent: as InProgress */
 
 static size_t find_status(const char *status)
@@ -136,13 +136,14 @@ static int take_step(const char *name, const json_t *value, struct fl_arena *are
     s->out = cut(arena, in.standard_output, FL_STEP_MAX_STDOUT);
     s->err = cut(arena, in.standard_error, FL_STEP_MAX_STDERR);
     s->s3_bucket = cut(arena, in.s3_bucket, FL_REPLY_MAX_NAME);
-    /* the prefix ends in the plugin; files lie in a folder of the step below it (protocol 4 §4.3) */
-    s->s3_prefix = in.s3_bucket && *in.s3_bucket ?
-                       fl_arena_printf(arena, "%.1024s/%.256s", in.s3_prefix ? in.s3_prefix : "",
-                                       in.step_name ? in.step_name : "") :
-                       cut(arena, "", 0);
-    if (!s->step || !s->plugin || !s->status || !s->output || !s->out || !s->err ||
-        !s->s3_bucket || !s->s3_prefix)
+    /* the prefix ends in the plugin; files lie in a folder of the step below it (protocol 4 §4.3)
+     */
+    s->s3_prefix = in.s3_bucket && *in.s3_bucket
+                       ? fl_arena_printf(arena, "%.1024s/%.256s", in.s3_prefix ? in.s3_prefix : "",
+                                         in.step_name ? in.step_name : "")
+                       : cut(arena, "", 0);
+    if (!s->step || !s->plugin || !s->status || !s->output || !s->out || !s->err || !s->s3_bucket ||
+        !s->s3_prefix)
         return fl_err_set(err, -ENOMEM, NULL, "reply: step does not fit");
     return 0;
 }
@@ -163,7 +164,8 @@ static int take_steps(const char *text, struct fl_arena *arena, struct fl_reply 
         reply->steps = fl_arena_calloc(arena, json_object_size(steps), sizeof(*reply->steps));
         if (!reply->steps)
             r = fl_err_set(err, -ENOMEM, NULL, "reply: steps do not fit");
-        json_object_foreach (steps, name, value) {
+        json_object_foreach(steps, name, value)
+        {
             if (r == 0)
                 r = take_step(name, value, arena, &reply->steps[reply->n_steps], err);
             if (r == 0)
@@ -181,8 +183,8 @@ int fl_reply_decode_content(const char *job_id, const char *content, size_t len,
     struct fl_msg_result in;
     int r;
 
-    r = fl_json_decode(&fl_shape_result, content, len, FL_DECODE_NOCASE | FL_DECODE_LAX, arena,
-                       &in, err);
+    r = fl_json_decode(&fl_shape_result, content, len, FL_DECODE_NOCASE | FL_DECODE_LAX, arena, &in,
+                       err);
     if (r < 0)
         return r;
     reply.job_id = fl_arena_strdup(arena, job_id);

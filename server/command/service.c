@@ -11,9 +11,9 @@
 #include <errno.h>
 #include <string.h>
 
-#define TICK_MS        1000
-#define SLOW_EVERY_MS  (3600 * 1000) /* forgetting old commands, finding deregistered nodes */
-#define FIRST_SLOW_MS  2000
+#define TICK_MS       1000
+#define SLOW_EVERY_MS (3600 * 1000) /* forgetting old commands, finding deregistered nodes */
+#define FIRST_SLOW_MS 2000
 
 struct service {
     struct fl_plane *plane;

@@ -25,8 +25,9 @@ const struct fl_inv_info fl_inv_info[FL_INV__N] = {
 #define RUNNING    (WAITING | BIT(FL_INV_IN_PROGRESS))
 #define CANCELLING BIT(FL_INV_CANCELLING)
 
-/* What is not here changes nothing: a terminal state is sticky, a repeated event is harmless. A final
- * reply counts from every open state, because the ack and the replies before it may be lost or late. */
+/* What is not here changes nothing: a terminal state is sticky, a repeated event is harmless. A
+ * final reply counts from every open state, because the ack and the replies before it may be lost
+ * or late. */
 static const struct {
     uint32_t from;
     enum fl_inv_event event;
@@ -122,7 +123,8 @@ int64_t fl_cmd_errors(const struct fl_cmd_counts *c)
     return sum;
 }
 
-/* Invocations that could not reach a node at all; they decide nothing unless there is nothing else. */
+/* Invocations that could not reach a node at all; they decide nothing unless there is nothing else.
+ */
 static int64_t ignored(const struct fl_cmd_counts *c)
 {
     return c->n[FL_INV_UNDELIVERABLE] + c->n[FL_INV_INVALID_PLATFORM] + c->n[FL_INV_ACCESS_DENIED];
@@ -193,24 +195,18 @@ static bool always(const struct fl_cmd_counts *c)
     return c != NULL;
 }
 
-/* From the top, the first that holds. The cancel stands before "some not terminal", which would hide
- * it; from when_cancelled on every invocation is terminal. */
+/* From the top, the first that holds. The cancel stands before "some not terminal", which would
+ * hide it; from when_cancelled on every invocation is terminal. */
 static const struct {
     bool (*when)(const struct fl_cmd_counts *c);
     enum fl_cmd_state state;
 } conditions[] = {
-    { when_limit, FL_CMD_LIMIT_EXCEEDED },
-    { when_cancelling, FL_CMD_CANCELLING },
-    { when_none_sent, FL_CMD_PENDING },
-    { when_all_delayed, FL_CMD_DELAYED },
-    { is_open, FL_CMD_IN_PROGRESS },
-    { when_cancelled, FL_CMD_CANCELLED },
-    { when_no_target, FL_CMD_NO_INSTANCES },
-    { when_all_errors_timed_out, FL_CMD_EXEC_TIMED_OUT },
-    { when_errors, FL_CMD_FAILED },
-    { when_undelivered, FL_CMD_DELIVERY_TIMED_OUT },
-    { when_all_ignored, FL_CMD_FAILED },
-    { when_success, FL_CMD_SUCCESS },
+    { when_limit, FL_CMD_LIMIT_EXCEEDED },   { when_cancelling, FL_CMD_CANCELLING },
+    { when_none_sent, FL_CMD_PENDING },      { when_all_delayed, FL_CMD_DELAYED },
+    { is_open, FL_CMD_IN_PROGRESS },         { when_cancelled, FL_CMD_CANCELLED },
+    { when_no_target, FL_CMD_NO_INSTANCES }, { when_all_errors_timed_out, FL_CMD_EXEC_TIMED_OUT },
+    { when_errors, FL_CMD_FAILED },          { when_undelivered, FL_CMD_DELIVERY_TIMED_OUT },
+    { when_all_ignored, FL_CMD_FAILED },     { when_success, FL_CMD_SUCCESS },
     { always, FL_CMD_INCOMPLETE },
 };
 
@@ -246,16 +242,11 @@ static const struct {
     enum fl_inv_event event;
     bool retryable;
 } acks[] = {
-    { FL_ACK_OK, FL_EV_DELIVERED, false },
-    { FL_ACK_DUPLICATE, FL_EV_DELIVERED, false },
-    { FL_ACK_CLOSED, FL_EV_NOT_TAKEN, false },
-    { FL_ACK_BUFFER_FULL, FL_EV_NOT_TAKEN, false },
-    { FL_ACK_BAD_TYPE, FL_EV_GONE, false },
-    { FL_ACK_CONTAINER, FL_EV_GONE, false },
-    { FL_ACK_INVALID, FL_EV_REFUSED, false },
-    { FL_ACK_PARSE_ERROR, FL_EV_REFUSED, false },
-    { FL_ACK_TRANSLATION, FL_EV_REFUSED, true },
-    { FL_ACK_UNEXPECTED, FL_EV_REFUSED, true },
+    { FL_ACK_OK, FL_EV_DELIVERED, false },       { FL_ACK_DUPLICATE, FL_EV_DELIVERED, false },
+    { FL_ACK_CLOSED, FL_EV_NOT_TAKEN, false },   { FL_ACK_BUFFER_FULL, FL_EV_NOT_TAKEN, false },
+    { FL_ACK_BAD_TYPE, FL_EV_GONE, false },      { FL_ACK_CONTAINER, FL_EV_GONE, false },
+    { FL_ACK_INVALID, FL_EV_REFUSED, false },    { FL_ACK_PARSE_ERROR, FL_EV_REFUSED, false },
+    { FL_ACK_TRANSLATION, FL_EV_REFUSED, true }, { FL_ACK_UNEXPECTED, FL_EV_REFUSED, true },
 };
 
 static size_t find_ack(const char *code)

@@ -1,9 +1,9 @@
 /* status.h - the states of a command and of its invocations, as tables.
  *
  * Pure: no store, no clock. An invocation is one command on one node. What the API calls Status and
- * StatusDetails is one state here; every change of an invocation is a row of one table, and the state
- * of a command is the first row of one list whose condition holds.
- * Source: protocol 2 §6, protocol 6 §3.4.
+ * StatusDetails is one state here; every change of an invocation is a row of one table, and the
+ * state of a command is the first row of one list whose condition holds. Source: protocol 2 §6,
+ * protocol 6 §3.4.
  */
 #pragma once
 #include "common/base/util.h"
@@ -27,20 +27,20 @@ enum fl_inv_state {
 };
 
 enum fl_inv_event {
-    FL_EV_UNREACHABLE,   /* node not connected, or no ack after retries */
-    FL_EV_GONE,          /* node unknown or deregistered; ack 51403, 51407 */
-    FL_EV_NOT_TAKEN,     /* ack 51401, 51402: come again */
-    FL_EV_REFUSED,       /* ack 51406, 51408; 51404, 51499 and unknown codes after retries */
-    FL_EV_DELIVERED,     /* ack 200, 51405; any reply that is not the last */
-    FL_EV_SUCCEEDED,     /* final replies */
+    FL_EV_UNREACHABLE, /* node not connected, or no ack after retries */
+    FL_EV_GONE,        /* node unknown or deregistered; ack 51403, 51407 */
+    FL_EV_NOT_TAKEN,   /* ack 51401, 51402: come again */
+    FL_EV_REFUSED,     /* ack 51406, 51408; 51404, 51499 and unknown codes after retries */
+    FL_EV_DELIVERED,   /* ack 200, 51405; any reply that is not the last */
+    FL_EV_SUCCEEDED,   /* final replies */
     FL_EV_FAILED,
     FL_EV_TIMED_OUT,
     FL_EV_WAS_CANCELLED,
-    FL_EV_CANCEL_UNSENT, /* CancelCommand, nothing was handed to the node */
-    FL_EV_CANCEL_SENT,   /* CancelCommand, the node may have it */
+    FL_EV_CANCEL_UNSENT,  /* CancelCommand, nothing was handed to the node */
+    FL_EV_CANCEL_SENT,    /* CancelCommand, the node may have it */
     FL_EV_CANCEL_OVERDUE, /* no terminal reply in time after the cancel */
-    FL_EV_EXPIRED,       /* past ExpiresAfter */
-    FL_EV_STOPPED,       /* the command passed MaxErrors */
+    FL_EV_EXPIRED,        /* past ExpiresAfter */
+    FL_EV_STOPPED,        /* the command passed MaxErrors */
     FL_EV__N,
 };
 
@@ -55,7 +55,7 @@ enum fl_stage {
 };
 
 struct fl_inv_info {
-    const char *status;  /* as the API spells it */
+    const char *status; /* as the API spells it */
     const char *details;
     bool terminal;
     bool error; /* counts to MaxErrors and ErrorCount */
@@ -65,7 +65,8 @@ extern const struct fl_inv_info fl_inv_info[FL_INV__N];
 /* The state after `event`; `from` itself where the event changes nothing. */
 enum fl_inv_state fl_inv_next(enum fl_inv_state from, enum fl_inv_event event);
 
-/* The states whose Status or StatusDetails is `text`, as a mask of 1 << state; 0 for an unknown text. */
+/* The states whose Status or StatusDetails is `text`, as a mask of 1 << state; 0 for an unknown
+ * text. */
 uint32_t fl_inv_mask(const char *text);
 
 enum fl_cmd_state {
@@ -95,7 +96,7 @@ uint32_t fl_cmd_mask(const char *text);
 
 /* What a command's state depends on. */
 struct fl_cmd_counts {
-    int64_t n[FL_INV__N];     /* invocations in each state */
+    int64_t n[FL_INV__N];       /* invocations in each state */
     int64_t stage[FL_STAGE__N]; /* and in each stage */
     int64_t max_errors;
     bool resolved;       /* the set of targets is fixed */

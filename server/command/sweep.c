@@ -7,6 +7,7 @@
 
 #define COMMANDS_PER_TICK 50
 #define ORPHANS_PER_RUN   50
+#define RETIRED_PER_RUN   5
 
 /* Up to `max` rows of one or two text columns. */
 struct pair {
@@ -166,9 +167,9 @@ static int retire_one(struct fl_engine *e, const char *command_id, struct fl_err
 int fl_engine_retire(struct fl_engine *e, struct fl_err *err)
 {
     const struct fl_sql_arg args[] = { FL_N(e->call->now_ms - FL_ENGINE_KEEP_MS),
-                                       FL_N(COMMANDS_PER_TICK) };
-    struct pair old[COMMANDS_PER_TICK];
-    int n = read_pairs(e, FL_SQL_command_retired, args, 2, false, old, COMMANDS_PER_TICK, err);
+                                       FL_N(RETIRED_PER_RUN) };
+    struct pair old[RETIRED_PER_RUN];
+    int n = read_pairs(e, FL_SQL_command_retired, args, 2, false, old, RETIRED_PER_RUN, err);
 
     for (int i = 0; i < n; i++) {
         int r = retire_one(e, old[i].command_id, err);
@@ -176,6 +177,6 @@ int fl_engine_retire(struct fl_engine *e, struct fl_err *err)
         if (r < 0)
             return r;
     }
-    e->effects.again = e->effects.again || n == COMMANDS_PER_TICK;
+    e->effects.again = e->effects.again || n == RETIRED_PER_RUN;
     return FL_MIN(n, 0);
 }

@@ -98,7 +98,10 @@ static void record(struct exchange *x, int status, const char *error)
     for (size_t i = 0; i < x->resources.n && i < AUDIT_RESOURCES; i++)
         arns[e.n_resources++] = x->resources.v[i].arn;
     fl_audit_write(x->plane->audit, &e);
-    fl_metrics_api(x->plane->metrics, x->op ? x->op->name : x->route ? "ControlChannel" : "unknown",
+    fl_metrics_api(x->plane->metrics,
+                   x->op      ? x->op->name
+                   : x->route ? "ControlChannel"
+                              : "unknown",
                    status, now_us() - x->start_us);
 }
 
@@ -191,7 +194,8 @@ static int encode(struct exchange *x)
         return 0;
     r = x->dialect == FL_DIALECT_QUERY ? encode_query(x)
                                        : fl_json_encode(x->op->out, x->out, &x->reply);
-    return r < 0 ? fl_err_set(&x->err, r, NULL, "the answer cannot be encoded: %s", strerror(-r)) : 0;
+    return r < 0 ? fl_err_set(&x->err, r, NULL, "the answer cannot be encoded: %s", strerror(-r))
+                 : 0;
 }
 
 /* ---- on the store's threads ---- */
@@ -385,10 +389,11 @@ static bool route_path(struct exchange *x)
     if (strcmp(x->auth.method, "POST") != 0 || !x->route->post ||
         fl_uri_decode(raw, strlen(raw), false, &rest) < 0)
         return false;
-    x->route_in = (struct fl_route_in){ .rest = fl_arena_strdup(&x->arena, rest.len ? rest.data : ""),
-                                        .query = x->auth.query,
-                                        .body = x->body,
-                                        .body_len = x->body_len };
+    x->route_in =
+        (struct fl_route_in){ .rest = fl_arena_strdup(&x->arena, rest.len ? rest.data : ""),
+                              .query = x->auth.query,
+                              .body = x->body,
+                              .body_len = x->body_len };
     fl_buf_init(&x->route_out.body, REPLY_MAX_BYTES);
     return x->route_in.rest != NULL;
 }

@@ -1,5 +1,5 @@
-/* front.h - the plane's loop threads: each has a loop, a server on the shared port, and the per-thread
- * state of every route. The first one is the thread that calls fl_front_run.
+/* front.h - the plane's loop threads: each has a loop, a server on the shared port, and the
+ * per-thread state of every route. The first one is the thread that calls fl_front_run.
  */
 #pragma once
 #include "server/plane.h"
@@ -11,8 +11,8 @@ struct fl_front_conf {
     const char *key_file;
 };
 
-/* Binds the port on every loop and starts routes and services; nothing is served before fl_front_run.
- * Sets plane->conf.port to the real one. */
+/* Binds the port on every loop and starts routes and services; nothing is served before
+ * fl_front_run. Sets plane->conf.port to the real one. */
 int fl_front_new(struct fl_plane *plane, const struct fl_front_conf *conf,
                  struct fl_front **ret_front, struct fl_err *err);
 
@@ -22,8 +22,8 @@ struct fl_loop *fl_front_loop(struct fl_front *front);
 /* Serves until a stop has been asked for and is complete. */
 int fl_front_run(struct fl_front *front, struct fl_err *err);
 
-/* Starts a graceful stop, from the first loop's thread: no new connections, channels are closed spread
- * over two seconds, requests get ten seconds to finish. A second call stops at once. */
+/* Starts a graceful stop, from the first loop's thread: no new connections, channels are closed
+ * spread over two seconds, requests get ten seconds to finish. A second call stops at once. */
 void fl_front_stop(struct fl_front *front);
 
 /* Ends what is left, closes the store (its last callbacks run here), frees. */

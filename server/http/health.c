@@ -1,18 +1,21 @@
 /* health.c - health pages and metrics. */
 #include "server/http/health.h"
 
-#include <errno.h>
 #include <string.h>
 #include "common/base/clock.h"
 #include "server/auth/policy.h"
+#include "server/command/status.h"
 
 #define PAGE_MAX_BYTES (4 * 1024 * 1024)
 #define READY_MS       1000
+#define COUNTED_MS     10000 /* counting reads every command of the last 30 days */
 #define TEXT           "text/plain; charset=utf-8"
 
-struct ready {
+/* A request that waits for the store. */
+struct waiting {
     struct fl_exchange_ctx *ctx;
     struct fl_server_req *req; /* NULL when the client has gone; the request's tag points here */
+    void (*then)(struct fl_exchange_ctx *ctx, struct fl_server_req *req, bool ok);
 };
 
 static void reply_text(struct fl_server_req *req, int status, const char *text)
@@ -25,10 +28,39 @@ static void healthz(struct fl_exchange_ctx *ctx, struct fl_server_req *req)
     reply_text(req, 200, "ok\n");
 }
 
-static void reply_ready(struct fl_server_req *req, bool ready)
+/* ---- waiting for the store ---- */
+
+static void store_done(void *arg, int r)
 {
-    reply_text(req, ready ? 200 : 503, ready ? "ready\n" : "the store cannot be written\n");
+    struct waiting *w = arg;
+
+    w->ctx->open--;
+    w->then(w->ctx, w->req, r == 0);
+    free(w);
 }
+
+/* Runs `job` on the store (its arg is the struct waiting), then `then` here; `req` is NULL there if
+ * the client has gone meanwhile. */
+static void ask_store(struct fl_exchange_ctx *ctx, struct fl_server_req *req, enum fl_lane lane,
+                      fl_store_job_fn job,
+                      void (*then)(struct fl_exchange_ctx *ctx, struct fl_server_req *req, bool ok))
+{
+    struct waiting *w = calloc(1, sizeof(*w));
+
+    if (w) {
+        *w = (struct waiting){ .ctx = ctx, .req = req, .then = then };
+        fl_server_req_set_tag(req, &w->req);
+        if (fl_store_submit(ctx->plane->store, lane, job, store_done, w, ctx->loop) == 0) {
+            ctx->open++;
+            return;
+        }
+        fl_server_req_set_tag(req, NULL);
+        free(w);
+    }
+    then(ctx, req, false);
+}
+
+/* ---- /readyz ---- */
 
 static int ready_job(struct fl_tx *tx, void *arg)
 {
@@ -40,40 +72,28 @@ static int ready_job(struct fl_tx *tx, void *arg)
     return r < 0 ? r : 0;
 }
 
-static void ready_done(void *arg, int r)
+static void reply_ready(struct fl_server_req *req, bool ready)
 {
-    struct ready *x = arg;
+    reply_text(req, ready ? 200 : 503, ready ? "ready\n" : "the store cannot be written\n");
+}
 
-    x->ctx->open--;
-    x->ctx->ready = r == 0;
-    x->ctx->ready_until_ms = fl_mono_ms() + READY_MS;
-    if (x->req)
-        reply_ready(x->req, r == 0);
-    free(x);
+static void ready_then(struct fl_exchange_ctx *ctx, struct fl_server_req *req, bool ok)
+{
+    ctx->ready = ok;
+    ctx->ready_until_ms = fl_mono_ms() + READY_MS;
+    if (req)
+        reply_ready(req, ok);
 }
 
 static void readyz(struct fl_exchange_ctx *ctx, struct fl_server_req *req)
 {
-    struct ready *x;
-
-    if (fl_mono_ms() < ctx->ready_until_ms) {
+    if (fl_mono_ms() < ctx->ready_until_ms)
         reply_ready(req, ctx->ready);
-        return;
-    }
-    x = calloc(1, sizeof(*x));
-    if (!x) {
-        reply_ready(req, false);
-        return;
-    }
-    *x = (struct ready){ .ctx = ctx, .req = req };
-    fl_server_req_set_tag(req, &x->req);
-    if (fl_store_submit(ctx->plane->store, FL_LANE_WRITE, ready_job, ready_done, x, ctx->loop) < 0) {
-        reply_ready(FL_TAKE(x->req), false);
-        free(x);
-        return;
-    }
-    ctx->open++;
+    else
+        ask_store(ctx, req, FL_LANE_WRITE, ready_job, ready_then);
 }
+
+/* ---- /metrics ---- */
 
 static bool may_see_metrics(const struct fl_plane *plane, const char *peer)
 {
@@ -85,18 +105,50 @@ static bool may_see_metrics(const struct fl_plane *plane, const char *peer)
     return false;
 }
 
-static void metrics(struct fl_exchange_ctx *ctx, struct fl_server_req *req)
+static int count_job(struct fl_tx *tx, void *arg)
+{
+    const struct waiting *w = arg;
+    struct fl_metrics *m = w->ctx->plane->metrics;
+    int64_t n[FL_CMD__N] = { 0 };
+    fl_autocursor struct fl_cursor *c = NULL;
+    int r = fl_sql_open(tx, FL_SQL_metrics_commands, &c, NULL);
+
+    while (r >= 0 && (r = fl_sql_next(c, NULL)) > 0) {
+        int64_t state = fl_sql_int(c, 0);
+
+        if (state >= 0 && state < FL_CMD__N)
+            n[state] = fl_sql_int(c, 1);
+    }
+    for (unsigned i = 0; r == 0 && i < FL_CMD__N; i++)
+        fl_metrics_commands(m, i, n[i]);
+    return r;
+}
+
+/* A page without fresh counts is better than none when the store is in trouble. */
+static void reply_metrics(struct fl_exchange_ctx *ctx, struct fl_server_req *req, bool ok)
 {
     fl_autobuf struct fl_buf page = { 0 };
 
+    if (ok)
+        ctx->counted_until_ms = fl_mono_ms() + COUNTED_MS;
+    if (!req)
+        return;
     fl_buf_init(&page, PAGE_MAX_BYTES);
-    if (!may_see_metrics(ctx->plane, fl_server_req_peer(req)))
-        reply_text(req, 403, "metrics are not for this address (MetricsFrom in server.json)\n");
-    else if (fl_metrics_render(ctx->plane->metrics, ctx->plane, &page) < 0)
+    if (fl_metrics_render(ctx->plane->metrics, ctx->plane, &page) < 0)
         reply_text(req, 500, "the page is too large\n");
     else
         fl_server_reply(req, 200, "text/plain; version=0.0.4; charset=utf-8", NULL, 0, page.data,
                         page.len);
+}
+
+static void metrics(struct fl_exchange_ctx *ctx, struct fl_server_req *req)
+{
+    if (!may_see_metrics(ctx->plane, fl_server_req_peer(req)))
+        reply_text(req, 403, "metrics are not for this address (MetricsFrom in server.json)\n");
+    else if (fl_mono_ms() < ctx->counted_until_ms)
+        reply_metrics(ctx, req, false);
+    else
+        ask_store(ctx, req, FL_LANE_READ, count_job, reply_metrics);
 }
 
 static const struct {

@@ -1,4 +1,5 @@
-/* health.h - the pages for machines that watch the plane: /healthz, /readyz, /metrics (GET, no login).
+/* health.h - the pages for machines that watch the plane: /healthz, /readyz, /metrics (GET, no
+ * login).
  *
  * /healthz  200 while the process answers at all
  * /readyz   200 if the store can be written, else 503; asked of the disk at most once a second

@@ -6,8 +6,8 @@
 #include "common/codec/codec.h"
 #include "common/codec/xml.h"
 
-/* Names inside the plane -> sts's name, and HTTP statuses; protocol 6 §1.2 and §1.6. `rest` only has to
- * differ from 201; it must never say AccessDeniedException in XML (protocol 2 §1.6). */
+/* Names inside the plane -> sts's name, and HTTP statuses; protocol 6 §1.2 and §1.6. `rest` only
+ * has to differ from 201; it must never say AccessDeniedException in XML (protocol 2 §1.6). */
 static const struct {
     const char *name;
     const char *sts_name;

@@ -1,7 +1,7 @@
 /* reply.h - answers in the three dialects the plane speaks: JSON 1.1, query/XML, REST/XML.
  *
- * Error names are those of the JSON services everywhere inside the plane; sts spells some of them in its
- * own way and answers 403 for those of authentication (protocol 6 §1.6).
+ * Error names are those of the JSON services everywhere inside the plane; sts spells some of them
+ * in its own way and answers 403 for those of authentication (protocol 6 §1.6).
  */
 #pragma once
 #include "common/base/buf.h"
@@ -15,8 +15,9 @@ struct fl_error {
     int status; /* HTTP */
 };
 
-/* What the caller is told about `err` (and `r`, where err holds no name): failures of the store become
- * ServiceUnavailable, everything else without a name InternalServerError; their texts stay inside. */
+/* What the caller is told about `err` (and `r`, where err holds no name): failures of the store
+ * become ServiceUnavailable, everything else without a name InternalServerError; their texts stay
+ * inside. */
 void fl_error_of(enum fl_dialect dialect, int r, const struct fl_err *err,
                  struct fl_error *ret_error);
 

@@ -1,7 +1,7 @@
 /* route.h - what is served besides JSON operations: paths of their own, and WebSocket upgrades.
  *
- * A service is one const struct: a signed REST call by path prefix, the upgrade on the same prefix, and
- * what it keeps per loop thread. server/http/routes.c lists them.
+ * A service is one const struct: a signed REST call by path prefix, the upgrade on the same prefix,
+ * and what it keeps per loop thread. server/http/routes.c lists them.
  */
 #pragma once
 #include "common/net/server.h"
@@ -16,8 +16,8 @@ struct fl_route_in {
     size_t body_len;
 };
 struct fl_route_out {
-    int status;       /* 201, … */
-    const char *type; /* static string */
+    int status;         /* 201, … */
+    const char *type;   /* static string */
     struct fl_buf body; /* initialised by the caller with a limit, freed by it */
 };
 
@@ -46,20 +46,21 @@ struct fl_route {
     int (*upgrade)(void *state, const struct fl_upgrade_in *in, struct fl_ws_events *ret_events,
                    void **ret_arg, struct fl_ws_limits *ret_limits);
 
-    /* Per loop thread. start runs before the threads do (subscribe to the bus here); drain is asked on
-     * the loop's thread to close its channels spread over `over_ms`; stop runs when the thread has
-     * ended and its sockets are gone. NULL members are skipped. */
+    /* Per loop thread. start runs before the threads do (subscribe to the bus here); drain is asked
+     * on the loop's thread to close its channels spread over `over_ms`; stop runs when the thread
+     * has ended and its sockets are gone. NULL members are skipped. */
     int (*start)(struct fl_plane *plane, struct fl_loop *loop, unsigned index, void **ret_state,
                  struct fl_err *err);
     void (*drain)(void *state, unsigned over_ms);
     void (*stop)(void *state);
 };
 
-/* Work of the whole plane that belongs to no request (deadlines, rate-control ramps): started on the
- * first loop before the threads run, stopped after they ended. */
+/* Work of the whole plane that belongs to no request (deadlines, rate-control ramps): started on
+ * the first loop before the threads run, stopped after they ended. */
 struct fl_service {
     const char *name;
-    int (*start)(struct fl_plane *plane, struct fl_loop *loop, void **ret_state, struct fl_err *err);
+    int (*start)(struct fl_plane *plane, struct fl_loop *loop, void **ret_state,
+                 struct fl_err *err);
     void (*stop)(void *state);
 };
 
@@ -67,5 +68,5 @@ struct fl_service {
 extern const struct fl_route *const fl_routes[];     /* ended by NULL; server/http/routes.c */
 extern const struct fl_service *const fl_services[]; /* ended by NULL; server/http/routes.c */
 
-extern const struct fl_route fl_route_control_channel;  /* server/channel/control.c */
-extern const struct fl_service fl_service_commands;     /* server/command/ */
+extern const struct fl_route fl_route_control_channel; /* server/channel/control.c */
+extern const struct fl_service fl_service_commands;    /* server/command/ */

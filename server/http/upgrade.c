@@ -70,14 +70,15 @@ static int refuse(struct upgrade *u, const struct fl_route *route, int r)
 static int check_node(struct upgrade *u, const struct fl_route *route, struct fl_buf *rest)
 {
     const char *raw = fl_server_req_path(u->req) + strlen(route->prefix);
-    int r = fl_auth_verify_node_sync(u->plane, u->req, route->service, &u->arena, &u->caller,
-                                     &u->err);
+    int r =
+        fl_auth_verify_node_sync(u->plane, u->req, route->service, &u->arena, &u->caller, &u->err);
 
     if (r < 0)
         return r;
     u->known = true;
-    if (!fl_node_action(route->upgrade_action) || fl_uri_decode(raw, strlen(raw), false, rest) < 0 ||
-        rest->len == 0 || strcmp(rest->data, u->caller.id.node_id) != 0)
+    if (!fl_node_action(route->upgrade_action) ||
+        fl_uri_decode(raw, strlen(raw), false, rest) < 0 || rest->len == 0 ||
+        strcmp(rest->data, u->caller.id.node_id) != 0)
         return fl_err_set(&u->err, -EACCES, "AccessDeniedException",
                           "User: %s is not authorized to perform: %s on this node",
                           u->caller.id.arn, route->upgrade_action);

@@ -10,8 +10,8 @@
 
 #define CACHE_KIB 8192 /* page cache of one connection */
 
-/* WAL with FULL: a commit is on disk when it returns. The WAL file is cut back after checkpoints that
- * follow a burst. */
+/* WAL with FULL: a commit is on disk when it returns. The WAL file is cut back after checkpoints
+ * that follow a burst. */
 static const char pragmas[] = "PRAGMA journal_mode = WAL;"
                               "PRAGMA synchronous = FULL;"
                               "PRAGMA foreign_keys = ON;"
@@ -93,7 +93,8 @@ int fl_db_open(const char *path, bool read_only, struct fl_db **ret_db, struct f
     struct fl_db *db;
     int rc, r;
 
-    /* SQLite would create it with the umask's mode, and gives -wal and -shm the mode of the file. */
+    /* SQLite would create it with the umask's mode, and gives -wal and -shm the mode of the file.
+     */
     fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return fl_err_set(err, -errno, NULL, "%s: %s", path, strerror(errno));

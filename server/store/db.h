@@ -31,7 +31,8 @@ int fl_db_migrate(struct fl_db *db, struct fl_err *err);
 /* Plain statements without rows: BEGIN, COMMIT, SAVEPOINT. 0 or a negative errno. */
 int fl_db_exec(struct fl_db *db, const char *sql, struct fl_err *err);
 
-/* The errno for what the connection just answered: -ENOSPC, -EIO, -EROFS, -EBUSY, -EEXIST, -EINVAL. */
+/* The errno for what the connection just answered: -ENOSPC, -EIO, -EROFS, -EBUSY, -EEXIST, -EINVAL.
+ */
 int fl_db_errno(struct fl_db *db, int rc);
 
 /* Closes what a job left open; true if there was any. */

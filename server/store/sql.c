@@ -206,9 +206,12 @@ bool fl_sql_is_null(struct fl_cursor *c, int col)
 static size_t kind_size(uint16_t kind)
 {
     static const size_t sizes[FL_KIND__N] = {
-        [FL_KIND_STRS] = sizeof(struct fl_strs),       [FL_KIND_STRMAP] = sizeof(struct fl_strmap),
-        [FL_KIND_LISTMAP] = sizeof(struct fl_listmap), [FL_KIND_INTMAP] = sizeof(struct fl_intmap),
-        [FL_KIND_STRUCT] = sizeof(void *),             [FL_KIND_LIST] = sizeof(void *),
+        [FL_KIND_STRS] = sizeof(struct fl_strs),
+        [FL_KIND_STRMAP] = sizeof(struct fl_strmap),
+        [FL_KIND_LISTMAP] = sizeof(struct fl_listmap),
+        [FL_KIND_INTMAP] = sizeof(struct fl_intmap),
+        [FL_KIND_STRUCT] = sizeof(void *),
+        [FL_KIND_LIST] = sizeof(void *),
     };
 
     return sizes[kind];

@@ -168,8 +168,8 @@ static void *reader_main(void *arg)
 
 /* ---- writer ---- */
 
-/* One job in its savepoint. A failure that ended the whole transaction (disk full, I/O) is returned;
- * the job's own failure is in j->r. */
+/* One job in its savepoint. A failure that ended the whole transaction (disk full, I/O) is
+ * returned; the job's own failure is in j->r. */
 static int write_one(struct fl_db *db, struct job *j, struct fl_err *err)
 {
     int r = fl_db_exec(db, "SAVEPOINT job", err);
@@ -399,10 +399,9 @@ static void wait_done(void *arg, int r)
 
 int fl_store_run(struct fl_store *store, enum fl_lane lane, fl_store_job_fn job, void *arg)
 {
-    struct waiter w = { .lock = PTHREAD_MUTEX_INITIALIZER,
-                        .cond = PTHREAD_COND_INITIALIZER,
-                        .fn = job,
-                        .arg = arg };
+    struct waiter w = {
+        .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER, .fn = job, .arg = arg
+    };
     int r = submit(store, lane, UINT32_MAX, wait_job, wait_done, &w, NULL);
 
     if (r < 0)

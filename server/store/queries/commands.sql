@@ -103,16 +103,14 @@ DELETE FROM command_cancel WHERE command_id = $1;
 SELECT command_id FROM invocation WHERE node_id = $1 AND stage = $2
 ORDER BY requested_ms, command_id LIMIT $3;
 
--- Whether a node has invocations in a stage.
--- :name invocation_any_of_node
-SELECT 1 FROM invocation WHERE node_id = $1 AND stage = $2 LIMIT 1;
-
--- Nodes that are gone although invocations wait for them.
+-- Nodes that are gone although invocations wait for them. CROSS JOIN keeps SQLite's planner from
+-- walking all invocations instead of those of open commands.
 -- :name invocation_orphans
-SELECT i.node_id FROM invocation i
-WHERE i.stage IN (0, 1, 2)
+SELECT DISTINCT i.node_id
+FROM command_state s CROSS JOIN invocation i
+WHERE s.is_open = 1 AND i.command_id = s.command_id AND i.stage IN (0, 1, 2)
   AND NOT EXISTS (SELECT 1 FROM node n WHERE n.node_id = i.node_id AND n.state = 'active')
-GROUP BY i.node_id ORDER BY i.node_id LIMIT $1;
+LIMIT $1;
 
 -- ---- replies ----
 

@@ -84,4 +84,7 @@ CREATE TABLE tag (
     PRIMARY KEY (account, region, resource_type, resource_id, tag_key)
 );
 CREATE INDEX tag_by_value ON tag (account, region, resource_type, tag_key, tag_value, resource_id);
+-- Covering, like the others: SQLite takes a covering index with a bad prefix over the primary key.
+CREATE INDEX tag_by_resource ON tag
+    (account, region, resource_type, resource_id, tag_key, tag_value);
 CREATE INDEX tag_by_key ON tag (account, region, resource_type, tag_key, resource_id);

@@ -67,6 +67,12 @@ static inline int do_gone(struct fl_engine *e, const struct said *s, struct fl_e
     return fl_engine_node_gone(e, s->node, err);
 }
 
+static inline int do_find_orphans(struct fl_engine *e, const struct said *s, struct fl_err *err)
+{
+    (void)s;
+    return fl_engine_find_orphans(e, err);
+}
+
 static inline int do_retire(struct fl_engine *e, const struct said *s, struct fl_err *err)
 {
     (void)s;
@@ -93,8 +99,8 @@ static inline void ack(struct fl_fixture *f, const char *command, const char *no
 static inline void reply(struct fl_fixture *f, const char *command, const char *node,
                          const char *content)
 {
-    say(f, (struct said){ do_reply, .node = node, .job = job_id(command, node),
-                          .content = content });
+    say(f,
+        (struct said){ do_reply, .node = node, .job = job_id(command, node), .content = content });
 }
 
 static inline void tick(struct fl_fixture *f)
@@ -115,7 +121,8 @@ static inline void make_node(struct fl_fixture *f, const char *tag, bool up, cha
         assert_int_equal(fl_presence_add(f->plane.presence, out), 0);
 }
 
-/* SendCommand of AWS-RunShellScript; `where` is JSON members without braces, the id the caller's. */
+/* SendCommand of AWS-RunShellScript; `where` is JSON members without braces, the id the caller's.
+ */
 static inline void send_command(struct fl_fixture *f, const char *where, char out[37])
 {
     char request[4096];
@@ -173,14 +180,14 @@ static inline const char *command_member(struct fl_fixture *f, const char *comma
     return fl_fixture_text(f, path);
 }
 
-#define STEP_DONE                                                                                  \
-    "\"aws:runShellScript\":{\"status\":\"Success\",\"code\":0,\"name\":\"aws:runShellScript\","   \
-    "\"output\":\"hi\\n\",\"startDateTime\":\"2026-01-01T00:00:01.000Z\","                         \
-    "\"endDateTime\":\"2026-01-01T00:00:01.004Z\",\"standardOutput\":\"hi\\n\","                   \
+#define STEP_DONE                                                                                \
+    "\"aws:runShellScript\":{\"status\":\"Success\",\"code\":0,\"name\":\"aws:runShellScript\"," \
+    "\"output\":\"hi\\n\",\"startDateTime\":\"2026-01-01T00:00:01.000Z\","                       \
+    "\"endDateTime\":\"2026-01-01T00:00:01.004Z\",\"standardOutput\":\"hi\\n\","                 \
     "\"standardError\":\"\"}"
-#define REPLY_STARTED "{\"documentStatus\":\"InProgress\",\"runtimeStatus\":null}"
-#define REPLY_STEP    "{\"documentStatus\":\"InProgress\",\"runtimeStatus\":{" STEP_DONE "}}"
-#define REPLY_DONE    "{\"documentStatus\":\"Success\",\"runtimeStatus\":{" STEP_DONE "}}"
-#define REPLY_FAILED  "{\"documentStatus\":\"Failed\",\"runtimeStatus\":{}}"
-#define REPLY_REBOOT  "{\"documentStatus\":\"SuccessAndReboot\",\"runtimeStatus\":{}}"
+#define REPLY_STARTED   "{\"documentStatus\":\"InProgress\",\"runtimeStatus\":null}"
+#define REPLY_STEP      "{\"documentStatus\":\"InProgress\",\"runtimeStatus\":{" STEP_DONE "}}"
+#define REPLY_DONE      "{\"documentStatus\":\"Success\",\"runtimeStatus\":{" STEP_DONE "}}"
+#define REPLY_FAILED    "{\"documentStatus\":\"Failed\",\"runtimeStatus\":{}}"
+#define REPLY_REBOOT    "{\"documentStatus\":\"SuccessAndReboot\",\"runtimeStatus\":{}}"
 #define REPLY_CANCELLED "{\"documentStatus\":\"Cancelled\",\"runtimeStatus\":{}}"

@@ -21,8 +21,8 @@ static int teardown(void **state)
     return 0;
 }
 
-/* Each row has one more fault to its left: the first in the order of protocol 6 §3.3 decides. $N is a
- * node, $X an unknown one. */
+/* Each row has one more fault to its left: the first in the order of protocol 6 §3.3 decides. $N is
+ * a node, $X an unknown one. */
 static const struct {
     const char *members, *error;
 } refused[] = {
@@ -102,8 +102,9 @@ static void large_parameters_are_refused(void **state)
     size_t n;
 
     (void)state;
-    n = (size_t)sprintf(request, "{\"DocumentName\":\"AWS-RunShellScript\",\"InstanceIds\":[\"%s\"],"
-                                 "\"Parameters\":{\"commands\":[\"",
+    n = (size_t)sprintf(request,
+                        "{\"DocumentName\":\"AWS-RunShellScript\",\"InstanceIds\":[\"%s\"],"
+                        "\"Parameters\":{\"commands\":[\"",
                         node);
     memset(request + n, 'x', 65536);
     strcpy(request + n + 65536, "\"]}}");
@@ -250,8 +251,7 @@ static void pages_show_every_command_once_newest_first(void **state)
         for (int page = 0; page < 5; page++) {
             snprintf(request, sizeof(request), "{\"MaxResults\":1%s%s%s%s%s%s}",
                      *token ? ",\"NextToken\":\"" : "", token, *token ? "\"" : "",
-                     op == 2 ? ",\"InstanceId\":\"" : "", op == 2 ? node : "",
-                     op == 2 ? "\"" : "");
+                     op == 2 ? ",\"InstanceId\":\"" : "", op == 2 ? node : "", op == 2 ? "\"" : "");
             fl_fixture_ok(&f, ops[op], request);
             for (int i = 0; i < 5; i++)
                 if (strcmp(fl_fixture_text(&f, paths[op]), ids[i]) == 0)
@@ -360,10 +360,11 @@ static void cancel_names_what_is_wrong(void **state)
     snprintf(request, sizeof(request),
              "{\"CommandId\":\"%s\",\"InstanceIds\":[\"mi-00000000000000000\"]}", cmd);
     fl_fixture_fails(&f, "CancelCommand", request, "InvalidInstanceId");
-    snprintf(request, sizeof(request), "{\"CommandId\":\"%s\",\"InstanceIds\":[\"%s\",\"%s\"]}", cmd,
-             node, node);
+    snprintf(request, sizeof(request), "{\"CommandId\":\"%s\",\"InstanceIds\":[\"%s\",\"%s\"]}",
+             cmd, node, node);
     fl_fixture_fails(&f, "CancelCommand", request, "DuplicateInstanceId");
-    snprintf(request, sizeof(request), "{\"CommandId\":\"%s\",\"InstanceIds\":[\"%s\"]}", cmd, node);
+    snprintf(request, sizeof(request), "{\"CommandId\":\"%s\",\"InstanceIds\":[\"%s\"]}", cmd,
+             node);
     fl_fixture_ok(&f, "CancelCommand", request);
     assert_string_equal(f.reply, "{}");
 }
@@ -392,8 +393,8 @@ static int insert_two_steps(struct fl_call *call, void *arg)
     return fl_engine_start(&e, &start, NULL);
 }
 
-#define STEP(name, status, out)                                                                    \
-    "\"" name "\":{\"status\":\"" status "\",\"code\":0,\"name\":\"aws:runShellScript\","          \
+#define STEP(name, status, out)                                                           \
+    "\"" name "\":{\"status\":\"" status "\",\"code\":0,\"name\":\"aws:runShellScript\"," \
     "\"output\":\"" out "\",\"standardOutput\":\"" out "\"}"
 
 static void get(const char *plugin)
@@ -427,8 +428,9 @@ static void steps_are_told_apart(void **state)
     reply(&f, cmd, node, "{\"documentStatus\":\"Success\",\"runtimeStatus\":{}}");
     reply(&f, cmd, node,
           "{\"documentStatus\":\"InProgress\",\"runtimeStatus\":{" STEP("two", "Skipped", "") "}}");
-    reply(&f, cmd, node,
-          "{\"documentStatus\":\"InProgress\",\"runtimeStatus\":{" STEP("one", "Success", "1") "}}");
+    reply(
+        &f, cmd, node,
+        "{\"documentStatus\":\"InProgress\",\"runtimeStatus\":{" STEP("one", "Success", "1") "}}");
     fl_fixture_ok(&f, "ListCommandInvocations", request);
     assert_string_equal(fl_fixture_text(&f, "CommandInvocations.0.CommandPlugins.0.Name"), "one");
     assert_string_equal(fl_fixture_text(&f, "CommandInvocations.0.CommandPlugins.0.Output"), "1");

@@ -130,16 +130,11 @@ static void what_an_ack_leads_to(void **state)
         const char *codes[4];
         const char *want;
     } cases[] = {
-        { { "200" }, "InProgress/InProgress" },
-        { { "51405" }, "InProgress/InProgress" },
-        { { "" }, "InProgress/InProgress" },
-        { { "51401" }, "Pending/Pending" },
-        { { "51402" }, "Pending/Pending" },
-        { { "51403" }, "Failed/Undeliverable" },
-        { { "51407" }, "Failed/Undeliverable" },
-        { { "51406" }, "Failed/Failed" },
-        { { "51408" }, "Failed/Failed" },
-        { { "51404" }, "Pending/Pending" },
+        { { "200" }, "InProgress/InProgress" },  { { "51405" }, "InProgress/InProgress" },
+        { { "" }, "InProgress/InProgress" },     { { "51401" }, "Pending/Pending" },
+        { { "51402" }, "Pending/Pending" },      { { "51403" }, "Failed/Undeliverable" },
+        { { "51407" }, "Failed/Undeliverable" }, { { "51406" }, "Failed/Failed" },
+        { { "51408" }, "Failed/Failed" },        { { "51404" }, "Pending/Pending" },
     };
 
     (void)state;
@@ -241,6 +236,22 @@ static void a_deregistered_node_is_undeliverable(void **state)
     assert_string_equal(invocation(&f, running, node), "InProgress/InProgress");
 }
 
+static void deregistered_while_nobody_listened(void **state)
+{
+    char request[64], other[24], stays[37];
+
+    (void)state;
+    make_node(&f, NULL, false, node);
+    make_node(&f, NULL, false, other);
+    send_to(&f, node, cmd);
+    send_to(&f, other, stays);
+    snprintf(request, sizeof(request), "{\"InstanceId\":\"%s\"}", node);
+    fl_fixture_ok(&f, "DeregisterManagedInstance", request);
+    say(&f, (struct said){ .fn = do_find_orphans });
+    assert_string_equal(invocation(&f, cmd, node), "Failed/Undeliverable");
+    assert_string_equal(invocation(&f, stays, other), "Delayed/Delayed");
+}
+
 /* ---- cancel ---- */
 static void cancel(const char *command)
 {
@@ -255,8 +266,8 @@ static int count_cancels(struct fl_call *call, void *arg)
     fl_autocursor struct fl_cursor *c = NULL;
     int n = 0;
 
-    assert_int_equal(fl_sql_open(call->tx, FL_SQL_command_cancel_list, &c, NULL, FL_T(node), FL_N(9)),
-                     0);
+    assert_int_equal(
+        fl_sql_open(call->tx, FL_SQL_command_cancel_list, &c, NULL, FL_T(node), FL_N(9)), 0);
     while (fl_sql_next(c, NULL) > 0) {
         snprintf(arg, 37, "%s", fl_sql_text(c, 1));
         n++;
@@ -464,9 +475,9 @@ static void nodes_that_are_away_hold_no_slot(void **state)
     (void)state;
     for (int i = 0; i < FLEET; i++)
         make_node(&f, "Dev", i == 7, nodes[i]);
-    send_command(&f,
-                 "\"Targets\":[{\"Key\":\"tag:Env\",\"Values\":[\"Dev\"]}],\"MaxConcurrency\":\"1\"",
-                 cmd);
+    send_command(
+        &f, "\"Targets\":[{\"Key\":\"tag:Env\",\"Values\":[\"Dev\"]}],\"MaxConcurrency\":\"1\"",
+        cmd);
     advance(&f, cmd);
     assert_string_equal(released_node(nodes), nodes[7]); /* those before it were passed over */
     reply(&f, cmd, nodes[7], REPLY_DONE);
@@ -566,6 +577,7 @@ int main(void)
         CASE(an_offline_node_gets_it_when_it_comes),
         CASE(an_offline_node_times_out),
         CASE(a_deregistered_node_is_undeliverable),
+        CASE(deregistered_while_nobody_listened),
         CASE(cancel_before_delivery_is_immediate),
         CASE(cancel_of_a_running_command_is_confirmed_by_the_node),
         CASE(a_cancel_that_is_not_confirmed_ends_after_a_minute),

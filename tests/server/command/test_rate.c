@@ -8,19 +8,20 @@
 
 #include "server/command/rate.h"
 
-/* Batches of a fleet whose nodes acknowledge at once and run for ever (ends = false), or end at once. */
+/* Batches of a fleet whose nodes acknowledge at once and run for ever (ends = false), or end at
+ * once. */
 static const struct {
     int64_t limit, queued;
     bool ends;
     int64_t want[12]; /* sizes, then 0 */
 } sequences[] = {
-    { 1, 3, false, { 1 } },                          /* one at a time: waits for its end */
+    { 1, 3, false, { 1 } }, /* one at a time: waits for its end */
     { 1, 3, true, { 1, 1, 1 } },
-    { 2, 9, false, { 1, 1 } },                       /* second batch of 2 cut by the limit */
+    { 2, 9, false, { 1, 1 } }, /* second batch of 2 cut by the limit */
     { 4, 20, true, { 1, 2, 4, 4, 4, 4, 1 } },
-    { 50, 100, false, { 1, 2, 4, 8, 16, 19 } },      /* 50 run */
+    { 50, 100, false, { 1, 2, 4, 8, 16, 19 } }, /* 50 run */
     { 50, 200, true, { 1, 2, 4, 8, 16, 32, 50, 50, 37 } },
-    { 100, 3, false, { 1, 2 } },                     /* fleet smaller than the limit */
+    { 100, 3, false, { 1, 2 } }, /* fleet smaller than the limit */
 };
 
 static void ramp(void **state)
@@ -74,9 +75,9 @@ static void numbers(void **state)
         const char *text;
         int64_t targets, at_least, want;
     } cases[] = {
-        { "50", 3, 1, 50 },   { "50%", 3, 1, 1 },   { "10%", 50, 0, 5 }, { "1%", 50, 1, 1 },
-        { "1%", 50, 0, 0 },   { "100%", 7, 1, 7 },  { "0", 7, 0, 0 },    { "0%", 7, 0, 0 },
-        { "33%", 10, 1, 3 },  { "50%", 0, 1, 1 },
+        { "50", 3, 1, 50 },  { "50%", 3, 1, 1 },  { "10%", 50, 0, 5 }, { "1%", 50, 1, 1 },
+        { "1%", 50, 0, 0 },  { "100%", 7, 1, 7 }, { "0", 7, 0, 0 },    { "0%", 7, 0, 0 },
+        { "33%", 10, 1, 3 }, { "50%", 0, 1, 1 },
     };
 
     (void)state;

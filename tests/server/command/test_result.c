@@ -95,8 +95,12 @@ static void what_a_document_status_means(void **state)
 static void what_cannot_be_read(void **state)
 {
     static const char *const bad[] = {
-        "", "[]", "{\"runtimeStatus\":[]}", "{\"runtimeStatus\":{\"a\":7}}",
-        "{\"runtimeStatus\":{\"a\":{\"code\":\"x\"}}}", "{\"documentStatus\":1}",
+        "",
+        "[]",
+        "{\"runtimeStatus\":[]}",
+        "{\"runtimeStatus\":{\"a\":7}}",
+        "{\"runtimeStatus\":{\"a\":{\"code\":\"x\"}}}",
+        "{\"documentStatus\":1}",
     };
     struct fl_reply r;
 

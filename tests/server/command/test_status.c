@@ -8,22 +8,23 @@
 
 #include "server/command/status.h"
 
-/* Rows: states in the order of enum fl_inv_state. Columns: events in the order of enum fl_inv_event.
- * "=" stays. The four open states are spelled out, written from protocol 2 §6, not from the code. */
+/* Rows: states in the order of enum fl_inv_state. Columns: events in the order of enum
+ * fl_inv_event.
+ * "=" stays. The four open states are spelled out, written from protocol 2 §6, not from the code.
+ */
 static const struct {
     enum fl_inv_state from;
     const char *to[FL_EV__N];
 } open_states[] = {
-    /* unreachable, gone, not taken, refused, delivered, succeeded, failed, timed out, was cancelled,
-     * cancel unsent, cancel sent, cancel overdue, expired, stopped */
+    /* unreachable, gone, not taken, refused, delivered, succeeded, failed, timed out, was
+     * cancelled, cancel unsent, cancel sent, cancel overdue, expired, stopped */
     { FL_INV_PENDING,
       { "Delayed", "Undeliverable", "=", "Failed", "InProgress", "Success", "Failed",
         "ExecutionTimedOut", "Cancelled", "Cancelled", "Cancelling", "=", "DeliveryTimedOut",
         "Terminated" } },
     { FL_INV_DELAYED,
-      { "=", "Undeliverable", "=", "Failed", "InProgress", "Success", "Failed",
-        "ExecutionTimedOut", "Cancelled", "Cancelled", "Cancelling", "=", "DeliveryTimedOut",
-        "Terminated" } },
+      { "=", "Undeliverable", "=", "Failed", "InProgress", "Success", "Failed", "ExecutionTimedOut",
+        "Cancelled", "Cancelled", "Cancelling", "=", "DeliveryTimedOut", "Terminated" } },
     { FL_INV_IN_PROGRESS,
       { "=", "=", "=", "Failed", "=", "Success", "Failed", "ExecutionTimedOut", "Cancelled", "=",
         "Cancelling", "=", "DeliveryTimedOut", "=" } },
@@ -58,8 +59,7 @@ static void errors_are_failed_and_execution_timed_out(void **state)
 {
     (void)state;
     for (int i = 0; i < FL_INV__N; i++)
-        assert_int_equal(fl_inv_info[i].error,
-                         i == FL_INV_FAILED || i == FL_INV_EXEC_TIMED_OUT);
+        assert_int_equal(fl_inv_info[i].error, i == FL_INV_FAILED || i == FL_INV_EXEC_TIMED_OUT);
 }
 
 static void status_words_match_either_column(void **state)
@@ -84,9 +84,7 @@ static const struct {
 } commands[] = {
     { "targets not resolved", { .resolved = false }, FL_CMD_PENDING },
     { "cancelled before the targets were resolved", { .cancelled = true }, FL_CMD_CANCELLING },
-    { "cancelled with no target",
-      { .cancelled = true, .resolved = true },
-      FL_CMD_CANCELLED },
+    { "cancelled with no target", { .cancelled = true, .resolved = true }, FL_CMD_CANCELLED },
     { "no target", { .resolved = true }, FL_CMD_NO_INSTANCES },
     { "none sent",
       { .resolved = true, N([FL_INV_PENDING] = 3), STAGE([FL_STAGE_QUEUED] = 3) },

@@ -1,0 +1,2 @@
+-- :name metrics_commands
+SELECT state, COUNT(*) FROM command_state GROUP BY state;

@@ -1,0 +1,246 @@
+/* What a policy allows, what is refused as a policy, globs and address ranges. */
+#include "server/auth/policy.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+#define ARN         "arn:aws:ssm:local:123456789012:managed-instance/mi-0123456789abcdef0"
+#define ST(body)    "{\"Version\":\"2012-10-17\",\"Statement\":" body "}"
+#define ALLOW(rest) "{\"Effect\":\"Allow\"," rest "}"
+#define DENY(rest)  "{\"Effect\":\"Deny\"," rest "}"
+#define ALL         "\"Action\":\"*\",\"Resource\":\"*\""
+
+static struct fl_strmap_entry tag_rows[] = { { (char *)"Env", (char *)"Dev" },
+                                             { (char *)"Role", (char *)"db1" } };
+static const struct fl_strmap tags = { tag_rows, FL_ARRAY_LEN(tag_rows) };
+
+static const struct fl_policy_request base = {
+    .action = "ssm:SendCommand",
+    .resource = ARN,
+    .source_ip = "192.0.2.10",
+    .username = "ann",
+    .principal = "arn:aws:iam::123456789012:user/ann",
+    .account = "123456789012",
+    .resource_tags = &tags,
+};
+
+static enum fl_verdict verdict(const char *text, enum fl_policy_kind kind,
+                               const struct fl_policy_request *req)
+{
+    fl_autoarena struct fl_arena arena;
+    const struct fl_policy *p;
+    struct fl_err err = { 0 };
+
+    fl_arena_init(&arena, 1 << 20);
+    if (fl_policy_parse(text, strlen(text), kind, &arena, &p, &err) < 0)
+        fail_msg("%s: %s", text, fl_err_text(&err));
+    return fl_policy_eval(p, req);
+}
+
+static const struct {
+    const char *text;
+    enum fl_verdict want;
+} cases[] = {
+    { ST(ALLOW(ALL)), FL_VERDICT_ALLOW },
+    { ST("[" ALLOW(ALL) "]"), FL_VERDICT_ALLOW },
+    { ST("[" ALLOW(ALL) "," DENY("\"Action\":\"ssm:Send*\",\"Resource\":\"*\"") "]"),
+      FL_VERDICT_DENY },
+    { ST("[" DENY("\"Action\":\"ssm:Send*\",\"Resource\":\"*\"") "," ALLOW(ALL) "]"),
+      FL_VERDICT_DENY }, /* order does not matter */
+    { ST(ALLOW("\"Action\":\"SSM:sendcommand\",\"Resource\":\"*\"")), FL_VERDICT_ALLOW },
+    { ST(ALLOW("\"Action\":\"ssm:List*\",\"Resource\":\"*\"")), FL_VERDICT_SILENT },
+    { ST(ALLOW("\"Action\":[\"ssm:List*\",\"ssm:SendComman?\"],\"Resource\":\"*\"")),
+      FL_VERDICT_ALLOW },
+    { ST(ALLOW("\"NotAction\":\"ssm:SendCommand\",\"Resource\":\"*\"")), FL_VERDICT_SILENT },
+    { ST(ALLOW("\"NotAction\":\"ssm:List*\",\"Resource\":\"*\"")), FL_VERDICT_ALLOW },
+    { ST(ALLOW("\"Action\":\"*\",\"Resource\":\"arn:aws:ssm:*:*:managed-instance/*\"")),
+      FL_VERDICT_ALLOW },
+    { ST(ALLOW("\"Action\":\"*\",\"Resource\":\"arn:aws:ssm:*:*:MANAGED-instance/*\"")),
+      FL_VERDICT_SILENT }, /* resources keep letter case */
+    { ST(ALLOW("\"Action\":\"*\",\"NotResource\":\"" ARN "\"")), FL_VERDICT_SILENT },
+    { ST(ALLOW(ALL ",\"Condition\":{\"StringEquals\":{\"ssm:resourceTag/Env\":\"Dev\"}}")),
+      FL_VERDICT_ALLOW },
+    { ST(ALLOW(ALL ",\"Condition\":{\"StringEquals\":{\"aws:resourcetag/Env\":[\"x\",\"Dev\"]}}")),
+      FL_VERDICT_ALLOW },
+    { ST(ALLOW(ALL ",\"Condition\":{\"StringEquals\":{\"ssm:resourceTag/env\":\"Dev\"}}")),
+      FL_VERDICT_SILENT }, /* tag keys keep letter case */
+    { ST(ALLOW(ALL ",\"Condition\":{\"StringLike\":{\"ssm:resourceTag/Role\":\"db*\"}}")),
+      FL_VERDICT_ALLOW },
+    { ST(ALLOW(ALL ",\"Condition\":{\"StringEquals\":{\"ssm:resourceTag/Role\":\"db*\"}}")),
+      FL_VERDICT_SILENT },
+    { ST(ALLOW(ALL ",\"Condition\":{\"StringNotEquals\":{\"ssm:resourceTag/Env\":\"Prod\"}}")),
+      FL_VERDICT_ALLOW },
+    { ST(ALLOW(ALL ",\"Condition\":{\"StringNotEquals\":{\"ssm:resourceTag/Nope\":\"Prod\"}}")),
+      FL_VERDICT_ALLOW }, /* an absent key differs from everything */
+    { ST(ALLOW(ALL ",\"Condition\":{\"StringEquals\":{\"aws:RequestTag/Env\":\"Dev\"}}")),
+      FL_VERDICT_SILENT },
+    { ST(ALLOW(ALL ",\"Condition\":{\"StringEquals\":{\"aws:username\":\"ann\"}}")),
+      FL_VERDICT_ALLOW },
+    { ST(ALLOW(ALL ",\"Condition\":{\"IpAddress\":{\"aws:SourceIp\":\"192.0.2.0/24\"}}")),
+      FL_VERDICT_ALLOW },
+    { ST(ALLOW(ALL ",\"Condition\":{\"NotIpAddress\":{\"aws:SourceIp\":[\"10.0.0.0/8\","
+                   "\"192.0.2.0/24\"]}}")),
+      FL_VERDICT_SILENT },
+    { ST(ALLOW(ALL ",\"Condition\":{\"IpAddress\":{\"aws:SourceIp\":\"192.0.2.0/24\"},"
+                   "\"StringEquals\":{\"aws:username\":\"bob\"}}")),
+      FL_VERDICT_SILENT }, /* all conditions must hold */
+};
+
+static void identity_policies(void **state)
+{
+    for (size_t i = 0; i < FL_ARRAY_LEN(cases); i++)
+        if (verdict(cases[i].text, FL_POLICY_IDENTITY, &base) != cases[i].want)
+            fail_msg("%s: not %d", cases[i].text, cases[i].want);
+}
+
+static const struct {
+    const char *principal; /* of the policy */
+    enum fl_verdict want;
+} trust_cases[] = {
+    { "\"*\"", FL_VERDICT_ALLOW },
+    { "{\"AWS\":\"arn:aws:iam::123456789012:root\"}", FL_VERDICT_ALLOW },
+    { "{\"AWS\":\"123456789012\"}", FL_VERDICT_ALLOW },
+    { "{\"AWS\":[\"arn:aws:iam::123456789012:user/bob\",\"arn:aws:iam::123456789012:user/ann\"]}",
+      FL_VERDICT_ALLOW },
+    { "{\"AWS\":\"arn:aws:iam::123456789012:user/bob\"}", FL_VERDICT_SILENT },
+    { "{\"AWS\":\"arn:aws:iam::210987654321:root\"}", FL_VERDICT_SILENT },
+    { "{\"Service\":\"ssm.amazonaws.com\"}", FL_VERDICT_SILENT },
+};
+
+static void trust_policies(void **state)
+{
+    struct fl_policy_request req = base;
+
+    req.action = "sts:AssumeRole";
+    for (size_t i = 0; i < FL_ARRAY_LEN(trust_cases); i++) {
+        char text[512];
+
+        snprintf(text, sizeof(text),
+                 "{\"Statement\":{\"Effect\":\"Allow\",\"Action\":\"sts:AssumeRole\","
+                 "\"Principal\":%s}}",
+                 trust_cases[i].principal);
+        if (verdict(text, FL_POLICY_TRUST, &req) != trust_cases[i].want)
+            fail_msg("%s: not %d", text, trust_cases[i].want);
+    }
+}
+
+/* What we do not understand must not be stored: it would allow more, or less, than it says. */
+static const struct {
+    const char *text;
+    const char *word; /* stands in the error */
+} bad[] = {
+    { "", "policy" },
+    { "[]", "object" },
+    { "{}", "statements" },
+    { ST("[]"), "statements" },
+    { ST("{\"Effect\":\"Allow\"}"), "Action" },
+    { ST(ALLOW("\"Action\":\"*\"")), "Resource" },
+    { ST("{" ALL "}"), "Effect" },
+    { ST("{\"Effect\":\"allow\"," ALL "}"), "Effect" },
+    { ST(ALLOW(ALL ",\"NotAction\":\"*\"")), "Action" },
+    { ST(ALLOW("\"Action\":\"SendCommand\",\"Resource\":\"*\"")), "service:Operation" },
+    { ST(ALLOW("\"Action\":7,\"Resource\":\"*\"")), "Action" },
+    { ST(ALLOW("\"Action\":[],\"Resource\":\"*\"")), "Action" },
+    { ST(ALLOW(ALL ",\"Principal\":\"*\"")), "Principal" },
+    { ST(ALLOW(ALL ",\"Conditions\":{}")), "Conditions" },
+    { ST(ALLOW(ALL ",\"Condition\":{\"DateGreaterThan\":{\"aws:CurrentTime\":\"x\"}}")),
+      "DateGreaterThan" },
+    { ST(ALLOW(ALL ",\"Condition\":{\"StringEquals\":{\"aws:PrincipalOrgID\":\"x\"}}")),
+      "aws:PrincipalOrgID" },
+    { ST(ALLOW(ALL ",\"Condition\":{\"StringEquals\":{\"ssm:resourceTag/\":\"x\"}}")),
+      "ssm:resourceTag/" },
+    { ST(ALLOW(ALL ",\"Condition\":{\"StringEquals\":{\"aws:SourceIp\":\"192.0.2.1\"}}")),
+      "aws:SourceIp" },
+    { ST(ALLOW(ALL ",\"Condition\":{\"IpAddress\":{\"aws:SourceIp\":\"192.0.2.0/33\"}}")),
+      "aws:SourceIp" },
+    { ST(ALLOW("\"Action\":\"*\",\"Resource\":\"arn:${aws:username}\"")), "${" },
+    { "{\"Version\":\"2012-10-17\",\"Statment\":{}}", "Statment" },
+    { ST(ALLOW(ALL)) "x", "policy" },
+};
+
+static void refused_policies(void **state)
+{
+    for (size_t i = 0; i < FL_ARRAY_LEN(bad); i++) {
+        fl_autoarena struct fl_arena arena;
+        const struct fl_policy *p;
+        struct fl_err err = { 0 };
+
+        fl_arena_init(&arena, 1 << 20);
+        if (fl_policy_parse(bad[i].text, strlen(bad[i].text), FL_POLICY_IDENTITY, &arena, &p,
+                            &err) >= 0)
+            fail_msg("accepted: %s", bad[i].text);
+        if (!strstr(fl_err_text(&err), bad[i].word))
+            fail_msg("%s: %s", bad[i].text, fl_err_text(&err));
+        assert_string_equal(err.name, "MalformedPolicyDocument");
+    }
+}
+
+static const struct {
+    const char *pattern, *text;
+    bool want;
+} globs[] = {
+    { "*", "", true },
+    { "", "", true },
+    { "", "a", false },
+    { "a*", "a", true },
+    { "a*c", "abbbc", true },
+    { "a*c", "abbb", false },
+    { "*b*b", "abab", true },
+    { "?", "", false },
+    { "a?c", "abc", true },
+    { "**", "xyz", true },
+    { "a*a*a*b", "aaaaaaaaaa", false },
+};
+
+static void globbing(void **state)
+{
+    for (size_t i = 0; i < FL_ARRAY_LEN(globs); i++)
+        assert_int_equal(fl_glob(globs[i].pattern, globs[i].text, false), globs[i].want);
+    assert_true(fl_glob("SSM:a*", "ssm:Abc", true));
+}
+
+static const struct {
+    const char *cidr, *address;
+    bool want;
+} ranges[] = {
+    { "192.0.2.0/24", "192.0.2.255", true },
+    { "192.0.2.0/24", "192.0.3.0", false },
+    { "192.0.2.128/25", "192.0.2.127", false },
+    { "0.0.0.0/0", "203.0.113.9", true },
+    { "192.0.2.7", "192.0.2.7", true },
+    { "192.0.2.7", "192.0.2.8", false },
+    { "192.0.2.0/24", "::ffff:192.0.2.9", true },
+    { "2001:db8::/32", "2001:db8:1::1", true },
+    { "2001:db8::/32", "2001:db9::1", false },
+    { "::1/128", "127.0.0.1", false },
+    { "::/0", "2001:db8::1", true },
+    { "192.0.2.0/24", "nonsense", false },
+};
+
+static void address_ranges(void **state)
+{
+    static const char *const invalid[] = {
+        "", "/8", "192.0.2.0/", "192.0.2.0/33", "192.0.2.0/-1", "::/129", "192.0.2.0/8x", "host"
+    };
+
+    for (size_t i = 0; i < FL_ARRAY_LEN(ranges); i++)
+        if (fl_cidr_match(ranges[i].cidr, ranges[i].address) != ranges[i].want)
+            fail_msg("%s %s", ranges[i].cidr, ranges[i].address);
+    for (size_t i = 0; i < FL_ARRAY_LEN(invalid); i++)
+        if (fl_cidr_valid(invalid[i]))
+            fail_msg("valid: %s", invalid[i]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(identity_policies), cmocka_unit_test(trust_policies),
+        cmocka_unit_test(refused_policies),  cmocka_unit_test(globbing),
+        cmocka_unit_test(address_ranges),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

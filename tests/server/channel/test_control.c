@@ -1,0 +1,647 @@
+/* The control channel over a real WebSocket on loopback: a node that this test plays, a plane
+ * without its HTTP front (signatures are tested elsewhere). */
+#include "tests/server/command/command_fixture.h"
+
+#include <errno.h>
+#include "common/base/clock.h"
+#include "common/base/rand.h"
+#include "common/net/server.h"
+#include "common/wire/agentmessage.h"
+#include "common/wire/control.h"
+#include "server/channel/control_priv.h"
+#include "server/channel/control_token.h"
+#include "server/http/route.h"
+
+#define WAIT_MS    5000
+#define INBOX_SIZE 16
+
+static struct fl_fixture f;
+static struct fl_loop *loop;
+static struct fl_server *server;
+static struct fl_ws_client *client;
+static void *control;  /* state of the route */
+static void *commands; /* state of the service */
+static char node[24], cmd[37];
+
+/* The node's side of one connection. */
+struct peer {
+    struct fl_ws *ws;
+    bool open, closed;
+    int code;
+    struct message {
+        struct fl_frame frame;
+        char payload[8192];
+    } inbox[INBOX_SIZE];
+    size_t n_inbox, n_read;
+};
+
+/* ---- the plane's socket ---- */
+static int on_upgrade(void *arg, struct fl_server_req *req, struct fl_ws_events *ret_events,
+                      void **ret_arg, struct fl_ws_limits *ret_limits, char *ret_body,
+                      const char **ret_type)
+{
+    const char *rest = fl_server_req_path(req) + strlen(fl_route_control_channel.prefix);
+    const struct fl_identity who = { .kind = FL_ID_NODE, .node_id = node };
+    const struct fl_upgrade_in in = { .rest = rest, .query = "", .who = &who };
+
+    (void)arg;
+    *ret_body = 0;
+    *ret_type = "text/plain";
+    return fl_route_control_channel.upgrade(control, &in, ret_events, ret_arg, ret_limits);
+}
+
+static void on_request(void *arg, struct fl_server_req *req)
+{
+    (void)arg;
+    fl_server_reply(req, 404, "text/plain", NULL, 0, "", 0);
+}
+
+/* ---- the node's socket ---- */
+static void peer_open(void *arg, struct fl_ws *ws)
+{
+    struct peer *p = arg;
+
+    (void)ws;
+    p->open = true;
+}
+
+static void peer_message(void *arg, struct fl_ws *ws, enum fl_ws_kind kind, const char *data,
+                         size_t len)
+{
+    struct peer *p = arg;
+    struct message *m = &p->inbox[p->n_inbox];
+
+    (void)ws;
+    assert_int_equal(kind, FL_WS_BINARY);
+    assert_true(p->n_inbox < INBOX_SIZE);
+    assert_int_equal(fl_frame_decode(data, len, &m->frame, NULL), 0);
+    assert_true(m->frame.payload_len < sizeof(m->payload));
+    memcpy(m->payload, m->frame.payload, m->frame.payload_len);
+    m->payload[m->frame.payload_len] = 0;
+    m->frame.payload = m->payload;
+    p->n_inbox++;
+}
+
+static void peer_close(void *arg, struct fl_ws *ws, int code, int http_status, const char *why)
+{
+    struct peer *p = arg;
+
+    (void)ws;
+    (void)http_status;
+    (void)why;
+    p->closed = true;
+    p->code = code;
+    p->ws = NULL;
+}
+
+/* Runs the loop until *flag, or fails. */
+static void run_until(const bool *flag, const char *what)
+{
+    int64_t end = fl_mono_ms() + WAIT_MS;
+
+    while (!*flag) {
+        if (fl_mono_ms() > end)
+            fail_msg("waited in vain: %s", what);
+        fl_loop_run_once(loop, false);
+        usleep(200);
+    }
+}
+
+static struct message *next_message(struct peer *p, const char *type)
+{
+    int64_t end = fl_mono_ms() + WAIT_MS;
+
+    while (p->n_read == p->n_inbox) {
+        if (fl_mono_ms() > end)
+            fail_msg("no message %s", type);
+        fl_loop_run_once(loop, false);
+        usleep(200);
+    }
+    assert_string_equal(p->inbox[p->n_read].frame.type, type);
+    return &p->inbox[p->n_read++];
+}
+
+static void connect_peer(struct peer *p)
+{
+    static const struct fl_ws_events events = { .on_open = peer_open,
+                                                .on_message = peer_message,
+                                                .on_close = peer_close };
+    static const struct fl_ws_limits limits = { 1 << 20, 1 << 20 };
+    char url[128];
+
+    memset(p, 0, sizeof(*p));
+    snprintf(url, sizeof(url), "ws://127.0.0.1:%u/v1/control-channel/%s?role=subscribe",
+             (unsigned)fl_server_port(server), node);
+    assert_int_equal(
+        fl_ws_connect(client, url, NULL, 0, WAIT_MS, &limits, &events, p, &p->ws, NULL), 0);
+    run_until(&p->open, "upgrade");
+}
+
+static void send_open(struct peer *p, const char *token, bool want_ready)
+{
+    char text[1024];
+
+    snprintf(text, sizeof(text),
+             "{\"Cookie\":null,\"MessageSchemaVersion\":\"1.0\",\"RequestId\":\"r\","
+             "\"TokenValue\":\"%s\",\"AgentVersion\":\"3.3.0.0\",\"PlatformType\":\"linux\"%s}",
+             token, want_ready ? ",\"RequireAcknowledgement\":true" : "");
+    assert_int_equal(fl_ws_send(p->ws, FL_WS_TEXT, text, strlen(text)), 0);
+}
+
+static void open_peer(struct peer *p)
+{
+    char *token = NULL;
+
+    connect_peer(p);
+    assert_int_equal(fl_control_token_new(f.plane.seal_key, node, fl_now_ms(), &token), 0);
+    send_open(p, token, false);
+    free(token);
+}
+
+static void send_frame(struct peer *p, const char *type, const char *payload, uint8_t id[16])
+{
+    struct fl_frame frame = { .schema_version = 1,
+                              .created_ms = 1700000000123,
+                              .payload = payload,
+                              .payload_len = strlen(payload) };
+    struct fl_buf out;
+
+    fl_buf_init(&out, 1 << 20);
+    snprintf(frame.type, sizeof(frame.type), "%s", type);
+    fl_random_bytes(frame.message_id, sizeof(frame.message_id));
+    if (id)
+        memcpy(id, frame.message_id, 16);
+    assert_int_equal(fl_frame_encode(&frame, &out), 0);
+    assert_int_equal(fl_ws_send(p->ws, FL_WS_BINARY, out.data, out.len), 0);
+    fl_buf_done(&out);
+}
+
+static void send_ack(struct peer *p, const char *command, const char *code)
+{
+    char text[512];
+
+    snprintf(text, sizeof(text),
+             "{\"jobId\":\"%s\",\"acknowledgedMessageId\":\"x\",\"createdDate\":\"x\","
+             "\"statusCode\":\"%s\",\"errorMessage\":\"x\"}",
+             job_id(command, node), code);
+    send_frame(p, FL_MSG_AGENT_JOB_ACK, text, NULL);
+}
+
+static void send_reply(struct peer *p, const char *command, const char *content, uint8_t id[16])
+{
+    struct fl_buf text;
+
+    fl_buf_init(&text, 1 << 20);
+    fl_buf_printf(&text,
+                  "{\"schemaVersion\":1,\"jobId\":\"%s\",\"content\":", job_id(command, node));
+    fl_json_quote(&text, content, strlen(content));
+    fl_buf_puts(&text, ",\"topic\":\"aws.ssm.sendCommand\"}");
+    send_frame(p, FL_MSG_AGENT_JOB_REPLY, text.data, id);
+    fl_buf_done(&text);
+}
+
+static void expect_reply_ack(struct peer *p, const uint8_t id[16])
+{
+    struct message *m = next_message(p, FL_MSG_AGENT_JOB_REPLY_ACK);
+    char text[FL_UUID_BYTES];
+
+    fl_uuid_format(id, text);
+    assert_non_null(strstr(m->payload, text));
+}
+
+/* Waits until what was sent so far has been dealt with, by an exchange that has an answer: a reply
+ * about a command nobody knows. */
+static void settle(struct peer *p)
+{
+    uint8_t id[16];
+
+    send_reply(p, "00000000-0000-4000-8000-000000000000", REPLY_DONE, id);
+    expect_reply_ack(p, id);
+}
+
+static int setup(void **state)
+{
+    static const struct fl_server_events events = { .on_request = on_request,
+                                                    .on_upgrade = on_upgrade };
+    const struct fl_server_conf conf = { .bind = "127.0.0.1" };
+    const struct fl_ws_client_conf client_conf = { 0 };
+    struct fl_err err = { 0 };
+
+    (void)state;
+    fl_fixture_open(&f);
+    f.now_ms = fl_now_ms(); /* deadlines run by the real clock here */
+    make_node(&f, NULL, false, node);
+    assert_int_equal(fl_loop_new(&loop), 0);
+    assert_int_equal(fl_route_control_channel.start(&f.plane, loop, 0, &control, &err), 0);
+    assert_int_equal(fl_service_commands.start(&f.plane, loop, &commands, &err), 0);
+    if (fl_server_new(loop, &conf, &events, NULL, &server, &err) < 0)
+        fail_msg("server: %s", fl_err_text(&err));
+    if (fl_ws_client_new(loop, &client_conf, &client, &err) < 0)
+        fail_msg("client: %s", fl_err_text(&err));
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    client = fl_ws_client_free(client);
+    server = fl_server_free(server);
+    for (int i = 0; i < 50; i++) { /* what the store still answers */
+        fl_loop_run_once(loop, false);
+        usleep(1000);
+    }
+    fl_service_commands.stop(commands);
+    fl_route_control_channel.stop(control);
+    for (int i = 0; i < 50; i++) {
+        fl_loop_run_once(loop, false);
+        usleep(1000);
+    }
+    fl_fixture_close(&f);
+    loop = fl_loop_free(loop);
+    return 0;
+}
+
+/* ---- the tests ---- */
+static void a_job_from_delivery_to_the_last_ack(void **state)
+{
+    struct message *m;
+    struct peer p;
+    char want[160];
+    uint8_t id[16];
+
+    (void)state;
+    open_peer(&p);
+    settle(&p);
+    assert_true(fl_presence_connected(f.plane.presence, node));
+    send_to(&f, node, cmd);
+    m = next_message(&p, FL_MSG_AGENT_JOB);
+    snprintf(want, sizeof(want),
+             "\"JobId\":\"%s\",\"Topic\":\"aws.ssm.sendCommand\","
+             "\"SchemaVersion\":1}",
+             job_id(cmd, node));
+    assert_non_null(strstr(m->payload, want));
+    assert_non_null(strstr(m->payload, "\\\"CloudWatchOutputEnabled\\\":\\\"false\\\""));
+    send_ack(&p, cmd, "200");
+    send_reply(&p, cmd, REPLY_STARTED, NULL); /* gets no ack */
+    send_reply(&p, cmd, REPLY_STEP, id);
+    expect_reply_ack(&p, id);
+    assert_string_equal(invocation(&f, cmd, node), "InProgress/InProgress");
+    send_reply(&p, cmd, REPLY_DONE, id);
+    expect_reply_ack(&p, id);
+    assert_string_equal(invocation(&f, cmd, node), "Success/Success");
+    send_reply(&p, cmd, REPLY_DONE, id); /* a repetition is acknowledged too */
+    expect_reply_ack(&p, id);
+}
+
+static void what_waited_is_sent_on_connect(void **state)
+{
+    struct peer p;
+
+    (void)state;
+    send_to(&f, node, cmd);
+    assert_string_equal(invocation(&f, cmd, node), "Delayed/Delayed");
+    open_peer(&p);
+    next_message(&p, FL_MSG_AGENT_JOB);
+    send_ack(&p, cmd, "200");
+    settle(&p);
+    assert_string_equal(invocation(&f, cmd, node), "InProgress/InProgress");
+}
+
+static void not_acknowledged_is_sent_again_after_a_reconnect(void **state)
+{
+    struct peer p, q;
+
+    (void)state;
+    open_peer(&p);
+    settle(&p);
+    send_to(&f, node, cmd);
+    next_message(&p, FL_MSG_AGENT_JOB);
+    open_peer(&q);
+    next_message(&q, FL_MSG_AGENT_JOB);
+    send_ack(&q, cmd, "200");
+    settle(&q);
+    assert_string_equal(invocation(&f, cmd, node), "InProgress/InProgress");
+}
+
+static void not_acknowledged_is_sent_again_on_the_same_channel(void **state)
+{
+    struct fl_ctl_channel *ch;
+    char want[160];
+    struct peer p;
+
+    (void)state;
+    open_peer(&p);
+    settle(&p);
+    send_to(&f, node, cmd);
+    next_message(&p, FL_MSG_AGENT_JOB);
+    ch = fl_ctl_find(control, node, 0);
+    assert_non_null(ch);
+    fl_ctl_check_jobs(ch, fl_mono_ms() + FL_CTL_RESEND_MS - 1000);
+    settle(&p);
+    assert_int_equal(p.n_inbox, p.n_read); /* not yet */
+    fl_ctl_check_jobs(ch, fl_mono_ms() + FL_CTL_RESEND_MS);
+    snprintf(want, sizeof(want), "\"JobId\":\"%s\"", job_id(cmd, node));
+    assert_non_null(strstr(next_message(&p, FL_MSG_AGENT_JOB)->payload, want));
+    send_ack(&p, cmd, "200");
+    settle(&p);
+    ch = fl_ctl_find(control, node, 0);
+    fl_ctl_check_jobs(ch, fl_mono_ms() + FL_CTL_RESEND_MS);
+    settle(&p);
+    assert_int_equal(p.n_inbox, p.n_read); /* never again */
+}
+
+static void a_window_of_jobs_and_then_the_rest(void **state)
+{
+    struct peer p;
+    char ids[12][37];
+
+    (void)state;
+    open_peer(&p);
+    settle(&p);
+    for (int i = 0; i < 12; i++, f.now_ms++) /* oldest first */
+        send_to(&f, node, ids[i]);
+    for (int i = 0; i < 10; i++)
+        next_message(&p, FL_MSG_AGENT_JOB);
+    settle(&p);
+    assert_int_equal(p.n_inbox, p.n_read); /* the eleventh waits */
+    p.n_inbox = p.n_read = 0;
+    send_ack(&p, ids[0], "200");
+    next_message(&p, FL_MSG_AGENT_JOB);
+}
+
+static void a_cancel_has_an_id_of_its_own(void **state)
+{
+    char request[80], target[160];
+    struct message *m;
+    struct peer p;
+
+    (void)state;
+    open_peer(&p);
+    settle(&p);
+    send_to(&f, node, cmd);
+    next_message(&p, FL_MSG_AGENT_JOB);
+    send_ack(&p, cmd, "200");
+    settle(&p);
+    snprintf(request, sizeof(request), "{\"CommandId\":\"%s\"}", cmd);
+    fl_fixture_ok(&f, "CancelCommand", request);
+    m = next_message(&p, FL_MSG_AGENT_JOB);
+    snprintf(target, sizeof(target), "{\\\"CancelMessageId\\\":\\\"%s\\\"}", job_id(cmd, node));
+    assert_non_null(strstr(m->payload, target));
+    assert_non_null(strstr(m->payload, "\"Topic\":\"aws.ssm.cancelCommand\""));
+    snprintf(target, sizeof(target), "\"JobId\":\"%s\"", job_id(cmd, node));
+    assert_null(strstr(m->payload, target));
+}
+
+static void a_wrong_token_closes(void **state)
+{
+    struct peer p;
+
+    (void)state;
+    connect_peer(&p);
+    send_open(&p, "AAAA", false);
+    run_until(&p.closed, "close after a wrong token");
+    assert_false(fl_presence_connected(f.plane.presence, node));
+}
+
+static void a_first_frame_that_is_no_open_closes(void **state)
+{
+    struct peer p;
+
+    (void)state;
+    connect_peer(&p);
+    send_frame(&p, FL_MSG_AGENT_JOB_ACK, "{}", NULL);
+    run_until(&p.closed, "close after a strange first frame");
+}
+
+static void a_token_works_once(void **state)
+{
+    char *token = NULL;
+    struct peer p, q;
+
+    (void)state;
+    connect_peer(&p);
+    connect_peer(&q);
+    assert_int_equal(fl_control_token_new(f.plane.seal_key, node, fl_now_ms(), &token), 0);
+    send_open(&p, token, false);
+    settle(&p);
+    send_open(&q, token, false);
+    free(token);
+    run_until(&q.closed, "close after a used token");
+    settle(&p); /* the first one lives */
+}
+
+static void a_newer_channel_replaces_the_older(void **state)
+{
+    struct peer p, q;
+
+    (void)state;
+    open_peer(&p);
+    settle(&p);
+    open_peer(&q);
+    settle(&q);
+    run_until(&p.closed, "close of the older channel");
+    assert_true(fl_presence_connected(f.plane.presence, node));
+    assert_int_equal(fl_presence_count(f.plane.presence), 1);
+}
+
+/* Two loop threads are two managers; the bus tells the one about the other. */
+static void a_newer_channel_on_another_thread_replaces_it_too(void **state)
+{
+    struct peer p;
+    char key[64];
+
+    (void)state;
+    open_peer(&p);
+    settle(&p);
+    snprintf(key, sizeof(key), "%s 1", node); /* an older generation does nothing */
+    assert_int_equal(fl_bus_publish(f.plane.bus, "node.open", key), 0);
+    settle(&p);
+    snprintf(key, sizeof(key), "%s 999999999", node);
+    assert_int_equal(fl_bus_publish(f.plane.bus, "node.open", key), 0);
+    run_until(&p.closed, "close of the older channel");
+}
+
+static void ready_is_said_only_when_asked(void **state)
+{
+    char *token = NULL;
+    struct peer p;
+
+    (void)state;
+    connect_peer(&p);
+    assert_int_equal(fl_control_token_new(f.plane.seal_key, node, fl_now_ms(), &token), 0);
+    send_open(&p, token, true);
+    free(token);
+    assert_true(next_message(&p, FL_MSG_CONTROL_CHANNEL_READY)->frame.payload_len > 0);
+}
+
+static void a_deregistered_node_is_cut_off(void **state)
+{
+    struct peer p;
+
+    (void)state;
+    open_peer(&p);
+    settle(&p);
+    send_to(&f, node, cmd);
+    next_message(&p, FL_MSG_AGENT_JOB);
+    assert_int_equal(fl_bus_publish(f.plane.bus, FL_SUBJECT_NODE_DROP, node), 0);
+    run_until(&p.closed, "close after deregistration");
+    for (int i = 0; i < 500 && strcmp(invocation(&f, cmd, node), "Failed/Undeliverable") != 0;
+         i++) {
+        fl_loop_run_once(loop, false);
+        usleep(1000);
+    }
+    assert_string_equal(invocation(&f, cmd, node), "Failed/Undeliverable");
+}
+
+/* Frames that must be dropped: protocol 2 §2.1, N1 to N9, made of a good one. */
+static void bad_frames_are_dropped_and_survived(void **state)
+{
+    static const struct {
+        size_t len; /* 0: whole */
+        size_t at;
+        uint8_t byte;
+    } cases[] = {
+        { 116, 0, 0 }, { 119, 0, 0 }, { 0, 3, 0 },   { 0, 1, 0xff }, { 0, 3, 112 },
+        { 0, 80, 1 },  { 0, 119, 4 }, { 0, 119, 2 }, { 1, 0, 0 },
+    };
+    struct fl_frame good = { .type = FL_MSG_AGENT_TELEMETRY,
+                             .schema_version = 1,
+                             .created_ms = 1,
+                             .payload = "{}",
+                             .payload_len = 2 };
+    struct peer p;
+
+    (void)state;
+    open_peer(&p);
+    for (size_t i = 0; i < FL_ARRAY_LEN(cases); i++) {
+        struct fl_buf out;
+
+        fl_buf_init(&out, 4096);
+        assert_int_equal(fl_frame_encode(&good, &out), 0);
+        if (!cases[i].len)
+            out.data[cases[i].at] = (char)cases[i].byte;
+        assert_int_equal(
+            fl_ws_send(p.ws, FL_WS_BINARY, out.data, cases[i].len ? cases[i].len : out.len), 0);
+        fl_buf_done(&out);
+    }
+    send_frame(&p, "agent_telemetry_v2", "{}", NULL);
+    send_frame(&p, FL_MSG_AGENT_TASK_COMPLETE, "{}", NULL);
+    send_frame(&p, FL_MSG_AGENT_JOB_ACK, "not json", NULL);
+    send_frame(&p, FL_MSG_AGENT_JOB_ACK, "{}", NULL);
+    settle(&p);
+    assert_false(p.closed);
+}
+
+static void an_unreadable_reply_is_acknowledged(void **state)
+{
+    struct peer p;
+    uint8_t id[16];
+
+    (void)state;
+    open_peer(&p);
+    settle(&p);
+    send_frame(&p, FL_MSG_AGENT_JOB_REPLY, "{\"jobId\":\"x\",\"content\":\"[]\"}", id);
+    expect_reply_ack(&p, id);
+}
+
+static void a_reply_of_many_frames(void **state)
+{
+    char *content = malloc(300000);
+    struct peer p;
+    uint8_t id[16];
+    size_t n;
+
+    (void)state;
+    open_peer(&p);
+    settle(&p);
+    send_to(&f, node, cmd);
+    next_message(&p, FL_MSG_AGENT_JOB);
+    n = (size_t)sprintf(content, "{\"documentStatus\":\"Success\",\"runtimeStatus\":{\"s\":{"
+                                 "\"status\":\"Success\",\"standardOutput\":\"");
+    memset(content + n, 'x', 200000);
+    strcpy(content + n + 200000, "\"}}}");
+    send_reply(&p, cmd, content, id);
+    free(content);
+    expect_reply_ack(&p, id);
+    assert_string_equal(invocation(&f, cmd, node), "Success/Success");
+}
+
+/* The store takes one job at a time here: what it has no room for waits, and none is lost. */
+static void reports_wait_for_a_busy_store(void **state)
+{
+    char path[100], command[37];
+    struct fl_store_conf conf = { .path = path, .readers = 1, .max_queue = 1 };
+    struct peer p;
+    uint8_t ids[12][16];
+
+    (void)state;
+    open_peer(&p);
+    settle(&p);
+    snprintf(path, sizeof(path), "%s/store.db", f.dir);
+    f.plane.store = fl_store_free(f.plane.store);
+    assert_int_equal(fl_store_open(&conf, true, &f.plane.store, NULL), 0);
+    for (int i = 0; i < 12; i++) {
+        fl_uuid4(command);
+        send_reply(&p, command, REPLY_DONE, ids[i]);
+    }
+    for (int i = 0; i < 12; i++)
+        expect_reply_ack(&p, ids[i]); /* in their order */
+}
+
+static void an_upgrade_for_another_node_is_refused(void **state)
+{
+    const struct fl_identity who = { .kind = FL_ID_NODE, .node_id = "mi-0123456789abcdef0" };
+    const struct fl_upgrade_in in = { .rest = "mi-0123456789abcdef1", .query = "", .who = &who };
+    struct fl_ws_events events;
+    struct fl_ws_limits limits;
+    void *arg;
+
+    (void)state;
+    assert_int_equal(fl_route_control_channel.upgrade(control, &in, &events, &arg, &limits), 403);
+}
+
+static void draining_closes_and_takes_no_more(void **state)
+{
+    const struct fl_identity who = { .kind = FL_ID_NODE, .node_id = node };
+    const struct fl_upgrade_in in = { .rest = node, .query = "", .who = &who };
+    struct fl_ws_events events;
+    struct fl_ws_limits limits;
+    struct peer p;
+    void *arg;
+
+    (void)state;
+    open_peer(&p);
+    settle(&p);
+    fl_route_control_channel.drain(control, 100);
+    run_until(&p.closed, "close while draining");
+    assert_int_equal(fl_route_control_channel.upgrade(control, &in, &events, &arg, &limits), 503);
+}
+
+#define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(a_job_from_delivery_to_the_last_ack),
+        CASE(what_waited_is_sent_on_connect),
+        CASE(not_acknowledged_is_sent_again_after_a_reconnect),
+        CASE(not_acknowledged_is_sent_again_on_the_same_channel),
+        CASE(a_window_of_jobs_and_then_the_rest),
+        CASE(a_cancel_has_an_id_of_its_own),
+        CASE(a_wrong_token_closes),
+        CASE(a_first_frame_that_is_no_open_closes),
+        CASE(a_token_works_once),
+        CASE(a_newer_channel_replaces_the_older),
+        CASE(a_newer_channel_on_another_thread_replaces_it_too),
+        CASE(ready_is_said_only_when_asked),
+        CASE(a_deregistered_node_is_cut_off),
+        CASE(bad_frames_are_dropped_and_survived),
+        CASE(an_unreadable_reply_is_acknowledged),
+        CASE(a_reply_of_many_frames),
+        CASE(reports_wait_for_a_busy_store),
+        CASE(an_upgrade_for_another_node_is_refused),
+        CASE(draining_closes_and_takes_no_more),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
