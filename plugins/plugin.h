@@ -1,8 +1,8 @@
 /* plugin.h - what a document action is, and what its host gives it.
  *
- * A plugin is a folder, one const struct and one line in registry.c. The host (agent/worker) decodes
- * the step's inputs through the plugin's table, allocates its state, keeps its output within bounds,
- * runs its timeout and writes the journal. All on the worker's loop.
+ * A plugin is a folder, one const struct and one line in registry.c. The host (agent/worker)
+ * decodes the step's inputs through the plugin's table, allocates its state, keeps its output
+ * within bounds, runs its timeout and writes the journal. All on the worker's loop.
  */
 #pragma once
 #include <sys/types.h>
@@ -13,8 +13,8 @@
 struct fl_step; /* one run of a plugin; the host's */
 
 struct fl_plugin {
-    const char *name;    /* "aws:runShellScript" */
-    const char *summary; /* one line for people */
+    const char *name;             /* "aws:runShellScript" */
+    const char *summary;          /* one line for people */
     const struct fl_shape *input; /* its name stands in the official error texts */
     size_t state_size;            /* zeroed memory of fl_step_state */
 
@@ -39,7 +39,7 @@ const struct fl_plugin *fl_plugin_find(const char *name);
 struct fl_step_context {
     const char *command_id, *node_id, *region, *platform_name, *platform_version;
     const char *aws_profile, *aws_credentials_file; /* NULL: not shared */
-    const char *dir;       /* the step's own folder, 0700; exists */
+    const char *dir;                                /* the step's own folder, 0700; exists */
     const char *downloads; /* the document's download folder; may not exist */
 };
 
@@ -55,8 +55,8 @@ enum fl_step_ending fl_step_ending(const struct fl_step *step);
 void fl_step_write(struct fl_step *step, enum fl_step_stream stream, const void *data, size_t len);
 void fl_step_puts(struct fl_step *step, enum fl_step_stream stream, const char *text);
 
-/* The step runs as the process group that `leader` leads: noted in the journal, so that what is left
- * of it is ended should this worker die. */
+/* The step runs as the process group that `leader` leads: noted in the journal, so that what is
+ * left of it is ended should this worker die. */
 void fl_step_note_group(struct fl_step *step, pid_t leader);
 
 /* SIGKILL to what is left of that group, even when its leader has ended; never to a stranger that

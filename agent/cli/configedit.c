@@ -51,9 +51,10 @@ static int load(const char *path, json_t **ret_root, struct fl_err *err)
     return fl_err_set(err, -EBADMSG, NULL, "%s: not a JSON object", path);
 }
 
-static int write_to(const char *path, const char *text, struct fl_err *err)
+static int write_to(const char *path, const char *text, bool only_try, struct fl_err *err)
 {
     fl_autofree char *dir = strdup(path);
+    fl_autofree char *trial = NULL;
     char *slash = dir ? strrchr(dir, '/') : NULL;
     mode_t mode = 0644;
     struct stat st;
@@ -63,13 +64,24 @@ static int write_to(const char *path, const char *text, struct fl_err *err)
         *slash = '\0';
         r = fl_dir_make(dir, 0755, err);
     }
+    if (r < 0)
+        return r;
+    if (only_try) {
+        if (asprintf(&trial, "%s.try", path) < 0) {
+            trial = NULL;
+            return fl_err_set(err, -ENOMEM, NULL, "%s: out of memory", path);
+        }
+        r = fl_file_replace(trial, 0600, text, strlen(text), err);
+        unlink(trial);
+        return r;
+    }
     if (stat(path, &st) == 0)
         mode = st.st_mode & 0777;
-    return r < 0 ? r : fl_file_replace(path, mode, text, strlen(text), err);
+    return fl_file_replace(path, mode, text, strlen(text), err);
 }
 
 int fl_config_edit(const char *from, const char *to, const struct fl_config_edit *edits, size_t n,
-                   struct fl_err *err)
+                   bool only_try, struct fl_err *err)
 {
     fl_autofree char *text = NULL;
     fl_autofree char *with_newline = NULL;
@@ -94,5 +106,5 @@ int fl_config_edit(const char *from, const char *to, const struct fl_config_edit
         with_newline = NULL;
     if (!with_newline)
         return fl_err_set(err, -ENOMEM, NULL, "%s: out of memory", to);
-    return write_to(to, with_newline, err);
+    return write_to(to, with_newline, only_try, err);
 }

@@ -27,14 +27,12 @@ static const struct fl_shape shape =
 
 int fl_cli_credentials(const struct fl_cli *cli, const struct fl_paths *paths)
 {
-    fl_autoarena struct fl_arena arena;
-    fl_autobuf struct fl_buf out;
+    fl_autoarena struct fl_arena arena = FL_ARENA(1 << 20);
+    fl_autobuf struct fl_buf out = FL_BUF(65536);
     struct fl_credcache cache;
     struct fl_err err = { 0 };
     char expiration[FL_ISO_BYTES];
 
-    fl_arena_init(&arena, 1 << 20);
-    fl_buf_init(&out, 65536);
     if (fl_credcache_load(paths->state, &arena, &cache, &err) < 0) {
         fprintf(stderr, "fairlead-agent: %s\n", fl_err_text(&err));
         return 1;

@@ -78,10 +78,11 @@ static void ask_key(struct reg *g, enum step step, const struct fl_key_request *
         complain(g, fl_err_text(&err));
 }
 
-/* ---- after the call ---- */
+/* ---- the configuration ---- */
 
-/* The configuration goes first: an identity without it could not find its control plane. */
-static int write_config(struct reg *g, struct fl_err *err)
+/* Before the call it is only tried out, since a call that succeeds uses up the activation. After it,
+ * it goes before the identity, which could not find its control plane without it. */
+static int write_config(struct reg *g, bool only_try, struct fl_err *err)
 {
     const char *to = g->paths->config;
     const struct fl_config_edit edits[] = {
@@ -93,15 +94,17 @@ static int write_config(struct reg *g, struct fl_err *err)
     /* The official agent's file is read where ours is missing, but it is not ours to write. */
     if (strncmp(to, "/etc/amazon/", strlen("/etc/amazon/")) == 0)
         to = "/etc/fairlead/agent.json";
-    return fl_config_edit(g->paths->config, to, edits, FL_ARRAY_LEN(edits), err);
+    return fl_config_edit(g->paths->config, to, edits, FL_ARRAY_LEN(edits), only_try, err);
 }
+
+/* ---- after the call ---- */
 
 static void on_registered(struct reg *g, const char *node_id)
 {
     struct fl_err err = { 0 };
 
     g->node_id = fl_arena_strdup(&g->arena, node_id);
-    if (write_config(g, &err) < 0) {
+    if (write_config(g, false, &err) < 0) {
         complain(g, fl_err_text(&err));
         return;
     }
@@ -148,7 +151,7 @@ static void warn_of_skew(int64_t skew_ms)
     fprintf(stderr,
             "fairlead-agent: this machine's clock is %lld minutes %s the control plane's; "
             "set it right\n",
-            (long long)((skew_ms < 0 ? -skew_ms : skew_ms) / 60000), skew_ms > 0 ? "behind" : "ahead of");
+            (long long)(((skew_ms < 0 ? -skew_ms : skew_ms) + 30000) / 60000), skew_ms > 0 ? "behind" : "ahead of");
 }
 
 /* Delay before the next try, or 0 to give up (protocol 1 §4.4). */
@@ -418,6 +421,8 @@ static int prepare(struct reg *g, struct fl_err *err)
     };
     r = fl_endpoint_url("ssm", cli->region, g->config.service_domain,
                         cli->endpoint ? cli->endpoint : g->config.ssm_endpoint, &g->url, err);
+    if (r == 0)
+        r = write_config(g, true, err);
     if (r == 0)
         r = confirm(g, err);
     if (r == 0)

@@ -65,7 +65,8 @@ static void print_line(const char *what, const char *value)
 static void print_status(const struct fl_agent_status *s)
 {
     printf("%-13syes, %s in %s\n", "Registered:", s->node_id, s->region);
-    printf("%-13s%s since %s", "State:", s->online ? "online" : "offline", s->since ? s->since : "?");
+    printf("%-13s%s since %s", "State:", s->online ? "online" : "offline",
+           s->since ? s->since : "?");
     print_age(s->since);
     putchar('\n');
     print_line("Last ping:", s->last_ping);
@@ -83,8 +84,8 @@ static void print_status(const struct fl_agent_status *s)
                s->documents[i].document_name, s->documents[i].command_id,
                s->documents[i].accepted_at);
     if (s->unacknowledged_replies > 0)
-        printf("%-13s%lld not acknowledged yet\n", "Replies:",
-               (long long)s->unacknowledged_replies);
+        printf("%-13s%lld not acknowledged yet\n",
+               "Replies:", (long long)s->unacknowledged_replies);
     printf("%-13s%s (reports itself as %s), process %lld\n", "Agent:", s->version, s->wire_version,
            (long long)s->pid);
 }
@@ -94,13 +95,10 @@ static int not_running(const struct fl_cli *cli, const struct fl_paths *paths, i
 {
     struct fl_agent_status status = { 0 };
     struct fl_registration reg = { 0 };
-    struct fl_buf json FL_CLEANUP(fl_buf_done);
-    struct fl_arena arena fl_autoarena;
+    fl_autobuf struct fl_buf json = FL_BUF(FL_STATUS_MAX_BYTES);
+    fl_autoarena struct fl_arena arena = FL_ARENA(FL_STATUS_MAX_BYTES);
     struct fl_err err = { 0 };
     int r;
-
-    fl_buf_init(&json, FL_STATUS_MAX_BYTES);
-    fl_arena_init(&arena, FL_STATUS_MAX_BYTES);
     r = fl_vault_load(paths->state, false, &arena, &reg, &err);
     status.registered = r == 0 && reg.node_id;
     status.node_id = reg.node_id;
@@ -132,12 +130,10 @@ int fl_cli_status(const struct fl_cli *cli, const struct fl_paths *paths)
 {
     fl_autofree char *text = NULL;
     struct fl_agent_status status;
-    struct fl_arena arena fl_autoarena;
+    fl_autoarena struct fl_arena arena = FL_ARENA(4 * FL_STATUS_MAX_BYTES);
     struct fl_err err = { 0 };
     size_t len = 0;
     int r = ask(paths->runtime, &text, &len);
-
-    fl_arena_init(&arena, 4 * FL_STATUS_MAX_BYTES);
     if (r < 0)
         return not_running(cli, paths, r);
     r = fl_json_decode(&fl_shape_agent_status, text, len, 0, &arena, &status, &err);

@@ -38,10 +38,9 @@ static bool read_line(struct fl_buf *in, size_t *ret_len)
 
 static int write_answer(const struct fl_key_answer *answer)
 {
-    fl_autobuf struct fl_buf out;
+    fl_autobuf struct fl_buf out = FL_BUF(FL_KEY_MAX_LINE_BYTES);
     int r;
 
-    fl_buf_init(&out, FL_KEY_MAX_LINE_BYTES);
     r = fl_json_encode(&fl_shape_key_answer, answer, &out);
     if (r == 0)
         r = fl_buf_puts(&out, "\n");
@@ -50,13 +49,12 @@ static int write_answer(const struct fl_key_answer *answer)
 
 static int serve(struct fl_key *key, const char *line, size_t len)
 {
-    fl_autoarena struct fl_arena arena;
+    fl_autoarena struct fl_arena arena = FL_ARENA(16 * FL_KEY_MAX_LINE_BYTES);
     struct fl_key_request req;
     struct fl_key_answer answer = { 0 };
     struct fl_err err = { 0 };
     int r;
 
-    fl_arena_init(&arena, 16 * FL_KEY_MAX_LINE_BYTES);
     r = fl_json_decode(&fl_shape_key_request, line, len, 0, &arena, &req, &err);
     if (r == 0)
         r = fl_key_run(key, &req, &arena, &answer, &err);

@@ -9,7 +9,8 @@ static const struct fl_field doc_fields[] = {
     F(accepted_at, "acceptedAt", 0),
 };
 #undef F
-static const struct fl_shape doc_shape = FL_SHAPE(struct fl_agent_status_doc, "Document", doc_fields);
+static const struct fl_shape doc_shape =
+    FL_SHAPE(struct fl_agent_status_doc, "Document", doc_fields);
 
 #define F(member, key, flags) FL_FIELD(struct fl_agent_status, member, key, flags)
 static const struct fl_field status_fields[] = {
@@ -32,5 +33,5 @@ static const struct fl_field status_fields[] = {
     F(started_at, "startedAt", 0),
 };
 #undef F
-const struct fl_shape fl_shape_agent_status = FL_SHAPE(struct fl_agent_status, "Status",
-                                                       status_fields);
+const struct fl_shape fl_shape_agent_status =
+    FL_SHAPE(struct fl_agent_status, "Status", status_fields);

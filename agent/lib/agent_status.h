@@ -1,4 +1,5 @@
-/* agent_status.h - what <runtime>/status.sock answers: one JSON object per connection, then the end. */
+/* agent_status.h - what <runtime>/status.sock answers: one JSON object per connection, then the
+ * end. */
 #pragma once
 #include "common/codec/codec.h"
 

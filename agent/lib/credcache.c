@@ -49,10 +49,9 @@ int fl_credcache_store(const char *state_dir, const struct fl_credcache *cache, 
 {
     fl_autofree char *dir = fl_path_join(state_dir, "runtimeconfig");
     fl_autofree char *path = fl_path_join(state_dir, FILE_NAME);
-    fl_autobuf struct fl_buf text;
+    fl_autobuf struct fl_buf text = FL_BUF(MAX_FILE_BYTES);
     int r;
 
-    fl_buf_init(&text, MAX_FILE_BYTES);
     if (!dir || !path || fl_json_encode(&shape, cache, &text) < 0)
         return fl_err_set(err, -ENOMEM, NULL, "out of memory");
     r = fl_dir_make(dir, 0700, err);

@@ -96,11 +96,10 @@ static struct call *next_due(struct fl_fetcher *f)
 
 static void send_call(struct fl_fetcher *f, struct call *c)
 {
-    fl_autoarena struct fl_arena arena;
+    fl_autoarena struct fl_arena arena = FL_ARENA(2 * MAX_CALL_BYTES);
     struct fl_fetch_call call;
     int r;
 
-    fl_arena_init(&arena, 2 * MAX_CALL_BYTES);
     r = f->ipc ? 0 : -EPIPE;
     if (r == 0)
         r = fl_pack_decode(&fl_shape_fetch_call, c->packed.data, c->packed.len, &arena, &call);

@@ -111,11 +111,10 @@ static int run(const char *const argv[], struct fl_buf *out)
 
 static char *hash_output(struct fl_arena *arena, const char *const argv[])
 {
-    fl_autobuf struct fl_buf out;
+    fl_autobuf struct fl_buf out = FL_BUF(MAX_OUTPUT_BYTES);
     fl_autofree char *text = NULL;
     uint8_t digest[FL_MD5_BYTES];
 
-    fl_buf_init(&out, MAX_OUTPUT_BYTES);
     if (run(argv, &out) < 0)
         return fl_arena_strdup(arena, "");
     fl_md5(out.data, out.len, digest);
@@ -258,9 +257,8 @@ static int load(const char *state_dir, struct fl_arena *arena, struct stored *re
 
 static int save(const char *state_dir, const struct stored *s, struct fl_err *err)
 {
-    fl_autobuf struct fl_buf text;
+    fl_autobuf struct fl_buf text = FL_BUF(MAX_ITEM_BYTES);
 
-    fl_buf_init(&text, MAX_ITEM_BYTES);
     if (fl_json_encode(&stored_shape, s, &text) < 0)
         return fl_err_set(err, -ENOMEM, NULL, ITEM ": out of memory");
     return fl_vault_item_store(state_dir, ITEM, text.data, err);
@@ -268,13 +266,12 @@ static int save(const char *state_dir, const struct stored *s, struct fl_err *er
 
 int fl_fingerprint_get(const char *state_dir, char *uuid, bool *ret_changed, struct fl_err *err)
 {
-    fl_autoarena struct fl_arena arena;
+    fl_autoarena struct fl_arena arena = FL_ARENA(1 << 20);
     struct stored s;
     struct fl_strmap now;
     bool had, ok = false;
     int r;
 
-    fl_arena_init(&arena, 1 << 20);
     r = load(state_dir, &arena, &s, err);
     if (r < 0)
         return r;
@@ -307,11 +304,10 @@ int fl_fingerprint_get(const char *state_dir, char *uuid, bool *ret_changed, str
 
 int fl_fingerprint_set_threshold(const char *state_dir, int threshold, struct fl_err *err)
 {
-    fl_autoarena struct fl_arena arena;
+    fl_autoarena struct fl_arena arena = FL_ARENA(1 << 20);
     struct stored s;
     int r;
 
-    fl_arena_init(&arena, 1 << 20);
     r = load(state_dir, &arena, &s, err);
     if (r < 0)
         return r;

@@ -93,7 +93,7 @@ static const struct fl_shape net_fetch_shape =
 
 #define F(member) FL_FIELD(struct fl_net_state, member, #member, 0)
 static const struct fl_field state_fields[] = {
-    F(online), F(since_ms), F(last_ping_ms), F(last_error), F(last_error_ms),
+    F(online), F(since_ms), F(last_ping_ms), F(last_error), F(last_error_ms), F(creds_refused),
 };
 #undef F
 static const struct fl_shape state_shape = FL_SHAPE(struct fl_net_state, "state", state_fields);

@@ -95,6 +95,7 @@ struct fl_net_state {
     int64_t last_ping_ms; /* last successful UpdateInstanceInformation */
     char *last_error;    /* NULL or the newest failure, in words */
     int64_t last_error_ms;
+    bool creds_refused; /* the service does not know or no longer accepts the credentials */
 };
 struct fl_net_audit {
     char *event; /* "session-refused" */

@@ -1,8 +1,8 @@
 /* ipc_worker.h - what monitor and worker say to each other, as rows of ipc.h.
  *
- * The journal in the job folder is the truth. The socket only says "look at it" and carries a cancel;
- * losing it loses nothing. A worker gets one end of a socketpair as descriptor 3 when it is started,
- * and listens on <job folder>/sock for a monitor that was restarted.
+ * The journal in the job folder is the truth. The socket only says "look at it" and carries a
+ * cancel; losing it loses nothing. A worker gets one end of a socketpair as descriptor 3 when it is
+ * started, and listens on <job folder>/sock for a monitor that was restarted.
  */
 #pragma once
 #include "common/ipc/ipc.h"

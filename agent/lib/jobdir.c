@@ -161,11 +161,12 @@ static int create_file(int dir_fd, const char *name, struct fl_err *err)
 {
     int fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 
-    return fd < 0 ? fl_err_set(err, -errno, NULL, "cannot create %s: %s", name, strerror(errno)) : fd;
+    return fd < 0 ? fl_err_set(err, -errno, NULL, "cannot create %s: %s", name, strerror(errno))
+                  : fd;
 }
 
-/* Everything is made before the first sync: a journaling file system then commits it all at once, and
- * the syncs that follow find nothing left to do. */
+/* Everything is made before the first sync: a journaling file system then commits it all at once,
+ * and the syncs that follow find nothing left to do. */
 static int fill(int jobs_fd, int dir_fd, const struct fl_job *job, struct fl_err *err)
 {
     struct fl_journal j fl_autojournal = { .fd = -1 };
@@ -216,11 +217,9 @@ bool fl_jobdir_is_unborn(int dir_fd)
 {
     struct fl_journal j fl_autojournal = { .fd = -1 };
     struct fl_journal_record rec;
-    struct fl_arena arena fl_autoarena;
+    fl_autoarena struct fl_arena arena = FL_ARENA(4u << 20);
     struct stat st;
     int fd;
-
-    fl_arena_init(&arena, 4u << 20);
     if (fstatat(dir_fd, "journal", &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_size > 0)
         return false;
     fd = openat(dir_fd, "job", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);

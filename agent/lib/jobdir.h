@@ -8,8 +8,8 @@
  *       steps/<n>/ script, stdout, stderr of step n; steps/downloads/
  *   <state>/done/<command id>/   the same once all its replies are acknowledged, until it is swept
  *
- * A folder is accepted once its `job` record is whole and on disk; one without was never acknowledged
- * and is removed at the next start.
+ * A folder is accepted once its `job` record is whole and on disk; one without was never
+ * acknowledged and is removed at the next start.
  */
 #pragma once
 #include "agent/lib/journal.h"
@@ -61,8 +61,8 @@ struct fl_jrec_step_child {
     int64_t start_ticks; /* field 22 of /proc/<pid>/stat */
     char *boot_id;
 };
-/* A step's result as its reply tells it. The texts are JSON strings with quotes (NUL is \u0000), cut
- * so that a reply with them fits its limit. */
+/* A step's result as its reply tells it. The texts are JSON strings with quotes (NUL is \u0000),
+ * cut so that a reply with them fits its limit. */
 struct fl_jrec_step_done {
     int64_t index;
     char *key, *plugin; /* in the reply: name of the member, and "name" in it */
@@ -91,12 +91,13 @@ bool fl_command_id_valid(const char *s);
 /* Every bound above, on strings that may be NULL. 0 or -EINVAL naming the member. */
 int fl_job_check(const struct fl_job *job, struct fl_err *err);
 
-/* Id of the reply for step `index`, or of the final one (FL_REPLY_FINAL): the same on every call. */
+/* Id of the reply for step `index`, or of the final one (FL_REPLY_FINAL): the same on every call.
+ */
 #define FL_REPLY_FINAL (-1)
 void fl_job_reply_id(const char *nonce, int64_t index, char out[FL_UUID_BYTES]);
 
-/* Makes the folder below `jobs_dir` (path); whole and on disk when it returns. -EEXIST if there is one;
- * -ENOSPC and the like leave nothing behind. */
+/* Makes the folder below `jobs_dir` (path); whole and on disk when it returns. -EEXIST if there is
+ * one; -ENOSPC and the like leave nothing behind. */
 int fl_jobdir_create(const char *jobs_dir, const struct fl_job *job, struct fl_err *err);
 
 /* True for what a crash left of a folder in the making: nothing of it was ever acknowledged. */

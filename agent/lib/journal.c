@@ -137,12 +137,10 @@ static int encode(const struct fl_shape *shape, uint16_t type, const void *in, s
 
 int fl_journal_append(struct fl_journal *j, uint16_t type, const void *in, struct fl_err *err)
 {
-    struct fl_buf b FL_CLEANUP(fl_buf_done);
+    fl_autobuf struct fl_buf b = FL_BUF(FL_JOURNAL_MAX_RECORD_BYTES + HEADER_BYTES);
     const struct fl_shape *shape = shape_of(j, type);
     size_t done = 0;
     int r;
-
-    fl_buf_init(&b, FL_JOURNAL_MAX_RECORD_BYTES + HEADER_BYTES);
     r = shape ? encode(shape, type, in, &b) : -EINVAL;
     if (r < 0)
         return fl_err_set(err, r, NULL, "journal: cannot encode a record: %s", strerror(-r));

@@ -1,9 +1,9 @@
 /* journal.h - an append-only file of checked records, whole or absent after any crash.
  *
- * A record is {u32 length of the payload, u32 CRC-32 of the payload}, then the payload: {u16 type, u16
- * zero} and a packed struct (codec.h), host byte order. What a torn write or a power cut leaves at the
- * end is cut when the file is opened for writing. One process writes, any may read at the same time: a
- * record that is not there whole yet reads as the end.
+ * A record is {u32 length of the payload, u32 CRC-32 of the payload}, then the payload: {u16 type,
+ * u16 zero} and a packed struct (codec.h), host byte order. What a torn write or a power cut leaves
+ * at the end is cut when the file is opened for writing. One process writes, any may read at the
+ * same time: a record that is not there whole yet reads as the end.
  */
 #pragma once
 #include "common/base/arena.h"
@@ -20,7 +20,7 @@ struct fl_journal_row {
 
 struct fl_journal {
     int fd;
-    uint64_t end;  /* writing: where the next record goes; reading: where the next one is read */
+    uint64_t end; /* writing: where the next record goes; reading: where the next one is read */
     const struct fl_journal_row *rows;
 };
 
@@ -30,14 +30,14 @@ struct fl_journal_record {
     const void *in;  /* struct of the type's shape, in the arena given */
 };
 
-/* Takes `fd` (closed by _done). Reading starts at `offset`, which must be 0 or the offset or end of a
- * record. */
+/* Takes `fd` (closed by _done). Reading starts at `offset`, which must be 0 or the offset or end of
+ * a record. */
 void fl_journal_init(struct fl_journal *j, int fd, const struct fl_journal_row *rows,
                      uint64_t offset);
 void fl_journal_done(struct fl_journal *j);
 
-/* The record at j->end, and moves past it. 1 if there was one, 0 at the end or before a torn record,
- * -EBADMSG for a whole record of unknown type or shape, else negative errno. */
+/* The record at j->end, and moves past it. 1 if there was one, 0 at the end or before a torn
+ * record, -EBADMSG for a whole record of unknown type or shape, else negative errno. */
 int fl_journal_read(struct fl_journal *j, struct fl_arena *arena, struct fl_journal_record *ret);
 
 /* Cuts the file at j->end; call it when every record has been read, before the first append. */

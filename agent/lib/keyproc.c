@@ -59,12 +59,11 @@ static void fail(struct fl_keyproc *p, const char *why)
 
 static void on_line(struct fl_keyproc *p, size_t len)
 {
-    fl_autoarena struct fl_arena arena;
+    fl_autoarena struct fl_arena arena = FL_ARENA(4 * FL_KEY_MAX_LINE_BYTES);
     struct fl_key_answer answer;
     struct fl_err err = { 0 };
     int r;
 
-    fl_arena_init(&arena, 4 * FL_KEY_MAX_LINE_BYTES);
     r = fl_json_decode(&fl_shape_key_answer, p->in.data, len, 0, &arena, &answer, &err);
     fl_buf_consume(&p->in, len + 1);
     if (r < 0 || !p->busy) {
@@ -174,12 +173,11 @@ struct fl_keyproc *fl_keyproc_free(struct fl_keyproc *p)
 int fl_keyproc_ask(struct fl_keyproc *p, const struct fl_key_request *req, uint32_t timeout_ms,
                    struct fl_err *err)
 {
-    fl_autobuf struct fl_buf line;
+    fl_autobuf struct fl_buf line = FL_BUF(FL_KEY_MAX_LINE_BYTES);
     int r;
 
     if (p->busy)
         return fl_err_set(err, -EBUSY, NULL, "fairlead-agent-key is busy");
-    fl_buf_init(&line, FL_KEY_MAX_LINE_BYTES);
     r = fl_json_encode(&fl_shape_key_request, req, &line);
     if (r == 0)
         r = fl_buf_puts(&line, "\n");

@@ -18,7 +18,7 @@
 
 #define MAX_FILES 256
 
-/* Present in programs built with AddressSanitizer, whose leak check at exit needs ptrace. */
+/* Present in programs built with AddressSanitizer, whose leak check at exit traces the process. */
 extern void __asan_init(void) __attribute__((weak));
 
 #define S(name) SCMP_SYS(name)
@@ -55,9 +55,11 @@ static const int unknown_here[] = { /* ENOSYS: there is an older way */
 };
 
 static const int deadly[] = {
-    S(execve), S(execveat), S(ptrace), S(process_vm_readv), S(process_vm_writev), S(init_module),
+    S(execve), S(execveat), S(process_vm_readv), S(process_vm_writev), S(init_module),
     S(finit_module), S(kexec_load), S(bpf),
 };
+
+static const int tracing[] = { S(ptrace), S(prctl) };
 
 static int add_list(scmp_filter_ctx ctx, uint32_t action, const int *calls, size_t n)
 {
@@ -106,6 +108,14 @@ static int add_conditional(scmp_filter_ctx ctx)
     return r;
 }
 
+/* Tracing kills, except where the program's own sanitizer needs it. */
+static int add_tracing(scmp_filter_ctx ctx)
+{
+    if (__asan_init)
+        return add_list(ctx, SCMP_ACT_ALLOW, tracing, FL_ARRAY_LEN(tracing));
+    return add_list(ctx, SCMP_ACT_KILL_PROCESS, tracing, 1);
+}
+
 static int load_filter(struct fl_err *err)
 {
     scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
@@ -120,6 +130,8 @@ static int load_filter(struct fl_err *err)
         r = add_list(ctx, SCMP_ACT_ERRNO(ENOSYS), unknown_here, FL_ARRAY_LEN(unknown_here));
     if (r == 0)
         r = add_list(ctx, SCMP_ACT_KILL_PROCESS, deadly, FL_ARRAY_LEN(deadly));
+    if (r == 0)
+        r = add_tracing(ctx);
     if (r == 0)
         r = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* a tree: the list is long */
     if (r == 0)
@@ -156,8 +168,7 @@ int fl_sandbox_enter(enum fl_sandbox_role role, struct fl_err *err)
         files.rlim_cur = files.rlim_max = MAX_FILES;
         setrlimit(RLIMIT_NOFILE, &files);
     }
-    if (__asan_init)
-        return 0;
-    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    if (!__asan_init)
+        prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     return load_filter(err);
 }

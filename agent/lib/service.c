@@ -15,6 +15,19 @@ static const struct fl_field error_fields[] = {
 };
 static const struct fl_shape error_shape = FL_SHAPE(struct error_body, "error", error_fields);
 
+/* The name of the root element: "<BadRequest xmlns="">" is an error's name on REST calls. */
+static char *xml_root(const char *body, struct fl_arena *arena)
+{
+    const char *at = strchr(body, '<');
+
+    while (at && (at[1] == '?' || at[1] == '!'))
+        at = strchr(at + 1, '<');
+    if (!at)
+        return fl_arena_strdup(arena, "");
+    return fl_arena_memdup(arena, at + 1,
+                           FL_MIN(strcspn(at + 1, " \t\r\n/>"), (size_t)MAX_NAME_CHARS));
+}
+
 /* The text of the first <tag>, or "". */
 static char *xml_text(const char *body, const char *open, struct fl_arena *arena)
 {
@@ -34,7 +47,7 @@ void fl_service_error(const char *body, struct fl_arena *arena, char **ret_name,
     if (!body)
         body = "";
     if (fl_json_decode(&error_shape, body, strlen(body), FL_DECODE_NOCASE, arena, &e, NULL) < 0) {
-        *ret_name = xml_text(body, "<Code>", arena);
+        *ret_name = strstr(body, "<Code>") ? xml_text(body, "<Code>", arena) : xml_root(body, arena);
         *ret_text = strstr(body, "<Message>") ? xml_text(body, "<Message>", arena)
                                               : xml_text(body, "<message>", arena);
         return;

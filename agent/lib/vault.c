@@ -220,9 +220,8 @@ static int decode_record(const char *text, const struct fl_shape *shape, struct 
 
 static int encode(const struct fl_shape *shape, const void *in, char **ret_text)
 {
-    struct fl_buf b FL_CLEANUP(buf_done_wiped);
+    struct fl_buf b FL_CLEANUP(buf_done_wiped) = FL_BUF(MAX_ITEM_BYTES);
 
-    fl_buf_init(&b, MAX_ITEM_BYTES);
     /* Room for everything at once: growing would leave copies of the key behind. */
     if (fl_buf_reserve(&b, 16384) < 0 || fl_json_encode(shape, in, &b) < 0)
         return -ENOMEM;
@@ -373,12 +372,11 @@ int fl_vault_pending_drop(const char *state_dir, struct fl_err *err)
 
 int fl_vault_pending_promote(const char *state_dir, struct fl_err *err)
 {
-    fl_autoarena struct fl_arena arena;
+    fl_autoarena struct fl_arena arena = FL_ARENA(2 * MAX_ITEM_BYTES);
     struct fl_registration reg;
     char *key;
     int r;
 
-    fl_arena_init(&arena, 2 * MAX_ITEM_BYTES);
     r = fl_vault_pending_load(state_dir, &arena, &key, err);
     if (r == 0)
         r = fl_vault_load(state_dir, true, &arena, &reg, err);

@@ -22,6 +22,7 @@
 #define MIN_LIFE_MS       60000 /* cached credentials with less are not worth starting with */
 #define CHECK_MS          300000 /* timers stand still while a machine sleeps: look at the clock */
 #define BUSY_MS           5000   /* due while a key is being rotated: a little later, then */
+#define NEW_CREDS_MS      60000  /* refused when so new: asking again would not help */
 #define SKEW_KNOWN_MS     60000 /* smaller differences are the Date header's own */
 #define DAY_MS            86400000LL
 #define NO_DATE_DAYS      3650 /* what the official agent takes for a key without a date */
@@ -595,6 +596,15 @@ void fl_identity_keeper_online(struct fl_identity_keeper *k)
 {
     if (k->step == IDLE && k->due_after_transport_fault)
         plan(k, fl_random_between(0, 2000));
+}
+
+void fl_identity_keeper_refused(struct fl_identity_keeper *k)
+{
+    if (k->step != IDLE || !k->net_up || !k->creds.node_id ||
+        service_now(k) - k->creds.retrieved_ms < NEW_CREDS_MS)
+        return;
+    fl_log_info("the service refuses the credentials: asking for fresh ones");
+    next_token(k);
 }
 
 int64_t fl_identity_keeper_expires_ms(const struct fl_identity_keeper *k)

@@ -33,6 +33,9 @@ void fl_identity_keeper_result(struct fl_identity_keeper *k, const struct fl_net
 /* The control channel is open: the way out works, so a wait after a transport fault is cut short. */
 void fl_identity_keeper_online(struct fl_identity_keeper *k);
 
+/* The service refuses the credentials handed out: fresh ones are asked for, if these are not new. */
+void fl_identity_keeper_refused(struct fl_identity_keeper *k);
+
 /* For status: expiry of the current credentials (0: none), newest failure or NULL. */
 int64_t fl_identity_keeper_expires_ms(const struct fl_identity_keeper *k);
 const char *fl_identity_keeper_error(const struct fl_identity_keeper *k);

@@ -12,12 +12,12 @@
 #include "common/doc/doc.h"
 #include "common/wire/control.h"
 
-#define WINDOW            16 /* replies in flight */
-#define IN_FLIGHT_MS      10000 /* then a reply no longer counts as in flight */
-#define RESEND_MS         (5LL * 60 * 1000)
-#define RETRY_MS          1000 /* net's queue is full */
-#define RECORD_MAX_BYTES  (4u << 20)
-#define REPLY_BUF_BYTES   (256u << 10)
+#define WINDOW           16    /* replies in flight */
+#define IN_FLIGHT_MS     10000 /* then a reply no longer counts as in flight */
+#define RESEND_MS        (5LL * 60 * 1000)
+#define RETRY_MS         1000 /* net's queue is full */
+#define RECORD_MAX_BYTES (4u << 20)
+#define REPLY_BUF_BYTES  (256u << 10)
 
 int fl_job_add_reply(struct job *job, int64_t index, uint64_t offset)
 {
@@ -94,11 +94,9 @@ static int build(struct job *job, const struct job_reply *reply, struct fl_buf *
 {
     const struct fl_reply_agent *agent = &job->jobs->agent;
     struct fl_journal j fl_autojournal = { .fd = -1 };
-    struct fl_arena arena fl_autoarena;
+    fl_autoarena struct fl_arena arena = FL_ARENA(RECORD_MAX_BYTES);
     const void *rec;
     int r;
-
-    fl_arena_init(&arena, RECORD_MAX_BYTES);
     if (job->failure && reply->index == FL_REPLY_FINAL)
         return fl_reply_bare(agent, "Failed", job->failure, fl_now_ms(), out);
     r = open_file(job, "journal", &j);
@@ -113,11 +111,9 @@ static int build(struct job *job, const struct job_reply *reply, struct fl_buf *
 /* 0 if it was sent (or can never be), else net does not take it now. */
 static int send_reply(struct job *job, struct job_reply *reply)
 {
-    struct fl_buf content FL_CLEANUP(fl_buf_done);
+    fl_autobuf struct fl_buf content = FL_BUF(REPLY_BUF_BYTES);
     char id[FL_UUID_BYTES], topic[] = FL_TOPIC_SEND;
     int r;
-
-    fl_buf_init(&content, REPLY_BUF_BYTES);
     r = build(job, reply, &content);
     if (r < 0) {
         fl_log_error("reply cannot be built", FL_S("command", job->command_id),
@@ -208,10 +204,10 @@ void fl_jobs_pump(struct fl_jobs *jobs)
         fl_timer_stop(jobs->reply_timer);
         return;
     }
-    TAILQ_FOREACH(job, &jobs->list, entry)
+    TAILQ_FOREACH (job, &jobs->list, entry)
         for (size_t i = 0; i < job->n_replies; i++)
             look_at(&p, &job->replies[i]);
-    TAILQ_FOREACH(job, &jobs->list, entry)
+    TAILQ_FOREACH (job, &jobs->list, entry)
         if (!send_waiting(job, &p))
             break;
     if (p.due_ms == INT64_MAX)
@@ -233,7 +229,7 @@ void fl_jobs_online(struct fl_jobs *jobs, bool online)
     struct job *job;
 
     /* A new channel knows nothing of what the old one was given. */
-    TAILQ_FOREACH(job, &jobs->list, entry)
+    TAILQ_FOREACH (job, &jobs->list, entry)
         for (size_t i = 0; i < job->n_replies; i++)
             job->replies[i].sent_ms = 0;
     jobs->online = online;
@@ -267,7 +263,7 @@ static struct job_reply *find_reply(struct fl_jobs *jobs, const char *message_id
     char id[FL_UUID_BYTES];
     struct job *job;
 
-    TAILQ_FOREACH(job, &jobs->list, entry)
+    TAILQ_FOREACH (job, &jobs->list, entry)
         for (size_t i = 0; i < job->n_replies; i++) {
             if (job->replies[i].acked)
                 continue;

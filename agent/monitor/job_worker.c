@@ -73,10 +73,8 @@ void fl_job_follow(struct job *job)
     int r = job->dir_fd >= 0 ? 1 : 0;
 
     while (r == 1) {
-        struct fl_arena arena fl_autoarena;
+        fl_autoarena struct fl_arena arena = FL_ARENA(RECORD_MAX_BYTES);
         struct fl_journal_record rec;
-
-        fl_arena_init(&arena, RECORD_MAX_BYTES);
         r = fl_journal_read(&job->journal, &arena, &rec);
         if (r == 1)
             take_record(job, &rec);
@@ -139,8 +137,8 @@ static void retry_later(struct job *job, const char *why)
     char text[256];
 
     if (job->runs >= (uint32_t)job->jobs->conf.config->command_retry_limit) {
-        snprintf(text, sizeof(text), "fairlead: no worker could finish this document (%u tries): %s",
-                 job->runs, why);
+        snprintf(text, sizeof(text),
+                 "fairlead: no worker could finish this document (%u tries): %s", job->runs, why);
         fail(job, text);
         return;
     }
@@ -171,8 +169,7 @@ static void on_probe(void *arg)
     job->timer = fl_timer_free(job->timer);
     if (look(job))
         return;
-    if (fl_jobdir_open(job->dir_fd, "journal", &lock, NULL) == 0 &&
-        fl_jobdir_lock(lock.fd) == 0) {
+    if (fl_jobdir_open(job->dir_fd, "journal", &lock, NULL) == 0 && fl_jobdir_lock(lock.fd) == 0) {
         fl_journal_done(&lock);
         retry_later(job, "the worker ended without a result");
         return;
@@ -201,8 +198,7 @@ static int open_ipc(struct job *job, int fd)
 {
     if (job->jobs->worker_rows[0].type == 0)
         fl_ipc_bind(fl_worker_rows, FL_N_WORKER_ROWS,
-                    &(struct fl_ipc_binding){ FL_WORKER_LOOK, on_look }, 1,
-                    job->jobs->worker_rows);
+                    &(struct fl_ipc_binding){ FL_WORKER_LOOK, on_look }, 1, job->jobs->worker_rows);
     job->ipc = fl_ipc_free(job->ipc);
     return fl_ipc_new(job->jobs->conf.loop, fd, job->jobs->worker_rows, FL_N_WORKER_ROWS,
                       on_ipc_close, job, &job->ipc);
@@ -268,10 +264,14 @@ static int spawn(struct job *job, struct fl_err *err)
     const struct fl_agent_config *config = job->jobs->conf.config;
     fl_autofree char *path = fl_path_join(job->jobs->jobs_dir, job->command_id);
     char *const argv[] = {
-        (char *)"fairlead-agent: worker", (char *)"worker",
-        (char *)"--log-level",            config->log_level ? config->log_level : (char *)"info",
-        (char *)"--log-format",           config->log_format ? config->log_format : (char *)"text",
-        path,                             job->cancel ? (char *)"--cancel" : NULL,
+        (char *)"fairlead-agent: worker",
+        (char *)"worker",
+        (char *)"--log-level",
+        config->log_level ? config->log_level : (char *)"info",
+        (char *)"--log-format",
+        config->log_format ? config->log_format : (char *)"text",
+        path,
+        job->cancel ? (char *)"--cancel" : NULL,
         NULL,
     };
     int fds[2], r;

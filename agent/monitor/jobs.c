@@ -1,4 +1,5 @@
-/* jobs.c - see jobs.h: acceptance, the queue, what is found on disk, what becomes of old folders. */
+/* jobs.c - see jobs.h: acceptance, the queue, what is found on disk, what becomes of old folders.
+ */
 #include "agent/monitor/jobs.h"
 #include <dirent.h>
 #include <errno.h>
@@ -20,29 +21,25 @@
 
 static void send_ack(struct fl_jobs *jobs, const struct fl_net_job *in, const char *code)
 {
-    jobs->conf.out.ack(jobs->conf.out.arg,
-                       &(struct fl_net_job_ack){ .job_id = in->job_id,
-                                                 .message_id = in->message_id,
-                                                 .created_ms = in->created_ms,
-                                                 .status_code = (char *)code });
+    jobs->conf.out.ack(jobs->conf.out.arg, &(struct fl_net_job_ack){ .job_id = in->job_id,
+                                                                     .message_id = in->message_id,
+                                                                     .created_ms = in->created_ms,
+                                                                     .status_code = (char *)code });
 }
 
 /* The bare InProgress that follows an ack 200: sent once, never acknowledged. */
 static void send_in_progress(struct fl_jobs *jobs, const struct fl_net_job *in, const char *topic)
 {
-    struct fl_buf content FL_CLEANUP(fl_buf_done);
+    fl_autobuf struct fl_buf content = FL_BUF(8192);
     char id[FL_UUID_BYTES];
-
-    fl_buf_init(&content, 8192);
     if (fl_reply_bare(&jobs->agent, "InProgress", NULL, fl_now_ms(), &content) < 0)
         return;
     fl_uuid4(id);
-    jobs->conf.out.reply(jobs->conf.out.arg,
-                         &(struct fl_net_job_reply){ .job_id = in->job_id,
-                                                     .topic = (char *)topic,
-                                                     .message_id = id,
-                                                     .content = content.data,
-                                                     .expect_ack = false });
+    jobs->conf.out.reply(jobs->conf.out.arg, &(struct fl_net_job_reply){ .job_id = in->job_id,
+                                                                         .topic = (char *)topic,
+                                                                         .message_id = id,
+                                                                         .content = content.data,
+                                                                         .expect_ack = false });
 }
 
 /* ---- jobs in memory ---- */
@@ -95,7 +92,7 @@ static struct job *find_job(struct fl_jobs *jobs, const char *command_id)
 {
     struct job *job;
 
-    TAILQ_FOREACH(job, &jobs->list, entry)
+    TAILQ_FOREACH (job, &jobs->list, entry)
         if (strcmp(job->command_id, command_id) == 0)
             return job;
     return NULL;
@@ -106,7 +103,7 @@ static size_t count_queued(const struct fl_jobs *jobs)
     struct job *job;
     size_t n = 0;
 
-    TAILQ_FOREACH(job, &jobs->list, entry)
+    TAILQ_FOREACH (job, &jobs->list, entry)
         n += job->state == JOB_QUEUED;
     return n;
 }
@@ -154,8 +151,13 @@ static void sweep(struct fl_jobs *jobs)
 {
     const struct fl_agent_config *config = jobs->conf.config;
     char max_bytes[24], max_files[24], max_hours[24];
-    char *const argv[] = { (char *)"fairlead-agent: sweep", (char *)"sweep", jobs->done_dir,
-                           max_bytes, max_files, max_hours, NULL };
+    char *const argv[] = { (char *)"fairlead-agent: sweep",
+                           (char *)"sweep",
+                           jobs->done_dir,
+                           max_bytes,
+                           max_files,
+                           max_hours,
+                           NULL };
     const struct fl_child_fd fds[] = { { STDERR_FILENO, STDERR_FILENO } };
     const struct fl_child_spec spec = {
         .path = jobs->conf.program, .argv = argv, .fds = fds, .n_fds = 1, .new_group = true
@@ -348,11 +350,9 @@ static void read_acks(struct job *job)
     int r = fl_jobdir_open(job->dir_fd, "acks", &acks, NULL) < 0 ? 0 : 1;
 
     while (r == 1) {
-        struct fl_arena arena fl_autoarena;
+        fl_autoarena struct fl_arena arena = FL_ARENA(RECORD_MAX_BYTES);
         struct fl_journal_record rec;
         char id[FL_UUID_BYTES];
-
-        fl_arena_init(&arena, RECORD_MAX_BYTES);
         r = fl_journal_read(&acks, &arena, &rec);
         if (r != 1)
             break;
@@ -395,15 +395,14 @@ static void resume(struct job *job)
 }
 
 /* *ret_job stays NULL for a folder that was never accepted; it is removed. */
-static int load_job(struct fl_jobs *jobs, const char *name, struct job **ret_job, struct fl_err *err)
+static int load_job(struct fl_jobs *jobs, const char *name, struct job **ret_job,
+                    struct fl_err *err)
 {
     fl_autofree char *path = fl_path_join(jobs->jobs_dir, name);
     fl_autofd int dir_fd = path ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW) : -1;
-    struct fl_arena arena fl_autoarena;
+    fl_autoarena struct fl_arena arena = FL_ARENA(RECORD_MAX_BYTES);
     struct fl_job on_disk;
     int r;
-
-    fl_arena_init(&arena, RECORD_MAX_BYTES);
     if (dir_fd < 0)
         return fl_err_set(err, -errno, NULL, "%s", strerror(errno));
     if (fl_jobdir_is_unborn(dir_fd)) {
@@ -436,7 +435,8 @@ static void load_entry(struct fl_jobs *jobs, const char *name)
     if (!path || !done || !fl_command_id_valid(name))
         return;
     if (load_job(jobs, name, &job, &err) < 0) {
-        fl_log_error("job folder put aside", FL_S("folder", path), FL_S("error", fl_err_text(&err)));
+        fl_log_error("job folder put aside", FL_S("folder", path),
+                     FL_S("error", fl_err_text(&err)));
         rename(path, done);
         return;
     }
@@ -535,7 +535,7 @@ struct fl_jobs_counts fl_jobs_count(const struct fl_jobs *jobs)
     struct fl_jobs_counts c = { .running = jobs->n_running, .queued = count_queued(jobs) };
     struct job *job;
 
-    TAILQ_FOREACH(job, &jobs->list, entry)
+    TAILQ_FOREACH (job, &jobs->list, entry)
         c.unacked_replies += fl_job_unacked(job);
     return c;
 }
@@ -544,7 +544,7 @@ void fl_jobs_each(const struct fl_jobs *jobs, fl_jobs_each_fn fn, void *arg)
 {
     struct job *job;
 
-    TAILQ_FOREACH(job, &jobs->list, entry)
+    TAILQ_FOREACH (job, &jobs->list, entry)
         if (job->state != JOB_ENDED)
             fn(arg, job->command_id, job->document_name, job->accepted_ms,
                job->state == JOB_RUNNING);

@@ -1,17 +1,18 @@
 /* jobs.h - the jobs of this node: accepted, queued, run by workers, reported until acknowledged.
  *
- * Everything that must survive is in the job folders (agent/lib/jobdir.h); what is here can be lost at
- * any time and is found again by fl_jobs_new. Rules: protocol 2 §3.3-§3.5 and §5.
+ * Everything that must survive is in the job folders (agent/lib/jobdir.h); what is here can be lost
+ * at any time and is found again by fl_jobs_new. Rules: protocol 2 §3.3-§3.5 and §5.
  */
 #pragma once
 #include "agent/lib/config.h"
 #include "agent/lib/ipc_net.h"
 #include "agent/lib/platform.h"
 
-/* Jobs that are not over: running, queued, or with replies nobody acknowledged. More are refused. */
+/* Jobs that are not over: running, queued, or with replies nobody acknowledged. More are refused.
+ */
 #define FL_JOBS_MAX_OPEN 10000
 /* Replies nobody acknowledged for so long are given up, as are their job ids. */
-#define FL_JOBS_KEEP_MS (7LL * 24 * 3600 * 1000)
+#define FL_JOBS_KEEP_MS  (7LL * 24 * 3600 * 1000)
 
 struct fl_jobs;
 

@@ -39,7 +39,7 @@ struct job {
     struct fl_ipc *ipc;
     struct fl_timer *timer; /* next try to start or to look */
     struct fl_backoff backoff;
-    uint32_t runs; /* workers started, as the journal or we count */
+    uint32_t runs;        /* workers started, as the journal or we count */
     uint32_t runs_before; /* the newest one was */
 
     struct job_reply *replies;
@@ -66,21 +66,21 @@ struct fl_jobs {
 };
 
 /* ---- jobs.c ---- */
-void fl_job_ended(struct job *job);        /* the journal says the document is over */
+void fl_job_ended(struct job *job); /* the journal says the document is over */
 void fl_jobs_start_next(struct fl_jobs *jobs);
-void fl_job_retire(struct job *job);       /* nothing is left to do: folder away, object freed */
+void fl_job_retire(struct job *job); /* nothing is left to do: folder away, object freed */
 
 /* ---- job_worker.c ---- */
-void fl_job_start(struct job *job);        /* starts a worker; the job is running then */
+void fl_job_start(struct job *job);           /* starts a worker; the job is running then */
 void fl_job_attach_or_probe(struct job *job); /* to a worker that lives; tried until it is over */
-void fl_job_follow(struct job *job);       /* reads what is new in the journal */
+void fl_job_follow(struct job *job);          /* reads what is new in the journal */
 void fl_job_cancel_worker(struct job *job);
-void fl_job_detach(struct job *job);       /* lets go of the worker and the folder */
-int fl_job_open(struct job *job);          /* dir_fd and journal */
+void fl_job_detach(struct job *job); /* lets go of the worker and the folder */
+int fl_job_open(struct job *job);    /* dir_fd and journal */
 
 /* ---- job_replies.c ---- */
 int fl_job_add_reply(struct job *job, int64_t index, uint64_t offset);
-void fl_jobs_pump(struct fl_jobs *jobs);   /* sends what may be sent, sets the timer */
+void fl_jobs_pump(struct fl_jobs *jobs); /* sends what may be sent, sets the timer */
 size_t fl_job_unacked(const struct job *job);
 void fl_jobs_on_reply_timer(void *arg);
 int fl_job_note(struct job *job, uint16_t type, const void *record, bool sync);

@@ -21,9 +21,9 @@
 #include "common/base/log.h"
 #include "common/net/proxy.h"
 
-#define MEMORY_MAX_BYTES  (1u << 20) /* configuration and registration */
-#define NET_STOP_MAX_MS   5000
-#define ERROR_TEXT_BYTES  512
+#define MEMORY_MAX_BYTES (1u << 20) /* configuration and registration */
+#define NET_STOP_MAX_MS  5000
+#define ERROR_TEXT_BYTES 512
 
 struct monitor {
     const struct fl_paths *paths;
@@ -112,17 +112,22 @@ static void on_state(void *arg, const struct fl_net_state *state)
     struct monitor *m = arg;
     bool was_online = m->online;
     bool reopened = state->online && (!was_online || state->since_ms != m->since_ms);
-    bool new_error = state->last_error && strncmp(state->last_error, m->last_error,
-                                                  sizeof(m->last_error) - 1) != 0;
+    bool new_error = state->last_error &&
+                     strncmp(state->last_error, m->last_error, sizeof(m->last_error) - 1) != 0;
 
     m->online = state->online;
     m->since_ms = state->since_ms;
     m->last_ping_ms = state->last_ping_ms;
     m->last_error_ms = state->last_error_ms;
-    snprintf(m->last_error, sizeof(m->last_error), "%s", state->last_error ? state->last_error : "");
+    snprintf(m->last_error, sizeof(m->last_error), "%s",
+             state->last_error ? state->last_error : "");
     log_state(m, was_online, new_error);
     if (reopened || was_online != m->online)
         fl_jobs_online(m->jobs, m->online);
+    if (reopened)
+        fl_identity_keeper_online(m->keeper);
+    if (state->creds_refused)
+        fl_identity_keeper_refused(m->keeper);
 }
 
 static void on_audit(void *arg, const struct fl_net_audit *audit)
@@ -213,7 +218,8 @@ static void fill_status(void *arg, struct fl_arena *arena, struct fl_agent_statu
 {
     struct monitor *m = arg;
     struct fl_jobs_counts counts = fl_jobs_count(m->jobs);
-    struct document_list list = { .arena = arena, .status = out,
+    struct document_list list = { .arena = arena,
+                                  .status = out,
                                   .room = counts.running + counts.queued };
     const char *why = fl_identity_keeper_error(m->keeper);
 
@@ -298,7 +304,8 @@ static int take_lock(struct monitor *m, struct fl_err *err)
         ssize_t n = pread(m->lock_fd, pid, sizeof(pid) - 1, 0);
 
         pid[n > 0 ? strcspn(pid, "\n") : 0] = '\0';
-        return fl_err_set(err, -EBUSY, NULL, "another fairlead-agent already runs here (process %s)",
+        return fl_err_set(err, -EBUSY, NULL,
+                          "another fairlead-agent already runs here (process %s)",
                           pid[0] ? pid : "unknown");
     }
     snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
@@ -349,6 +356,8 @@ static int fill_start(struct monitor *m, struct fl_err *err)
         .platform_version = m->platform.version,
         .computer_name = m->platform.computer_name,
         .ip_address = m->platform.ip_address,
+        .log_level = c->log_level,
+        .log_format = c->log_format,
         .health_ms = c->health_minutes * 60 * 1000,
     };
     return 0;
@@ -362,9 +371,10 @@ static int load_registration(struct monitor *m, struct fl_err *err)
         return r;
     if (m->reg.node_id && m->reg.region)
         return 0;
-    return fl_err_set(err, -ENOKEY, NULL,
-                      "this machine is not registered. Create an activation, then run: fairlead-agent "
-                      "-register -id <activation id> -code <activation code> -region <region>");
+    return fl_err_set(
+        err, -ENOKEY, NULL,
+        "this machine is not registered. Create an activation, then run: fairlead-agent "
+        "-register -id <activation id> -code <activation code> -region <region>");
 }
 
 static int prepare(struct monitor *m, const struct fl_cli *cli, struct fl_err *err)

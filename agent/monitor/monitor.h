@@ -1,5 +1,5 @@
-/* monitor.h - the service's main process: owns the registration, the jobs and the other processes. It
- * opens no network socket and parses nothing but the bounded requests that net hands it.
+/* monitor.h - the service's main process: owns the registration, the jobs and the other processes.
+ * It opens no network socket and parses nothing but the bounded requests that net hands it.
  */
 #pragma once
 #include "agent/cli/cli.h"

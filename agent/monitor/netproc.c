@@ -100,9 +100,12 @@ static int on_need_fetch(void *arg, const struct fl_ipc_msg *msg, struct fl_err 
 }
 
 static const struct fl_ipc_binding bindings[] = {
-    { FL_NET_READY, on_ready },           { FL_NET_TOKEN_RESULT, on_token_result },
-    { FL_NET_JOB, on_job },               { FL_NET_REPLY_ACKED, on_reply_acked },
-    { FL_NET_NEED_FETCH, on_need_fetch }, { FL_NET_STATE, on_state },
+    { FL_NET_READY, on_ready },
+    { FL_NET_TOKEN_RESULT, on_token_result },
+    { FL_NET_JOB, on_job },
+    { FL_NET_REPLY_ACKED, on_reply_acked },
+    { FL_NET_NEED_FETCH, on_need_fetch },
+    { FL_NET_STATE, on_state },
     { FL_NET_AUDIT, on_audit },
 };
 

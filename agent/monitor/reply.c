@@ -119,12 +119,9 @@ static int encode_with(const struct fl_reply_agent *agent, const char *status,
                        const struct fl_intmap *counts, const struct fl_jrec_step_done *step,
                        int64_t now_ms, struct fl_buf *out)
 {
-    struct fl_buf counts_json FL_CLEANUP(fl_buf_done);
-    struct fl_buf step_json FL_CLEANUP(fl_buf_done);
+    fl_autobuf struct fl_buf counts_json = FL_BUF(4096);
+    fl_autobuf struct fl_buf step_json = FL_BUF(out->max_bytes);
     int r;
-
-    fl_buf_init(&counts_json, 4096);
-    fl_buf_init(&step_json, out->max_bytes);
     r = encode_counts(counts, &counts_json);
     if (r == 0)
         r = step ? encode_step(step, &step_json) : fl_buf_puts(&step_json, "{}");
@@ -144,8 +141,8 @@ int fl_reply_step(const struct fl_reply_agent *agent, const struct fl_jrec_step_
 int fl_reply_final(const struct fl_reply_agent *agent, const struct fl_jrec_doc_done *doc,
                    const struct fl_jrec_step_done *only, int64_t now_ms, struct fl_buf *out)
 {
-    /* The official agent leaves the text of a document error out on this channel; the member is there
-     * for it, and a person wants to read it. */
+    /* The official agent leaves the text of a document error out on this channel; the member is
+     * there for it, and a person wants to read it. */
     if (doc->error)
         return fl_reply_bare(agent, doc->status, doc->error, now_ms, out);
     return encode_with(agent, doc->status, &doc->counts, only, now_ms, out);

@@ -10,7 +10,8 @@ struct fl_reply_agent {
     const char *os_lang, *os_name, *os_version; /* from the configuration */
 };
 
-/* Each appends one JSON object; 0 or -ENOMEM. `now_ms` is the reply's dateTime: fresh on every send. */
+/* Each appends one JSON object; 0 or -ENOMEM. `now_ms` is the reply's dateTime: fresh on every
+ * send. */
 
 /* A status alone: the first InProgress, or Failed with `trace` (NULL for none). */
 int fl_reply_bare(const struct fl_reply_agent *agent, const char *status, const char *trace,

@@ -15,7 +15,8 @@ struct entry {
     uint64_t hash[2];
 };
 
-/* FNV-1a with two offsets, finished by a mixer: ids are no secret and a collision costs a resend. */
+/* FNV-1a with two offsets, finished by a mixer: ids are no secret and a collision costs a resend.
+ */
 static uint64_t hash_of(const char *id, uint64_t h)
 {
     for (; *id; id++)
@@ -130,8 +131,8 @@ static int compact(struct fl_seen *s, int64_t now_ms, struct fl_err *err)
     fl_buf_done(&k.out);
     if (r == 0)
         r = open_file(s, err);
-    s->compact_at = FL_MIN(FL_MAX(2 * s->n, (uint64_t)COMPACT_ENTRIES),
-                           (uint64_t)FL_SEEN_MAX_ENTRIES);
+    s->compact_at =
+        FL_MIN(FL_MAX(2 * s->n, (uint64_t)COMPACT_ENTRIES), (uint64_t)FL_SEEN_MAX_ENTRIES);
     return r;
 }
 

@@ -1,8 +1,9 @@
 /* seen.h - the command ids of the last seven days, on disk, without memory of their own.
  *
- * <state>/seen is a file of 24-byte entries {time, check, 128-bit hash of the id}; a torn or damaged
- * entry is skipped. Looking up reads the file; compaction drops what is old. An entry is only
- * guaranteed to be on disk after fl_seen_sync: while a job's folder exists, the folder is the proof.
+ * <state>/seen is a file of 24-byte entries {time, check, 128-bit hash of the id}; a torn or
+ * damaged entry is skipped. Looking up reads the file; compaction drops what is old. An entry is
+ * only guaranteed to be on disk after fl_seen_sync: while a job's folder exists, the folder is the
+ * proof.
  */
 #pragma once
 #include "common/base/err.h"

@@ -18,13 +18,10 @@ struct fl_status_socket {
 static void on_connection(void *arg, unsigned events)
 {
     struct fl_status_socket *s = arg;
-    struct fl_buf text FL_CLEANUP(fl_buf_done);
+    fl_autobuf struct fl_buf text = FL_BUF(FL_STATUS_MAX_BYTES);
     struct fl_agent_status status = { 0 };
-    struct fl_arena arena fl_autoarena;
+    fl_autoarena struct fl_arena arena = FL_ARENA(FL_STATUS_MAX_BYTES);
     fl_autofd int fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-
-    fl_buf_init(&text, FL_STATUS_MAX_BYTES);
-    fl_arena_init(&arena, FL_STATUS_MAX_BYTES);
     if (fd < 0)
         return;
     s->fill(s->arg, &arena, &status);
@@ -34,7 +31,8 @@ static void on_connection(void *arg, unsigned events)
     send(fd, text.data, text.len, MSG_NOSIGNAL);
 }
 
-/* The way leads through a descriptor: the runtime folder of a user may be too long for an address. */
+/* The way leads through a descriptor: the runtime folder of a user may be too long for an address.
+ */
 static int open_socket(struct fl_status_socket *s, const char *runtime_dir)
 {
     struct sockaddr_un sa = { .sun_family = AF_UNIX };

@@ -1,5 +1,5 @@
-/* status_socket.h - the monitor's end of `fairlead-agent status`: a listening socket that writes one
- * JSON object to whoever connects and hangs up. Nothing is read, nobody can keep it busy.
+/* status_socket.h - the monitor's end of `fairlead-agent status`: a listening socket that writes
+ * one JSON object to whoever connects and hangs up. Nothing is read, nobody can keep it busy.
  */
 #pragma once
 #include "agent/lib/agent_status.h"

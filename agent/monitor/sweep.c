@@ -115,7 +115,8 @@ int fl_sweep(const char *done_dir, const struct fl_sweep_limits *limits, int64_t
 
     if (r < 0)
         return r;
-    qsort(l.v, l.n, sizeof(*l.v), oldest_first);
+    if (l.n > 0)
+        qsort(l.v, l.n, sizeof(*l.v), oldest_first);
     for (size_t i = 0; i < l.n; i++) {
         bytes += l.v[i].bytes;
         files += l.v[i].files;

@@ -156,6 +156,7 @@ static void on_answer(void *arg, const struct fl_fetch_answer *answer)
         fl_service_error(answer->body, &c->arena, &name, &text);
         result.name = name && *name ? name : "UnknownError";
         result.text = text ? text : "";
+        fl_net_note_refusal(c->net, result.name);
         if (!c->repeated && (answer->status == 403 || is_time_refusal(result.name)) &&
             learn_time(c->net, answer->date)) {
             c->repeated = true;
@@ -231,12 +232,11 @@ static void read_token(const struct fl_fetch_answer *answer, struct fl_arena *ar
 static void on_token_answer(void *arg, const struct fl_fetch_answer *answer)
 {
     fl_autofree struct token_call *c = arg;
-    fl_autoarena struct fl_arena arena;
+    fl_autoarena struct fl_arena arena = FL_ARENA(4 << 20);
     struct fl_net_token_result res = { .operation = c->operation,
                                        .http_status = answer->error ? 0 : answer->status,
                                        .server_ms = fl_http_date_ms(answer->date) };
 
-    fl_arena_init(&arena, 4 << 20);
     if (answer->error) {
         res.error_name = fl_arena_strdup(&arena, "RequestError");
         res.error_text = answer->error_text;

@@ -45,6 +45,7 @@ struct fl_channel {
     struct fl_timer *trim;
     struct fl_backoff backoff;
     int64_t opened_ms; /* monotonic */
+    bool refused;      /* the last try failed for its credentials */
     bool deaf;         /* closed by us for want of a pong */
     struct fl_dispatch dispatch;
     void (*stopped)(struct fl_net *net);
@@ -138,7 +139,8 @@ static void open_again(struct fl_channel *c, uint32_t delay_ms)
 
 static void on_failure(struct fl_channel *c, const char *what, const char *why)
 {
-    fl_net_set_error(c->net, what, why);
+    fl_net_set_error(c->net, what, why, true);
+    c->refused = c->net->state.creds_refused;
     open_again(c, fl_backoff_next_ms(&c->backoff, fl_random_u32()));
 }
 
@@ -252,8 +254,7 @@ static void on_ws_close(void *arg, struct fl_ws *ws, int code, int http_status, 
         on_failure(c, "control channel not opened", text);
         return;
     }
-    fl_net_set_error(c->net, "control channel lost", text);
-    fl_net_set_online(c->net, false);
+    fl_net_set_error(c->net, "control channel lost", text, true);
     if (fl_mono_ms() - c->opened_ms >= STEADY_MS)
         fl_backoff_reset(&c->backoff);
     /* The first loss is answered at once; a channel that keeps closing is not hammered. */
@@ -428,6 +429,14 @@ void fl_channel_start(struct fl_channel *c)
 {
     if (c->phase == CLOSED && !c->stopped)
         open_again(c, 0);
+}
+
+void fl_channel_fresh_creds(struct fl_channel *c)
+{
+    if (c->phase == WAITING && c->refused) {
+        c->refused = false;
+        fl_timer_start(c->retry, fl_random_between(0, 1000));
+    }
 }
 
 bool fl_channel_is_open(const struct fl_channel *c)

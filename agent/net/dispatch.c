@@ -281,7 +281,7 @@ static const struct {
 
 void fl_dispatch_message(struct fl_dispatch *d, const char *data, size_t len)
 {
-    fl_autoarena struct fl_arena arena;
+    fl_autoarena struct fl_arena arena = FL_ARENA(8 * len + 65536);
     struct incoming m = { .arena = &arena };
     struct fl_err err = { 0 };
     struct fl_frame frame;
@@ -292,7 +292,6 @@ void fl_dispatch_message(struct fl_dispatch *d, const char *data, size_t len)
     }
     m.frame = &frame;
     fl_uuid_format(frame.message_id, m.message_id);
-    fl_arena_init(&arena, 8 * len + 65536);
     for (size_t i = 0; i < FL_ARRAY_LEN(types); i++) {
         if (strcmp(types[i].type, frame.type) == 0) {
             types[i].handle(d, &m);

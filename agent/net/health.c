@@ -5,6 +5,7 @@
 #include "agent/lib/text.h"
 #include "agent/net/net.h"
 #include "common/base/backoff.h"
+#include "common/base/log.h"
 #include "common/base/rand.h"
 
 #define TARGET          "AmazonSSM.UpdateInstanceInformation"
@@ -45,6 +46,7 @@ struct fl_health {
     struct fl_backoff backoff;
     enum phase phase;
     bool under_way;
+    bool failing;
 };
 
 static void ping(struct fl_health *h);
@@ -63,6 +65,7 @@ static void on_success(struct fl_health *h)
     uint32_t period = (uint32_t)h->net->start.health_ms;
 
     fl_backoff_reset(&h->backoff);
+    h->failing = false;
     fl_net_set_pinged(h->net);
     switch (h->phase) {
     case SHORT_PING:
@@ -80,7 +83,10 @@ static void on_success(struct fl_health *h)
 
 static void on_failure(struct fl_health *h, const char *why)
 {
-    fl_net_set_error(h->net, "health ping failed", why);
+    fl_net_set_error(h->net, "health ping failed", why, false);
+    if (h->net->state.online && !h->failing)
+        fl_log_warn("health ping failed", FL_S("error", why));
+    h->failing = true;
     fl_timer_start(h->timer, fl_backoff_next_ms(&h->backoff, fl_random_u32()));
 }
 

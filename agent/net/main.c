@@ -142,6 +142,8 @@ static int on_creds(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err)
         net->creds = (struct fl_net_creds){ 0 };
         return fl_err_set(err, -EPROTO, NULL, "incomplete credentials");
     }
+    net->state.creds_refused = false;
+    fl_channel_fresh_creds(net->channel);
     fl_health_start(net->health);
     return 0;
 }

@@ -35,8 +35,10 @@ struct fl_net {
 /* ---- state.c: what the monitor is told ---- */
 void fl_net_set_online(struct fl_net *net, bool online);
 void fl_net_set_pinged(struct fl_net *net);
-/* `what` failed: logged when the words change, told to the monitor. */
-void fl_net_set_error(struct fl_net *net, const char *what, const char *why);
+/* `what` failed; `offline`: and the control channel is gone with it. The monitor logs what it means. */
+void fl_net_set_error(struct fl_net *net, const char *what, const char *why, bool offline);
+/* Looks whether a failed call failed for its credentials. */
+void fl_net_note_refusal(struct fl_net *net, const char *error_name);
 void fl_net_audit(struct fl_net *net, const char *event, const char *subject, const char *detail);
 
 /* ---- call.c: calls signed with the temporary credentials ---- */
@@ -69,6 +71,8 @@ int fl_channel_new(struct fl_net *net, struct fl_channel **ret_channel, struct f
 struct fl_channel *fl_channel_free(struct fl_channel *c);
 /* Opens it and keeps it open; calling it again does nothing. */
 void fl_channel_start(struct fl_channel *c);
+/* A wait that began with refused credentials is over. */
+void fl_channel_fresh_creds(struct fl_channel *c);
 bool fl_channel_is_open(const struct fl_channel *c);
 /* Closes in order; net ends once that is done. */
 void fl_channel_stop(struct fl_channel *c, void (*done)(struct fl_net *net));

@@ -3,7 +3,6 @@
 #include "agent/lib/text.h"
 #include "agent/net/net.h"
 #include "common/base/clock.h"
-#include "common/base/log.h"
 
 static void send_state(struct fl_net *net)
 {
@@ -31,18 +30,30 @@ void fl_net_set_pinged(struct fl_net *net)
     send_state(net);
 }
 
-void fl_net_set_error(struct fl_net *net, const char *what, const char *why)
+void fl_net_set_error(struct fl_net *net, const char *what, const char *why, bool offline)
 {
     struct fl_err words;
 
     fl_err_set(&words, 0, NULL, "%s: %s", what, why);
+    free(net->last_error);
+    net->last_error = net->state.last_error = strdup(words.text);
     net->state.last_error_ms = fl_now_ms();
-    if (!net->last_error || strcmp(net->last_error, words.text) != 0) {
-        free(net->last_error);
-        net->last_error = net->state.last_error = strdup(words.text);
-        fl_log_warn(what, FL_S("error", why));
+    if (offline && net->state.online) {
+        net->state.online = false;
+        net->state.since_ms = fl_now_ms();
     }
     send_state(net);
+}
+
+void fl_net_note_refusal(struct fl_net *net, const char *error_name)
+{
+    static const char *const names[] = { "ExpiredToken",        "ExpiredTokenException",
+                                         "InvalidClientTokenId", "UnrecognizedClientException" };
+
+    /* Told with the failure that follows; taken back by the next credentials. */
+    for (size_t i = 0; i < FL_ARRAY_LEN(names); i++)
+        if (strcmp(error_name, names[i]) == 0)
+            net->state.creds_refused = true;
 }
 
 void fl_net_audit(struct fl_net *net, const char *event, const char *subject, const char *detail)

@@ -4,8 +4,9 @@
 #include <string.h>
 
 static const char *const no_handler_here[] = {
-    /* Known to the official agent, without a handler on Linux. Its other actions that we do not have
-     * are told apart from these: a step that should have run must not be skipped in silence. */
+    /* Known to the official agent, without a handler on Linux. Its other actions that we do not
+     * have are told apart from these: a step that should have run must not be skipped in silence.
+     */
     "aws:applications",
     "aws:psModule",
     "aws:updateAgent",
@@ -72,7 +73,8 @@ static const struct {
     { NEW, PRE_FALSE, FL_FLOW_SKIP,
       "Step execution skipped due to unsatisfied preconditions: '{L}'. Step name: {S}" },
     { NEW, PRE_INVALID, FL_FLOW_FAIL,
-      "Unrecognized precondition(s): '{L}', please update agent to latest version. Step name: {S}" },
+      "Unrecognized precondition(s): '{L}', please update agent to latest version. Step name: "
+      "{S}" },
 };
 
 static bool known_without_handler(const char *action)
@@ -85,10 +87,8 @@ static bool known_without_handler(const char *action)
 
 static char *fill(const char *text, const struct fl_doc_step *step, struct fl_arena *arena)
 {
-    struct fl_buf b FL_CLEANUP(fl_buf_done);
+    fl_autobuf struct fl_buf b = FL_BUF(1u << 20);
     int r = 0;
-
-    fl_buf_init(&b, 1u << 20);
     for (const char *p = text; *p && r == 0; p++) {
         const char *value = NULL;
 
@@ -165,7 +165,8 @@ void fl_flow_after(const struct fl_flow_props *props, struct fl_flow_result *res
             continue;
         if (effects[i].status != result->status)
             continue;
-        if (effects[i].prop != SIZE_MAX && !*((const bool *)((const char *)props + effects[i].prop)))
+        if (effects[i].prop != SIZE_MAX &&
+            !*((const bool *)((const char *)props + effects[i].prop)))
             continue;
         result->status = effects[i].new_status;
         result->code = effects[i].new_code == KEEP ? result->code : effects[i].new_code;

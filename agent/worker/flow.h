@@ -14,7 +14,8 @@ struct fl_flow_props {
 void fl_flow_props_read(const char *inputs_json, struct fl_flow_props *ret_props);
 
 /* Is the step run? `stopped`: an earlier step asked to end the document; `last`: no step follows;
- * `handled`: there is a plugin for its action. For SKIP and FAIL the text goes to *ret_text (arena). */
+ * `handled`: there is a plugin for its action. For SKIP and FAIL the text goes to *ret_text
+ * (arena). */
 enum fl_flow_verdict fl_flow_decide(enum fl_doc_schema schema, const struct fl_doc_step *step,
                                     const struct fl_flow_props *props, bool stopped, bool last,
                                     bool handled, struct fl_arena *arena, char **ret_text);
@@ -23,9 +24,10 @@ enum fl_flow_verdict fl_flow_decide(enum fl_doc_schema schema, const struct fl_d
 struct fl_flow_result {
     enum fl_status status;
     int64_t code;
-    bool clear_stderr;   /* stderr counts as empty */
-    const char *suffix;  /* NULL, or what both streams get at their end (stdout only if clear_stderr) */
-    bool stop;           /* later steps are skipped */
+    bool clear_stderr; /* stderr counts as empty */
+    const char
+        *suffix; /* NULL, or what both streams get at their end (stdout only if clear_stderr) */
+    bool stop;   /* later steps are skipped */
 };
 
 /* Changes status and code as the step's properties and the codes 168 and 169 demand, and fills the

@@ -16,6 +16,7 @@ struct fl_group {
 /* Describes the group of a process just started. */
 void fl_group_describe(pid_t leader, struct fl_group *ret_group);
 
-/* SIGKILL to the group if it is still the same one: its leader with the same start time, or, the leader
- * gone, members whose environment has SSM_COMMAND_ID=<command_id>. True if something was there. */
+/* SIGKILL to the group if it is still the same one: its leader with the same start time, or, the
+ * leader gone, members whose environment has SSM_COMMAND_ID=<command_id>. True if something was
+ * there. */
 bool fl_group_kill(const struct fl_group *group, const char *command_id);

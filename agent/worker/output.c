@@ -136,35 +136,57 @@ int fl_output_join(const struct fl_buf *o, const struct fl_buf *e, struct fl_buf
     return r;
 }
 
+/* The length that each of the three may have so that all fit: short ones leave their share to long
+ * ones. */
+static size_t fair_share(const struct fl_buf json[3], size_t max_bytes)
+{
+    size_t left = max_bytes, share = 0, n = 3;
+
+    for (bool given = true; given && n > 0;) {
+        given = false;
+        share = left / n;
+        left = max_bytes;
+        n = 0;
+        for (size_t i = 0; i < 3; i++)
+            if (json[i].len <= share)
+                left -= json[i].len;
+            else
+                n++;
+        given = n > 0 && left / n > share;
+    }
+    return share;
+}
+
+/* Cuts the text so that its JSON has about `max_json` bytes; always by more than the mark adds. */
+static int shorten(struct fl_buf *text, struct fl_buf *json, size_t max_json)
+{
+    size_t keep = text->len * max_json / json->len;
+    int r = 0;
+
+    text->len = keep - FL_MIN(keep, 2 * LEN(STREAM_MARK));
+    if (text->len > 0)
+        r = fl_buf_puts(text, STREAM_MARK);
+    fl_buf_reset(json);
+    return r < 0 ? r : fl_json_quote(json, text->len ? text->data : "", text->len);
+}
+
 int fl_output_quote(struct fl_buf texts[3], size_t max_bytes, char *ret_json[3])
 {
     struct fl_buf json[3];
-    size_t sum = 0;
     int r = 0;
 
     for (size_t i = 0; i < 3; i++) {
         fl_buf_init(&json[i], 6 * texts[i].len + 16);
         if (r == 0)
             r = fl_json_quote(&json[i], texts[i].len ? texts[i].data : "", texts[i].len);
-        sum += json[i].len;
     }
-    while (r == 0 && sum > max_bytes) {
-        size_t big = json[1].len >= json[0].len ? 1 : 0;
-        size_t keep, want;
+    /* A beginning may need more escapes than the whole did on average: again until it fits. */
+    while (r == 0 && json[0].len + json[1].len + json[2].len > max_bytes) {
+        size_t share = fair_share(json, max_bytes);
 
-        big = json[2].len > json[big].len ? 2 : big;
-        want = json[big].len - FL_MIN(sum - max_bytes, json[big].len);
-        keep = texts[big].len * want / json[big].len;
-        /* Each round takes away more than the mark adds, so this ends. */
-        keep -= FL_MIN(keep, 2 * LEN(STREAM_MARK));
-        texts[big].len = keep;
-        if (keep > 0)
-            r = fl_buf_puts(&texts[big], STREAM_MARK);
-        sum -= json[big].len;
-        fl_buf_reset(&json[big]);
-        if (r == 0)
-            r = fl_json_quote(&json[big], texts[big].len ? texts[big].data : "", texts[big].len);
-        sum += json[big].len;
+        for (size_t i = 0; i < 3 && r == 0; i++)
+            if (json[i].len > share)
+                r = shorten(&texts[i], &json[i], share);
     }
     for (size_t i = 0; i < 3; i++) {
         ret_json[i] = r == 0 ? fl_buf_take(&json[i], NULL) : NULL;

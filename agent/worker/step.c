@@ -6,7 +6,7 @@
 #include "common/base/log.h"
 #include "common/doc/go_text.h"
 
-#define INPUT_MAX_BYTES    (16u << 20)
+#define INPUT_MAX_BYTES     (16u << 20)
 #define BAD_INPUT_MAX_BYTES 20000 /* of the text that shows inputs of a wrong shape */
 
 struct fl_step {
@@ -32,7 +32,7 @@ struct fl_step {
     /* A posted call cannot be taken back: this outlives a step that is freed before it runs. */
     struct ticket {
         struct fl_step *step;
-    } *ticket;
+    } * ticket;
 };
 
 static void begin_run(struct fl_step *s);
@@ -104,14 +104,12 @@ void fl_step_cancel(struct fl_step *s)
 static void report_bad_input(struct fl_step *s, const json_t *in, const struct fl_err *err)
 {
     static const char *const class_name[] = {
-        [JSON_OBJECT] = "object", [JSON_ARRAY] = "array",  [JSON_STRING] = "string",
+        [JSON_OBJECT] = "object",  [JSON_ARRAY] = "array", [JSON_STRING] = "string",
         [JSON_INTEGER] = "number", [JSON_REAL] = "number", [JSON_TRUE] = "bool",
         [JSON_FALSE] = "bool",     [JSON_NULL] = "null",
     };
-    struct fl_buf text FL_CLEANUP(fl_buf_done);
+    fl_autobuf struct fl_buf text = FL_BUF(BAD_INPUT_MAX_BYTES);
     int r;
-
-    fl_buf_init(&text, BAD_INPUT_MAX_BYTES);
     fl_step_puts(s, FL_STEP_STDERR, "Invalid format in plugin properties ");
     /* A value too long to show is left out; what was collected of it is shown. */
     fl_go_value_text(in, &text);
@@ -129,7 +127,6 @@ static void report_bad_input(struct fl_step *s, const json_t *in, const struct f
 static void begin_run(struct fl_step *s)
 {
     json_t *in = json_is_array(s->inputs) ? json_array_get(s->inputs, s->run) : s->inputs;
-    fl_autofree char *empty = NULL;
     struct fl_err err = { 0 };
     void *input;
     int r;

@@ -1,8 +1,8 @@
-/* step.h - the host of one step: runs a plugin over the step's inputs, keeps its output, its timeout
- * and its state. The plugin's side of it is plugins/plugin.h.
+/* step.h - the host of one step: runs a plugin over the step's inputs, keeps its output, its
+ * timeout and its state. The plugin's side of it is plugins/plugin.h.
  *
- * Inputs that are an array run the plugin once an element: outputs are joined, the first non-zero code
- * and the worst status count (protocol 4 §2.1).
+ * Inputs that are an array run the plugin once an element: outputs are joined, the first non-zero
+ * code and the worst status count (protocol 4 §2.1).
  */
 #pragma once
 #include "agent/worker/leftover.h"
@@ -15,8 +15,8 @@ struct fl_step_host {
     void *arg;
 };
 
-/* `inputs_json` and `context` are copied or outlive the step; `dir_fd` is the folder context->dir and
- * stays the caller's. */
+/* `inputs_json` and `context` are copied or outlive the step; `dir_fd` is the folder context->dir
+ * and stays the caller's. */
 int fl_step_new(struct fl_loop *loop, const struct fl_plugin *plugin, const char *inputs_json,
                 const struct fl_step_context *context, int dir_fd, int64_t output_max_bytes,
                 const struct fl_step_host *host, struct fl_step **ret_step);

@@ -1,7 +1,7 @@
 /* worker.c - see worker.h.
  *
- * Order of things: a record is on disk before the fact in it is told or acted on. A step's result and
- * the start of the next step (or the document's end) share one sync.
+ * Order of things: a record is on disk before the fact in it is told or acted on. A step's result
+ * and the start of the next step (or the document's end) share one sync.
  */
 #include "agent/worker/worker.h"
 #include <errno.h>
@@ -22,14 +22,15 @@
 #include "common/doc/doc.h"
 #include "common/wire/control.h"
 
-#define MONITOR_FD          3
-#define JOB_MAX_BYTES       (4u << 20)  /* memory a job record decodes into */
-#define DOC_MAX_BYTES       (32u << 20) /* memory a document decodes into */
-#define RECORD_MAX_BYTES    (4u << 20)
-#define SMALL_TEXT_BYTES    6000 /* of a result on a full disk: fits the journal's reserve */
-#define LOCK_TRIES          20
-#define LOCK_WAIT_US        10000
-#define INTERRUPTED_TEXT    "fairlead: the worker was interrupted while this step ran; it was not run again"
+#define MONITOR_FD       3
+#define JOB_MAX_BYTES    (4u << 20)  /* memory a job record decodes into */
+#define DOC_MAX_BYTES    (32u << 20) /* memory a document decodes into */
+#define RECORD_MAX_BYTES (4u << 20)
+#define SMALL_TEXT_BYTES 6000 /* of a result on a full disk: fits the journal's reserve */
+#define LOCK_TRIES       20
+#define LOCK_WAIT_US     10000
+#define INTERRUPTED_TEXT \
+    "fairlead: the worker was interrupted while this step ran; it was not run again"
 
 struct worker {
     struct fl_loop *loop;
@@ -107,8 +108,8 @@ static int append(struct worker *w, uint16_t type, const void *in)
 struct outcome {
     enum fl_status status;
     int64_t code;
-    bool apply_flow;        /* the step ran: codes and properties count */
-    const char *error;      /* stands in `output` instead of the streams; NULL for none */
+    bool apply_flow;             /* the step ran: codes and properties count */
+    const char *error;           /* stands in `output` instead of the streams; NULL for none */
     struct fl_stream *out, *err; /* NULL: nothing was printed */
     int64_t start_ms, end_ms;
 };
@@ -213,9 +214,9 @@ static void finish_document(struct worker *w, enum fl_status status, const char 
 
     for (int i = 0; i < FL_STATUS__N; i++)
         if (w->counts[i])
-            entries[rec.counts.n++] = (struct fl_intmap_entry){
-                .key = (char *)fl_status_name((enum fl_status)i), .value = w->counts[i]
-            };
+            entries[rec.counts.n++] =
+                (struct fl_intmap_entry){ .key = (char *)fl_status_name((enum fl_status)i),
+                                          .value = w->counts[i] };
     if (append(w, FL_JREC_DOC_DONE, &rec) < 0 || commit(w) < 0)
         return;
     stop(w, FL_WORKER_EXIT_DONE);
@@ -275,8 +276,7 @@ static int open_step_dir(struct worker *w, size_t index)
     return w->step_dir ? 0 : -ENOMEM;
 }
 
-static int start_step(struct worker *w, const struct fl_doc_step *s,
-                      const struct fl_plugin *plugin)
+static int start_step(struct worker *w, const struct fl_doc_step *s, const struct fl_plugin *plugin)
 {
     const struct fl_step_host host = { .on_group = on_group, .on_done = on_step_done, .arg = w };
     struct fl_step_context context = {
@@ -303,8 +303,11 @@ static int start_step(struct worker *w, const struct fl_doc_step *s,
                         &host, &w->step);
     if (r < 0) {
         char text[256];
-        struct outcome o = { .status = FL_STATUS_FAILED, .code = 1, .error = text,
-                             .apply_flow = true, .start_ms = w->start_ms,
+        struct outcome o = { .status = FL_STATUS_FAILED,
+                             .code = 1,
+                             .error = text,
+                             .apply_flow = true,
+                             .start_ms = w->start_ms,
                              .end_ms = fl_now_ms() };
 
         snprintf(text, sizeof(text), "fairlead: the step could not be started: %s", strerror(-r));
@@ -326,9 +329,9 @@ static void advance(struct worker *w)
 
         fl_flow_props_read(s->inputs, &w->props);
         if (!w->cancelled)
-            verdict = fl_flow_decide(w->doc.schema, s, &w->props, w->stopped,
-                                     w->next + 1 == w->doc.n_steps, plugin != NULL, &w->arena,
-                                     &text);
+            verdict =
+                fl_flow_decide(w->doc.schema, s, &w->props, w->stopped,
+                               w->next + 1 == w->doc.n_steps, plugin != NULL, &w->arena, &text);
         if (verdict == FL_FLOW_RUN) {
             if (start_step(w, s, plugin) < 0 || w->step)
                 return;
@@ -396,8 +399,8 @@ static void replay_record(struct worker *w, const struct fl_journal_record *rec)
         w->group = (struct fl_group){ 0 };
         break;
     case FL_JREC_STEP_CHILD:
-        w->group = (struct fl_group){ .leader = (pid_t)child->pid,
-                                      .start_ticks = child->start_ticks };
+        w->group =
+            (struct fl_group){ .leader = (pid_t)child->pid, .start_ticks = child->start_ticks };
         snprintf(w->group.boot_id, sizeof(w->group.boot_id), "%s",
                  child->boot_id ? child->boot_id : "");
         break;
@@ -424,10 +427,8 @@ static int replay(struct worker *w, struct fl_err *err)
     int r = 1;
 
     while (r == 1) {
-        struct fl_arena arena fl_autoarena;
+        fl_autoarena struct fl_arena arena = FL_ARENA(RECORD_MAX_BYTES);
         struct fl_journal_record rec;
-
-        fl_arena_init(&arena, RECORD_MAX_BYTES);
         r = fl_journal_read(&w->journal, &arena, &rec);
         if (r == 1)
             replay_record(w, &rec);

@@ -2,9 +2,10 @@
  *
  *     fairlead-agent worker [--cancel] [--log-level L] [--log-format F] <job folder>
  *
- * It survives the monitor and net: the journal in the folder is all it needs and all it leaves. Started
- * again on the same folder it goes on where the journal ends; a step that was running is reported as
- * failed and never run twice. Descriptor 3, if open, is a socket to the monitor (ipc_worker.h).
+ * It survives the monitor and net: the journal in the folder is all it needs and all it leaves.
+ * Started again on the same folder it goes on where the journal ends; a step that was running is
+ * reported as failed and never run twice. Descriptor 3, if open, is a socket to the monitor
+ * (ipc_worker.h).
  */
 #pragma once
 

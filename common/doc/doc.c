@@ -31,8 +31,8 @@ static const struct fl_field step_fields[] = {
     F(precondition, "precondition"),
 };
 #undef F
-static const struct fl_shape step_shape = FL_SHAPE(struct step_in, "InstancePluginConfig",
-                                                   step_fields);
+static const struct fl_shape step_shape =
+    FL_SHAPE(struct step_in, "InstancePluginConfig", step_fields);
 
 struct plugin_in {
     struct fl_raw settings, properties;
@@ -43,8 +43,8 @@ static const struct fl_field plugin_fields[] = {
     FL_FIELD(struct plugin_in, properties, "properties", 0),
     FL_FIELD(struct plugin_in, description, "description", 0),
 };
-static const struct fl_shape plugin_shape = FL_SHAPE(struct plugin_in, "PluginConfig",
-                                                     plugin_fields);
+static const struct fl_shape plugin_shape =
+    FL_SHAPE(struct plugin_in, "PluginConfig", plugin_fields);
 
 struct param_in {
     char *type, *description, *allowed_pattern;
@@ -108,10 +108,8 @@ static void decref(json_t **j)
 /* Decodes by shape; a mismatch is told in Go's words where its cause is a wrong type. */
 static int decode(struct load *l, const struct fl_shape *shape, const json_t *json, void *out)
 {
-    struct fl_buf text FL_CLEANUP(fl_buf_done);
+    fl_autobuf struct fl_buf text = FL_BUF(1024);
     int r = fl_json_decode_value(shape, json, FL_DECODE_NOCASE, l->arena, out, l->err);
-
-    fl_buf_init(&text, 1024);
     if (r == -EINVAL && fl_go_mismatch_text(shape, json, &text) == 1)
         fl_err_set(l->err, r, NULL, "encountered error while parsing input - internal error %s",
                    text.data);
@@ -141,9 +139,9 @@ static int collect_params(struct load *l, const char *supplied_text, const struc
                           "unmarshal into Go struct field DocumentContent.parameters of type "
                           "map[string]*contracts.Parameter");
     if (json_is_object(supplied))
-        json_object_foreach(supplied, key, value)
-            if (fl_param_name_valid(key) && json_object_set(params, key, value) < 0)
-                return too_large(l);
+        json_object_foreach(supplied, key,
+                            value) if (fl_param_name_valid(key) &&
+                                       json_object_set(params, key, value) < 0) return too_large(l);
     if (!decls)
         return 0;
     json_object_foreach(decls, key, value)

@@ -12,7 +12,7 @@
 enum fl_doc_schema { FL_DOC_1, FL_DOC_2_0, FL_DOC_2_2 };
 
 enum fl_doc_precondition {
-    FL_PRE_NONE,    /* the step has none */
+    FL_PRE_NONE, /* the step has none */
     FL_PRE_TRUE,
     FL_PRE_FALSE,   /* `precondition_text` lists the operators that are false or invalid */
     FL_PRE_INVALID, /* no operator is false, at least one is invalid */
@@ -32,8 +32,9 @@ struct fl_doc {
     size_t n_steps;
 };
 
-/* `document` and `parameters` are JSON text; parameters may be NULL, "null" or "{}". Memory is taken
- * from `arena`. `platform` is what the variable platformType means here: "linux". 0; -EINVAL with the
- * official agent's text for a document error; -EBADMSG for text that is not JSON; -EMSGSIZE. */
+/* `document` and `parameters` are JSON text; parameters may be NULL, "null" or "{}". Memory is
+ * taken from `arena`. `platform` is what the variable platformType means here: "linux". 0; -EINVAL
+ * with the official agent's text for a document error; -EBADMSG for text that is not JSON;
+ * -EMSGSIZE. */
 int fl_doc_load(const char *document, const char *parameters, const char *platform,
                 struct fl_arena *arena, struct fl_doc *ret_doc, struct fl_err *err);

@@ -24,8 +24,7 @@ static int print_map(const json_t *v, struct fl_buf *out, int depth)
 
     if (!keys)
         return -ENOMEM;
-    json_object_foreach((json_t *)v, key, value)
-        keys[n++] = key;
+    json_object_foreach((json_t *)v, key, value) keys[n++] = key;
     qsort(keys, n, sizeof(*keys), compare_keys);
 
     r = fl_buf_puts(out, "map[");
@@ -85,7 +84,7 @@ static const char *const class_name[] = { "string", "number", "bool", "object", 
 static enum json_class class_of(const json_t *v)
 {
     static const enum json_class classes[] = {
-        [JSON_OBJECT] = CLASS_OBJECT, [JSON_ARRAY] = CLASS_ARRAY,  [JSON_STRING] = CLASS_STRING,
+        [JSON_OBJECT] = CLASS_OBJECT,  [JSON_ARRAY] = CLASS_ARRAY, [JSON_STRING] = CLASS_STRING,
         [JSON_INTEGER] = CLASS_NUMBER, [JSON_REAL] = CLASS_NUMBER, [JSON_TRUE] = CLASS_BOOL,
         [JSON_FALSE] = CLASS_BOOL,     [JSON_NULL] = CLASS_NULL,
     };
@@ -110,17 +109,32 @@ static const struct kind_rule {
     [FL_KIND_OPT_BOOL] = { .want = CLASS_BOOL, .type = "bool" },
     [FL_KIND_TIME] = { .want = CLASS_NUMBER, .type = "int64" },
     [FL_KIND_RAW] = { .any = true },
-    [FL_KIND_STRS] = { .want = CLASS_ARRAY, .has_elem = true, .elem = CLASS_STRING,
-                       .type = "[]string", .elem_type = "string" },
-    [FL_KIND_STRMAP] = { .want = CLASS_OBJECT, .has_elem = true, .elem = CLASS_STRING,
-                         .type = "map[string]string", .elem_type = "string" },
-    [FL_KIND_LISTMAP] = { .want = CLASS_OBJECT, .has_elem = true, .elem = CLASS_ARRAY,
-                          .type = "map[string][]string", .elem_type = "[]string" },
-    [FL_KIND_INTMAP] = { .want = CLASS_OBJECT, .has_elem = true, .elem = CLASS_NUMBER,
-                         .type = "map[string]int", .elem_type = "int" },
+    [FL_KIND_STRS] = { .want = CLASS_ARRAY,
+                       .has_elem = true,
+                       .elem = CLASS_STRING,
+                       .type = "[]string",
+                       .elem_type = "string" },
+    [FL_KIND_STRMAP] = { .want = CLASS_OBJECT,
+                         .has_elem = true,
+                         .elem = CLASS_STRING,
+                         .type = "map[string]string",
+                         .elem_type = "string" },
+    [FL_KIND_LISTMAP] = { .want = CLASS_OBJECT,
+                          .has_elem = true,
+                          .elem = CLASS_ARRAY,
+                          .type = "map[string][]string",
+                          .elem_type = "[]string" },
+    [FL_KIND_INTMAP] = { .want = CLASS_OBJECT,
+                         .has_elem = true,
+                         .elem = CLASS_NUMBER,
+                         .type = "map[string]int",
+                         .elem_type = "int" },
     [FL_KIND_STRUCT] = { .want = CLASS_OBJECT, .type = "struct" },
-    [FL_KIND_LIST] = { .want = CLASS_ARRAY, .has_elem = true, .elem = CLASS_OBJECT,
-                       .type = "[]struct", .elem_type = "struct" },
+    [FL_KIND_LIST] = { .want = CLASS_ARRAY,
+                       .has_elem = true,
+                       .elem = CLASS_OBJECT,
+                       .type = "[]struct",
+                       .elem_type = "struct" },
 };
 
 static int report(const struct fl_shape *shape, const struct fl_field *f, const json_t *v,
@@ -144,9 +158,8 @@ static const json_t *bad_element(const json_t *v, enum json_class want)
             return e;
     }
     if (json_is_object(v))
-        json_object_foreach((json_t *)v, key, e)
-            if (class_of(e) != want && class_of(e) != CLASS_NULL)
-                return e;
+        json_object_foreach((json_t *)v, key,
+                            e) if (class_of(e) != want && class_of(e) != CLASS_NULL) return e;
     return NULL;
 }
 
@@ -156,9 +169,7 @@ static const json_t *member(const json_t *json, const char *name)
     const char *key;
     json_t *v;
 
-    json_object_foreach((json_t *)json, key, v)
-        if (strcasecmp(key, name) == 0)
-            found = v;
+    json_object_foreach((json_t *)json, key, v) if (strcasecmp(key, name) == 0) found = v;
     return found;
 }
 

@@ -7,12 +7,13 @@
 #include "common/base/buf.h"
 #include "common/codec/codec.h"
 
-/* Appends the value as Go's %v prints a decoded interface{}: map[a:1 b:[x y]], keys sorted, <nil>. */
+/* Appends the value as Go's %v prints a decoded interface{}: map[a:1 b:[x y]], keys sorted, <nil>.
+ */
 int fl_go_value_text(const void *json, struct fl_buf *out);
 
 /* Appends "json: cannot unmarshal string into Go struct field Name.key of type []string" for the
- * first member of the object whose JSON type does not fit the shape. 1 if one was found, 0 if not (and
- * nothing appended), negative on failure. Members match in any letter case. */
+ * first member of the object whose JSON type does not fit the shape. 1 if one was found, 0 if not
+ * (and nothing appended), negative on failure. Members match in any letter case. */
 int fl_go_mismatch_text(const struct fl_shape *shape, const void *json, struct fl_buf *out);
 
 /* Appends compact JSON as Go marshals it: sorted keys, <, >, & and U+2028/9 escaped. */

@@ -100,10 +100,9 @@ static int string_equals(const struct fl_strs *args, struct fl_subst *subst, con
 int fl_precondition_eval(const struct fl_listmap *operators, struct fl_subst *subst,
                          const char *platform, struct fl_arena *arena, struct fl_doc_step *step)
 {
-    struct fl_buf text FL_CLEANUP(fl_buf_done);
+    fl_autobuf struct fl_buf text = FL_BUF(arena->max_bytes);
     bool any_false = false, any_invalid = false;
 
-    fl_buf_init(&text, arena->max_bytes);
     for (size_t i = 0; i < operators->n; i++) {
         const char *name = operators->v[i].key, *why = NULL;
         const struct fl_strs *args = &operators->v[i].values;

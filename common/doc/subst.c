@@ -66,12 +66,11 @@ bool fl_subst_has_reference(const struct fl_subst *s, const char *text, size_t l
 /* The value as text inside a longer string: "$$" becomes "$" here and only here. */
 static int append_value(const json_t *value, struct fl_buf *out)
 {
-    struct fl_buf json FL_CLEANUP(fl_buf_done);
+    fl_autobuf struct fl_buf json = FL_BUF(out->max_bytes);
     const char *p;
     size_t len;
     int r = 0;
 
-    fl_buf_init(&json, out->max_bytes);
     if (json_is_string(value)) {
         p = json_string_value(value);
         len = json_string_length(value);
@@ -94,13 +93,12 @@ static int append_value(const json_t *value, struct fl_buf *out)
 
 static int subst_string(struct fl_subst *s, const json_t *in, json_t **ret, struct fl_err *err)
 {
-    struct fl_buf out FL_CLEANUP(fl_buf_done);
+    fl_autobuf struct fl_buf out = FL_BUF(s->left_bytes);
     const char *text = json_string_value(in);
     size_t len = json_string_length(in), n;
     const json_t *value = reference_at(s, text, len, &n);
     int r = 0;
 
-    fl_buf_init(&out, s->left_bytes);
     if (value && n == len) {
         /* Shared, not copied, but its text will be written out: it counts against the limit. */
         fl_autofree char *dump = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);

@@ -1,13 +1,14 @@
 /* subst.h - {{ name }} in documents (protocol 4 §1.3). Pure; no shell escaping of any kind.
  *
- * Values are json_t *. A string that is exactly one reference becomes the value itself, of any type;
- * other references become text. One pass: what was put in is not looked at again. Names that are not
- * in `params` stay as written.
+ * Values are json_t *. A string that is exactly one reference becomes the value itself, of any
+ * type; other references become text. One pass: what was put in is not looked at again. Names that
+ * are not in `params` stay as written.
  */
 #pragma once
 #include "common/base/err.h"
 
-/* Bytes of text one substitution may produce in all: a document can name a long value many times. */
+/* Bytes of text one substitution may produce in all: a document can name a long value many times.
+ */
 #define FL_SUBST_MAX_BYTES (4u << 20)
 
 struct fl_subst {

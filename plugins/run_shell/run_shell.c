@@ -1,8 +1,9 @@
 /* run_shell.c - see run_shell.h.
  *
- * The script is a file of mode 0700 run as `sh -c <path>`: the kernel honours its #! line, without one
- * the shell runs the text itself. The step is over when the process has ended and both pipes are
- * closed, so `sleep 600 &` keeps it running; once it is being killed, nobody waits for the pipes.
+ * The script is a file of mode 0700 run as `sh -c <path>`: the kernel honours its #! line, without
+ * one the shell runs the text itself. The step is over when the process has ended and both pipes
+ * are closed, so `sleep 600 &` keeps it running; once it is being killed, nobody waits for the
+ * pipes.
  */
 #include "plugins/run_shell/run_shell.h"
 #include <errno.h>
@@ -22,9 +23,10 @@
 #define TIMEOUT_MAX_S     172800
 #define READ_BYTES        65536
 #define READS_PER_WAKEUP  16
-#define KILL_GRACE_MS     5000 /* a process that cannot die (stuck in the kernel) is given up after this */
-#define ENV_MAX           4096
-#define SCRIPT_MAX_BYTES  (8u << 20)
+#define KILL_GRACE_MS \
+    5000 /* a process that cannot die (stuck in the kernel) is given up after this */
+#define ENV_MAX          4096
+#define SCRIPT_MAX_BYTES (8u << 20)
 
 struct run_shell_in {
     char *id;
@@ -42,8 +44,8 @@ static const struct fl_field in_fields[] = {
     F(environment, "environment"),
 };
 #undef F
-static const struct fl_shape in_shape = FL_SHAPE(struct run_shell_in, "RunScriptPluginInput",
-                                                 in_fields);
+static const struct fl_shape in_shape =
+    FL_SHAPE(struct run_shell_in, "RunScriptPluginInput", in_fields);
 
 struct run_shell {
     struct fl_child *child;
@@ -78,11 +80,9 @@ int64_t fl_run_shell_timeout(const char *json_text)
 
 static int write_script(const char *path, const struct fl_strs *lines, struct fl_err *err)
 {
-    struct fl_buf text FL_CLEANUP(fl_buf_done);
+    fl_autobuf struct fl_buf text = FL_BUF(SCRIPT_MAX_BYTES);
     fl_autofd int fd = -1;
     int r = 0;
-
-    fl_buf_init(&text, SCRIPT_MAX_BYTES);
     for (size_t i = 0; i < lines->n && r == 0; i++) {
         r = fl_buf_puts(&text, lines->v[i]);
         if (r == 0)
@@ -106,10 +106,9 @@ static int write_script(const char *path, const struct fl_strs *lines, struct fl
 /* `sh -c` parses its argument: a path with blanks or other signs is quoted. */
 static char *shell_word(const char *path)
 {
-    struct fl_buf b FL_CLEANUP(fl_buf_done);
+    fl_autobuf struct fl_buf b = FL_BUF(4 * strlen(path) + 16);
     int r;
 
-    fl_buf_init(&b, 4 * strlen(path) + 16);
     if (path[strspn(path, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/._-")] ==
         '\0')
         return strdup(path);
@@ -275,8 +274,8 @@ static void on_output(void *arg, unsigned events)
     maybe_done(step);
 }
 
-/* A killed step ends with what it had written; a process that left the group may hold the pipes open
- * for ever. */
+/* A killed step ends with what it had written; a process that left the group may hold the pipes
+ * open for ever. */
 static void cut_output(struct run_shell *self)
 {
     for (size_t i = 0; i < 2; i++)

@@ -1,4 +1,5 @@
-/* Jobs from FL_NET_JOB to the last acknowledgement, with real workers: this program is its own worker. */
+/* Jobs from FL_NET_JOB to the last acknowledgement, with real workers: this program is its own
+ * worker. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,6 +20,7 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/wire/control.h"
+#include "tests/agent/tmpdir.h"
 
 #define MAX_REPLIES 64
 #define PATIENCE_MS 20000
@@ -31,7 +33,7 @@ struct sent {
 };
 
 struct fixture {
-    char dir[64];
+    char dir[TMPDIR_BYTES];
     struct fl_loop *loop;
     struct fl_agent_config config;
     struct fl_platform platform;
@@ -114,14 +116,20 @@ static int setup(void **state)
     static char empty[] = "", lang[] = "en-US", ver[] = "1", level[] = "error", text[] = "text";
     struct fixture *f = calloc(1, sizeof(*f));
 
-    snprintf(f->dir, sizeof(f->dir), "/tmp/fl-jobs-XXXXXX");
-    if (!mkdtemp(f->dir))
-        return -1;
+    make_tmpdir(f->dir);
     f->config = (struct fl_agent_config){
-        .command_workers = 5, .command_buffer = 5, .command_retry_limit = 3,
-        .log_retention_hours = 336, .os_lang = lang, .os_name = empty, .os_version = ver,
-        .log_level = level, .log_format = text, .jobs_max_bytes = 1 << 30,
-        .jobs_max_files = 100000, .output_max_bytes = 1 << 20,
+        .command_workers = 5,
+        .command_buffer = 5,
+        .command_retry_limit = 3,
+        .log_retention_hours = 336,
+        .os_lang = lang,
+        .os_name = empty,
+        .os_version = ver,
+        .log_level = level,
+        .log_format = text,
+        .jobs_max_bytes = 1 << 30,
+        .jobs_max_files = 100000,
+        .output_max_bytes = 1 << 20,
     };
     snprintf(f->platform.name, sizeof(f->platform.name), "Debian GNU/Linux");
     snprintf(f->platform.version, sizeof(f->platform.version), "12");
@@ -138,6 +146,7 @@ static int teardown(void **state)
     struct fixture *f = *state;
 
     f->jobs = fl_jobs_free(f->jobs);
+    fl_loop_run_once(f->loop, false); /* late acknowledgements */
     f->loop = fl_loop_free(f->loop);
     for (size_t i = 0; i < f->n_replies; i++)
         free(f->replies[i].content);
@@ -153,10 +162,11 @@ static void send_job(struct fixture *f, const char *id, const char *steps)
 
     snprintf(command_id, sizeof(command_id), "%s", id);
     snprintf(job_id, sizeof(job_id), "aws.ssm.%s.mi-0123456789abcdef0", id);
-    snprintf(content, sizeof(content),
-             "{\"Parameters\":{},\"DocumentContent\":{\"schemaVersion\":\"2.2\",\"mainSteps\":[%s]},"
-             "\"CommandId\":\"%s\",\"DocumentName\":\"Demo\",\"CloudWatchOutputEnabled\":\"false\"}",
-             steps, id);
+    snprintf(
+        content, sizeof(content),
+        "{\"Parameters\":{},\"DocumentContent\":{\"schemaVersion\":\"2.2\",\"mainSteps\":[%s]},"
+        "\"CommandId\":\"%s\",\"DocumentName\":\"Demo\",\"CloudWatchOutputEnabled\":\"false\"}",
+        steps, id);
     fl_jobs_handle(f->jobs, &(struct fl_net_job){ .job_id = job_id,
                                                   .command_id = command_id,
                                                   .message_id = message_id,
@@ -169,9 +179,10 @@ static void send_shell(struct fixture *f, const char *id, const char *script)
 {
     char steps[32768];
 
-    snprintf(steps, sizeof(steps),
-             "{\"action\":\"aws:runShellScript\",\"name\":\"runIt\",\"inputs\":{\"runCommand\":[%s]}}",
-             script);
+    snprintf(
+        steps, sizeof(steps),
+        "{\"action\":\"aws:runShellScript\",\"name\":\"runIt\",\"inputs\":{\"runCommand\":[%s]}}",
+        script);
     send_job(f, id, steps);
 }
 
@@ -225,16 +236,16 @@ static void wait_closed(struct fixture *f)
 
 static bool exists(struct fixture *f, const char *below)
 {
-    char path[512];
+    char path[TMPDIR_BYTES + 64];
 
     snprintf(path, sizeof(path), "%s/%s", f->dir, below);
     return access(path, F_OK) == 0;
 }
 
-#define assert_has(text, what)                                                                     \
-    do {                                                                                           \
-        if (!strstr((text), (what)))                                                               \
-            fail_msg("%s\nlacks %s", (text), (what));                                              \
+#define assert_has(text, what)                        \
+    do {                                              \
+        if (!strstr((text), (what)))                  \
+            fail_msg("%s\nlacks %s", (text), (what)); \
     } while (0)
 
 static void one_step_is_told_in_three_replies(void **state)
@@ -253,8 +264,9 @@ static void one_step_is_told_in_three_replies(void **state)
     wait_replies(f, 3);
     assert_true(f->replies[1].expect_ack);
     assert_has(f->replies[1].content, "\"documentStatus\":\"InProgress\"");
-    assert_has(f->replies[1].content, "\"runtimeStatus\":{\"runIt\":{\"status\":\"Success\",\"code\":0,"
-                                      "\"name\":\"aws:runShellScript\",\"output\":\"hi\\n\"");
+    assert_has(f->replies[1].content,
+               "\"runtimeStatus\":{\"runIt\":{\"status\":\"Success\",\"code\":0,"
+               "\"name\":\"aws:runShellScript\",\"output\":\"hi\\n\"");
     assert_has(f->replies[2].content, "\"runtimeStatusCounts\":{\"Success\":1}");
     assert_has(f->replies[2].content, "\"documentStatus\":\"Success\"");
     assert_has(f->replies[2].content, "\"standardOutput\":\"hi\\n\",\"standardError\":\"\"}}}");
@@ -269,8 +281,10 @@ static void two_steps_end_in_an_empty_map(void **state)
     struct fixture *f = *state;
 
     send_job(f, "c1",
-             "{\"action\":\"aws:runShellScript\",\"name\":\"a\",\"inputs\":{\"runCommand\":[\"exit 3\"]}},"
-             "{\"action\":\"aws:runShellScript\",\"name\":\"b\",\"inputs\":{\"runCommand\":[\"true\"]}}");
+             "{\"action\":\"aws:runShellScript\",\"name\":\"a\",\"inputs\":{\"runCommand\":[\"exit "
+             "3\"]}},"
+             "{\"action\":\"aws:runShellScript\",\"name\":\"b\",\"inputs\":{\"runCommand\":["
+             "\"true\"]}}");
     wait_replies(f, 4);
     assert_has(f->replies[1].content, "{\"a\":{\"status\":\"Failed\",\"code\":3");
     assert_has(f->replies[2].content, "{\"b\":{\"status\":\"Success\",\"code\":0");
@@ -296,9 +310,8 @@ static void what_may_not_be_accepted(void **state)
     static const struct {
         const char *id, *want;
     } cases[] = {
-        { "..", "51406" },      { ".hidden", "51406" }, { "a/b", "51406" },
-        { "", "51406" },        { "a b", "51406" },     { "ok", "200" },
-        { "ok", "51405" },
+        { "..", "51406" },  { ".hidden", "51406" }, { "a/b", "51406" }, { "", "51406" },
+        { "a b", "51406" }, { "ok", "200" },        { "ok", "51405" },
     };
 
     for (size_t i = 0; i < FL_ARRAY_LEN(cases); i++) {
@@ -334,10 +347,12 @@ static void a_running_step_is_cancelled_at_once(void **state)
     struct fixture *f = *state;
     int64_t begin;
 
-    send_job(f, "c1",
-             "{\"action\":\"aws:runShellScript\",\"name\":\"a\",\"inputs\":{\"runCommand\":[\"echo out; "
-             "sleep 60\"]}},{\"action\":\"aws:runShellScript\",\"name\":\"b\",\"inputs\":{\"runCommand\":["
-             "\"true\"]}}");
+    send_job(
+        f, "c1",
+        "{\"action\":\"aws:runShellScript\",\"name\":\"a\",\"inputs\":{\"runCommand\":[\"echo out; "
+        "sleep "
+        "60\"]}},{\"action\":\"aws:runShellScript\",\"name\":\"b\",\"inputs\":{\"runCommand\":["
+        "\"true\"]}}");
     while (!exists(f, "jobs/c1/steps/0/stdout"))
         fl_loop_run_once(f->loop, false);
     begin = fl_mono_ms();
@@ -357,7 +372,7 @@ static void a_running_step_is_cancelled_at_once(void **state)
 static void a_queued_document_is_cancelled_without_running(void **state)
 {
     struct fixture *f = *state;
-    char script[256];
+    char script[TMPDIR_BYTES + 64];
 
     f->config.command_workers = 1;
     send_shell(f, "c1", "\"sleep 1\"");
@@ -419,8 +434,8 @@ static void no_more_than_a_window_is_in_flight(void **state)
 
     f->auto_ack = false;
     for (int i = 0; i < 30; i++)
-        sprintf(steps + strlen(steps), "%s{\"action\":\"aws:bogus\",\"name\":\"s%d\",\"inputs\":{}}",
-                i ? "," : "", i);
+        sprintf(steps + strlen(steps),
+                "%s{\"action\":\"aws:bogus\",\"name\":\"s%d\",\"inputs\":{}}", i ? "," : "", i);
     send_job(f, "c1", steps);
     while (fl_jobs_count(f->jobs).running)
         fl_loop_run_once(f->loop, true);
@@ -454,7 +469,7 @@ static void a_document_that_ended_meanwhile_is_reported(void **state)
     for (int i = 0; i < 200 && i >= 0; i++) { /* the worker's socket is all there is to see */
         struct fl_journal lock;
         int dir_fd, r;
-        char path[128];
+        char path[TMPDIR_BYTES + 64];
 
         snprintf(path, sizeof(path), "%s/jobs/c1", f->dir);
         dir_fd = open(path, O_RDONLY | O_DIRECTORY);
@@ -478,22 +493,25 @@ static void a_killed_worker_is_replaced_and_the_step_not_repeated(void **state)
     struct fixture *f = *state;
     char steps[2048];
 
-    snprintf(steps, sizeof(steps),
-             "{\"action\":\"aws:runShellScript\",\"name\":\"a\",\"inputs\":{\"runCommand\":[\"echo x >> "
-             "%s/ran; echo before; set -- $(cat /proc/$PPID/stat); kill -9 $4; sleep 60\"]}},"
-             "{\"action\":\"aws:runShellScript\",\"name\":\"b\",\"inputs\":{\"runCommand\":[\"echo b\"]}}",
-             f->dir);
+    snprintf(
+        steps, sizeof(steps),
+        "{\"action\":\"aws:runShellScript\",\"name\":\"a\",\"inputs\":{\"runCommand\":[\"echo x >> "
+        "%s/ran; echo before; set -- $(cat /proc/$PPID/stat); kill -9 $4; sleep 60\"]}},"
+        "{\"action\":\"aws:runShellScript\",\"name\":\"b\",\"inputs\":{\"runCommand\":[\"echo "
+        "b\"]}}",
+        f->dir);
     send_job(f, "c1", steps);
     wait_replies(f, 4);
     assert_has(f->replies[1].content, "{\"a\":{\"status\":\"Failed\",\"code\":1,");
     assert_has(f->replies[1].content, "\"standardOutput\":\"before\\n\"");
-    assert_has(f->replies[1].content, "fairlead: the worker was interrupted while this step ran; it was "
-                                      "not run again");
+    assert_has(f->replies[1].content,
+               "fairlead: the worker was interrupted while this step ran; it was "
+               "not run again");
     assert_has(f->replies[2].content, "\"standardOutput\":\"b\\n\"");
     assert_has(f->replies[3].content, "\"documentStatus\":\"Failed\"");
     wait_closed(f);
     {
-        char path[128];
+        char path[TMPDIR_BYTES + 64];
         struct stat st;
 
         snprintf(path, sizeof(path), "%s/ran", f->dir);
@@ -505,7 +523,7 @@ static void a_killed_worker_is_replaced_and_the_step_not_repeated(void **state)
 static void a_worker_that_never_comes_up_fails_the_document(void **state)
 {
     struct fixture *f = *state;
-    char path[128];
+    char path[TMPDIR_BYTES + 64];
 
     /* Damaged while it waited for its turn: no worker can read it. */
     f->config.command_workers = 1;
@@ -522,7 +540,7 @@ static void a_worker_that_never_comes_up_fails_the_document(void **state)
 static void a_state_folder_that_cannot_be_written_refuses(void **state)
 {
     struct fixture *f = *state;
-    char path[128];
+    char path[TMPDIR_BYTES + 64];
 
     snprintf(path, sizeof(path), "%s/jobs", f->dir);
     assert_int_equal(rmdir(path), 0);

@@ -28,6 +28,7 @@ static void on_result(void *arg, int r, const struct fl_http_response *resp,
     res->has_date = resp->date != NULL;
     snprintf(res->body, sizeof(res->body), "%s", resp->body);
     res->err = *err;
+    fl_loop_stop(loop);
 }
 
 static struct fl_http *new_http(const char *ca_file, const struct fl_proxy_conf *proxy)
@@ -54,7 +55,7 @@ static struct result call(struct fl_http *http, struct fl_http_request req)
         fail_msg("%s", err.text);
     assert_false(res.done);
     while (!res.done)
-        fl_loop_run_once(loop, true);
+        fl_loop_run(loop);
     return res;
 }
 
@@ -286,6 +287,7 @@ static void free_in_callback(void *arg, int r, const struct fl_http_response *re
 
     if (++two->ended == 1)
         fl_http_free(two->http); /* ends the second call through this same callback */
+    fl_loop_stop(loop);
 }
 
 static void freeing_inside_a_callback(void **state)
@@ -296,8 +298,8 @@ static void freeing_inside_a_callback(void **state)
 
     assert_int_equal(fl_http_start(two.http, &req, free_in_callback, &two, NULL, NULL), 0);
     assert_int_equal(fl_http_start(two.http, &req, free_in_callback, &two, NULL, NULL), 0);
-    while (!two.ended)
-        fl_loop_run_once(loop, true);
+    while (two.ended < 2)
+        fl_loop_run(loop);
     assert_int_equal(two.ended, 2);
 }
 

@@ -1,0 +1,183 @@
+/* Documents: what is accepted, what it becomes, and the words of refusal (protocol 4 §1, §2.2). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "common/doc/doc.h"
+
+#define STEP \
+    "{\"action\":\"aws:runShellScript\",\"name\":\"a\",\"inputs\":{\"runCommand\":[\"x\"]}}"
+
+static const struct {
+    const char *doc;
+    const char *want; /* how the error begins; NULL: accepted */
+} cases[] = {
+    { "{\"schemaVersion\":\"2.2\",\"mainSteps\":[" STEP "]}", NULL },
+    { "{\"schemaVersion\":\"2.0\",\"mainSteps\":[" STEP "]}", NULL },
+    { "{\"schemaVersion\":\"2.0.1\",\"mainSteps\":[" STEP "]}", NULL },
+    { "{\"schemaVersion\":\"2.0.3\",\"mainSteps\":[" STEP "],\"runtimeConfig\":null}", NULL },
+    { "{\"SCHEMAVERSION\":\"2.2\",\"MainSteps\":[" STEP "],\"unknown\":1}", NULL },
+    { "{\"schemaVersion\":\"1.0\",\"runtimeConfig\":{\"aws:p\":{\"properties\":[]}}}", NULL },
+    { "{\"schemaVersion\":\"1.2\",\"runtimeConfig\":{\"aws:p\":{}},\"mainSteps\":null}", NULL },
+    { "{\"schemaVersion\":\"0.3\",\"mainSteps\":[" STEP "]}",
+      "Document with schema version 0.3 is not supported by this version of ssm agent, please "
+      "update to "
+      "latest version" },
+    { "{\"schemaVersion\":\"2.1\",\"mainSteps\":[" STEP "]}",
+      "Document with schema version 2.1 is" },
+    { "{\"mainSteps\":[" STEP "]}", "Document with schema version  is" },
+    { "{\"schemaVersion\":\"2.2\",\"mainSteps\":[]}", "Unsupported schema format" },
+    { "{\"schemaVersion\":\"2.2\"}", "Unsupported schema format" },
+    { "{\"schemaVersion\":\"1.2\"}", "Unsupported schema format" },
+    { "{\"schemaVersion\":\"1.2\",\"runtimeConfig\":{}}", "Unsupported schema format" },
+    { "null", "Unsupported schema format" },
+    { "[]", "the document is not a JSON object" },
+    { "{", "the document is not a JSON object" },
+    { "{\"schemaVersion\":2.2,\"mainSteps\":[" STEP "]}",
+      "encountered error while parsing input - internal error json: cannot unmarshal number into "
+      "Go "
+      "struct field DocumentContent.schemaVersion of type string" },
+    { "{\"schemaVersion\":\"2.2\",\"mainSteps\":[{\"action\":\"a\",\"name\":\"b\","
+      "\"timeoutSeconds\":\"60\"}]}",
+      "encountered error while parsing input - internal error json: cannot unmarshal string into "
+      "Go "
+      "struct field InstancePluginConfig.timeoutSeconds of type int" },
+    { "{\"schemaVersion\":\"2.2\",\"parameters\":{\"p\":{\"allowedValues\":[1]}},\"mainSteps\":"
+      "[" STEP "]}",
+      "encountered error while parsing input - internal error json: cannot unmarshal number into "
+      "Go "
+      "struct field Parameter.allowedValues of type string" },
+    { "{\"schemaVersion\":\"2.2\",\"mainSteps\":[{\"name\":\"b\"}]}", "step 1: action must have" },
+    { "{\"schemaVersion\":\"2.2\",\"mainSteps\":[{\"action\":\"a\",\"name\":\"\"}]}",
+      "step 1: name must have" },
+    { "{\"schemaVersion\":\"2.2\",\"mainSteps\":[{\"action\":\"a\",\"name\":\"x\\ny\"}]}",
+      "step 1: name holds a control character" },
+};
+
+static void accepted_or_refused(void **state)
+{
+    for (size_t i = 0; i < FL_ARRAY_LEN(cases); i++) {
+        fl_autoarena struct fl_arena arena = FL_ARENA(1 << 20);
+        struct fl_err err = { 0 };
+        struct fl_doc doc;
+        int r;
+        r = fl_doc_load(cases[i].doc, "{}", "linux", &arena, &doc, &err);
+        if (!cases[i].want) {
+            if (r < 0)
+                fail_msg("%s: %s", cases[i].doc, err.text);
+            assert_int_equal(doc.n_steps, 1);
+        } else {
+            assert_true(r < 0);
+            if (strncmp(err.text, cases[i].want, strlen(cases[i].want)) != 0)
+                fail_msg("%s: %s", cases[i].doc, err.text);
+        }
+    }
+}
+
+static void defaults_and_names(void **state)
+{
+    static const char doc_text[] =
+        "{\"schemaVersion\":\"2.2\",\"parameters\":{\"a\":{\"type\":\"String\",\"default\":\"da\"},"
+        "\"my_p\":{\"default\":\"dm\"},\"none\":{\"type\":\"String\"}},"
+        "\"mainSteps\":[{\"action\":\"aws:x\",\"name\":\"n\",\"inputs\":{\"v\":\"{{ a }} {{ my_p "
+        "}} {{ none "
+        "}} {{ free }}\"}}]}";
+    static const struct {
+        const char *params, *want;
+    } p[] = {
+        { "{}", "{\"v\":\"da dm null {{ free }}\"}" },
+        { NULL, "{\"v\":\"da dm null {{ free }}\"}" },
+        { "null", "{\"v\":\"da dm null {{ free }}\"}" },
+        { "{\"a\":\"x\",\"my_p\":\"given\",\"none\":1,\"free\":\"f\"}", "{\"v\":\"x dm 1 f\"}" },
+    };
+
+    for (size_t i = 0; i < FL_ARRAY_LEN(p); i++) {
+        fl_autoarena struct fl_arena arena = FL_ARENA(1 << 20);
+        struct fl_doc doc;
+        assert_int_equal(fl_doc_load(doc_text, p[i].params, "linux", &arena, &doc, NULL), 0);
+        assert_string_equal(doc.steps[0].inputs, p[i].want);
+        assert_string_equal(doc.steps[0].key, "n");
+        assert_string_equal(doc.steps[0].action, "aws:x");
+    }
+}
+
+#define EQ "\"StringEquals\": "
+static const struct {
+    const char *pre;
+    enum fl_doc_precondition want;
+    const char *text;
+} pre_cases[] = {
+    { "{}", FL_PRE_NONE, "" },
+    { "{\"StringEquals\":[\"platformType\",\"Linux\"]}", FL_PRE_TRUE, "" },
+    { "{\"StringEquals\":[\"LINUX\",\"platformType\"]}", FL_PRE_TRUE, "" },
+    { "{\"StringEquals\":[\"platformType\",\"Windows\"]}", FL_PRE_FALSE,
+      EQ "[platformType, Windows]" },
+    { "{\"StringEquals\":[\"{{ p }}\",\"v\"]}", FL_PRE_TRUE, "" },
+    { "{\"StringEquals\":[\"x{{ p }}\",\"xv\"]}", FL_PRE_TRUE, "" },
+    { "{\"StringEquals\":[\"{{ p }}\",\"V\"]}", FL_PRE_FALSE, EQ "[{{ p }}, V]" },
+    { "{\"StringEquals\":[\"a\"]}", FL_PRE_INVALID, EQ "operator accepts exactly 2 arguments" },
+    { "{\"StringEquals\":[\"platformType\",\"platformType\"]}", FL_PRE_INVALID,
+      EQ "[platformType platformType]" },
+    { "{\"StringEquals\":[\"a\",\"a\"]}", FL_PRE_INVALID,
+      EQ "operator's arguments can't be identical" },
+    { "{\"StringEquals\":[\"{{ssm:x}}\",\"a\"]}", FL_PRE_INVALID,
+      EQ "operator's arguments can't contain SSM parameters" },
+    { "{\"StringEquals\":[\"a\",\"{{ ssm-secure:/x/y }}\"]}", FL_PRE_INVALID,
+      EQ "operator's arguments can't contain secure SSM parameters" },
+    { "{\"StringEquals\":[\"platformType\",\"{{ p }}\"]}", FL_PRE_INVALID,
+      EQ "the second argument for the platformType variable can't contain document parameters" },
+    { "{\"StringEquals\":[\"x\",\"y\"]}", FL_PRE_INVALID,
+      EQ "at least one of operator's arguments must contain a valid document parameter" },
+    { "{\"StringLike\":[\"x\",\"y\"]}", FL_PRE_INVALID, "unrecognized operator: \"StringLike\"" },
+    { "{\"StringLike\":[],\"StringEquals\":[\"platformType\",\"macos\"]}", FL_PRE_FALSE,
+      "unrecognized operator: \"StringLike\", " EQ "[platformType, macos]" },
+};
+
+static void preconditions(void **state)
+{
+    for (size_t i = 0; i < FL_ARRAY_LEN(pre_cases); i++) {
+        fl_autoarena struct fl_arena arena = FL_ARENA(1 << 20);
+        struct fl_doc doc;
+        char text[1024];
+        snprintf(
+            text, sizeof(text),
+            "{\"schemaVersion\":\"2.2\",\"parameters\":{\"p\":{\"default\":\"v\"}},\"mainSteps\":["
+            "{\"action\":\"aws:x\",\"name\":\"n\",\"precondition\":%s}]}",
+            pre_cases[i].pre);
+        assert_int_equal(fl_doc_load(text, NULL, "linux", &arena, &doc, NULL), 0);
+        assert_int_equal(doc.steps[0].precondition, pre_cases[i].want);
+        assert_string_equal(doc.steps[0].precondition_text, pre_cases[i].text);
+        assert_string_equal(doc.steps[0].inputs, "null");
+    }
+}
+
+static void too_many_steps(void **state)
+{
+    size_t step = strlen(STEP) + 1;
+    char *text = malloc(200 + (FL_DOC_MAX_STEPS + 1) * step), *p = text;
+    fl_autoarena struct fl_arena arena = FL_ARENA(32 << 20);
+    struct fl_doc doc;
+    p += sprintf(p, "{\"schemaVersion\":\"2.2\",\"mainSteps\":[");
+    for (int i = 0; i <= FL_DOC_MAX_STEPS; i++)
+        p += sprintf(p, "%s" STEP, i ? "," : "");
+    strcpy(p, "]}");
+    assert_int_equal(fl_doc_load(text, NULL, "linux", &arena, &doc, NULL), -EINVAL);
+    free(text);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(accepted_or_refused),
+        cmocka_unit_test(defaults_and_names),
+        cmocka_unit_test(preconditions),
+        cmocka_unit_test(too_many_steps),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

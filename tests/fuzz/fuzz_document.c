@@ -1,0 +1,39 @@
+/* A job's Content: decoded, the document loaded and substituted, the flow rules asked. */
+#include <jansson.h>
+#include <stdlib.h>
+#include "agent/worker/flow.h"
+#include "common/doc/doc.h"
+#include "common/wire/control.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    fl_autoarena struct fl_arena arena = FL_ARENA(36 << 20);
+    struct fl_msg_send_content content;
+    struct fl_err err = { 0 };
+    struct fl_doc doc;
+
+    if (fl_json_decode(&fl_shape_send_content, (const char *)data, size, FL_DECODE_NOCASE, &arena,
+                       &content, &err) < 0)
+        return 0;
+    if (fl_doc_load(content.document_content.text, content.parameters.text, "linux", &arena, &doc,
+                    &err) < 0) {
+        if (err.code == 0 || err.text[0] == '\0')
+            abort(); /* a refusal has words */
+        return 0;
+    }
+    for (size_t i = 0; i < doc.n_steps; i++) {
+        json_t *inputs = json_loads(doc.steps[i].inputs, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+        struct fl_flow_props props;
+        char *text = NULL;
+
+        if (!inputs || !doc.steps[i].key || !doc.steps[i].action)
+            abort();
+        json_decref(inputs);
+        fl_flow_props_read(doc.steps[i].inputs, &props);
+        fl_flow_decide(doc.schema, &doc.steps[i], &props, i % 2, i + 1 == doc.n_steps, i % 3,
+                       &arena, &text);
+    }
+    return 0;
+}
