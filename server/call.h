@@ -3,9 +3,10 @@
 #include "server/auth/auth.h"
 #include "server/op.h"
 
-#define FL_CALL_ARENA_BYTES   (32 * 1024 * 1024) /* decoded request, result, everything of one call \
-                                                  */
-#define FL_CALL_MAX_PUBLISHED 20000              /* distinct hints of one call */
+#define FL_CALL_ARENA_BYTES                                                            \
+    (32 * 1024 * 1024)              /* decoded request, result, everything of one call \
+                                     */
+#define FL_CALL_MAX_PUBLISHED 20000 /* distinct hints of one call */
 
 /* Prepares `call` for `caller`'s identity; the arena and strings must outlive it. */
 void fl_call_init(struct fl_call *call, struct fl_plane *plane, struct fl_arena *arena,

@@ -59,7 +59,7 @@ static const int deadly[] = {
     S(finit_module), S(kexec_load), S(bpf),
 };
 
-static const int tracing[] = { S(ptrace), S(prctl) };
+static const int tracing[] = { S(ptrace), S(prctl), S(getdents), S(kill) };
 
 static int add_list(scmp_filter_ctx ctx, uint32_t action, const int *calls, size_t n)
 {

@@ -214,7 +214,10 @@ class RefNode:
                     self.other.append(message)
                 self.changed.notify_all()
             if message.type == "agent_job" and self.on_job:
-                self.on_job(*self.jobs[-1])
+                try:
+                    self.on_job(*self.jobs[-1])
+                except OSError:
+                    pass  # the plane went while we answered; recv() says so next
 
     def wait(self, test, timeout_s=30, what="condition"):
         with self.changed:

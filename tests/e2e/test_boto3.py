@@ -164,8 +164,9 @@ def test_filters_of_nodes(ssm, new_node):
     node = new_node(DefaultInstanceName="filtered", IamRole="role-a", Tags=[{"Key": "Env", "Value": "F1"}])
 
     def ids(*filters):
-        found = ssm.describe_instance_information(Filters=[{"Key": k, "Values": list(v)} for k, *v in filters])
-        return [i["InstanceId"] for i in found["InstanceInformationList"]]
+        found = ssm.get_paginator("describe_instance_information").paginate(
+            Filters=[{"Key": k, "Values": list(v)} for k, *v in filters])
+        return [i["InstanceId"] for page in found for i in page["InstanceInformationList"]]
 
     assert ids(("InstanceIds", node.node_id)) == [node.node_id]
     assert ids(("InstanceIds", node.node_id, NO_NODE)) == [node.node_id]
@@ -193,7 +194,7 @@ def test_update_role_and_tags(ssm, new_node):
     assert error_of(ssm.update_managed_instance_role, InstanceId=NO_NODE, IamRole="x")[0] == "InvalidInstanceId"
     resource = {"ResourceType": "ManagedInstance", "ResourceId": node}
     ssm.add_tags_to_resource(Tags=[{"Key": f"k{i}", "Value": "v"} for i in range(50)], **resource)
-    assert error_of(ssm.add_tags_to_resource, Tags=[{"Key": "one-more", "Value": ""}], **resource)[0] == "TooManyTagsError"
+    assert error_of(ssm.add_tags_to_resource, Tags=[{"Key": "one-more", "Value": "v"}], **resource)[0] == "TooManyTagsError"
     ssm.remove_tags_from_resource(TagKeys=["k0", "absent"], **resource)
     assert len(ssm.list_tags_for_resource(**resource)["TagList"]) == 49
 

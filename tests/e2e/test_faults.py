@@ -166,7 +166,7 @@ def slow_job(plane, agent, seconds=3, mark=None):
 
 def workers(agent):
     """Pids of the agent's worker processes: same program, told so by their arguments."""
-    return [p for p in agent.below() if any("worker" in a for a in flproc.cmdline(p)[:3])]
+    return [p for p in agent.below() if flproc.cmdline(p)[1:2] == ["worker"]]
 
 
 def net_of(agent):

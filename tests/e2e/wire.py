@@ -240,11 +240,12 @@ class WebSocket:
         self.abort()
 
     def abort(self):
+        # The socket's own shutdown: that of ssl would let a thread that still reads see raw TLS records.
+        # Closing is left to the end of the object, since another thread may wait on the descriptor.
         try:
-            self.sock.shutdown(socket.SHUT_RDWR)
+            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
         except OSError:
             pass
-        self.sock.close()
 
 
 def ws_accept(key):
