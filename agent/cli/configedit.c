@@ -15,9 +15,7 @@ static const char *spelling(json_t *obj, const char *key)
     const char *k;
     json_t *v;
 
-    json_object_foreach (obj, k, v)
-        if (strcasecmp(k, key) == 0)
-            key = k;
+    json_object_foreach(obj, k, v) if (strcasecmp(k, key) == 0) key = k;
     return key;
 }
 

@@ -1,5 +1,5 @@
-/* credentials.c - `fairlead-agent credentials`: the node's temporary credentials in the form that AWS
- * SDKs expect of a credential_process. Only who may read the state directory gets them. */
+/* credentials.c - `fairlead-agent credentials`: the node's temporary credentials in the form that
+ * AWS SDKs expect of a credential_process. Only who may read the state directory gets them. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,8 +22,7 @@ static const struct fl_field fields[] = {
     F(expiration, "Expiration"),
 };
 #undef F
-static const struct fl_shape shape =
-    FL_SHAPE(struct process_credentials, "credentials", fields);
+static const struct fl_shape shape = FL_SHAPE(struct process_credentials, "credentials", fields);
 
 int fl_cli_credentials(const struct fl_cli *cli, const struct fl_paths *paths)
 {
@@ -38,7 +37,8 @@ int fl_cli_credentials(const struct fl_cli *cli, const struct fl_paths *paths)
         return 1;
     }
     if (!cache.node_id) {
-        fprintf(stderr, "fairlead-agent: no credentials yet in %s: is the agent registered and running?\n",
+        fprintf(stderr,
+                "fairlead-agent: no credentials yet in %s: is the agent registered and running?\n",
                 paths->state);
         return 1;
     }
@@ -49,8 +49,9 @@ int fl_cli_credentials(const struct fl_cli *cli, const struct fl_paths *paths)
         return 1;
     }
     if (fl_json_encode(&shape,
-                       &(struct process_credentials){ 1, cache.access_key_id, cache.secret_access_key,
-                                                      cache.session_token, expiration },
+                       &(struct process_credentials){ 1, cache.access_key_id,
+                                                      cache.secret_access_key, cache.session_token,
+                                                      expiration },
                        &out) < 0)
         return 1;
     return puts(out.data) < 0 || fflush(stdout) != 0;

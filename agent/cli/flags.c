@@ -16,8 +16,14 @@ struct option {
     size_t offset;
 };
 
-#define WISH(n, w)       { n, FLAG, w, 0 }
-#define SET(n, k, field) { n, k, NO_WISH, offsetof(struct fl_cli, field) }
+#define WISH(n, w)    \
+    {                 \
+        n, FLAG, w, 0 \
+    }
+#define SET(n, k, field)                              \
+    {                                                 \
+        n, k, NO_WISH, offsetof(struct fl_cli, field) \
+    }
 
 static const struct option options[] = {
     WISH("register", REGISTER),
@@ -53,8 +59,12 @@ static const struct {
     const char *name;
     enum fl_cli_command command;
 } commands[] = {
-    { "run", FL_CLI_RUN },         { "status", FL_CLI_STATUS },   { "credentials", FL_CLI_CREDENTIALS },
-    { "register", FL_CLI_REGISTER }, { "version", FL_CLI_VERSION }, { "help", FL_CLI_HELP },
+    { "run", FL_CLI_RUN },
+    { "status", FL_CLI_STATUS },
+    { "credentials", FL_CLI_CREDENTIALS },
+    { "register", FL_CLI_REGISTER },
+    { "version", FL_CLI_VERSION },
+    { "help", FL_CLI_HELP },
 };
 
 static const char usage[] =
@@ -62,20 +72,24 @@ static const char usage[] =
     "\n"
     "  fairlead-agent [run]                be the service\n"
     "  fairlead-agent status [--json]      what the running agent is doing\n"
-    "  fairlead-agent credentials          temporary AWS credentials as JSON, for credential_process\n"
+    "  fairlead-agent credentials          temporary AWS credentials as JSON, for "
+    "credential_process\n"
     "  fairlead-agent --register --activation-id ID --activation-code CODE --region REGION\n"
     "                                      make this machine a managed node\n"
     "\n"
     "Registration (single dashes and -flag=value work as well)\n"
     "  -id,   --activation-id ID           the activation\n"
-    "  -code, --activation-code CODE       its code; \"-\" reads it from standard input, which keeps\n"
+    "  -code, --activation-code CODE       its code; \"-\" reads it from standard input, which "
+    "keeps\n"
     "                                      it out of the process list\n"
     "         --activation-code-file FILE  the code is the first line of FILE\n"
     "  -region REGION                      region of the control plane\n"
     "  -y,    --yes                        replace an existing registration without asking\n"
-    "         --endpoint URL               a control plane of one's own (written to the configuration)\n"
+    "         --endpoint URL               a control plane of one's own (written to the "
+    "configuration)\n"
     "         --ca-file FILE               its CA, PEM (written to the configuration)\n"
-    "  -role NAME [-tags JSON]             register with the AWS credentials of this machine instead\n"
+    "  -role NAME [-tags JSON]             register with the AWS credentials of this machine "
+    "instead\n"
     "  -disableSimilarityCheck             keep the machine's fingerprint whatever its hardware\n"
     "  -register -clear                    forget registration and fingerprint\n"
     "  -fingerprint -similarityThreshold N change how alike the hardware must stay: -1 or 1-100\n"
@@ -153,7 +167,8 @@ static int apply(const struct option *o, const char *value, struct fl_cli *cli, 
         r = parse_number(value, (int *)(void *)member);
         break;
     }
-    return r < 0 ? fl_err_set(err, r, NULL, "-%s: \"%s\" is not a usable value", o->name, value) : 0;
+    return r < 0 ? fl_err_set(err, r, NULL, "-%s: \"%s\" is not a usable value", o->name, value)
+                 : 0;
 }
 
 static int missing(struct fl_err *err, const char *flags)

@@ -1,4 +1,5 @@
-/* keycmd.c - commands that only change what the key process keeps: -clear, -fingerprint; -version. */
+/* keycmd.c - commands that only change what the key process keeps: -clear, -fingerprint; -version.
+ */
 #include <stdio.h>
 #include "agent/cli/cli.h"
 #include "agent/lib/keyproc.h"

@@ -32,15 +32,15 @@ static const struct fl_field out_fields[] = {
 };
 static const struct fl_shape out_shape = FL_SHAPE(struct reg_out, "answer", out_fields);
 
-int fl_reg_tags(const char *text, struct fl_arena *arena, struct fl_reg_tag **ret_tags, size_t *ret_n,
-                struct fl_err *err)
+int fl_reg_tags(const char *text, struct fl_arena *arena, struct fl_reg_tag **ret_tags,
+                size_t *ret_n, struct fl_err *err)
 {
     char *wrapped = fl_arena_printf(arena, "{\"Tags\":%s}", text);
     struct fl_reg_body body;
     size_t n = 0;
 
-    if (!wrapped || fl_json_decode(&fl_shape_reg_body, wrapped, strlen(wrapped), 0, arena, &body,
-                                   NULL) < 0)
+    if (!wrapped ||
+        fl_json_decode(&fl_shape_reg_body, wrapped, strlen(wrapped), 0, arena, &body, NULL) < 0)
         return fl_err_set(err, -EINVAL, NULL,
                           "-tags: must be JSON like [{\"Key\":\"k\",\"Value\":\"v\"}]");
     for (size_t i = 0; i < body.n_tags; i++) {
@@ -70,9 +70,15 @@ static const struct {
 };
 
 static const char *const throttled[] = {
-    "Throttling",           "ThrottlingException",      "ThrottledException",
-    "RequestThrottled",     "RequestThrottledException", "TooManyRequestsException",
-    "RequestLimitExceeded", "RequestTimeout",           "RequestTimeoutException",
+    "Throttling",
+    "ThrottlingException",
+    "ThrottledException",
+    "RequestThrottled",
+    "RequestThrottledException",
+    "TooManyRequestsException",
+    "RequestLimitExceeded",
+    "RequestTimeout",
+    "RequestTimeoutException",
 };
 
 static const char *hint(int error)
@@ -122,10 +128,9 @@ static void judge_refusal(const struct fl_fetch_answer *answer, const char *id, 
     for (size_t i = 0; i < FL_ARRAY_LEN(refusals); i++) {
         if (strcmp(name, refusals[i].name) == 0) {
             /* The text is ours; only its one %s is open. */
-            const char *words = fl_arena_printf(arena, "%.*s%s%s",
-                                                (int)strcspn(refusals[i].text, "%"),
-                                                refusals[i].text, id ? id : "(role)",
-                                                strchr(refusals[i].text, '%') + 2);
+            const char *words = fl_arena_printf(
+                arena, "%.*s%s%s", (int)strcspn(refusals[i].text, "%"), refusals[i].text,
+                id ? id : "(role)", strchr(refusals[i].text, '%') + 2);
 
             fl_err_set(&v->why, -EACCES, refusals[i].name, "%s (%s)", words ? words : name, name);
             return;
@@ -148,8 +153,9 @@ void fl_reg_judge(const struct fl_fetch_answer *answer, const char *id, const ch
         judge_transport(answer, url, &v);
     } else if (answer->status != 200) {
         judge_refusal(answer, id, url, arena, &v);
-    } else if (!answer->body || fl_json_decode(&out_shape, answer->body, strlen(answer->body), 0,
-                                               arena, &out, NULL) < 0 ||
+    } else if (!answer->body ||
+               fl_json_decode(&out_shape, answer->body, strlen(answer->body), 0, arena, &out,
+                              NULL) < 0 ||
                strncmp(out.node_id, "mi-", 3) != 0 || strlen(out.node_id) > 64 ||
                strspn(out.node_id + 3, "0123456789abcdefghijklmnopqrstuvwxyz") !=
                    strlen(out.node_id + 3)) {

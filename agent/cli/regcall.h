@@ -17,8 +17,8 @@ struct fl_reg_body {
 extern const struct fl_shape fl_shape_reg_body;
 
 /* The -tags text, [{"Key":"k","Value":"v"}]; pairs with an empty half are dropped. */
-int fl_reg_tags(const char *text, struct fl_arena *arena, struct fl_reg_tag **ret_tags, size_t *ret_n,
-                struct fl_err *err);
+int fl_reg_tags(const char *text, struct fl_arena *arena, struct fl_reg_tag **ret_tags,
+                size_t *ret_n, struct fl_err *err);
 
 /* What an answer means. */
 struct fl_reg_verdict {

@@ -1,8 +1,9 @@
-/* register.c - `fairlead-agent -register`: makes this machine a managed node (protocol 1 §1.2, §1.3).
+/* register.c - `fairlead-agent -register`: makes this machine a managed node (protocol 1 §1.2,
+ * §1.3).
  *
- * The key process makes the key and the fingerprint, a fetch process carries the call, and only after
- * the service has said yes are configuration and identity written: a failed registration leaves an
- * older one as it was.
+ * The key process makes the key and the fingerprint, a fetch process carries the call, and only
+ * after the service has said yes are configuration and identity written: a failed registration
+ * leaves an older one as it was.
  */
 #include <errno.h>
 #include <limits.h>
@@ -23,14 +24,14 @@
 #include "common/base/file.h"
 #include "common/base/rand.h"
 
-#define MIN_ID_CHARS   36
-#define MIN_CODE_CHARS 20
-#define KEY_TIMEOUT_MS 60000 /* a fingerprint takes up to three looks, 5 s apart */
+#define MIN_ID_CHARS    36
+#define MIN_CODE_CHARS  20
+#define KEY_TIMEOUT_MS  60000 /* a fingerprint takes up to three looks, 5 s apart */
 #define CALL_TIMEOUT_MS 60000
-#define SDK_RETRIES    3 /* protocol 1 §4.4 */
-#define QUICK_TRIES    6
-#define SKEW_WARN_MS   (5 * 60000)
-#define MAX_BODY_BYTES 65536
+#define SDK_RETRIES     3 /* protocol 1 §4.4 */
+#define QUICK_TRIES     6
+#define SKEW_WARN_MS    (5 * 60000)
+#define MAX_BODY_BYTES  65536
 
 enum step { BEGIN, SIGN, CALL, COMMIT };
 
@@ -80,8 +81,8 @@ static void ask_key(struct reg *g, enum step step, const struct fl_key_request *
 
 /* ---- the configuration ---- */
 
-/* Before the call it is only tried out, since a call that succeeds uses up the activation. After it,
- * it goes before the identity, which could not find its control plane without it. */
+/* Before the call it is only tried out, since a call that succeeds uses up the activation. After
+ * it, it goes before the identity, which could not find its control plane without it. */
 static int write_config(struct reg *g, bool only_try, struct fl_err *err)
 {
     const char *to = g->paths->config;
@@ -151,7 +152,8 @@ static void warn_of_skew(int64_t skew_ms)
     fprintf(stderr,
             "fairlead-agent: this machine's clock is %lld minutes %s the control plane's; "
             "set it right\n",
-            (long long)(((skew_ms < 0 ? -skew_ms : skew_ms) + 30000) / 60000), skew_ms > 0 ? "behind" : "ahead of");
+            (long long)(((skew_ms < 0 ? -skew_ms : skew_ms) + 30000) / 60000),
+            skew_ms > 0 ? "behind" : "ahead of");
 }
 
 /* Delay before the next try, or 0 to give up (protocol 1 §4.4). */
@@ -174,6 +176,8 @@ static void on_answer(void *arg, const struct fl_fetch_answer *answer)
     struct fl_reg_verdict v;
     uint32_t delay;
 
+    if (answer->error == -ECANCELED)
+        return;
     fl_reg_judge(answer, g->cli->id, g->url, &g->arena, &v);
     warn_of_skew(v.skew_ms);
     if (v.node_id) {
@@ -206,8 +210,8 @@ static void on_need_fetch(void *arg)
 
 static void add_header(struct reg *g, const char *name, const char *value)
 {
-    g->headers[g->n_headers++] = (struct fl_fetch_header){ fl_text(name),
-                                                           fl_arena_strdup(&g->arena, value) };
+    g->headers[g->n_headers++] =
+        (struct fl_fetch_header){ fl_text(name), fl_arena_strdup(&g->arena, value) };
 }
 
 static int make_body(struct reg *g, const struct fl_key_answer *a, struct fl_err *err)
@@ -366,10 +370,11 @@ static int read_credentials(struct reg *g, struct fl_err *err)
     }
     if (g->creds.access_key_id && g->creds.secret_access_key)
         return 0;
-    return fl_err_set(err, -ENOENT, NULL,
-                      "-role needs AWS credentials: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
-                      "profile %s in %s",
-                      profile ? profile : "default", path ? path : "~/.aws/credentials");
+    return fl_err_set(
+        err, -ENOENT, NULL,
+        "-role needs AWS credentials: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
+        "profile %s in %s",
+        profile ? profile : "default", path ? path : "~/.aws/credentials");
 }
 
 /* 0: go on. The official agent's question and its rules for answers. */
@@ -385,7 +390,8 @@ static int confirm(struct reg *g, struct fl_err *err)
         return r;
     if (g->cli->code && strcmp(g->cli->code, "-") == 0)
         return fl_err_set(err, -EEXIST, NULL,
-                          "this machine is registered as %s: add -y to register it again", old.node_id);
+                          "this machine is registered as %s: add -y to register it again",
+                          old.node_id);
     printf("This machine is registered as %s. Registering again gives it a new id.\n"
            "Go on? [Yes/No]: ",
            old.node_id);

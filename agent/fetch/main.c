@@ -1,7 +1,7 @@
 /* main.c - fairlead-agent-fetch: HTTP calls for a process of the agent that asks over descriptor 3.
  *
- * Unprivileged and short-lived: it ends after a while without calls, so that the idle agent carries no
- * HTTP library. Whoever holds the other end is trusted no further than the calls it may ask for.
+ * Unprivileged and short-lived: it ends after a while without calls, so that the idle agent carries
+ * no HTTP library. Whoever holds the other end is trusted no further than the calls it may ask for.
  */
 #include <errno.h>
 #include <malloc.h>
@@ -109,9 +109,8 @@ static int on_conf(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err)
     if (r < 0)
         return r;
     return fl_http_new(f->loop,
-                       &(struct fl_http_conf){ .ca_file = f->ca_path,
-                                               .proxy = &f->proxy,
-                                               .user_agent = f->user_agent },
+                       &(struct fl_http_conf){
+                           .ca_file = f->ca_path, .proxy = &f->proxy, .user_agent = f->user_agent },
                        &f->http, err);
 }
 
@@ -154,8 +153,7 @@ static int on_call(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err)
         free(c);
         fl_role_ca_rename(&why, f->ca_file);
         answer(f, msg->id,
-               &(struct fl_fetch_answer){ .error = r,
-                                          .error_text = fl_text(fl_err_text(&why)) });
+               &(struct fl_fetch_answer){ .error = r, .error_text = fl_text(fl_err_text(&why)) });
         return 0;
     }
     f->n_calls++;

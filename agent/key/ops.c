@@ -68,9 +68,9 @@ static int describe(const struct call *c, struct fl_arena *arena, struct fl_key_
     headers[n++] = (struct fl_http_header){ "content-type", CONTENT_TYPE };
     headers[n++] = (struct fl_http_header){ "host", a->host };
     headers[n++] = (struct fl_http_header){ "x-amz-date", a->amz_date };
-    headers[n++] = (struct fl_http_header){
-        "x-amz-target", fl_arena_printf(arena, TARGET_PREFIX "%s", c->operation)
-    };
+    headers[n++] =
+        (struct fl_http_header){ "x-amz-target",
+                                 fl_arena_printf(arena, TARGET_PREFIX "%s", c->operation) };
     if (c->session_token && *c->session_token)
         headers[n++] = (struct fl_http_header){ "x-amz-security-token", c->session_token };
     *ret_req = (struct fl_sigv4_request){ .method = "POST",
@@ -138,8 +138,8 @@ static int load_signer(struct fl_key *key, bool pending, struct fl_arena *arena,
     return 0;
 }
 
-static int op_sign_token(struct fl_key *key, const struct fl_key_request *req, struct fl_arena *arena,
-                         struct fl_key_answer *a, struct fl_err *err)
+static int op_sign_token(struct fl_key *key, const struct fl_key_request *req,
+                         struct fl_arena *arena, struct fl_key_answer *a, struct fl_err *err)
 {
     auto_rsa struct fl_rsa *rsa = NULL;
     struct fl_registration reg;
@@ -315,8 +315,8 @@ static int op_clear(struct fl_key *key, const struct fl_key_request *req, struct
     return fl_vault_clear(key->state_dir, err);
 }
 
-static int op_threshold(struct fl_key *key, const struct fl_key_request *req, struct fl_arena *arena,
-                        struct fl_key_answer *a, struct fl_err *err)
+static int op_threshold(struct fl_key *key, const struct fl_key_request *req,
+                        struct fl_arena *arena, struct fl_key_answer *a, struct fl_err *err)
 {
     if (req->threshold != -1 && (req->threshold < 1 || req->threshold > 100))
         return fl_err_set(err, -EINVAL, NULL, "similarity threshold must be -1 or 1 to 100");

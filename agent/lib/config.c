@@ -11,17 +11,17 @@
 #define OUR_SECTION      "Fairlead"
 
 enum kind { BOOL, INT, STR, STR_LIST, OBJ_LIST };
-static const char *const kind_names[] = { "a boolean", "an integer", "a string", "a list of strings",
-                                          "a list of objects" };
+static const char *const kind_names[] = { "a boolean", "an integer", "a string",
+                                          "a list of strings", "a list of objects" };
 
 struct row {
     const char *path; /* "Profile.ShareCreds" */
     enum kind kind;
     bool used; /* has a member: `offset` */
     size_t offset;
-    int64_t number;   /* default of BOOL and INT */
-    int64_t min, max; /* INT: outside of them the default stands */
-    const char *text; /* default of STR */
+    int64_t number;            /* default of BOOL and INT */
+    int64_t min, max;          /* INT: outside of them the default stands */
+    const char *text;          /* default of STR */
     const char *const *values; /* STR: allowed ones beside "", which means the default */
 };
 
@@ -33,13 +33,22 @@ static const char *const detection[] = { "true", "false", NULL };
 static const char *const log_levels[] = { "error", "warn", "info", "debug", NULL };
 static const char *const log_formats[] = { "text", "json", NULL };
 
-#define USED(member)                .used = true, .offset = offsetof(struct fl_agent_config, member)
-#define BOOL_KEY(p, def, ...)       { .path = p, .kind = BOOL, .number = def, __VA_ARGS__ }
-#define INT_KEY(p, def, lo, hi, ...) { .path = p, .kind = INT, .number = def, .min = lo, .max = hi, __VA_ARGS__ }
-#define STR_KEY(p, def, ...)        { .path = p, .kind = STR, .text = def, __VA_ARGS__ }
+#define USED(member) .used = true, .offset = offsetof(struct fl_agent_config, member)
+#define BOOL_KEY(p, def, ...)                               \
+    {                                                       \
+        .path = p, .kind = BOOL, .number = def, __VA_ARGS__ \
+    }
+#define INT_KEY(p, def, lo, hi, ...)                                             \
+    {                                                                            \
+        .path = p, .kind = INT, .number = def, .min = lo, .max = hi, __VA_ARGS__ \
+    }
+#define STR_KEY(p, def, ...)                             \
+    {                                                    \
+        .path = p, .kind = STR, .text = def, __VA_ARGS__ \
+    }
 
-/* Protocol 1 §7. Rows without USED are keys of the official agent that change nothing here: they are
- * still held to their type, as there. */
+/* Protocol 1 §7. Rows without USED are keys of the official agent that change nothing here: they
+ * are still held to their type, as there. */
 /* clang-format off */
 static const struct row rows[] = {
     BOOL_KEY("Profile.ShareCreds", true, USED(share_creds)),
@@ -120,9 +129,8 @@ static json_t *get_nocase(json_t *obj, const char *key, size_t key_len)
     json_t *found = NULL, *v;
     const char *k;
 
-    json_object_foreach (obj, k, v)
-        if (strlen(k) == key_len && strncasecmp(k, key, key_len) == 0)
-            found = v;
+    json_object_foreach(obj, k, v) if (strlen(k) == key_len && strncasecmp(k, key, key_len) == 0)
+        found = v;
     return found;
 }
 
@@ -167,9 +175,9 @@ static bool right_type(const struct row *row, json_t *v)
     case OBJ_LIST:
         if (!json_is_array(v))
             return false;
-        json_array_foreach (v, i, elem)
-            if (row->kind == STR_LIST ? !json_is_string(elem) : !json_is_object(elem))
-                return false;
+        json_array_foreach(v, i, elem) if (row->kind == STR_LIST
+                                               ? !json_is_string(elem)
+                                               : !json_is_object(elem)) return false;
         return true;
     }
     return false;
@@ -235,7 +243,8 @@ static int check_ours(json_t *section, const char *prefix, const char *file, str
     json_t *v;
     int r;
 
-    json_object_foreach (section, k, v) {
+    json_object_foreach(section, k, v)
+    {
         char path[128];
         bool is_section = false;
 
@@ -281,8 +290,8 @@ static int fill(json_t *root, const char *file, struct fl_arena *arena,
     return 0;
 }
 
-int fl_agent_config_load(const char *path, struct fl_arena *arena, struct fl_agent_config *ret_config,
-                         struct fl_err *err)
+int fl_agent_config_load(const char *path, struct fl_arena *arena,
+                         struct fl_agent_config *ret_config, struct fl_err *err)
 {
     struct fl_agent_config config = { 0 };
     fl_autofree char *text = NULL;

@@ -6,9 +6,9 @@
 #include <sys/queue.h>
 
 /* The fetch process ends its calls in time by itself; this is for one that hangs or never came. */
-#define GRACE_MS         10000
-#define MAX_CALL_BYTES   FL_IPC_MAX_FRAME_BYTES
-#define SENDS_PER_CALL   2
+#define GRACE_MS       10000
+#define MAX_CALL_BYTES FL_IPC_MAX_FRAME_BYTES
+#define SENDS_PER_CALL 2
 
 struct call {
     LIST_ENTRY(call) entry;
@@ -66,7 +66,7 @@ static struct call *find(struct fl_fetcher *f, uint32_t id)
 {
     struct call *c;
 
-    LIST_FOREACH(c, &f->calls, entry)
+    LIST_FOREACH (c, &f->calls, entry)
         if (c->id == id)
             return c;
     return NULL;
@@ -77,7 +77,7 @@ static void mark_unsent(struct fl_fetcher *f)
 {
     struct call *c;
 
-    LIST_FOREACH(c, &f->calls, entry)
+    LIST_FOREACH (c, &f->calls, entry)
         c->due = !c->sent;
 }
 
@@ -85,7 +85,7 @@ static struct call *next_due(struct fl_fetcher *f)
 {
     struct call *c;
 
-    LIST_FOREACH(c, &f->calls, entry) {
+    LIST_FOREACH (c, &f->calls, entry) {
         if (c->due) {
             c->due = false;
             return c;
@@ -143,7 +143,7 @@ static void on_close(void *arg, int why, const struct fl_err *err)
     struct call *c;
 
     f->ipc = fl_ipc_free(f->ipc);
-    LIST_FOREACH(c, &f->calls, entry) {
+    LIST_FOREACH (c, &f->calls, entry) {
         c->sent = false;
         c->due = c->sends >= SENDS_PER_CALL;
     }
@@ -190,7 +190,7 @@ struct fl_fetcher *fl_fetcher_free(struct fl_fetcher *f)
     if (!f)
         return NULL;
     while (!LIST_EMPTY(&f->calls))
-        free_call(LIST_FIRST(&f->calls));
+        finish_failed(LIST_FIRST(&f->calls), -ECANCELED, "cancelled");
     fl_ipc_free(f->ipc);
     fl_timer_free(f->kick);
     free(f);

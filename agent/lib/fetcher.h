@@ -1,7 +1,8 @@
 /* fetcher.h - HTTP calls for processes that do not speak HTTP themselves: each call goes to a fetch
  * process, which is asked for when one is needed and may leave when it has been idle.
  *
- * A call lost with its fetch process is sent once more to the next one, so calls must bear repeating.
+ * A call lost with its fetch process is sent once more to the next one, so calls must bear
+ * repeating.
  */
 #pragma once
 #include "agent/lib/ipc_net.h"
@@ -20,7 +21,8 @@ typedef void (*fl_fetcher_need_fn)(void *arg);
 /* `conf` and its strings must outlive the object. */
 int fl_fetcher_new(struct fl_loop *loop, const struct fl_fetch_conf *conf, fl_fetcher_need_fn need,
                    void *arg, struct fl_fetcher **ret_fetcher);
-/* Calls under way end without their callback. */
+/* Calls under way end with -ECANCELED: the time to free what belongs to them, not to start others.
+ */
 struct fl_fetcher *fl_fetcher_free(struct fl_fetcher *f);
 
 /* The socket to a fresh fetch process; the fetcher's from now on. */

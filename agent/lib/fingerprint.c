@@ -241,7 +241,8 @@ static bool similar(const struct stored *old, const struct fl_strmap *now)
 
 /* 0 with fingerprint NULL if there is no usable record: a damaged one counts as none, as a new
  * identity is what follows either way. */
-static int load(const char *state_dir, struct fl_arena *arena, struct stored *ret, struct fl_err *err)
+static int load(const char *state_dir, struct fl_arena *arena, struct stored *ret,
+                struct fl_err *err)
 {
     fl_autofree char *text = NULL;
     int r = fl_vault_item_load(state_dir, ITEM, &text, err);
@@ -313,7 +314,8 @@ int fl_fingerprint_set_threshold(const char *state_dir, int threshold, struct fl
         return r;
     if (!s.fingerprint)
         return fl_err_set(err, -ENOENT, NULL,
-                          "%s: no fingerprint is stored yet; register this machine first", state_dir);
+                          "%s: no fingerprint is stored yet; register this machine first",
+                          state_dir);
     s.threshold = threshold;
     return save(state_dir, &s, err);
 }

@@ -7,11 +7,10 @@
 
 #define F(member) FL_FIELD(struct fl_net_start, member, #member, 0)
 static const struct fl_field start_fields[] = {
-    F(node_id),          F(region),        F(ssm_url),       F(mgs_url),
-    F(ca_file),          F(proxy_http),    F(proxy_https),   F(no_proxy),
-    F(agent_name),       F(agent_version), F(platform_type), F(platform_name),
-    F(platform_version), F(computer_name), F(ip_address),    F(log_level),
-    F(log_format),       F(health_ms),
+    F(node_id),       F(region),        F(ssm_url),          F(mgs_url),       F(ca_file),
+    F(proxy_http),    F(proxy_https),   F(no_proxy),         F(agent_name),    F(agent_version),
+    F(platform_type), F(platform_name), F(platform_version), F(computer_name), F(ip_address),
+    F(log_level),     F(log_format),    F(health_ms),
 };
 #undef F
 static const struct fl_shape start_shape = FL_SHAPE(struct fl_net_start, "start", start_fields);
@@ -125,8 +124,8 @@ const size_t fl_n_net_rows = FL_ARRAY_LEN(fl_net_rows);
 
 #define F(member) FL_FIELD(struct fl_fetch_conf, member, #member, 0)
 static const struct fl_field fetch_conf_fields[] = {
-    F(ca_file), F(proxy_http), F(proxy_https), F(no_proxy), F(user_agent),
-    F(log_level), F(log_format), F(idle_ms),
+    F(ca_file),    F(proxy_http), F(proxy_https), F(no_proxy),
+    F(user_agent), F(log_level),  F(log_format),  F(idle_ms),
 };
 #undef F
 static const struct fl_shape fetch_conf_shape =

@@ -1,6 +1,7 @@
 /* ipc_net.h - what monitor and net say to each other (and net and fetch), as rows of ipc.h.
  *
- * The monitor trusts nothing that comes from net: every string is bounded by its handler before use.
+ * The monitor trusts nothing that comes from net: every string is bounded by its handler before
+ * use.
  */
 #pragma once
 #include "common/codec/codec.h"
@@ -12,21 +13,21 @@
 
 enum fl_net_msg {
     /* monitor -> net */
-    FL_NET_START = 1,     /* struct fl_net_start, first message */
-    FL_NET_CREDS,         /* struct fl_net_creds: use these from now on */
-    FL_NET_TOKEN_CALL,    /* struct fl_net_signed_call: send it, answer with FL_NET_TOKEN_RESULT */
-    FL_NET_JOB_ACK,       /* struct fl_net_job_ack: send agent_job_ack */
-    FL_NET_JOB_REPLY,     /* struct fl_net_job_reply: send agent_job_reply, tell when acknowledged */
-    FL_NET_FETCH,         /* struct fl_net_fetch + 1 fd: a socket to a fresh fetch process */
-    FL_NET_STOP,          /* empty: close the channel in order and exit */
+    FL_NET_START = 1,  /* struct fl_net_start, first message */
+    FL_NET_CREDS,      /* struct fl_net_creds: use these from now on */
+    FL_NET_TOKEN_CALL, /* struct fl_net_signed_call: send it, answer with FL_NET_TOKEN_RESULT */
+    FL_NET_JOB_ACK,    /* struct fl_net_job_ack: send agent_job_ack */
+    FL_NET_JOB_REPLY,  /* struct fl_net_job_reply: send agent_job_reply, tell when acknowledged */
+    FL_NET_FETCH,      /* struct fl_net_fetch + 1 fd: a socket to a fresh fetch process */
+    FL_NET_STOP,       /* empty: close the channel in order and exit */
     /* net -> monitor */
-    FL_NET_READY = 32,    /* empty */
-    FL_NET_TOKEN_RESULT,  /* struct fl_net_token_result */
-    FL_NET_JOB,           /* struct fl_net_job: a job or cancel from the control channel */
-    FL_NET_REPLY_ACKED,   /* struct fl_net_reply_acked */
-    FL_NET_NEED_FETCH,    /* empty: answer with FL_NET_FETCH */
-    FL_NET_STATE,         /* struct fl_net_state: for `fairlead-agent status` */
-    FL_NET_AUDIT,         /* struct fl_net_audit: something refused that a person should find in the log */
+    FL_NET_READY = 32,   /* empty */
+    FL_NET_TOKEN_RESULT, /* struct fl_net_token_result */
+    FL_NET_JOB,          /* struct fl_net_job: a job or cancel from the control channel */
+    FL_NET_REPLY_ACKED,  /* struct fl_net_reply_acked */
+    FL_NET_NEED_FETCH,   /* empty: answer with FL_NET_FETCH */
+    FL_NET_STATE,        /* struct fl_net_state: for `fairlead-agent status` */
+    FL_NET_AUDIT, /* struct fl_net_audit: something refused that a person should find in the log */
 };
 
 struct fl_net_start {
@@ -54,7 +55,7 @@ struct fl_net_signed_call {
 struct fl_net_token_result {
     char *operation;
     int32_t http_status; /* 0: no answer arrived */
-    char *error_name;    /* NULL on success; service error, or "RequestError" for transport faults */
+    char *error_name; /* NULL on success; service error, or "RequestError" for transport faults */
     char *error_text;
     char *access_key_id, *secret_access_key, *session_token;
     int64_t expires_ms;
@@ -63,13 +64,13 @@ struct fl_net_token_result {
 };
 struct fl_net_job {
     char *job_id;
-    char *command_id;    /* derived from job_id; checked by the monitor: [A-Za-z0-9._-]{1,100} */
-    char *message_id;    /* UUID of the frame */
+    char *command_id; /* derived from job_id; checked by the monitor: [A-Za-z0-9._-]{1,100} */
+    char *message_id; /* UUID of the frame */
     int64_t created_ms;
     bool cancel;
     char *cancel_job_id; /* cancel: the job to end */
     char *document_name;
-    char *content;       /* send: the job's Content, JSON text, as received */
+    char *content; /* send: the job's Content, JSON text, as received */
 };
 struct fl_net_job_ack {
     char *job_id, *message_id;
@@ -90,10 +91,10 @@ struct fl_net_fetch {
     char *error;
 };
 struct fl_net_state {
-    bool online;         /* the control channel is open */
-    int64_t since_ms;    /* of that state */
+    bool online;          /* the control channel is open */
+    int64_t since_ms;     /* of that state */
     int64_t last_ping_ms; /* last successful UpdateInstanceInformation */
-    char *last_error;    /* NULL or the newest failure, in words */
+    char *last_error;     /* NULL or the newest failure, in words */
     int64_t last_error_ms;
     bool creds_refused; /* the service does not know or no longer accepts the credentials */
 };
@@ -110,8 +111,8 @@ extern const size_t fl_n_net_rows;
 
 /* ---- net (or a download) <-> fetch: one HTTP call ---- */
 enum fl_fetch_msg {
-    FL_FETCH_CONF = 1, /* struct fl_fetch_conf, first message */
-    FL_FETCH_CALL,     /* struct fl_fetch_call */
+    FL_FETCH_CONF = 1,    /* struct fl_fetch_conf, first message */
+    FL_FETCH_CALL,        /* struct fl_fetch_call */
     FL_FETCH_ANSWER = 32, /* struct fl_fetch_answer, id of the call */
 };
 struct fl_fetch_conf {
@@ -130,9 +131,9 @@ struct fl_fetch_call {
     int64_t timeout_ms, max_response_bytes;
 };
 struct fl_fetch_answer {
-    int32_t error;  /* 0 or negative errno as in http.h */
+    int32_t error; /* 0 or negative errno as in http.h */
     int32_t status;
-    char *body;     /* text; NULs were replaced */
+    char *body; /* text; NULs were replaced */
     char *date;
     char *error_text;
 };

@@ -28,9 +28,8 @@ const struct fl_shape fl_shape_key_request =
 
 #define F(member) FL_FIELD(struct fl_key_answer, member, #member, FL_OMIT_ZERO)
 static const struct fl_field answer_fields[] = {
-    F(error),          F(operation),  F(amz_date),   F(authorization),
-    F(content_sha256), F(host),       F(body),       F(fingerprint),
-    F(public_key),     F(fingerprint_changed), F(has_pending),
+    F(error), F(operation),   F(amz_date),   F(authorization),       F(content_sha256), F(host),
+    F(body),  F(fingerprint), F(public_key), F(fingerprint_changed), F(has_pending),
 };
 #undef F
 const struct fl_shape fl_shape_key_answer =

@@ -11,16 +11,21 @@
 #define FL_KEY_MAX_LINE_BYTES (64u << 10)
 
 /* Operations; what each reads and fills below. All errors: error (words), nothing else. */
-#define FL_KEY_REGISTER_BEGIN  "register-begin"  /* disable_similarity -> fingerprint, public_key */
-#define FL_KEY_REGISTER_SIGN   "register-sign"   /* url, region, body, access_*, session_token -> call */
+#define FL_KEY_REGISTER_BEGIN "register-begin" /* disable_similarity -> fingerprint, public_key */
+#define FL_KEY_REGISTER_SIGN \
+    "register-sign" /* url, region, body, access_*, session_token -> call */
 #define FL_KEY_REGISTER_COMMIT "register-commit" /* node_id, region: stores what begin made */
-#define FL_KEY_SIGN_TOKEN      "sign-token" /* url, time_ms, fingerprint, pending -> call, fingerprint */
-#define FL_KEY_ROTATE_BEGIN    "rotate-begin" /* url, time_ms -> call; a pending key is on disk then */
-#define FL_KEY_PROMOTE         "promote"      /* the pending key becomes the key */
-#define FL_KEY_DROP            "drop"         /* the pending key is forgotten */
-#define FL_KEY_STATE           "state"        /* -> has_pending */
-#define FL_KEY_CLEAR           "clear"        /* empties registration and fingerprint */
-#define FL_KEY_THRESHOLD       "threshold"    /* threshold: of the stored fingerprint */
+#define FL_KEY_SIGN_TOKEN                                                   \
+    "sign-token" /* url, time_ms, fingerprint, pending -> call, fingerprint \
+                  */
+#define FL_KEY_ROTATE_BEGIN                                                                 \
+    "rotate-begin"                   /* url, time_ms -> call; a pending key is on disk then \
+                                      */
+#define FL_KEY_PROMOTE   "promote"   /* the pending key becomes the key */
+#define FL_KEY_DROP      "drop"      /* the pending key is forgotten */
+#define FL_KEY_STATE     "state"     /* -> has_pending */
+#define FL_KEY_CLEAR     "clear"     /* empties registration and fingerprint */
+#define FL_KEY_THRESHOLD "threshold" /* threshold: of the stored fingerprint */
 
 struct fl_key_request {
     char *op;
@@ -46,8 +51,8 @@ extern const struct fl_shape fl_shape_key_request, fl_shape_key_answer;
 
 struct fl_keyproc;
 
-/* `answer` is NULL when the process ended, or broke the protocol, before it answered; then `why` says
- * how, and the object may only be freed. May be freed inside. */
+/* `answer` is NULL when the process ended, or broke the protocol, before it answered; then `why`
+ * says how, and the object may only be freed. May be freed inside. */
 typedef void (*fl_keyproc_fn)(void *arg, const struct fl_key_answer *answer, const char *why);
 
 /* Starts the process for `state_dir`. */

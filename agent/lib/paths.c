@@ -111,8 +111,9 @@ int fl_paths_init(struct fl_paths *p, const char *config, const char *state, con
     if (p->config && p->state && p->runtime && p->libexec)
         return 0;
     fl_paths_done(p);
-    return fl_err_set(err, -ENOENT, NULL,
-                      "no home directory known for this user: give --config, --state and --runtime");
+    return fl_err_set(
+        err, -ENOENT, NULL,
+        "no home directory known for this user: give --config, --state and --runtime");
 }
 
 void fl_paths_done(struct fl_paths *p)

@@ -16,8 +16,8 @@ struct fl_paths {
     char *config;
     char *state;   /* 0700; Vault/, jobs/, registration, runtimeconfig/ below it */
     char *runtime; /* 0755; status.sock, monitor.lock, workers' sockets below it */
-    char *libexec; /* where fairlead-agent-net, -fetch, -key are: beside the running binary if they are
-                    * there (a build tree), else PREFIX/libexec/fairlead */
+    char *libexec; /* where fairlead-agent-net, -fetch, -key are: beside the running binary if they
+                    * are there (a build tree), else PREFIX/libexec/fairlead */
 };
 
 /* Overrides may be NULL. Fills every member or fails. */

@@ -72,9 +72,9 @@ static const struct {
     const char *path;
     bool (*parse)(const char *text, struct fl_platform *p);
 } release_files[] = {
-    { "/etc/centos-release", from_release_line },   { "/etc/bottlerocket-release", from_os_release },
-    { "/etc/os-release", from_os_release },         { "/usr/lib/os-release", from_os_release },
-    { "/etc/system-release", from_release_line },   { "/etc/redhat-release", from_release_line },
+    { "/etc/centos-release", from_release_line }, { "/etc/bottlerocket-release", from_os_release },
+    { "/etc/os-release", from_os_release },       { "/usr/lib/os-release", from_os_release },
+    { "/etc/system-release", from_release_line }, { "/etc/redhat-release", from_release_line },
     { "/etc/lsb-release", from_lsb_release },
 };
 

@@ -3,7 +3,7 @@
 #include "common/base/err.h"
 
 struct fl_platform {
-    char type[16];          /* "Linux" */
+    char type[16]; /* "Linux" */
     char name[128];
     char version[64];
     char computer_name[256];

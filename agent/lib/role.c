@@ -46,8 +46,9 @@ static int open_ca(const char *path, struct fl_err *err)
     return FL_TAKE_FD(fd);
 }
 
-int fl_role_spawn(struct fl_loop *loop, const struct fl_paths *paths, const struct fl_role_spec *spec,
-                  fl_child_fn fn, void *arg, struct fl_child **ret_child, struct fl_err *err)
+int fl_role_spawn(struct fl_loop *loop, const struct fl_paths *paths,
+                  const struct fl_role_spec *spec, fl_child_fn fn, void *arg,
+                  struct fl_child **ret_child, struct fl_err *err)
 {
     struct fl_child_fd fds[FL_CHILD_MAX_FDS];
     const char *argv[MAX_ARGS + 4] = { spec->program };

@@ -22,11 +22,12 @@ struct fl_role_spec {
 };
 
 /* As fl_child_spawn; stderr (2) is always passed on. */
-int fl_role_spawn(struct fl_loop *loop, const struct fl_paths *paths, const struct fl_role_spec *spec,
-                  fl_child_fn fn, void *arg, struct fl_child **ret_child, struct fl_err *err);
+int fl_role_spawn(struct fl_loop *loop, const struct fl_paths *paths,
+                  const struct fl_role_spec *spec, fl_child_fn fn, void *arg,
+                  struct fl_child **ret_child, struct fl_err *err);
 
-/* In net and fetch: the path under which the CA file named `ca_file` is to be opened: the handed-over
- * copy if the program got "--ca-fd", else `ca_file` itself. */
+/* In net and fetch: the path under which the CA file named `ca_file` is to be opened: the
+ * handed-over copy if the program got "--ca-fd", else `ca_file` itself. */
 const char *fl_role_ca_path(int argc, char **argv, const char *ca_file);
 
 /* Error texts name the memory file; this puts the name that the user knows in its place. */

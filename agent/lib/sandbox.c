@@ -1,7 +1,7 @@
 /* sandbox.c - see sandbox.h. Which user a role runs as is its parent's matter (sandbox_ids.c).
  *
- * The filter lists what these roles need; everything else is EPERM. Calls for which the C library has
- * an older way that it takes on ENOSYS get ENOSYS, and what only an intruder would try kills.
+ * The filter lists what these roles need; everything else is EPERM. Calls for which the C library
+ * has an older way that it takes on ENOSYS get ENOSYS, and what only an intruder would try kills.
  */
 #include "agent/lib/sandbox.h"
 #include <errno.h>
@@ -25,38 +25,136 @@ extern void __asan_init(void) __attribute__((weak));
 
 static const int allowed[] = {
     /* descriptors and files, for reading */
-    S(read), S(readv), S(pread64), S(preadv), S(write), S(writev), S(close), S(close_range), S(lseek),
-    S(stat), S(fstat), S(lstat), S(newfstatat), S(statx), S(access), S(faccessat), S(faccessat2),
-    S(readlink), S(readlinkat), S(getcwd), S(getdents64), S(fcntl), S(dup), S(dup2), S(dup3), S(pipe),
-    S(pipe2), S(eventfd2), S(fstatfs), S(statfs), S(fadvise64), S(flock),
+    S(read),
+    S(readv),
+    S(pread64),
+    S(preadv),
+    S(write),
+    S(writev),
+    S(close),
+    S(close_range),
+    S(lseek),
+    S(stat),
+    S(fstat),
+    S(lstat),
+    S(newfstatat),
+    S(statx),
+    S(access),
+    S(faccessat),
+    S(faccessat2),
+    S(readlink),
+    S(readlinkat),
+    S(getcwd),
+    S(getdents64),
+    S(fcntl),
+    S(dup),
+    S(dup2),
+    S(dup3),
+    S(pipe),
+    S(pipe2),
+    S(eventfd2),
+    S(fstatfs),
+    S(statfs),
+    S(fadvise64),
+    S(flock),
     /* waiting */
-    S(epoll_create), S(epoll_create1), S(epoll_ctl), S(epoll_wait), S(epoll_pwait), S(epoll_pwait2),
-    S(poll), S(ppoll), S(select), S(pselect6), S(nanosleep), S(clock_nanosleep), S(restart_syscall),
-    S(timerfd_create), S(timerfd_settime), S(timerfd_gettime),
+    S(epoll_create),
+    S(epoll_create1),
+    S(epoll_ctl),
+    S(epoll_wait),
+    S(epoll_pwait),
+    S(epoll_pwait2),
+    S(poll),
+    S(ppoll),
+    S(select),
+    S(pselect6),
+    S(nanosleep),
+    S(clock_nanosleep),
+    S(restart_syscall),
+    S(timerfd_create),
+    S(timerfd_settime),
+    S(timerfd_gettime),
     /* memory; PROT_EXEC stays possible, libraries are loaded late (lws plugin, providers, nss) */
-    S(mmap), S(munmap), S(mprotect), S(mremap), S(madvise), S(brk), S(membarrier), S(map_shadow_stack),
+    S(mmap),
+    S(munmap),
+    S(mprotect),
+    S(mremap),
+    S(madvise),
+    S(brk),
+    S(membarrier),
+    S(map_shadow_stack),
     /* network */
-    S(socketpair), S(connect), S(bind), S(getsockname), S(getpeername), S(getsockopt), S(setsockopt),
-    S(sendto), S(sendmsg), S(sendmmsg), S(recvfrom), S(recvmsg), S(recvmmsg), S(shutdown),
+    S(socketpair),
+    S(connect),
+    S(bind),
+    S(getsockname),
+    S(getpeername),
+    S(getsockopt),
+    S(setsockopt),
+    S(sendto),
+    S(sendmsg),
+    S(sendmmsg),
+    S(recvfrom),
+    S(recvmsg),
+    S(recvmmsg),
+    S(shutdown),
     /* threads and the process itself */
-    S(set_robust_list), S(get_robust_list), S(rseq), S(set_tid_address), S(gettid), S(getpid),
-    S(getppid), S(exit), S(exit_group), S(futex), S(sched_yield), S(sched_getaffinity),
-    S(sched_getparam), S(sched_getscheduler), S(getpriority), S(wait4), S(getuid), S(geteuid),
-    S(getgid), S(getegid), S(getresuid), S(getresgid), S(getgroups), S(capget), S(getrusage),
-    S(getrlimit), S(times), S(uname), S(sysinfo), S(getcpu), S(arch_prctl), S(getrandom),
-    S(clock_gettime), S(clock_getres), S(gettimeofday), S(time), S(umask),
+    S(set_robust_list),
+    S(get_robust_list),
+    S(rseq),
+    S(set_tid_address),
+    S(gettid),
+    S(getpid),
+    S(getppid),
+    S(exit),
+    S(exit_group),
+    S(futex),
+    S(sched_yield),
+    S(sched_getaffinity),
+    S(sched_getparam),
+    S(sched_getscheduler),
+    S(getpriority),
+    S(wait4),
+    S(getuid),
+    S(geteuid),
+    S(getgid),
+    S(getegid),
+    S(getresuid),
+    S(getresgid),
+    S(getgroups),
+    S(capget),
+    S(getrusage),
+    S(getrlimit),
+    S(times),
+    S(uname),
+    S(sysinfo),
+    S(getcpu),
+    S(arch_prctl),
+    S(getrandom),
+    S(clock_gettime),
+    S(clock_getres),
+    S(gettimeofday),
+    S(time),
+    S(umask),
     /* signals, to itself */
-    S(rt_sigaction), S(rt_sigprocmask), S(rt_sigreturn), S(rt_sigpending), S(rt_sigtimedwait),
-    S(sigaltstack), S(tgkill), S(tkill),
+    S(rt_sigaction),
+    S(rt_sigprocmask),
+    S(rt_sigreturn),
+    S(rt_sigpending),
+    S(rt_sigtimedwait),
+    S(sigaltstack),
+    S(tgkill),
+    S(tkill),
 };
 
-static const int unknown_here[] = { /* ENOSYS: there is an older way */
+static const int unknown_here[] = {
+    /* ENOSYS: there is an older way */
     S(clone3), S(openat2), S(io_uring_setup), S(futex_waitv), S(pidfd_open),
 };
 
 static const int deadly[] = {
-    S(execve), S(execveat), S(process_vm_readv), S(process_vm_writev), S(init_module),
-    S(finit_module), S(kexec_load), S(bpf),
+    S(execve),      S(execveat),     S(process_vm_readv), S(process_vm_writev),
+    S(init_module), S(finit_module), S(kexec_load),       S(bpf),
 };
 
 static const int tracing[] = { S(ptrace), S(prctl), S(getdents), S(kill) };
@@ -95,16 +193,16 @@ static int add_conditional(scmp_filter_ctx ctx)
                              SCMP_A0(SCMP_CMP_MASKED_EQ, namespaces, 0));
     /* Reading limits (sysconf), not setting them. */
     if (r == 0)
-        r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, S(prlimit64), 1, SCMP_A2(SCMP_CMP_EQ, 0));
+        r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, S(prlimit64), 1, SCMP_A2(SCMP_CMP_EQ, 0, 0));
     for (size_t i = 0; r == 0 && i < FL_ARRAY_LEN(families); i++)
         r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, S(socket), 1,
-                             SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i]));
+                             SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i], 0));
     for (size_t i = 0; r == 0 && i < FL_ARRAY_LEN(ioctls); i++)
         r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, S(ioctl), 1,
-                             SCMP_A1(SCMP_CMP_EQ, (scmp_datum_t)ioctls[i]));
+                             SCMP_A1(SCMP_CMP_EQ, (scmp_datum_t)ioctls[i], 0));
     for (size_t i = 0; r == 0 && i < FL_ARRAY_LEN(prctls); i++)
         r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, S(prctl), 1,
-                             SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)prctls[i]));
+                             SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)prctls[i], 0));
     return r;
 }
 

@@ -47,7 +47,8 @@ void fl_service_error(const char *body, struct fl_arena *arena, char **ret_name,
     if (!body)
         body = "";
     if (fl_json_decode(&error_shape, body, strlen(body), FL_DECODE_NOCASE, arena, &e, NULL) < 0) {
-        *ret_name = strstr(body, "<Code>") ? xml_text(body, "<Code>", arena) : xml_root(body, arena);
+        *ret_name =
+            strstr(body, "<Code>") ? xml_text(body, "<Code>", arena) : xml_root(body, arena);
         *ret_text = strstr(body, "<Message>") ? xml_text(body, "<Message>", arena)
                                               : xml_text(body, "<message>", arena);
         return;

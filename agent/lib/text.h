@@ -1,5 +1,5 @@
-/* text.h - constants as members of message structs, whose strings are `char *` because decoding makes
- * them so. Whoever receives such a struct only reads it. */
+/* text.h - constants as members of message structs, whose strings are `char *` because decoding
+ * makes them so. Whoever receives such a struct only reads it. */
 #pragma once
 #include <stdint.h>
 

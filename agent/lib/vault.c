@@ -22,10 +22,10 @@ struct record {
 
 #define F(member, key, flags) FL_FIELD(struct record, member, key, FL_ALWAYS | (flags))
 static const struct fl_field record_fields[] = {
-    F(instance_id, "instanceID", 0),     F(region, "region", 0),
-    F(instance_type, "instanceType", 0), F(zone, "availabilityZone", 0),
+    F(instance_id, "instanceID", 0),         F(region, "region", 0),
+    F(instance_type, "instanceType", 0),     F(zone, "availabilityZone", 0),
     F(private_key, "privateKey", FL_SECRET), F(public_key, "publicKey", 0),
-    F(key_type, "privateKeyType", 0),    F(key_created, "privateKeyCreatedDate", 0),
+    F(key_type, "privateKeyType", 0),        F(key_created, "privateKeyCreatedDate", 0),
 };
 #undef F
 static const struct fl_shape record_shape =
@@ -150,7 +150,8 @@ static int make_dirs(const char *state_dir, struct fl_err *err)
     return r;
 }
 
-int fl_vault_item_store(const char *state_dir, const char *key, const char *text, struct fl_err *err)
+int fl_vault_item_store(const char *state_dir, const char *key, const char *text,
+                        struct fl_err *err)
 {
     fl_autofree char *manifest_path = below(state_dir, "Vault/Manifest");
     fl_autofree char *path = store_path(state_dir, key);
@@ -410,7 +411,7 @@ void fl_vault_date_now(char out[FL_VAULT_DATE_BYTES])
 
 int fl_vault_date_parse(const char *text, int64_t *ret_ms)
 {
-    char iso[FL_ISO_BYTES + 16], fraction[16] = "", sign;
+    char iso[128], fraction[16] = "", sign;
     int year, month, day, hour, minute, second, used = 0, zone_hour, zone_minute;
 
     if (!text || strlen(text) >= 2 * FL_VAULT_DATE_BYTES ||

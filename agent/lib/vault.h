@@ -1,18 +1,18 @@
 /* vault.h - the node's registration on disk, in the official agent's formats (protocol 1 §1.4).
  *
- * <state>/Vault/Manifest, Vault/Store/RegistrationKey, Vault/Store/InstanceFingerprint, registration,
- * runtimeconfig/identity_config.json. Writes are atomic. The private key is only ever loaded by
- * fairlead-agent-key and by registration; the monitor uses fl_vault_load without it.
+ * <state>/Vault/Manifest, Vault/Store/RegistrationKey, Vault/Store/InstanceFingerprint,
+ * registration, runtimeconfig/identity_config.json. Writes are atomic. The private key is only ever
+ * loaded by fairlead-agent-key and by registration; the monitor uses fl_vault_load without it.
  */
 #pragma once
 #include "common/base/arena.h"
 #include "common/base/err.h"
 
 struct fl_registration {
-    char *node_id;      /* NULL when not registered */
+    char *node_id; /* NULL when not registered */
     char *region;
-    char *private_key;  /* base64 PKCS#1 DER; NULL unless asked for */
-    char *key_created;  /* official date text, NULL if missing */
+    char *private_key; /* base64 PKCS#1 DER; NULL unless asked for */
+    char *key_created; /* official date text, NULL if missing */
 };
 
 /* 0 with node_id NULL if there is no (or an empty) registration; errors name the file. */
@@ -21,7 +21,8 @@ int fl_vault_load(const char *state_dir, bool with_key, struct fl_arena *arena,
 int fl_vault_store(const char *state_dir, const struct fl_registration *reg, struct fl_err *err);
 int fl_vault_clear(const char *state_dir, struct fl_err *err);
 
-/* The pending key of a rotation: base64 PKCS#1, kept beside the record until promoted or dropped. */
+/* The pending key of a rotation: base64 PKCS#1, kept beside the record until promoted or dropped.
+ */
 int fl_vault_pending_load(const char *state_dir, struct fl_arena *arena, char **ret_key,
                           struct fl_err *err);
 int fl_vault_pending_store(const char *state_dir, const char *key, struct fl_err *err);

@@ -1,9 +1,9 @@
 /* identity.c - see identity.h.
  *
  * One exchange at a time: the key process signs, net carries, the result decides the next step. The
- * key is rotated in the order persist pending -> tell the service -> promote, and whenever the outcome
- * is in doubt the keys are tried, the old one first; neither is dropped before the other has worked
- * (protocol 1 §4.3).
+ * key is rotated in the order persist pending -> tell the service -> promote, and whenever the
+ * outcome is in doubt the keys are tried, the old one first; neither is dropped before the other
+ * has worked (protocol 1 §4.3).
  */
 #include "agent/monitor/identity.h"
 #include <errno.h>
@@ -19,13 +19,13 @@
 
 #define KEY_TIMEOUT_MS    60000 /* a fingerprint takes up to three looks, 5 s apart */
 #define RESULT_TIMEOUT_MS 90000
-#define MIN_LIFE_MS       60000 /* cached credentials with less are not worth starting with */
+#define MIN_LIFE_MS       60000  /* cached credentials with less are not worth starting with */
 #define CHECK_MS          300000 /* timers stand still while a machine sleeps: look at the clock */
 #define BUSY_MS           5000   /* due while a key is being rotated: a little later, then */
 #define NEW_CREDS_MS      60000  /* refused when so new: asking again would not help */
-#define SKEW_KNOWN_MS     60000 /* smaller differences are the Date header's own */
+#define SKEW_KNOWN_MS     60000  /* smaller differences are the Date header's own */
 #define DAY_MS            86400000LL
-#define NO_DATE_DAYS      3650 /* what the official agent takes for a key without a date */
+#define NO_DATE_DAYS      3650  /* what the official agent takes for a key without a date */
 #define MAX_TEXT_BYTES    16384 /* of each string from net */
 
 enum step {
@@ -75,14 +75,14 @@ struct fl_identity_keeper {
     bool net_up;
     bool with_pending; /* the request under way is signed with the pending key */
     bool has_pending;
-    bool rotate; /* asked for by the service, or the key is too old */
+    bool rotate;     /* asked for by the service, or the key is too old */
     int64_t skew_ms; /* the service's clock minus ours */
     char fingerprint[FL_UUID_BYTES];
 
     struct fl_keyproc *key;
-    struct fl_timer *timer;   /* for due_ms */
+    struct fl_timer *timer;    /* for due_ms */
     struct fl_timer *patience; /* for the result of a call */
-    int64_t due_ms;           /* wall clock: the next token request; 0: none planned */
+    int64_t due_ms;            /* wall clock: the next token request; 0: none planned */
     bool due_after_transport_fault;
     struct fl_backoff backoffs[FAULT__N];
 
@@ -235,12 +235,12 @@ static void save_now(struct fl_identity_keeper *k)
     if (!s)
         return;
     fl_arena_init(&s->arena, 8 * MAX_TEXT_BYTES);
-    s->files = (struct fl_identity_files){ .state_dir = fl_arena_strdup(&s->arena, k->paths->state),
-                                           .share = k->config->share_creds,
-                                           .share_file = fl_arena_strdup(&s->arena,
-                                                                         k->config->credentials_file),
-                                           .share_profile = fl_arena_strdup(
-                                               &s->arena, k->config->share_profile) };
+    s->files = (struct fl_identity_files){
+        .state_dir = fl_arena_strdup(&s->arena, k->paths->state),
+        .share = k->config->share_creds,
+        .share_file = fl_arena_strdup(&s->arena, k->config->credentials_file),
+        .share_profile = fl_arena_strdup(&s->arena, k->config->share_profile)
+    };
     s->keeper = k;
     if (!copy_creds(&s->arena, &k->creds, &s->files.creds) || !s->files.state_dir ||
         !s->files.share_file || !s->files.share_profile ||
@@ -301,7 +301,8 @@ static void on_token(struct fl_identity_keeper *k, const struct fl_net_token_res
     int r = accept_token(k, res);
 
     if (r < 0) {
-        fail(k, SERVICE, r == -EBADMSG ? "the service's token answer is unusable" : "out of memory");
+        fail(k, SERVICE,
+             r == -EBADMSG ? "the service's token answer is unusable" : "out of memory");
         return;
     }
     for (size_t i = 0; i < FAULT__N; i++)
@@ -454,7 +455,8 @@ static void on_key_answer(void *arg, const struct fl_key_answer *a, const char *
     if (a->fingerprint && fl_uuid_valid(a->fingerprint))
         memcpy(k->fingerprint, a->fingerprint, FL_UUID_BYTES);
     if (a->fingerprint_changed)
-        fl_log_warn("this machine's hardware is no longer the one that was registered: register again");
+        fl_log_warn(
+            "this machine's hardware is no longer the one that was registered: register again");
     if (k->step == ROTATE_SIGN)
         k->has_pending = true;
     if (key_steps[k->step].then != IDLE) {

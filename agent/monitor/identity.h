@@ -1,7 +1,7 @@
 /* identity.h - the monitor's part that keeps the node's temporary credentials fresh.
  *
- * Loads cached credentials if they still live, asks fairlead-agent-key for signed token requests, has
- * net carry them, writes the shared-credentials and identity_config files, and rotates the key
+ * Loads cached credentials if they still live, asks fairlead-agent-key for signed token requests,
+ * has net carry them, writes the shared-credentials and identity_config files, and rotates the key
  * (protocol 1 §4). Refresh at half of the life, jittered backoff on failure that never gives up.
  */
 #pragma once
@@ -13,7 +13,8 @@
 struct fl_identity_keeper;
 
 struct fl_identity_events {
-    /* Send this to net (FL_NET_TOKEN_CALL). Non-zero: net is not there; the keeper tries again later. */
+    /* Send this to net (FL_NET_TOKEN_CALL). Non-zero: net is not there; the keeper tries again
+     * later. */
     int (*send_call)(void *arg, const struct fl_net_signed_call *call);
     /* Fresh credentials; hand them to net (FL_NET_CREDS). */
     void (*on_creds)(void *arg, const struct fl_net_creds *creds);
@@ -30,10 +31,12 @@ void fl_identity_keeper_net_up(struct fl_identity_keeper *k);
 void fl_identity_keeper_net_down(struct fl_identity_keeper *k);
 void fl_identity_keeper_result(struct fl_identity_keeper *k, const struct fl_net_token_result *res);
 
-/* The control channel is open: the way out works, so a wait after a transport fault is cut short. */
+/* The control channel is open: the way out works, so a wait after a transport fault is cut short.
+ */
 void fl_identity_keeper_online(struct fl_identity_keeper *k);
 
-/* The service refuses the credentials handed out: fresh ones are asked for, if these are not new. */
+/* The service refuses the credentials handed out: fresh ones are asked for, if these are not new.
+ */
 void fl_identity_keeper_refused(struct fl_identity_keeper *k);
 
 /* For status: expiry of the current credentials (0: none), newest failure or NULL. */

@@ -18,7 +18,8 @@
 #define MARK_KEY       "fairlead_node"
 
 struct identity_config {
-    char *schema_version, *node_id, *type, *share_file, *share_profile, *expires, *retrieved, *source;
+    char *schema_version, *node_id, *type, *share_file, *share_profile, *expires, *retrieved,
+        *source;
 };
 
 #define F(member, key) FL_FIELD(struct identity_config, member, key, FL_ALWAYS)

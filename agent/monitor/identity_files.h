@@ -1,11 +1,11 @@
-/* identity_files.h - writing the node's fresh credentials to disk: our cache, the shared credentials
- * file of AWS's tools, identity_config.json (protocol 1 §4.5, §1.4).
+/* identity_files.h - writing the node's fresh credentials to disk: our cache, the shared
+ * credentials file of AWS's tools, identity_config.json (protocol 1 §4.5, §1.4).
  *
  * Blocking (a home directory may be on a network): runs on the loop's work pool.
  *
  * A profile in the shared file is ours if it carries `fairlead_node`, which AWS's tools ignore. One
- * that is not ours is never touched: profile "fairlead" is used then, and if that is somebody else's
- * too, nothing is shared.
+ * that is not ours is never touched: profile "fairlead" is used then, and if that is somebody
+ * else's too, nothing is shared.
  */
 #pragma once
 #include "agent/lib/credcache.h"
@@ -22,7 +22,7 @@ struct fl_identity_files {
 };
 
 enum fl_share_outcome {
-    FL_SHARE_OFF,      /* not asked for */
+    FL_SHARE_OFF, /* not asked for */
     FL_SHARE_WRITTEN,
     FL_SHARE_FALLBACK, /* written as "fairlead", since the profile asked for is somebody else's */
     FL_SHARE_TAKEN,    /* both are somebody else's: nothing shared */

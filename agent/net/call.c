@@ -1,7 +1,7 @@
 /* call.c - API calls of the node: signed here, carried by a fetch process (net.h).
  *
- * A service that refuses a signature for its time tells its own in the Date header: the difference is
- * kept and the call made once more.
+ * A service that refuses a signature for its time tells its own in the Date header: the difference
+ * is kept and the call made once more.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -62,14 +62,13 @@ static int make_headers(struct api_call *c, const char *url, struct fl_http_head
         return -EINVAL;
     fl_time_compact(fl_net_now_ms(net), date);
     *ret_date = fl_arena_strdup(&c->arena, date);
-    headers[n++] = (struct fl_http_header){ "Content-Type", c->call.target
-                                                                ? "application/x-amz-json-1.1"
+    headers[n++] =
+        (struct fl_http_header){ "Content-Type", c->call.target ? "application/x-amz-json-1.1"
                                                                 : "application/json" };
     headers[n++] = (struct fl_http_header){ "Host", fl_arena_strdup(&c->arena, host) };
     headers[n++] = (struct fl_http_header){ "X-Amz-Date", *ret_date };
     if (net->creds.session_token && *net->creds.session_token)
-        headers[n++] =
-            (struct fl_http_header){ "X-Amz-Security-Token", net->creds.session_token };
+        headers[n++] = (struct fl_http_header){ "X-Amz-Security-Token", net->creds.session_token };
     if (c->call.target)
         headers[n++] = (struct fl_http_header){ "X-Amz-Target", c->call.target };
     *ret_n = n;
@@ -108,8 +107,7 @@ static int send(struct api_call *c)
     if (r < 0)
         return r;
     for (size_t i = 0; i < n; i++)
-        out[i] = (struct fl_fetch_header){ fl_text(headers[i].name),
-                                           fl_text(headers[i].value) };
+        out[i] = (struct fl_fetch_header){ fl_text(headers[i].name), fl_text(headers[i].value) };
     out[n++] = (struct fl_fetch_header){ fl_text("Authorization"), authorization };
     if (asprintf(&url, "%s%s", base, c->call.path) < 0) {
         url = NULL;
@@ -142,12 +140,15 @@ static bool is_time_refusal(const char *name)
 static void on_answer(void *arg, const struct fl_fetch_answer *answer)
 {
     struct api_call *c = arg;
-    struct fl_api_result result = { .status = answer->status,
-                                    .body = answer->body ? answer->body : "",
-                                    .name = "",
-                                    .text = "" };
+    struct fl_api_result result = {
+        .status = answer->status, .body = answer->body ? answer->body : "", .name = "", .text = ""
+    };
     char *name = NULL, *text = NULL;
 
+    if (answer->error == -ECANCELED) { /* the process ends */
+        free_call(c);
+        return;
+    }
     if (answer->error) {
         result.status = 0;
         result.name = "RequestError";
@@ -197,10 +198,8 @@ struct token_answer {
 
 #define F(member, key, flags) FL_FIELD(struct token_answer, member, key, flags)
 static const struct fl_field token_answer_fields[] = {
-    F(access_key_id, "AccessKeyId", 0),
-    F(secret_access_key, "SecretAccessKey", FL_SECRET),
-    F(session_token, "SessionToken", FL_SECRET),
-    F(expires, "TokenExpirationDate", 0),
+    F(access_key_id, "AccessKeyId", 0),          F(secret_access_key, "SecretAccessKey", FL_SECRET),
+    F(session_token, "SessionToken", FL_SECRET), F(expires, "TokenExpirationDate", 0),
     F(update_key_pair, "UpdateKeyPair", 0),
 };
 #undef F
@@ -217,8 +216,8 @@ static void read_token(const struct fl_fetch_answer *answer, struct fl_arena *ar
 {
     struct token_answer t = { 0 };
 
-    if (fl_json_decode(&token_answer_shape, answer->body, strlen(answer->body), 0, arena, &t, NULL) <
-        0) {
+    if (fl_json_decode(&token_answer_shape, answer->body, strlen(answer->body), 0, arena, &t,
+                       NULL) < 0) {
         res->error_name = fl_text("SerializationError");
         return;
     }
@@ -237,6 +236,8 @@ static void on_token_answer(void *arg, const struct fl_fetch_answer *answer)
                                        .http_status = answer->error ? 0 : answer->status,
                                        .server_ms = fl_http_date_ms(answer->date) };
 
+    if (answer->error == -ECANCELED)
+        return;
     if (answer->error) {
         res.error_name = fl_arena_strdup(&arena, "RequestError");
         res.error_text = answer->error_text;
@@ -279,6 +280,6 @@ void fl_token_call(struct fl_net *net, const struct fl_net_signed_call *call)
                                                  .max_response_bytes = MAX_ANSWER_BYTES },
                         on_token_answer, c, NULL);
     if (r < 0)
-        on_token_answer(c, &(struct fl_fetch_answer){ .error = r,
-                                                      .error_text = fl_text("too many calls") });
+        on_token_answer(
+            c, &(struct fl_fetch_answer){ .error = r, .error_text = fl_text("too many calls") });
 }

@@ -1,5 +1,5 @@
-/* channel.c - the control channel (protocol 2 §1): CreateControlChannel, WebSocket, OpenControlChannel,
- * kept alive by pings, opened again for ever. */
+/* channel.c - the control channel (protocol 2 §1): CreateControlChannel, WebSocket,
+ * OpenControlChannel, kept alive by pings, opened again for ever. */
 #include <errno.h>
 #include <malloc.h>
 #include <stdio.h>
@@ -25,7 +25,7 @@
 #define RETRY_CAP_MS       300000
 #define STEADY_MS          30000 /* open for so long, a loss is not held against the channel */
 #define STOP_MS            3000
-#define TRIM_MS            15000 /* after opening: what the start needed is given back */
+#define TRIM_MS            15000      /* after opening: what the start needed is given back */
 #define MAX_MESSAGE_BYTES  (3u << 20) /* a job must fit a frame to the monitor */
 #define MAX_QUEUE_BYTES    (4u << 20)
 #define MAX_PAYLOAD_BYTES  (1u << 20) /* of a message of ours */
@@ -273,8 +273,8 @@ static const struct fl_ws_events ws_events = {
     .on_close = on_ws_close,
 };
 
-/* Authorization of the upgrade; fresh memory. `headers` has places for 4; the first is Host, which the
- * WebSocket client writes by itself. */
+/* Authorization of the upgrade; fresh memory. `headers` has places for 4; the first is Host, which
+ * the WebSocket client writes by itself. */
 static int sign_upgrade(struct fl_channel *c, const char *date, const char *host,
                         struct fl_http_header *headers, size_t *ret_n, char **ret_authorization)
 {

@@ -110,7 +110,9 @@ static void send_failed(struct fl_dispatch *d, const char *job_id, const char *t
                                        .os = fl_text(""),
                                        .osver = fl_text("1"),
                                        .ver = fl_text(d->agent_version) };
-    struct fl_msg_additional_info info = { .agent = &agent, .date_time = now, .run_id = fl_text("") };
+    struct fl_msg_additional_info info = { .agent = &agent,
+                                           .date_time = now,
+                                           .run_id = fl_text("") };
     const struct fl_msg_result result = { .info = &info,
                                           .document_status = fl_text("Failed"),
                                           .trace_output = fl_text("") };
@@ -149,8 +151,8 @@ static bool has_prefix(const char *s, const char *prefix)
 }
 
 /* Fills what only the content tells. */
-static int read_content(const struct incoming *m, const struct fl_msg_job *in, struct fl_net_job *job,
-                        struct fl_err *err)
+static int read_content(const struct incoming *m, const struct fl_msg_job *in,
+                        struct fl_net_job *job, struct fl_err *err)
 {
     struct fl_msg_cancel_content cancel;
     struct fl_msg_send_content send;

@@ -1,6 +1,6 @@
-/* dispatch.h - reads what comes over the control channel: frames, then the JSON inside, then what to do
- * about it (protocol 2 §2, §3). No I/O of its own; whatever is wrong with a frame is said to `audit`
- * and ends there, the channel stays.
+/* dispatch.h - reads what comes over the control channel: frames, then the JSON inside, then what
+ * to do about it (protocol 2 §2, §3). No I/O of its own; whatever is wrong with a frame is said to
+ * `audit` and ends there, the channel stays.
  */
 #pragma once
 #include "agent/lib/ipc_net.h"

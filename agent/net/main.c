@@ -1,7 +1,7 @@
 /* main.c - fairlead-agent-net: everything of the agent that faces the network for long.
  *
- * Unprivileged: no capabilities, no files to write, nothing to run, no identity key. What it learns it
- * passes to the monitor in bounded messages (ipc_net.h), and from there come its orders.
+ * Unprivileged: no capabilities, no files to write, nothing to run, no identity key. What it learns
+ * it passes to the monitor in bounded messages (ipc_net.h), and from there come its orders.
  */
 #include <errno.h>
 #include <malloc.h>
@@ -13,10 +13,10 @@
 #include "agent/net/net.h"
 #include "common/base/log.h"
 
-#define FETCH_IDLE_MS      10000
-#define MAX_START_BYTES    (256 << 10)
-#define MMAP_THRESHOLD     65536 /* large buffers go back to the system when freed */
-#define DEFAULT_HEALTH_MS  300000
+#define FETCH_IDLE_MS     10000
+#define MAX_START_BYTES   (256 << 10)
+#define MMAP_THRESHOLD    65536 /* large buffers go back to the system when freed */
+#define DEFAULT_HEALTH_MS 300000
 
 static struct {
     int argc;
@@ -204,15 +204,18 @@ static void on_close(void *arg, int why, const struct fl_err *err)
 }
 
 static const struct fl_ipc_binding bindings[] = {
-    { FL_NET_START, on_start },           { FL_NET_CREDS, on_creds },
-    { FL_NET_TOKEN_CALL, on_token_call }, { FL_NET_JOB_ACK, on_job_ack },
-    { FL_NET_JOB_REPLY, on_job_reply },   { FL_NET_FETCH, on_fetch },
+    { FL_NET_START, on_start },
+    { FL_NET_CREDS, on_creds },
+    { FL_NET_TOKEN_CALL, on_token_call },
+    { FL_NET_JOB_ACK, on_job_ack },
+    { FL_NET_JOB_REPLY, on_job_reply },
+    { FL_NET_FETCH, on_fetch },
     { FL_NET_STOP, on_stop },
 };
 
 static void tear_down(struct fl_net *net)
 {
-    /* Calls end without their callbacks; connections with theirs, so the channel goes last. */
+    /* Connections end with their callbacks, so the channel goes after them. */
     net->fetcher = fl_fetcher_free(net->fetcher);
     net->ws_client = fl_ws_client_free(net->ws_client);
     net->channel = fl_channel_free(net->channel);

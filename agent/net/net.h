@@ -1,7 +1,8 @@
 /* net.h - the network process: what its parts share.
  *
- * main.c owns it and talks to the monitor; call.c signs and sends API calls through a fetch process;
- * channel.c keeps the control channel open; dispatch.c reads what comes over it; health.c pings.
+ * main.c owns it and talks to the monitor; call.c signs and sends API calls through a fetch
+ * process; channel.c keeps the control channel open; dispatch.c reads what comes over it; health.c
+ * pings.
  */
 #pragma once
 #include "agent/lib/fetcher.h"
@@ -35,7 +36,8 @@ struct fl_net {
 /* ---- state.c: what the monitor is told ---- */
 void fl_net_set_online(struct fl_net *net, bool online);
 void fl_net_set_pinged(struct fl_net *net);
-/* `what` failed; `offline`: and the control channel is gone with it. The monitor logs what it means. */
+/* `what` failed; `offline`: and the control channel is gone with it. The monitor logs what it
+ * means. */
 void fl_net_set_error(struct fl_net *net, const char *what, const char *why, bool offline);
 /* Looks whether a failed call failed for its credentials. */
 void fl_net_note_refusal(struct fl_net *net, const char *error_name);

@@ -47,7 +47,7 @@ void fl_net_set_error(struct fl_net *net, const char *what, const char *why, boo
 
 void fl_net_note_refusal(struct fl_net *net, const char *error_name)
 {
-    static const char *const names[] = { "ExpiredToken",        "ExpiredTokenException",
+    static const char *const names[] = { "ExpiredToken", "ExpiredTokenException",
                                          "InvalidClientTokenId", "UnrecognizedClientException" };
 
     /* Told with the failure that follows; taken back by the next credentials. */
@@ -59,7 +59,6 @@ void fl_net_note_refusal(struct fl_net *net, const char *error_name)
 void fl_net_audit(struct fl_net *net, const char *event, const char *subject, const char *detail)
 {
     fl_ipc_send(net->monitor, FL_NET_AUDIT, 0,
-                &(struct fl_net_audit){ fl_text(event), fl_text(subject),
-                                        fl_text(detail) },
-                NULL, 0);
+                &(struct fl_net_audit){ fl_text(event), fl_text(subject), fl_text(detail) }, NULL,
+                0);
 }

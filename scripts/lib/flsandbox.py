@@ -80,6 +80,7 @@ class Program:
         self.folder, self.build = pathlib.Path(folder), pathlib.Path(build)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.child = None
+        self.asked = False
         self.seen = {}  # pid -> start time, of the process and all below it
 
     def base_env(self):
@@ -98,6 +99,7 @@ class Program:
             self.child = subprocess.Popen([str(a) for a in argv], stdin=subprocess.DEVNULL, stdout=out,
                                           stderr=out, env=env, cwd=self.folder, start_new_session=True,
                                           preexec_fn=flproc.die_with_parent)
+        self.asked = False  # to stop
         self.note()
 
     @property
@@ -126,13 +128,19 @@ class Program:
         if sig == signal.SIGKILL:
             self.child.wait()
 
+    def ask_to_stop(self):
+        """SIGTERM, once: a second one means "at once" to a program."""
+        if self.running() and not self.asked:
+            self.asked = True
+            self.child.terminate()
+
     def stop(self, grace_s=10.0):
         """SIGTERM, then SIGKILL; returns the exit status (negative: the signal)."""
         if self.child is None:
             return None
         self.note()
+        self.ask_to_stop()
         if self.child.poll() is None:
-            self.child.terminate()
             try:
                 self.child.wait(grace_s)
             except subprocess.TimeoutExpired:
@@ -425,8 +433,7 @@ class Sandbox:
         for p in programs:
             p.note()
         for p in programs:
-            if p.running():
-                p.child.terminate()
+            p.ask_to_stop()
         for p in programs:
             p.end_everything()
         here = os.getpid()

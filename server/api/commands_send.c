@@ -97,10 +97,9 @@ static int check_distinct(const struct fl_strs *ids, struct fl_err *err)
 static int check_nodes(struct fl_call *call, const struct fl_strs *ids,
                        const struct fl_document *doc, struct fl_err *err)
 {
-    fl_autobuf struct fl_buf unknown;
+    fl_autobuf struct fl_buf unknown = FL_BUF(4096);
     const char *unfit = NULL;
 
-    fl_buf_init(&unknown, 4096);
     for (size_t i = 0; i < ids->n; i++) {
         fl_autocursor struct fl_cursor *c = NULL;
         int r = fl_sql_open(call->tx, FL_SQL_node_info_by_id, &c, err, FL_T(call->account),
@@ -190,13 +189,12 @@ static int read_content(struct fl_call *call, const struct fl_document *doc, cha
 {
     json_t *json = json_loadb(doc->content, doc->content_len, 0, NULL);
     fl_autofree char *compact = json ? json_dumps(json, JSON_COMPACT) : NULL;
-    fl_autobuf struct fl_buf steps;
+    fl_autobuf struct fl_buf steps = FL_BUF(JOB_MAX_BYTES);
     const char *name;
     json_t *value;
     size_t i;
     int r;
 
-    fl_buf_init(&steps, JOB_MAX_BYTES);
     r = fl_buf_puts(&steps, "[");
     json_array_foreach(json_object_get(json, "mainSteps"), i, value)
     {
@@ -245,10 +243,9 @@ static int64_t execution_timeout_s(struct fl_call *call, const struct fl_documen
 static int column(struct fl_call *call, const struct fl_shape *shape, const void *value,
                   char **ret_text, struct fl_err *err)
 {
-    fl_autobuf struct fl_buf out;
+    fl_autobuf struct fl_buf out = FL_BUF(JOB_MAX_BYTES);
     int r = 0;
 
-    fl_buf_init(&out, JOB_MAX_BYTES);
     if (value)
         r = fl_json_encode(shape, value, &out);
     if (r < 0)
@@ -292,10 +289,9 @@ static int list_columns(struct fl_call *call, const struct fl_send_in *req,
 {
     const struct column_source src = { req->parameters, req->instance_ids, req->targets,
                                        req->n_targets, doc->platform_types };
-    fl_autobuf struct fl_buf text;
+    fl_autobuf struct fl_buf text = FL_BUF(2 * JOB_MAX_BYTES);
     int r;
 
-    fl_buf_init(&text, 2 * JOB_MAX_BYTES);
     r = fl_json_encode(&column_source_shape, &src, &text);
     if (r == 0)
         r = fl_json_decode(&columns_shape, text.data, text.len, 0, call->arena, ret, NULL);
@@ -315,10 +311,9 @@ static int insert_job(struct fl_call *call, const struct fl_command_out *cmd,
         .log_group = cmd->log->group,
         .log_enabled = (char *)(cmd->log->enabled ? "true" : "false"),
     };
-    fl_autobuf struct fl_buf text;
+    fl_autobuf struct fl_buf text = FL_BUF(JOB_MAX_BYTES);
     int r = job_parameters(call, doc, given, &job.parameters.text, err);
 
-    fl_buf_init(&text, JOB_MAX_BYTES);
     if (r < 0)
         return r;
     r = fl_json_encode(&fl_shape_send_content, &job, &text);

@@ -8,6 +8,7 @@
 #include "common/base/rand.h"
 #include "common/wire/control.h"
 #include "server/api/nodes.h"
+#include "server/auth/revoked.h"
 #include "server/channel/control_token.h"
 
 #include <errno.h>
@@ -73,11 +74,10 @@ int fl_ctl_send(struct fl_ctl_channel *ch, const char *type, const void *payload
                               .created_ms = (uint64_t)fl_now_ms(),
                               .payload = payload,
                               .payload_len = len };
-    fl_autobuf struct fl_buf out;
+    fl_autobuf struct fl_buf out = FL_BUF(FRAME_MAX_BYTES);
     char id[FL_UUID_BYTES];
     int r;
 
-    fl_buf_init(&out, FRAME_MAX_BYTES);
     fl_uuid4(id);
     fl_uuid_parse(id, frame.message_id);
     snprintf(frame.type, sizeof(frame.type), "%s", type);
@@ -92,17 +92,19 @@ int fl_ctl_send(struct fl_ctl_channel *ch, const char *type, const void *payload
 /* ---- opening ---- */
 static int check_open(struct fl_ctl_channel *ch, const char *data, size_t len, bool *ret_ready)
 {
-    fl_autoarena struct fl_arena arena;
+    fl_autoarena struct fl_arena arena = FL_ARENA(OPEN_ARENA);
     struct fl_msg_open_channel open;
     struct fl_plane *plane = ch->ctl->plane;
     int r;
 
-    fl_arena_init(&arena, OPEN_ARENA);
     r = fl_json_decode(&fl_shape_open_channel, data, len, FL_DECODE_NOCASE | FL_DECODE_LAX, &arena,
                        &open, NULL);
     if (r < 0 || !open.token)
         return -EBADMSG;
     *ret_ready = open.require_ack;
+    /* Deregistered between the upgrade and this frame: NODE_DROP found no channel to close. */
+    if (fl_revoked_has(plane->revoked, ch->node_id))
+        return -EKEYREVOKED;
     return fl_control_token_use(plane->seal_key, open.token, ch->node_id, fl_now_ms());
 }
 
@@ -118,9 +120,10 @@ static void on_open_message(struct fl_ctl_channel *ch, enum fl_ws_kind kind, con
 
     if (r < 0) {
         fl_log_info("control channel refused", FL_S("node", ch->node_id),
-                    FL_S("why", r == -ETIME      ? "token expired"
-                                : r == -EALREADY ? "token used before"
-                                                 : "no valid OpenControlChannel"));
+                    FL_S("why", r == -ETIME         ? "token expired"
+                                : r == -EALREADY    ? "token used before"
+                                : r == -EKEYREVOKED ? "the node is deregistered"
+                                                    : "no valid OpenControlChannel"));
         fl_metrics_count(ctl->plane->metrics,
                          r == -EBADMSG ? FL_CTR_BAD_FRAMES : FL_CTR_AUTH_FAILURES);
         fl_ctl_drop(ch, WS_POLICY);

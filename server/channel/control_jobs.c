@@ -216,7 +216,7 @@ static int fetch_run(struct fl_tx *tx, void *arg)
 /* ---- sending ---- */
 static int build_job(const struct fetch *f, const struct item *it, struct fl_buf *out)
 {
-    fl_autobuf struct fl_buf content;
+    fl_autobuf struct fl_buf content = FL_BUF(4096);
     char target[128], id[128];
     struct fl_msg_cancel_content cancel = { .cancel_message_id = target };
     char send_topic[] = FL_TOPIC_SEND, cancel_topic[] = FL_TOPIC_CANCEL;
@@ -225,7 +225,6 @@ static int build_job(const struct fetch *f, const struct item *it, struct fl_buf
                               .topic = it->cancel_id ? cancel_topic : send_topic,
                               .schema_version = 1 };
 
-    fl_buf_init(&content, 4096);
     snprintf(target, sizeof(target), "aws.ssm.%s.%s", it->command_id, f->node_id);
     snprintf(id, sizeof(id), "aws.ssm.%s.%s", it->cancel_id ? it->cancel_id : it->command_id,
              f->node_id);
@@ -242,11 +241,10 @@ static int build_job(const struct fetch *f, const struct item *it, struct fl_buf
 static void send_item(struct fl_ctl_channel *ch, const struct fetch *f, const struct item *it)
 {
     const char *own_id = it->cancel_id ? it->cancel_id : it->command_id;
-    fl_autobuf struct fl_buf payload;
+    fl_autobuf struct fl_buf payload = FL_BUF(JOB_MAX_BYTES);
     struct fl_ctl_job *job;
     int r;
 
-    fl_buf_init(&payload, JOB_MAX_BYTES);
     if (fl_ctl_job_by_command(ch, own_id))
         return;
     job = new_job(ch);

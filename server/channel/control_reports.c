@@ -86,9 +86,8 @@ static void send_reply_ack(struct fl_ctl_channel *ch, const char *job_id, const 
 {
     char text[FL_UUID_BYTES];
     struct fl_msg_job_reply_ack ack = { .job_id = (char *)job_id, .acked_message_id = text };
-    fl_autobuf struct fl_buf payload;
+    fl_autobuf struct fl_buf payload = FL_BUF(8192);
 
-    fl_buf_init(&payload, 8192);
     fl_uuid_format(id, text);
     if (fl_json_encode(&fl_shape_job_reply_ack, &ack, &payload) == 0)
         fl_ctl_send(ch, FL_MSG_AGENT_JOB_REPLY_ACK, payload.data, payload.len, NULL);

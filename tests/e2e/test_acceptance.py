@@ -6,6 +6,7 @@ the list: N online node, OFF registered but stopped node, N2 spare node, A activ
 import datetime
 import os
 import re
+import shutil
 import time
 
 import pytest
@@ -51,7 +52,6 @@ def rows():
         reports = box.sanitizer_reports()
         if reports:
             conftest.show_logs(box.logs())
-        import shutil
         shutil.rmtree(box.folder, ignore_errors=True)
         assert not reports, "\n".join(reports)
 

@@ -1,14 +1,16 @@
 """What the agent does on the wire and on the machine, against the reference plane."""
+import base64
+import datetime
 import json
 import os
 import pathlib
 import stat
+import subprocess
 import time
 import uuid
 
-import subprocess
-
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 import flproc
 import flsandbox
@@ -334,10 +336,19 @@ def test_share_creds_false_writes_nothing(ref_plane, new_agent):
     assert not (agent.home / ".aws/credentials").exists()
 
 
+def test_credential_process(ref_plane, new_agent):
+    """`credentials` prints what AWS SDKs expect of a credential_process."""
+    agent = new_agent(ref_plane)
+    flsandbox.wait_for("credentials", lambda: agent.command("credentials").returncode == 0, 10)
+    got = json.loads(agent.command("credentials").stdout)
+    secret, token, _ = ref_plane.tokens[got["AccessKeyId"]]
+    assert (got["Version"], got["SecretAccessKey"], got["SessionToken"]) == (1, secret, token)
+    until = datetime.datetime.fromisoformat(got["Expiration"].replace("Z", "+00:00")).timestamp()
+    assert abs(until - time.time() - ref_plane.token_life_s) < 120
+
+
 def test_vault_files(ref_plane, new_agent):
     """The official agent's files and modes (protocol 1 §1.4)."""
-    import base64
-    from cryptography.hazmat.primitives import serialization
     agent = new_agent(ref_plane)
     node = next(iter(ref_plane.nodes))
     key_file, manifest = agent.state / "Vault/Store/RegistrationKey", agent.state / "Vault/Manifest"

@@ -1,5 +1,7 @@
 """The main path and its errors with boto3: paginators, the waiter, modelled exceptions."""
 import datetime
+import hashlib
+import json
 import uuid
 
 import botocore.exceptions
@@ -131,8 +133,6 @@ def test_built_in_documents(ssm):
     parameters = {p["Name"]: p for p in described["Parameters"]}
     assert parameters["commands"]["Type"] == "StringList"
     got = ssm.get_document(Name="AWS-RunShellScript")
-    import hashlib
-    import json
     json.loads(got["Content"])
     assert hashlib.sha256(got["Content"].encode()).hexdigest() == described["Hash"]
 

@@ -63,6 +63,14 @@ def test_graceful_stop(new_box):
     assert settled(box.plane, command, agent.node_id)["StandardOutputContent"] == "kept\n"
 
 
+def test_a_second_signal_stops_at_once(new_box):
+    box = new_box()
+    box.plane.kill(signal.SIGTERM)
+    box.plane.kill(signal.SIGTERM)
+    box.plane.asked = True
+    assert box.plane.stop() in (0, -signal.SIGTERM)
+
+
 def test_health_and_metrics(new_box):
     box = new_box()
     assert box.plane.api.get("/healthz")[0] == 200

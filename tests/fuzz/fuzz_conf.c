@@ -8,12 +8,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    fl_autoarena struct fl_arena arena;
+    fl_autoarena struct fl_arena arena = FL_ARENA(4 << 20);
     struct fl_plane_conf plane;
     struct fl_err err = { 0 };
     struct fl_conf conf;
 
-    fl_arena_init(&arena, 4 << 20);
     if (fl_conf_parse((const char *)data, size, &arena, &conf, &err) < 0) {
         assert(err.text[0]);
         return 0;

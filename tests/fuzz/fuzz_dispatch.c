@@ -1,5 +1,6 @@
 /* What the control channel brings, past the frame's header: a type (up to the first newline) and a
- * payload. Whatever it is, what comes out is bounded and the ids in it are of harmless characters. */
+ * payload. Whatever it is, what comes out is bounded and the ids in it are of harmless characters.
+ */
 #include <string.h>
 #include "agent/net/dispatch.h"
 #include "common/wire/agentmessage.h"

@@ -21,11 +21,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     };
 
     for (int kind = FL_POLICY_IDENTITY; kind <= FL_POLICY_TRUST; kind++) {
-        fl_autoarena struct fl_arena arena;
+        fl_autoarena struct fl_arena arena = FL_ARENA(16 << 20);
         const struct fl_policy *p;
         struct fl_err err = { 0 };
 
-        fl_arena_init(&arena, 16 << 20);
         if (fl_policy_parse((const char *)data, size, kind, &arena, &p, &err) >= 0)
             (void)fl_policy_eval(p, &req);
         else

@@ -42,11 +42,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct fl_reply replies[MAX_LINES];
     static struct kept forth, back;
-    fl_autoarena struct fl_arena arena;
+    fl_autoarena struct fl_arena arena = FL_ARENA(8 * 1024 * 1024);
     const char *p = (const char *)data, *end = p + size;
     size_t n = 0;
 
-    fl_arena_init(&arena, 8 * 1024 * 1024);
     forth.n = back.n = 0;
     while (p < end && n < MAX_LINES) {
         const char *nl = memchr(p, '\n', (size_t)(end - p));

@@ -111,9 +111,8 @@ static int run_call(struct fl_fixture *f, struct fl_arena *arena, enum fl_lane l
 int fl_fixture_run(struct fl_fixture *f, enum fl_lane lane,
                    int (*fn)(struct fl_call *call, void *arg), void *arg)
 {
-    fl_autoarena struct fl_arena arena;
+    fl_autoarena struct fl_arena arena = FL_ARENA(FL_CALL_ARENA_BYTES);
 
-    fl_arena_init(&arena, FL_CALL_ARENA_BYTES);
     return run_call(f, &arena, lane, fn, arg);
 }
 
@@ -153,15 +152,13 @@ static const struct fl_op *find_op(const char *name)
 
 int fl_fixture_call(struct fl_fixture *f, const char *op_name, const char *request)
 {
-    fl_autoarena struct fl_arena arena;
-    fl_autobuf struct fl_buf reply;
+    fl_autoarena struct fl_arena arena = FL_ARENA(FL_CALL_ARENA_BYTES);
+    fl_autobuf struct fl_buf reply = FL_BUF(REPLY_MAX_BYTES);
     const struct fl_op *op = find_op(op_name);
     struct op_job job = { op, NULL, NULL, &f->err };
     void *in, *out;
     int r;
 
-    fl_arena_init(&arena, FL_CALL_ARENA_BYTES);
-    fl_buf_init(&reply, REPLY_MAX_BYTES);
     free(f->reply);
     f->reply = NULL;
     f->err = (struct fl_err){ 0 };

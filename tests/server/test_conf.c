@@ -9,12 +9,11 @@
 
 static void defaults(void **state)
 {
-    fl_autoarena struct fl_arena arena;
+    fl_autoarena struct fl_arena arena = FL_ARENA(1 << 20);
     static const char text[] = "{" ACCOUNT "}";
     struct fl_plane_conf plane;
     struct fl_conf c;
 
-    fl_arena_init(&arena, 1 << 20);
     assert_int_equal(fl_conf_parse(text, strlen(text), &arena, &c, NULL), 0);
     fl_conf_plane(&c, "/data", &plane);
     assert_string_equal(plane.account, "123456789012");
@@ -27,7 +26,7 @@ static void defaults(void **state)
 
 static void settings(void **state)
 {
-    fl_autoarena struct fl_arena arena;
+    fl_autoarena struct fl_arena arena = FL_ARENA(1 << 20);
     static const char text[] =
         "{" ACCOUNT ",\"Region\":\"eu-test-1\",\"Bind\":\"0.0.0.0\",\"Port\":0,\"Loops\":2,"
         "\"PublicHost\":\"plane.example.com\",\"Hosts\":[\"a\",\"192.0.2.1\"],\"Readers\":3,"
@@ -36,7 +35,6 @@ static void settings(void **state)
     struct fl_plane_conf plane;
     struct fl_conf c;
 
-    fl_arena_init(&arena, 1 << 20);
     assert_int_equal(fl_conf_parse(text, strlen(text), &arena, &c, NULL), 0);
     fl_conf_plane(&c, "/data", &plane);
     assert_string_equal(plane.region, "eu-test-1");
@@ -70,11 +68,10 @@ static const struct {
 static void refused(void **state)
 {
     for (size_t i = 0; i < FL_ARRAY_LEN(bad); i++) {
-        fl_autoarena struct fl_arena arena;
+        fl_autoarena struct fl_arena arena = FL_ARENA(1 << 20);
         struct fl_err err = { 0 };
         struct fl_conf c;
 
-        fl_arena_init(&arena, 1 << 20);
         if (fl_conf_parse(bad[i].text, strlen(bad[i].text), &arena, &c, &err) >= 0)
             fail_msg("accepted: %s", bad[i].text);
         if (!strstr(fl_err_text(&err), bad[i].word) || !strstr(fl_err_text(&err), "server.json"))

@@ -22,7 +22,8 @@ static void keys_are_set_and_others_kept(void **state)
         { "{\"ssm\":{\"ENDPOINT\":\"old\"}}", "{\"ssm\":{\"ENDPOINT\":\"E\"}}" },
         { "{\"Ssm\":null}", "{\"Ssm\":{\"Endpoint\":\"E\"}}" },
     };
-    const struct fl_config_edit edits[] = { { "Ssm", "Endpoint", "E" }, { "Fairlead", "CaFile", NULL } };
+    const struct fl_config_edit edits[] = { { "Ssm", "Endpoint", "E" },
+                                            { "Fairlead", "CaFile", NULL } };
 
     for (size_t i = 0; i < FL_ARRAY_LEN(cases); i++) {
         const char *path = tempdir_path("d/agent.json");
@@ -32,9 +33,8 @@ static void keys_are_set_and_others_kept(void **state)
         path = tempdir_path("d/agent.json");
         unlink(path);
         if (cases[i].before)
-            assert_int_equal(fl_file_replace(path, 0640, cases[i].before, strlen(cases[i].before),
-                                             NULL),
-                             0);
+            assert_int_equal(
+                fl_file_replace(path, 0640, cases[i].before, strlen(cases[i].before), NULL), 0);
         assert_int_equal(fl_config_edit(path, path, edits, FL_ARRAY_LEN(edits), false, NULL), 0);
         got = json_load_file(path, 0, NULL);
         assert_true(json_equal(want, got));

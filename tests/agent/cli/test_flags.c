@@ -68,8 +68,7 @@ static void both_syntaxes_give_the_same(void **state)
     static const char *const lines[] = {
         "-register -y -id I -code C -region R -disableSimilarityCheck",
         "-register=true -y=1 -id=I -code=C -region=R -disableSimilarityCheck=TRUE",
-        "--register --yes --activation-id I --activation-code C --region R "
-        "--disable-similarity-check",
+        "--register --yes --activation-id I --code C --region R --disable-similarity-check",
         "--register -y --activation-id=I --code=C --region=R --disableSimilarityCheck",
     };
 

@@ -64,7 +64,8 @@ static void values_are_taken(void **state)
         load("{\"PROFILE\":{\"sharecreds\":false,\"ShareProfile\":\"x\",\"KeyAutoRotateDays\":30},"
              "\"Mds\":{\"CommandWorkersLimit\":9},\"Ssm\":{\"Endpoint\":\"https://p:8443\"},"
              "\"Unknown\":{\"a\":[1,{}]},\"Mgs\":{\"Strange\":1},"
-             "\"Identity\":{\"ConsumptionOrder\":[\"OnPrem\",\"Nonsense\"],\"CustomIdentities\":[{}]},"
+             "\"Identity\":{\"ConsumptionOrder\":[\"OnPrem\",\"Nonsense\"],\"CustomIdentities\":[{}"
+             "]},"
              "\"Fairlead\":{\"CaFile\":\"/ca\",\"proxy\":{\"Https\":\"http://p\"},"
              "\"Jobs\":{\"MaxFiles\":200}}}",
              &arena, &c, NULL),
@@ -87,8 +88,8 @@ static void out_of_range_is_the_default(void **state)
         size_t offset;
         int64_t want;
     } cases[] = {
-        { "{\"Mds\":{\"CommandWorkersLimit\":0}}", offsetof(struct fl_agent_config, command_workers),
-          5 },
+        { "{\"Mds\":{\"CommandWorkersLimit\":0}}",
+          offsetof(struct fl_agent_config, command_workers), 5 },
         { "{\"Mds\":{\"StopTimeoutMillis\":9999}}",
           offsetof(struct fl_agent_config, stop_timeout_ms), 20000 },
         { "{\"Mds\":{\"StopTimeoutMillis\":1000001}}",

@@ -80,9 +80,8 @@ static void on_need(void *arg)
     t->far.ipc = fl_ipc_free(t->far.ipc);
     fl_ipc_bind(fl_fetch_rows, fl_n_fetch_rows, far_bindings, FL_ARRAY_LEN(far_bindings),
                 t->far.rows);
-    assert_int_equal(fl_ipc_new(t->loop, fds[1], t->far.rows, FL_N_FETCH_ROWS, on_far_close, t,
-                                &t->far.ipc),
-                     0);
+    assert_int_equal(
+        fl_ipc_new(t->loop, fds[1], t->far.rows, FL_N_FETCH_ROWS, on_far_close, t, &t->far.ipc), 0);
     fl_fetcher_attach(t->fetcher, fds[0]);
 }
 
@@ -93,7 +92,8 @@ static void on_done(void *arg, const struct fl_fetch_answer *answer)
     t->done++;
     t->error = answer->error;
     snprintf(t->body, sizeof(t->body), "%s", answer->body ? answer->body : "");
-    snprintf(t->error_text, sizeof(t->error_text), "%s", answer->error_text ? answer->error_text : "");
+    snprintf(t->error_text, sizeof(t->error_text), "%s",
+             answer->error_text ? answer->error_text : "");
 }
 
 static int setup(void **state)
@@ -108,17 +108,6 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
-{
-    struct fixture *t = *state;
-
-    fl_fetcher_free(t->fetcher);
-    fl_ipc_free(t->far.ipc);
-    fl_loop_free(t->loop);
-    free(t);
-    return 0;
-}
-
 static int call(struct fixture *t, const char *body, uint32_t *ret_id)
 {
     struct fl_fetch_header header = { fl_text("Authorization"), fl_text("secret") };
@@ -130,6 +119,22 @@ static int call(struct fixture *t, const char *body, uint32_t *ret_id)
                                      .timeout_ms = 60000 };
 
     return fl_fetcher_call(t->fetcher, &c, on_done, t, ret_id);
+}
+
+static int teardown(void **state)
+{
+    struct fixture *t = *state;
+
+    unsigned done = t->done;
+
+    assert_int_equal(call(t, "left", NULL), 0);
+    fl_fetcher_free(t->fetcher);
+    assert_int_equal(t->done, done + 1);
+    assert_int_equal(t->error, -ECANCELED);
+    fl_ipc_free(t->far.ipc);
+    fl_loop_free(t->loop);
+    free(t);
+    return 0;
 }
 
 static void run_until_done(struct fixture *t, unsigned n)
@@ -219,6 +224,7 @@ static void there_is_a_limit(void **state)
     assert_int_equal(call(t, "x", NULL), -EBUSY);
     run_until_done(t, FL_FETCHER_MAX_CALLS);
     assert_int_equal(call(t, "x", NULL), 0);
+    run_until_done(t, FL_FETCHER_MAX_CALLS + 1);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)

@@ -12,9 +12,9 @@
 
 #define RECORD "Vault/Store/InstanceFingerprint"
 
-static const char *const keys[] = { "bios-hash",     "disk-info",      "hostname-info",
-                                    "ipaddress-info", "macaddr-info",  "machine-id",
-                                    "memory-hash",   "processor-hash", "system-hash" };
+static const char *const keys[] = { "bios-hash",      "disk-info",      "hostname-info",
+                                    "ipaddress-info", "macaddr-info",   "machine-id",
+                                    "memory-hash",    "processor-hash", "system-hash" };
 
 static json_t *load(void)
 {
@@ -99,9 +99,8 @@ static void a_cleared_or_damaged_record_counts_as_none(void **state)
         char uuid[FL_UUID_BYTES];
         bool changed = true;
 
-        assert_int_equal(fl_file_replace(tempdir_path(RECORD), 0600, texts[i], strlen(texts[i]),
-                                         NULL),
-                         0);
+        assert_int_equal(
+            fl_file_replace(tempdir_path(RECORD), 0600, texts[i], strlen(texts[i]), NULL), 0);
         assert_int_equal(fl_fingerprint_set_threshold(tempdir, 50, NULL), -ENOENT);
         assert_int_equal(fl_fingerprint_get(tempdir, uuid, &changed, NULL), 0);
         assert_true(fl_uuid_valid(uuid));

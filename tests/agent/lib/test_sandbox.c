@@ -37,8 +37,8 @@ static int write_a_file(void)
 static int change_files(void)
 {
     return mkdir("/tmp/fairlead-sandbox-test", 0700) < 0 && errno == EPERM &&
-                   unlink("/etc/passwd") < 0 && errno == EPERM &&
-                   chmod("/etc/passwd", 0600) < 0 && errno == EPERM
+                   unlink("/etc/passwd") < 0 && errno == EPERM && chmod("/etc/passwd", 0600) < 0 &&
+                   errno == EPERM
                ? 0
                : 1;
 }
@@ -109,7 +109,8 @@ static const struct {
     { "trace", trace, true },
 };
 
-/* Programs built with a sanitizer may be traced (sandbox.c), and their leak check runs in the child. */
+/* Programs built with a sanitizer may be traced (sandbox.c), and their leak check runs in the
+ * child. */
 extern void __asan_init(void) __attribute__((weak));
 
 static void what_is_possible_inside(void **state)

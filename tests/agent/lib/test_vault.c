@@ -59,7 +59,8 @@ static void files_are_the_official_agents(void **state)
     pub = read_file("registration");
     assert_string_equal(pub, "{\"ManagedInstanceID\":\"" NODE "\",\"Region\":\"us-east-1\"}");
     manifest = read_file("Vault/Manifest");
-    snprintf(want, sizeof(want), "{\"RegistrationKey\":\"%s/Vault/Store/RegistrationKey\"}", tempdir);
+    snprintf(want, sizeof(want), "{\"RegistrationKey\":\"%s/Vault/Store/RegistrationKey\"}",
+             tempdir);
     assert_string_equal(manifest, want);
     assert_int_equal(stat(tempdir_path("Vault/Store/RegistrationKey"), &st), 0);
     assert_int_equal(st.st_mode & 0777, 0600);
@@ -88,8 +89,9 @@ static void the_manifest_is_followed(void **state)
     struct fl_registration reg;
     char manifest[1024];
 
-    write_file("elsewhere", "{\"instanceID\":\"mi-elsewhere\",\"region\":\"r\",\"privateKey\":\"k\","
-                            "\"unknown\":1}");
+    write_file("elsewhere",
+               "{\"instanceID\":\"mi-elsewhere\",\"region\":\"r\",\"privateKey\":\"k\","
+               "\"unknown\":1}");
     snprintf(manifest, sizeof(manifest),
              "{\"InstanceFingerprint\":\"/x\",\"RegistrationKey\":\"%s/elsewhere\"}", tempdir);
     write_file("Vault/Manifest", manifest);

@@ -48,11 +48,11 @@ static char *get(const char *path)
     return text;
 }
 
-#define OURS(profile)                                                                              \
-    "[" profile "]\n"                                                                              \
-    "aws_access_key_id     = ASIA1\n"                                                              \
-    "aws_secret_access_key = s/+=\n"                                                               \
-    "aws_session_token     = t//+==\n"                                                             \
+#define OURS(profile)                  \
+    "[" profile "]\n"                  \
+    "aws_access_key_id     = ASIA1\n"  \
+    "aws_secret_access_key = s/+=\n"   \
+    "aws_session_token     = t//+==\n" \
     "fairlead_node         = mi-1\n"
 
 static void whose_profile_it_is_decides(void **state)
@@ -64,8 +64,8 @@ static void whose_profile_it_is_decides(void **state)
     } cases[] = {
         { NULL, FL_SHARE_WRITTEN, OURS("default") },
         { "", FL_SHARE_WRITTEN, OURS("default") },
-        { "[default]\naws_access_key_id = ASIA0\nfairlead_node = mi-0\n[b]\nx = y\n", FL_SHARE_WRITTEN,
-          OURS("default") "[b]\nx = y\n" },
+        { "[default]\naws_access_key_id = ASIA0\nfairlead_node = mi-0\n[b]\nx = y\n",
+          FL_SHARE_WRITTEN, OURS("default") "[b]\nx = y\n" },
         { "# mine\n[default]\naws_access_key_id = AKIA\n", FL_SHARE_FALLBACK,
           "# mine\n[default]\naws_access_key_id = AKIA\n\n" OURS("fairlead") },
         { "[ default ]\nrole_arn = r\n[fairlead]\nfairlead_node = mi-0\n", FL_SHARE_FALLBACK,
@@ -165,9 +165,9 @@ static void the_cache_comes_back(void **state)
     assert_string_equal(c.node_id, "mi-1");
     assert_string_equal(c.session_token, "t//+==");
     assert_int_equal(c.expires_ms, 1767326645000);
-    assert_int_equal(fl_file_replace(tempdir_path("runtimeconfig/credentials.json"), 0600, "{\"x\"", 4,
-                                     NULL),
-                     0);
+    assert_int_equal(
+        fl_file_replace(tempdir_path("runtimeconfig/credentials.json"), 0600, "{\"x\"", 4, NULL),
+        0);
     assert_int_equal(fl_credcache_load(tempdir, &arena, &c, NULL), 0);
     assert_null(c.node_id);
 }

@@ -94,12 +94,13 @@ static struct got deliver(const char *type, const char *payload, int refuse)
     return g;
 }
 
-#define SEND_CONTENT                                                                               \
-    "{\\\"Parameters\\\":{},\\\"DocumentContent\\\":{\\\"schemaVersion\\\":\\\"2.2\\\"},"            \
-    "\\\"CommandId\\\":\\\"11111111-2222-3333-4444-555555555555\\\",\\\"DocumentName\\\":\\\"Demo\\\"}"
+#define SEND_CONTENT                                                                       \
+    "{\\\"Parameters\\\":{},\\\"DocumentContent\\\":{\\\"schemaVersion\\\":\\\"2.2\\\"},"  \
+    "\\\"CommandId\\\":\\\"11111111-2222-3333-4444-555555555555\\\",\\\"DocumentName\\\":" \
+    "\\\"Demo\\\"}"
 
-#define JOB(content, id, topic, version)                                                           \
-    "{\"Content\":\"" content "\",\"JobId\":\"" id "\",\"Topic\":\"" topic                          \
+#define JOB(content, id, topic, version)                                   \
+    "{\"Content\":\"" content "\",\"JobId\":\"" id "\",\"Topic\":\"" topic \
     "\",\"SchemaVersion\":" version "}"
 
 static void a_job_reaches_the_monitor(void **state)
@@ -154,8 +155,8 @@ static void bad_jobs_are_refused(void **state)
         { JOB("", JOB_ID, "aws.ssm.sendCommand", "1"), "51408", 2 },
         { JOB("{", JOB_ID, "aws.ssm.sendCommand", "1"), "51408", 2 },
         { JOB("{}", JOB_ID, "aws.ssm.sendCommand", "1"), "51408", 2 },
-        { JOB("{\\\"DocumentContent\\\":\\\"text\\\"}", JOB_ID, "aws.ssm.sendCommand", "1"), "51408",
-          2 },
+        { JOB("{\\\"DocumentContent\\\":\\\"text\\\"}", JOB_ID, "aws.ssm.sendCommand", "1"),
+          "51408", 2 },
         { JOB("{\\\"DocumentContent\\\":{},\\\"CloudWatchOutputEnabled\\\":true}", JOB_ID,
               "aws.ssm.sendCommand", "1"),
           "51408", 2 },
@@ -200,11 +201,12 @@ static void acks_of_replies_are_passed_on(void **state)
 
 static void sessions_are_refused_with_a_message(void **state)
 {
-    struct got g = deliver("interactive_shell",
-                           "{\"Content\":\"{\\\"SessionId\\\":\\\"root-0abc\\\",\\\"SessionOwner\\\":"
-                           "\\\"arn\\\"}\",\"TaskId\":\"root-0abc\",\"Topic\":\"t\","
-                           "\"SchemaVersion\":1}",
-                           0);
+    struct got g =
+        deliver("interactive_shell",
+                "{\"Content\":\"{\\\"SessionId\\\":\\\"root-0abc\\\",\\\"SessionOwner\\\":"
+                "\\\"arn\\\"}\",\"TaskId\":\"root-0abc\",\"Topic\":\"t\","
+                "\"SchemaVersion\":1}",
+                0);
 
     assert_int_equal(g.n_sent, 1);
     assert_string_equal(g.sent_type[0], "agent_task_complete");

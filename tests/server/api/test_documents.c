@@ -150,9 +150,8 @@ static void yaml_keeps_types(void **state)
 
     (void)state;
     for (size_t i = 0; i < FL_ARRAY_LEN(cases); i++) {
-        fl_autobuf struct fl_buf out;
+        fl_autobuf struct fl_buf out = FL_BUF(4096);
 
-        fl_buf_init(&out, 4096);
         assert_int_equal(fl_document_to_yaml(cases[i].json, strlen(cases[i].json), &out, NULL), 0);
         assert_string_equal(out.data, cases[i].yaml);
     }

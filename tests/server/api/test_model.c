@@ -90,14 +90,13 @@ static void shapes_are_the_models(void **state)
 {
     const char *tmp = getenv("TMPDIR");
     char path[256], command[512];
-    fl_autobuf struct fl_buf out;
+    fl_autobuf struct fl_buf out = FL_BUF(OUTPUT_MAX);
     fl_autofd int fd = -1;
     int status;
 
     (void)state;
     if (access(CHECKER, R_OK) != 0)
         skip(); /* not run from the root of the source */
-    fl_buf_init(&out, OUTPUT_MAX);
     put_ops(&out);
     assert_true(out.len > 0 && out.len < OUTPUT_MAX);
     snprintf(path, sizeof(path), "%.200s/shapes-XXXXXX", tmp ? tmp : "/tmp");

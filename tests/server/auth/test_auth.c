@@ -331,11 +331,10 @@ static void error_table(void **state)
     struct world *w = *state;
 
     for (size_t i = 0; i < FL_ARRAY_LEN(cases); i++) {
-        fl_autoarena struct fl_arena arena;
+        fl_autoarena struct fl_arena arena = FL_ARENA(1 << 20);
         struct attempt a = { .w = w, .i = i };
         int r;
 
-        fl_arena_init(&arena, 1 << 20);
         if (cases[i].bend == DATE_HEADER)
             build_with_date(&a, &arena);
         else
@@ -386,10 +385,9 @@ static void identities(void **state)
     struct world *w = *state;
 
     for (size_t i = 0; i < 5; i++) { /* those that get in */
-        fl_autoarena struct fl_arena arena;
+        fl_autoarena struct fl_arena arena = FL_ARENA(1 << 20);
         struct attempt a = { .w = w, .i = i };
 
-        fl_arena_init(&arena, 1 << 20);
         build(&a, &arena);
         assert_int_equal(fl_fixture_run(&w->f, FL_LANE_READ, check_identities, &a), 0);
     }
@@ -409,10 +407,9 @@ static void forms_do_not_mix(void **state)
     struct world *w = *state;
 
     for (size_t i = 0; i < 5; i++) {
-        fl_autoarena struct fl_arena arena;
+        fl_autoarena struct fl_arena arena = FL_ARENA(1 << 20);
         struct attempt a = { .w = w, .i = i };
 
-        fl_arena_init(&arena, 1 << 20);
         build(&a, &arena);
         assert_int_equal(fl_fixture_run(&w->f, FL_LANE_READ, verify_other_form, &a), -EACCES);
         assert_string_equal(a.err.name, is_rsa(cases[i].who) ? "UnrecognizedClientException"
@@ -426,11 +423,10 @@ static void without_the_store(void **state)
     struct world *w = *state;
 
     for (size_t i = 0; i < 3; i++) {
-        fl_autoarena struct fl_arena arena;
+        fl_autoarena struct fl_arena arena = FL_ARENA(1 << 20);
         struct attempt a = { .w = w, .i = i };
         int r;
 
-        fl_arena_init(&arena, 1 << 20);
         build(&a, &arena);
         r = fl_auth_verify(&w->f.plane, NULL, &a.req, "ssm", false, w->f.now_ms, &arena, &a.caller,
                            &a.err);
@@ -443,10 +439,9 @@ static void region_of_the_scope(void **state)
 {
     struct world *w = *state;
     char *local = w->f.plane.conf.region;
-    fl_autoarena struct fl_arena arena;
+    fl_autoarena struct fl_arena arena = FL_ARENA(1 << 20);
     struct attempt a = { .w = w, .i = 0 };
 
-    fl_arena_init(&arena, 1 << 20);
     build(&a, &arena);
     w->f.plane.conf.region = (char *)"eu-test-1";
     assert_int_equal(fl_fixture_run(&w->f, FL_LANE_READ, verify, &a), -EACCES);

@@ -30,11 +30,10 @@ static const struct fl_policy_request base = {
 static enum fl_verdict verdict(const char *text, enum fl_policy_kind kind,
                                const struct fl_policy_request *req)
 {
-    fl_autoarena struct fl_arena arena;
+    fl_autoarena struct fl_arena arena = FL_ARENA(1 << 20);
     const struct fl_policy *p;
     struct fl_err err = { 0 };
 
-    fl_arena_init(&arena, 1 << 20);
     if (fl_policy_parse(text, strlen(text), kind, &arena, &p, &err) < 0)
         fail_msg("%s: %s", text, fl_err_text(&err));
     return fl_policy_eval(p, req);
@@ -164,11 +163,10 @@ static const struct {
 static void refused_policies(void **state)
 {
     for (size_t i = 0; i < FL_ARRAY_LEN(bad); i++) {
-        fl_autoarena struct fl_arena arena;
+        fl_autoarena struct fl_arena arena = FL_ARENA(1 << 20);
         const struct fl_policy *p;
         struct fl_err err = { 0 };
 
-        fl_arena_init(&arena, 1 << 20);
         if (fl_policy_parse(bad[i].text, strlen(bad[i].text), FL_POLICY_IDENTITY, &arena, &p,
                             &err) >= 0)
             fail_msg("accepted: %s", bad[i].text);

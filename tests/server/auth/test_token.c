@@ -29,12 +29,11 @@ static void seal(struct fl_arena *arena, struct fl_credentials *creds)
 
 static void round_trip(void **state)
 {
-    fl_autoarena struct fl_arena arena;
+    fl_autoarena struct fl_arena arena = FL_ARENA(1 << 20);
     struct fl_credentials creds;
     struct fl_token t;
     char *secret;
 
-    fl_arena_init(&arena, 1 << 20);
     seal(&arena, &creds);
     assert_int_equal(fl_token_open(key, creds.session_token, &arena, &t, &secret), 0);
     assert_string_equal(secret, creds.secret_access_key);
@@ -54,10 +53,9 @@ static void round_trip(void **state)
 
 static void no_two_alike(void **state)
 {
-    fl_autoarena struct fl_arena arena;
+    fl_autoarena struct fl_arena arena = FL_ARENA(1 << 20);
     struct fl_credentials a, b;
 
-    fl_arena_init(&arena, 1 << 20);
     seal(&arena, &a);
     seal(&arena, &b);
     assert_string_not_equal(a.session_token, b.session_token);
@@ -67,13 +65,12 @@ static void no_two_alike(void **state)
 
 static void only_ours_open(void **state)
 {
-    fl_autoarena struct fl_arena arena;
+    fl_autoarena struct fl_arena arena = FL_ARENA(8 << 20);
     struct fl_credentials creds;
     struct fl_token t;
     char *secret = NULL, *bent;
     static const char *const foreign[] = { "", "a", "abc", "FwoGTEST//Token+/==", "====" };
 
-    fl_arena_init(&arena, 8 << 20);
     seal(&arena, &creds);
     assert_int_equal(fl_token_open(other_key, creds.session_token, &arena, &t, &secret), -EBADMSG);
     for (size_t i = 0; i < strlen(creds.session_token); i++) {

@@ -61,9 +61,8 @@ static void error_bodies(void **state)
     const struct fl_error e = { "N", "a \"<b>", 400 };
 
     for (size_t i = 0; i < FL_ARRAY_LEN(bodies); i++) {
-        fl_autobuf struct fl_buf out;
+        fl_autobuf struct fl_buf out = FL_BUF(4096);
 
-        fl_buf_init(&out, 4096);
         assert_int_equal(fl_error_body(bodies[i].dialect, &e, "id", &out), 0);
         assert_string_equal(out.data, bodies[i].want);
     }
@@ -73,10 +72,9 @@ static void error_bodies(void **state)
 static void rest_never_says_access_denied_exception(void **state)
 {
     struct fl_err err = { .name = "AccessDeniedException", .code = -EACCES, .text = "no" };
-    fl_autobuf struct fl_buf out;
+    fl_autobuf struct fl_buf out = FL_BUF(4096);
     struct fl_error e;
 
-    fl_buf_init(&out, 4096);
     fl_error_of(FL_DIALECT_REST, -EACCES, &err, &e);
     assert_int_equal(fl_error_body(FL_DIALECT_REST, &e, "id", &out), 0);
     assert_null(strstr(out.data, "AccessDeniedException"));

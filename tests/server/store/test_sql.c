@@ -88,11 +88,10 @@ static const struct fl_shape row_shape = FL_SHAPE(struct row, "Row", row_fields)
 static void rows_by_column_name(void **state)
 {
     struct fl_tx tx = { .db = db };
-    fl_autoarena struct fl_arena arena;
+    fl_autoarena struct fl_arena arena = FL_ARENA(65536);
     struct row row = { .missing = 7 };
     int r;
 
-    fl_arena_init(&arena, 65536);
     r = fl_sql_exec(&tx, FL_SQL_user_add, NULL, FL_T("1"), FL_T("ann"), FL_T("id"), FL_N(1234));
     assert_int_equal(r, 1);
     r = fl_sql_one(&tx, FL_SQL_user_get, &row_shape, &arena, &row, NULL, FL_T("1"), FL_T("ann"));
