@@ -32,6 +32,7 @@ int fl_buf_reserve(struct fl_buf *b, size_t len)
     if (!p)
         return -ENOMEM;
     b->data = p;
+    b->data[b->len] = '\0';
     b->cap = cap;
     return 0;
 }

@@ -1,4 +1,5 @@
-/* Heads of requests and responses: whatever parses has all its strings, and none holds a line break. */
+/* Heads of requests and responses: whatever parses has all its strings, and none holds a line
+ * break. */
 #include <string.h>
 #include "common/net/head.h"
 

@@ -1,4 +1,5 @@
-/* WebSocket frames of either side: in one piece and byte by byte, the same messages must come out. */
+/* WebSocket frames of either side: in one piece and byte by byte, the same messages must come out.
+ */
 #include <string.h>
 #include "common/net/ws_frame.h"
 

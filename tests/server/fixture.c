@@ -11,6 +11,7 @@
 #include "common/base/file.h"
 #include "common/base/rand.h"
 #include "server/api/registry.h"
+#include "server/auth/revoked.h"
 #include "server/call.h"
 
 #define REPLY_MAX_BYTES (16 * 1024 * 1024)
@@ -41,6 +42,7 @@ void fl_fixture_open(struct fl_fixture *f)
         fail_msg("store: %s", fl_err_text(&err));
     assert_int_equal(fl_bus_new(&f->plane.bus), 0);
     assert_int_equal(fl_presence_new(&f->plane.presence), 0);
+    assert_int_equal(fl_revoked_new(&f->plane.revoked), 0);
     assert_int_equal(fl_metrics_new(&f->plane.metrics), 0);
     fl_fixture_as_admin(f);
 }
@@ -50,6 +52,7 @@ void fl_fixture_close(struct fl_fixture *f)
     f->plane.store = fl_store_free(f->plane.store);
     f->plane.bus = fl_bus_free(f->plane.bus);
     f->plane.presence = fl_presence_free(f->plane.presence);
+    f->plane.revoked = fl_revoked_free(f->plane.revoked);
     f->plane.metrics = fl_metrics_free(f->plane.metrics);
     free(f->reply);
     fl_dir_remove(f->dir, NULL);

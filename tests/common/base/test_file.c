@@ -79,6 +79,10 @@ static void read_has_a_limit(void **state)
     assert_int_equal(fl_file_replace(in_dir("a"), 0600, "12345", 5, NULL), 0);
     assert_int_equal(fl_file_read(in_dir("a"), 4, &text, NULL, &err), -EFBIG);
     assert_int_equal(fl_file_read(in_dir("a"), 5, &text, NULL, NULL), 0);
+    free(FL_TAKE(text));
+    assert_int_equal(fl_file_replace(in_dir("a"), 0600, "", 0, NULL), 0);
+    assert_int_equal(fl_file_read(in_dir("a"), 5, &text, NULL, NULL), 0);
+    assert_string_equal(text, "");
     assert_int_equal(fl_file_read(in_dir("b"), 5, &text, NULL, &err), -ENOENT);
     assert_non_null(strstr(err.text, "No such file"));
 }

@@ -123,15 +123,18 @@ static void on_end(void *arg, int status)
 static void child_gets_just_its_descriptors(void **state)
 {
     fl_autofree char *out = NULL;
-    char *argv[] = { "sh", "-c", "ls /proc/self/fd | tr '\\n' ' '; pwd; exit 7", NULL };
+    const char *const argv[] = { "sh", "-c", "ls /proc/self/fd | tr '\\n' ' '; pwd; exit 7", NULL };
     struct fl_child *c;
     int fds[2];
 
     assert_int_equal(pipe(fds), 0); /* inheritable on purpose: must not leak */
     const struct fl_child_fd map[] = { { 1, fds[1] }, { 5, fds[1] } };
-    struct fl_child_spec spec = {
-        .path = "/bin/sh", .argv = argv, .cwd = "/usr", .fds = map, .n_fds = 2, .new_group = true
-    };
+    struct fl_child_spec spec = { .path = "/bin/sh",
+                                  .argv = (char *const *)argv,
+                                  .cwd = "/usr",
+                                  .fds = map,
+                                  .n_fds = 2,
+                                  .new_group = true };
     assert_int_equal(fl_child_spawn(loop, &spec, on_end, NULL, &c, NULL), 0);
     close(fds[1]);
     fl_loop_run(loop);
@@ -145,8 +148,8 @@ static void child_gets_just_its_descriptors(void **state)
 
 static void exec_failure_is_reported(void **state)
 {
-    char *argv[] = { "none", NULL };
-    struct fl_child_spec spec = { .path = "/nonexistent/none", .argv = argv };
+    const char *const argv[] = { "none", NULL };
+    struct fl_child_spec spec = { .path = "/nonexistent/none", .argv = (char *const *)argv };
     struct fl_err err = { 0 };
     struct fl_child *c;
 
@@ -160,8 +163,10 @@ static void exec_failure_is_reported(void **state)
 
 static void group_is_killed(void **state)
 {
-    char *argv[] = { "sh", "-c", "sleep 100 & wait", NULL };
-    struct fl_child_spec spec = { .path = "/bin/sh", .argv = argv, .new_group = true };
+    const char *const argv[] = { "sh", "-c", "sleep 100 & wait", NULL };
+    struct fl_child_spec spec = { .path = "/bin/sh",
+                                  .argv = (char *const *)argv,
+                                  .new_group = true };
     struct fl_child *c;
     pid_t group;
 
@@ -180,8 +185,8 @@ static void group_is_killed(void **state)
 
 static void forgotten_child_is_reaped(void **state)
 {
-    char *argv[] = { "true", NULL };
-    struct fl_child_spec spec = { .path = "/bin/true", .argv = argv };
+    const char *const argv[] = { "true", NULL };
+    struct fl_child_spec spec = { .path = "/bin/true", .argv = (char *const *)argv };
     struct fl_child *forgotten, *c;
     pid_t pid;
 

@@ -1,5 +1,5 @@
-/* net_fixture.h - what the tests of common/net share: a certificate made on the spot, a server on its
- * own thread, a blocking client that sends exactly what it is told, a CONNECT proxy.
+/* net_fixture.h - what the tests of common/net share: a certificate made on the spot, a server on
+ * its own thread, a blocking client that sends exactly what it is told, a CONNECT proxy.
  */
 #pragma once
 #include <stdarg.h>
@@ -29,7 +29,7 @@ struct test_server {
     struct fl_server_conf conf;
     uint16_t port;
     unsigned long thread;
-    int aborts; /* on_abort so far */
+    int aborts;  /* on_abort so far */
     int handled; /* requests that reached this instance */
 };
 

@@ -24,16 +24,16 @@ static const struct {
     { "", 0, "", 0 },
     { "5\r\nhel", 0, "hel", 0 },
     { "5\r\nhello\r\n0\r\n", 0, "hello", 0 },
-    { "5\nhello\r\n0\r\n\r\n", -EINVAL, "", 0 },        /* LF alone */
-    { " 5\r\nhello\r\n", -EINVAL, "", 0 },              /* a blank before the size */
-    { "5 \r\nhello\r\n", -EINVAL, "", 0 },              /* and behind */
-    { "\r\n", -EINVAL, "", 0 },                         /* no size */
-    { "0x5\r\nhello\r\n", -EINVAL, "", 0 },             /* not C */
-    { "-1\r\n", -EINVAL, "", 0 },                       /* not signed */
-    { "5\r\nhelloworld", -EINVAL, "hello", 0 },         /* longer than announced */
+    { "5\nhello\r\n0\r\n\r\n", -EINVAL, "", 0 }, /* LF alone */
+    { " 5\r\nhello\r\n", -EINVAL, "", 0 },       /* a blank before the size */
+    { "5 \r\nhello\r\n", -EINVAL, "", 0 },       /* and behind */
+    { "\r\n", -EINVAL, "", 0 },                  /* no size */
+    { "0x5\r\nhello\r\n", -EINVAL, "", 0 },      /* not C */
+    { "-1\r\n", -EINVAL, "", 0 },                /* not signed */
+    { "5\r\nhelloworld", -EINVAL, "hello", 0 },  /* longer than announced */
     { "5\r\nhello\n", -EINVAL, "hello", 0 },
     { "0\r\nTrailer\n\r\n", -EINVAL, "", 0 },
-    { "ffffffffffffffff\r\n", -EMSGSIZE, "", 0 },       /* 16 digits */
+    { "ffffffffffffffff\r\n", -EMSGSIZE, "", 0 },                    /* 16 digits */
     { "21\r\n123456789012345678901234567890123", -EMSGSIZE, "", 0 }, /* 33 bytes, over MAX_BYTES */
 };
 

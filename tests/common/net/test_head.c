@@ -146,9 +146,9 @@ static void end_is_found_across_reads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(request_lines),      cmocka_unit_test(fields),
-        cmocka_unit_test(too_many_fields),    cmocka_unit_test(repeated_field_is_bounded),
-        cmocka_unit_test(status_lines),       cmocka_unit_test(end_is_found_across_reads),
+        cmocka_unit_test(request_lines),   cmocka_unit_test(fields),
+        cmocka_unit_test(too_many_fields), cmocka_unit_test(repeated_field_is_bounded),
+        cmocka_unit_test(status_lines),    cmocka_unit_test(end_is_found_across_reads),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -33,9 +33,7 @@ static void on_result(void *arg, int r, const struct fl_http_response *resp,
 
 static struct fl_http *new_http(const char *ca_file, const struct fl_proxy_conf *proxy)
 {
-    const struct fl_http_conf conf = { .ca_file = ca_file,
-                                       .proxy = proxy,
-                                       .user_agent = "test/1" };
+    const struct fl_http_conf conf = { .ca_file = ca_file, .proxy = proxy, .user_agent = "test/1" };
     struct fl_http *http;
     struct fl_err err = { 0 };
 
@@ -110,16 +108,16 @@ static void methods(void **state)
 
     for (size_t i = 0; i < 2 * FL_ARRAY_LEN(calls); i++) {
         size_t k = i / 2;
-        struct result res = call(
-            http, (struct fl_http_request){
-                      .method = calls[k].method,
-                      .url = i % 2 ? url("https", "localhost", tls.port, calls[k].path)
-                                   : url("http", "127.0.0.1", plain.port, calls[k].path),
-                      .headers = headers,
-                      .n_headers = 2,
-                      .body = calls[k].body,
-                      .body_len = calls[k].body ? strlen(calls[k].body) : 0,
-                  });
+        struct result res =
+            call(http, (struct fl_http_request){
+                           .method = calls[k].method,
+                           .url = i % 2 ? url("https", "localhost", tls.port, calls[k].path)
+                                        : url("http", "127.0.0.1", plain.port, calls[k].path),
+                           .headers = headers,
+                           .n_headers = 2,
+                           .body = calls[k].body,
+                           .body_len = calls[k].body ? strlen(calls[k].body) : 0,
+                       });
 
         assert_int_equal(res.r, 0);
         assert_int_equal(res.status, calls[k].status);
@@ -155,13 +153,13 @@ static void large_bodies(void **state)
     assert_non_null(strstr(res.body, "RequestEntityTooLargeException"));
 
     /* and over ours */
-    res = call(http, (struct fl_http_request){
-                         .url = url("http", "127.0.0.1", plain.port, "/big?100001"),
-                         .max_response_bytes = 100000 });
+    res = call(http,
+               (struct fl_http_request){ .url = url("http", "127.0.0.1", plain.port, "/big?100001"),
+                                         .max_response_bytes = 100000 });
     assert_int_equal(res.r, -EMSGSIZE);
-    res = call(http, (struct fl_http_request){
-                         .url = url("http", "127.0.0.1", plain.port, "/big?100000"),
-                         .max_response_bytes = 100000 });
+    res = call(http,
+               (struct fl_http_request){ .url = url("http", "127.0.0.1", plain.port, "/big?100000"),
+                                         .max_response_bytes = 100000 });
     assert_int_equal(res.r, 0);
     assert_int_equal(res.body_len, 100000);
     free(body);
@@ -185,8 +183,9 @@ static void trust(void **state)
 
     for (size_t i = 0; i < FL_ARRAY_LEN(cases); i++) {
         struct fl_http *http = new_http(cases[i].ca, NULL);
-        struct result res = call(http, (struct fl_http_request){
-                                           .url = url("https", cases[i].host, tls.port, "/echo") });
+        struct result res =
+            call(http,
+                 (struct fl_http_request){ .url = url("https", cases[i].host, tls.port, "/echo") });
 
         assert_int_equal(res.r, cases[i].r);
         if (cases[i].text)
@@ -217,20 +216,20 @@ static void bad_peers(void **state)
 
     assert_int_equal(bind(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
     getsockname(fd, (struct sockaddr *)&sa, &len);
-    res = call(http, (struct fl_http_request){
-                         .url = url("http", "127.0.0.1", ntohs(sa.sin_port), "/") });
+    res = call(
+        http, (struct fl_http_request){ .url = url("http", "127.0.0.1", ntohs(sa.sin_port), "/") });
     assert_int_equal(res.r, -ECONNREFUSED);
     assert_int_equal(listen(fd, 4), 0); /* accepts and says nothing */
-    res = call(http, (struct fl_http_request){
-                         .url = url("https", "127.0.0.1", ntohs(sa.sin_port), "/"),
-                         .timeout_ms = 300 });
+    res = call(http,
+               (struct fl_http_request){ .url = url("https", "127.0.0.1", ntohs(sa.sin_port), "/"),
+                                         .timeout_ms = 300 });
     assert_int_equal(res.r, -ETIMEDOUT);
     res = call(http, (struct fl_http_request){ .url = "http://no-such-name.invalid/" });
     assert_int_equal(res.r, -EHOSTUNREACH);
     assert_non_null(strstr(res.err.text, "no-such-name.invalid"));
     /* plain HTTP to a TLS port and the other way round */
-    res = call(http, (struct fl_http_request){
-                         .url = url("https", "127.0.0.1", plain.port, "/echo") });
+    res = call(http,
+               (struct fl_http_request){ .url = url("https", "127.0.0.1", plain.port, "/echo") });
     assert_int_equal(res.r, -EPROTO);
     res = call(http, (struct fl_http_request){ .url = url("http", "127.0.0.1", tls.port, "/") });
     assert_true(res.r < 0);
@@ -363,8 +362,8 @@ static void environment_is_ignored(void **state)
     setenv("ALL_PROXY", "http://127.0.0.1:1", 1);
     setenv("no_proxy", "*", 1);
     http = new_http(test_certs()->cert, NULL);
-    res = call(http,
-               (struct fl_http_request){ .url = url("https", "localhost", tls.port, "/echo") });
+    res =
+        call(http, (struct fl_http_request){ .url = url("https", "localhost", tls.port, "/echo") });
     assert_int_equal(res.r, 0);
     fl_http_free(http);
 

@@ -121,8 +121,10 @@ static void proxy_urls(void **state)
 
 static void bad_targets(void **state)
 {
-    static const char *const bad[] = { "", "plane.example", "ftp://plane.example/", "https://",
-                                       "https://:443/", "https://plane.example:99999/" };
+    static const char *const bad[] = {
+        "",         "plane.example", "ftp://plane.example/",
+        "https://", "https://:443/", "https://plane.example:99999/"
+    };
     struct fl_proxy_conf conf = { .https = (char *)"http://p:1" };
     struct fl_proxy proxy;
 
@@ -132,9 +134,8 @@ static void bad_targets(void **state)
 
 static void environment(void **state)
 {
-    static const char *const names[] = { "http_proxy",  "HTTP_PROXY", "https_proxy",
-                                         "HTTPS_PROXY", "all_proxy",  "ALL_PROXY",
-                                         "no_proxy",    "NO_PROXY" };
+    static const char *const names[] = { "http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY",
+                                         "all_proxy",  "ALL_PROXY",  "no_proxy",    "NO_PROXY" };
     struct fl_proxy_conf conf = { .no_proxy = strdup("configured") };
 
     for (size_t i = 0; i < FL_ARRAY_LEN(names); i++)

@@ -25,8 +25,8 @@ static int stop_plain(void **state)
 
 static const struct {
     const char *request;
-    const char *want[4];   /* must be in the answer */
-    const char *reject;    /* must not */
+    const char *want[4]; /* must be in the answer */
+    const char *reject;  /* must not */
 } exchanges[] = {
     { "GET /echo HTTP/1.1" CRLF CLOSE CRLF,
       { "HTTP/1.1 200 OK" CRLF, CRLF "Date: ", CRLF "Content-Length: 15" CRLF, "GET /echo ? [] " },
@@ -34,65 +34,91 @@ static const struct {
     { "GET /echo HTTP/1.1" CRLF CLOSE CRLF, { CRLF "X-Answer: yes" CRLF, CRLF CLOSE }, "X-Split" },
     /* the path and query are as sent */
     { "GET /echo/a//b/../%2e%2F?q=%20+a;b&&c HTTP/1.1" CRLF CLOSE CRLF,
-      { "GET /echo/a//b/../%2e%2F ?q=%20+a;b&&c [] " }, NULL },
+      { "GET /echo/a//b/../%2e%2F ?q=%20+a;b&&c [] " },
+      NULL },
     { "GET /echo HTTP/1.1" CRLF "X-Echo: \t a  b " CRLF CLOSE "x-echo:c" CRLF CRLF,
-      { "[a  b,c]" }, NULL },
+      { "[a  b,c]" },
+      NULL },
     { "POST /echo HTTP/1.1" CRLF CLOSE "Content-Length: 5" CRLF CRLF "hello",
-      { "POST /echo ? [] hello" }, NULL },
+      { "POST /echo ? [] hello" },
+      NULL },
     { "PUT /late HTTP/1.1" CRLF CLOSE "Content-Length: 5" CRLF CRLF "hello",
-      { "PUT /late ? [] hello" }, NULL },
+      { "PUT /late ? [] hello" },
+      NULL },
     { "DELETE /echo HTTP/1.1" CRLF CLOSE CRLF, { "DELETE /echo" }, NULL },
-    { "POST /echo HTTP/1.1" CRLF CLOSE "Content-Length: 0" CRLF CRLF, { "POST /echo ? [] " }, NULL },
-    { "POST /echo HTTP/1.1" CRLF CLOSE "Transfer-Encoding: chunked" CRLF CRLF
-      "3" CRLF "hel" CRLF "2;x=y" CRLF "lo" CRLF "0" CRLF "T: v" CRLF CRLF,
-      { "POST /echo ? [] hello" }, NULL },
-    { "HEAD /echo HTTP/1.1" CRLF CLOSE CRLF, { "200 OK", CRLF "Content-Length: 16" CRLF },
+    { "POST /echo HTTP/1.1" CRLF CLOSE "Content-Length: 0" CRLF CRLF,
+      { "POST /echo ? [] " },
+      NULL },
+    { "POST /echo HTTP/1.1" CRLF CLOSE "Transfer-Encoding: chunked" CRLF CRLF "3" CRLF "hel" CRLF
+      "2;x=y" CRLF "lo" CRLF "0" CRLF "T: v" CRLF CRLF,
+      { "POST /echo ? [] hello" },
+      NULL },
+    { "HEAD /echo HTTP/1.1" CRLF CLOSE CRLF,
+      { "200 OK", CRLF "Content-Length: 16" CRLF },
       "HEAD /echo" },
     { "GET /echo HTTP/1.0" CRLF CRLF, { "200 OK", CLOSE }, NULL },
     { CRLF CRLF "GET /echo HTTP/1.1" CRLF CLOSE CRLF, { "200 OK" }, NULL },
     /* several requests at once come out in order */
     { "GET /late?1 HTTP/1.1" CRLF CRLF "POST /echo?2 HTTP/1.1" CRLF "Content-Length: 2" CRLF CRLF
-      "hi" "POST /late?3 HTTP/1.1" CRLF "Transfer-Encoding: chunked" CRLF CRLF "0" CRLF CRLF
+      "hi"
+      "POST /late?3 HTTP/1.1" CRLF "Transfer-Encoding: chunked" CRLF CRLF "0" CRLF CRLF
       "GET /echo?4 HTTP/1.1" CRLF CLOSE CRLF,
-      { "GET /late ?1", "POST /echo ?2 [] hi", "POST /late ?3", "GET /echo ?4" }, NULL },
+      { "GET /late ?1", "POST /echo ?2 [] hi", "POST /late ?3", "GET /echo ?4" },
+      NULL },
     /* an unknown upgrade is ignored, as the standard allows */
     { "GET /echo HTTP/1.1" CRLF "Upgrade: h2c" CRLF "Connection: Upgrade, close" CRLF CRLF,
-      { "200 OK" }, NULL },
+      { "200 OK" },
+      NULL },
     /* what is refused */
     { "POST /echo HTTP/1.1" CRLF "Content-Length: 1001" CRLF CRLF,
-      { "HTTP/1.1 413 ", CRLF "Content-Type: application/x-amz-json-1.1" CRLF,
-        CLOSE, "{\"__type\":\"RequestEntityTooLargeException\",\"message\":\"" }, NULL },
+      { "HTTP/1.1 413 ", CRLF "Content-Type: application/x-amz-json-1.1" CRLF, CLOSE,
+        "{\"__type\":\"RequestEntityTooLargeException\",\"message\":\"" },
+      NULL },
     { "POST /echo HTTP/1.1" CRLF "Expect: 100-continue" CRLF "Content-Length: 1001" CRLF CRLF,
-      { "HTTP/1.1 413 " }, "100 Continue" },
+      { "HTTP/1.1 413 " },
+      "100 Continue" },
     { "POST /echo HTTP/1.1" CRLF "Content-Length: 99999999999999999999999" CRLF CRLF,
-      { "HTTP/1.1 413 " }, NULL },
-    { "POST /echo HTTP/1.1" CRLF "Transfer-Encoding: chunked" CRLF CRLF "3e9" CRLF, { NULL }, "200" },
+      { "HTTP/1.1 413 " },
+      NULL },
+    { "POST /echo HTTP/1.1" CRLF "Transfer-Encoding: chunked" CRLF CRLF "3e9" CRLF,
+      { NULL },
+      "200" },
     { "POST /echo HTTP/1.1" CRLF "Transfer-Encoding: chunked" CRLF CRLF "xyz" CRLF,
-      { "HTTP/1.1 400 " }, NULL },
+      { "HTTP/1.1 400 " },
+      NULL },
     { "POST /echo HTTP/1.1" CRLF "Transfer-Encoding: chunked" CRLF "Content-Length: 3" CRLF CRLF,
-      { "HTTP/1.1 400 " }, NULL },
+      { "HTTP/1.1 400 " },
+      NULL },
     { "POST /echo HTTP/1.1" CRLF "Content-Length: 3" CRLF "Content-Length: 4" CRLF CRLF,
-      { "HTTP/1.1 400 " }, NULL },
+      { "HTTP/1.1 400 " },
+      NULL },
     { "POST /echo HTTP/1.1" CRLF "Content-Length: +3" CRLF CRLF, { "HTTP/1.1 400 " }, NULL },
     { "POST /echo HTTP/1.1" CRLF "Transfer-Encoding: gzip, chunked" CRLF CRLF,
-      { "HTTP/1.1 501 " }, NULL },
-    { "POST /echo HTTP/1.0" CRLF "Transfer-Encoding: chunked" CRLF CRLF, { "HTTP/1.1 400 " }, NULL },
+      { "HTTP/1.1 501 " },
+      NULL },
+    { "POST /echo HTTP/1.0" CRLF "Transfer-Encoding: chunked" CRLF CRLF,
+      { "HTTP/1.1 400 " },
+      NULL },
     { "POST /echo HTTP/1.1" CRLF "Expect: wonders" CRLF "Content-Length: 1" CRLF CRLF,
-      { "HTTP/1.1 417 " }, NULL },
+      { "HTTP/1.1 417 " },
+      NULL },
     { "PRI * HTTP/2.0" CRLF CRLF "SM" CRLF CRLF, { "HTTP/1.1 505 " }, NULL },
     { "nonsense" CRLF CRLF, { "HTTP/1.1 400 " }, NULL },
     { "\x16\x03\x01" CRLF CRLF, { "HTTP/1.1 400 " }, NULL },
     /* upgrades that are none */
     { "GET /ws HTTP/1.1" CRLF "Upgrade: websocket" CRLF "Connection: Upgrade" CRLF
       "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==" CRLF "Sec-WebSocket-Version: 8" CRLF CRLF,
-      { "HTTP/1.1 426 ", CRLF "Sec-WebSocket-Version: 13" CRLF }, NULL },
+      { "HTTP/1.1 426 ", CRLF "Sec-WebSocket-Version: 13" CRLF },
+      NULL },
     { "GET /ws HTTP/1.1" CRLF "Upgrade: websocket" CRLF "Connection: Upgrade" CRLF
       "Sec-WebSocket-Key: short" CRLF "Sec-WebSocket-Version: 13" CRLF CRLF,
-      { "HTTP/1.1 400 " }, NULL },
+      { "HTTP/1.1 400 " },
+      NULL },
     { "GET /deny HTTP/1.1" CRLF "Upgrade: websocket" CRLF "Connection: Upgrade" CRLF
       "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==" CRLF "Sec-WebSocket-Version: 13" CRLF CRLF,
       { "HTTP/1.1 403 ", CRLF "Content-Type: application/json" CRLF, CLOSE,
-        "{\"message\":\"not you\"}" }, NULL },
+        "{\"message\":\"not you\"}" },
+      NULL },
 };
 
 static void answers(void **state)
@@ -147,9 +173,9 @@ static void expect_is_answered_before_the_body(void **state)
 
 static void byte_by_byte(void **state)
 {
-    static const char text[] = "POST /echo?x HTTP/1.1" CRLF "X-Echo: slow" CRLF CLOSE
-                               "Transfer-Encoding: chunked" CRLF CRLF "2" CRLF "hi" CRLF "0" CRLF
-                               CRLF;
+    static const char text[] =
+        "POST /echo?x HTTP/1.1" CRLF "X-Echo: slow" CRLF CLOSE
+        "Transfer-Encoding: chunked" CRLF CRLF "2" CRLF "hi" CRLF "0" CRLF CRLF;
     int fd = test_connect(plain.port);
 
     for (size_t i = 0; i < sizeof(text) - 1; i++)
@@ -158,20 +184,22 @@ static void byte_by_byte(void **state)
     close(fd);
 }
 
-/* The client sends all of its body before it reads, as Python's do: it must still see the answer. */
+/* The client sends all of its body before it reads, as Python's do: it must still see the answer.
+ */
 static void too_large_answer_survives_the_body(void **state)
 {
     size_t len = 3 * 1024 * 1024;
     char *text = malloc(len + 200);
-    size_t n = (size_t)sprintf(text, "POST /echo HTTP/1.1" CRLF "Content-Length: %zu" CRLF CRLF, len);
+    size_t n =
+        (size_t)sprintf(text, "POST /echo HTTP/1.1" CRLF "Content-Length: %zu" CRLF CRLF, len);
     const char *got;
 
     memset(text + n, 'x', len);
     text[n + len] = '\0';
     got = test_exchange(plain.port, text);
     assert_non_null(strstr(got, "HTTP/1.1 413 "));
-    n = (size_t)sprintf(text, "POST /echo HTTP/1.1" CRLF "Transfer-Encoding: chunked" CRLF CRLF
-                              "%zx" CRLF, len);
+    n = (size_t)sprintf(
+        text, "POST /echo HTTP/1.1" CRLF "Transfer-Encoding: chunked" CRLF CRLF "%zx" CRLF, len);
     memset(text + n, 'x', len);
     got = test_exchange(plain.port, text);
     assert_non_null(strstr(got, "HTTP/1.1 413 "));
@@ -359,8 +387,8 @@ static void two_instances_share_a_port(void **state)
     test_server_start(&b);
     assert_int_equal(a.port, b.port);
     for (int i = 0; i < 100; i++)
-        assert_non_null(strstr(
-            test_exchange(a.port, "GET /echo HTTP/1.1" CRLF CLOSE CRLF), "200 OK"));
+        assert_non_null(
+            strstr(test_exchange(a.port, "GET /echo HTTP/1.1" CRLF CLOSE CRLF), "200 OK"));
     test_server_stop(&a);
     test_server_stop(&b);
     handled = a.handled + b.handled;
@@ -408,7 +436,8 @@ static void bad_configuration(void **state)
         struct fl_server *server = NULL;
         struct fl_err err = { 0 };
 
-        assert_true(fl_server_new(loop, &bad[i].conf, &test_server_events, NULL, &server, &err) < 0);
+        assert_true(fl_server_new(loop, &bad[i].conf, &test_server_events, NULL, &server, &err) <
+                    0);
         assert_null(server);
         assert_non_null(strstr(err.text, bad[i].text));
     }

@@ -85,10 +85,10 @@ static const struct fl_ws_events events = {
 static const struct fl_ws_limits limits = { .max_message_bytes = 2 * 1024 * 1024,
                                             .max_queue_bytes = 4 * 1024 * 1024 };
 
-#define WAIT_FOR(condition)                                                                        \
-    do {                                                                                           \
-        while (!(condition))                                                                       \
-            fl_loop_run(loop);                                                                     \
+#define WAIT_FOR(condition)    \
+    do {                       \
+        while (!(condition))   \
+            fl_loop_run(loop); \
     } while (0)
 
 static struct fl_ws_client *new_client(const char *ca_file, const struct fl_proxy_conf *proxy)
@@ -337,8 +337,8 @@ static void trust(void **state)
 
 static void bad_urls(void **state)
 {
-    static const char *const bad[] = { "http://127.0.0.1/", "ws://", "ws://a b/", "ws://u:p@h/",
-                                       "ws://h/\r\nX: y", "" };
+    static const char *const bad[] = { "http://127.0.0.1/", "ws://",           "ws://a b/",
+                                       "ws://u:p@h/",       "ws://h/\r\nX: y", "" };
     const struct fl_http_header split = { "X-A", "b\r\nX-C: d" };
     struct fl_ws_client *client = new_client(NULL, NULL);
     struct fl_ws *ws;
@@ -406,11 +406,9 @@ static void connecting_has_a_deadline(void **state)
     for (int secure = 0; secure < 2; secure++) {
         struct peer p = { 0 };
 
-        snprintf(url, sizeof(url), "%s://127.0.0.1:%u/", secure ? "wss" : "ws",
-                 ntohs(sa.sin_port));
-        assert_int_equal(fl_ws_connect(client, url, NULL, 0, 200, &limits, &events, &p, &p.ws,
-                                       NULL),
-                         0);
+        snprintf(url, sizeof(url), "%s://127.0.0.1:%u/", secure ? "wss" : "ws", ntohs(sa.sin_port));
+        assert_int_equal(
+            fl_ws_connect(client, url, NULL, 0, 200, &limits, &events, &p, &p.ws, NULL), 0);
         WAIT_FOR(p.closed);
         assert_false(p.opened);
         assert_non_null(strstr(p.why, "in time"));
@@ -452,9 +450,9 @@ static void freeing_ends_connections(void **state)
 
 /* ---- the server against hand-made frames ---- */
 
-#define UPGRADE                                                                                    \
-    "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: WebSocket\r\nConnection: keep-alive, Upgrade\r\n"     \
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"                 \
+#define UPGRADE                                                                                \
+    "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: WebSocket\r\nConnection: keep-alive, Upgrade\r\n" \
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"             \
     "Sec-WebSocket-Extensions: permessage-deflate\r\nSec-WebSocket-Protocol: chat\r\n\r\n"
 
 /* Masked with zeroes, which leaves the payload readable. */
@@ -470,12 +468,14 @@ static const struct {
 #define B(bytes) bytes, sizeof(bytes) - 1
     { B(FRAME("\x81", "\x82", "hi")), B("\x81\x02hi"), true },
     { B(FRAME("\x02", "\x81", "a") FRAME("\x89", "\x81", "!") FRAME("\x80", "\x81", "b")),
-      B("\x8a\x01!\x82\x02" "ab"), true },
+      B("\x8a\x01!\x82\x02"
+        "ab"),
+      true },
     { B(FRAME("\x88", "\x82", "\x03\xe8")), B("\x88\x02\x03\xe8"), false },
     { B(FRAME("\x88", "\x80", "")), B("\x88\x00"), false },
     { B(FRAME("\x88", "\x81", "x")), B("\x88\x02\x03\xea"), false },
-    { B("\x81\x02hi"), B("\x88\x02\x03\xea"), false },                   /* not masked */
-    { B(FRAME("\xc1", "\x82", "hi")), B("\x88\x02\x03\xea"), false },    /* compressed */
+    { B("\x81\x02hi"), B("\x88\x02\x03\xea"), false },                /* not masked */
+    { B(FRAME("\xc1", "\x82", "hi")), B("\x88\x02\x03\xea"), false }, /* compressed */
     { B("\x82\xff\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\0"), B("\x88\x02\x03\xf1"), false },
     { B(FRAME("\x88", "\x82", "\x03\xe8") FRAME("\x81", "\x82", "hi")), B("\x88\x02\x03\xe8"),
       false }, /* nothing counts after a close */

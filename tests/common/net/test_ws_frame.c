@@ -25,19 +25,20 @@ static const struct {
     { F("\x01\x03hel\x89\x01!\x00\x00\x8a\x00\x80\x02lo"), "pot", 0 }, /* control frames between */
     { F("\x82\x7e\x00\x05hello"), "b", 0 },                            /* longer length form */
     { F("\x82\x7f\x00\x00\x00\x00\x00\x00\x00\x05hello"), "b", 0 },
-    { F("\x81\x05hel"), "", 0 },                /* not whole */
-    { F("\xc1\x05hello"), "", -EPROTO },        /* reserved bit: no extension was agreed */
-    { F("\x83\x00"), "", -EPROTO },             /* reserved op */
+    { F("\x81\x05hel"), "", 0 },         /* not whole */
+    { F("\xc1\x05hello"), "", -EPROTO }, /* reserved bit: no extension was agreed */
+    { F("\x83\x00"), "", -EPROTO },      /* reserved op */
     { F("\x8b\x00"), "", -EPROTO },
-    { F("\x80\x02lo"), "", -EPROTO },           /* continuation of nothing */
-    { F("\x01\x01x\x81\x01y"), "", -EPROTO },   /* a message inside another */
-    { F("\x09\x01!"), "", -EPROTO },            /* fragmented ping */
-    { F("\x89\x7e\x00\x7e"), "", -EPROTO },     /* ping of 126 bytes */
-    { F("\x81\x85mask....."), "", -EPROTO },    /* masked by a server */
-    { F("\x82\x41"), "", -EMSGSIZE },           /* 65 bytes announced */
+    { F("\x80\x02lo"), "", -EPROTO },         /* continuation of nothing */
+    { F("\x01\x01x\x81\x01y"), "", -EPROTO }, /* a message inside another */
+    { F("\x09\x01!"), "", -EPROTO },          /* fragmented ping */
+    { F("\x89\x7e\x00\x7e"), "", -EPROTO },   /* ping of 126 bytes */
+    { F("\x81\x85mask....."), "", -EPROTO },  /* masked by a server */
+    { F("\x82\x41"), "", -EMSGSIZE },         /* 65 bytes announced */
     { F("\x82\x7f\xff\xff\xff\xff\xff\xff\xff\xff"), "", -EMSGSIZE },
-    { F("\x02\x3f" "123456789012345678901234567890123456789012345678901234567890123\x80\x02xx"), "",
-      -EMSGSIZE }, /* 63 + 2 */
+    { F("\x02\x3f"
+        "123456789012345678901234567890123456789012345678901234567890123\x80\x02xx"),
+      "", -EMSGSIZE }, /* 63 + 2 */
 #undef F
 };
 
