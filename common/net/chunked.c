@@ -5,13 +5,13 @@
 #define SIZE_MAX_DIGITS 15 /* no overflow of 64 bits, and more than any limit */
 
 enum {
-    SIZE,        /* hex digits */
-    EXTENSION,   /* ";…" up to CR */
-    SIZE_LF,     /* after the CR of a size line */
-    DATA,        /* payload */
-    DATA_CR,     /* CRLF that ends a chunk */
+    SIZE,      /* hex digits */
+    EXTENSION, /* ";…" up to CR */
+    SIZE_LF,   /* after the CR of a size line */
+    DATA,      /* payload */
+    DATA_CR,   /* CRLF that ends a chunk */
     DATA_LF,
-    TRAILER,     /* first byte of a trailer line, or the CR of the last, empty line */
+    TRAILER, /* first byte of a trailer line, or the CR of the last, empty line */
     TRAILER_TEXT,
     TRAILER_LF,
     LAST_LF,

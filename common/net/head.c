@@ -26,8 +26,8 @@ static bool is_blank(char ch)
     return ch == ' ' || ch == '\t';
 }
 
-/* The line at *text, NUL-terminated in place, and *text moved behind its CRLF; NULL if there is none
- * or it holds a control character. */
+/* The line at *text, NUL-terminated in place, and *text moved behind its CRLF; NULL if there is
+ * none or it holds a control character. */
 static char *next_line(char **text, char *end)
 {
     char *line = *text, *p = line;

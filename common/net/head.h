@@ -1,8 +1,8 @@
 /* head.h - heads of HTTP/1.1 messages: start line and header fields (RFC 9112). Pure: no I/O.
  *
  * Strict where leniency lets two parties read a message differently: CRLF only, no blank before the
- * colon, no folded lines, no control characters. Strings point into the text that was parsed or into
- * the arena.
+ * colon, no folded lines, no control characters. Strings point into the text that was parsed or
+ * into the arena.
  */
 #pragma once
 #include "common/base/arena.h"
@@ -10,7 +10,7 @@
 #define FL_HEAD_MAX_FIELDS 128
 
 struct fl_head_field {
-    const char *name; /* as written */
+    const char *name;  /* as written */
     const char *value; /* without blanks around it; several of one name joined by "," */
 };
 

@@ -120,8 +120,8 @@ int fl_http_start(struct fl_http *http, const struct fl_http_request *req, fl_ht
         return -ENOMEM;
     call->done = done;
     call->arg = arg;
-    fl_buf_init(&call->answer, req->max_response_bytes ? req->max_response_bytes
-                                                       : DEFAULT_MAX_BYTES);
+    fl_buf_init(&call->answer,
+                req->max_response_bytes ? req->max_response_bytes : DEFAULT_MAX_BYTES);
     r = fl_transfer_init(&call->base, http, req->url,
                          req->timeout_ms ? req->timeout_ms : DEFAULT_TIMEOUT_MS, on_done, err);
     if (r == 0)

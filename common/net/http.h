@@ -13,7 +13,7 @@ struct fl_http;
 struct fl_http_call;
 
 struct fl_http_conf {
-    const char *ca_file;   /* PEM file that replaces the system's pool; NULL: the system's pool */
+    const char *ca_file; /* PEM file that replaces the system's pool; NULL: the system's pool */
     const struct fl_proxy_conf *proxy; /* NULL: no proxy; must outlive the object */
     const char *user_agent;
 };
@@ -41,9 +41,10 @@ struct fl_http_response {
     const char *date; /* Date header or NULL */
 };
 
-/* `r` is 0 when an answer of any status arrived, else -ETIMEDOUT, -ECONNREFUSED, -EHOSTUNREACH (name or
- * route), -EPROTO (TLS or HTTP fault; unknown CA), -EACCES (proxy refused: 407), -EMSGSIZE, -ECANCELED,
- * -EIO; `err` then says it in words that name the host, the proxy or the CA file. */
+/* `r` is 0 when an answer of any status arrived, else -ETIMEDOUT, -ECONNREFUSED, -EHOSTUNREACH
+ * (name or route), -EPROTO (TLS or HTTP fault; unknown CA), -EACCES (proxy refused: 407),
+ * -EMSGSIZE, -ECANCELED, -EIO; `err` then says it in words that name the host, the proxy or the CA
+ * file. */
 typedef void (*fl_http_done_fn)(void *arg, int r, const struct fl_http_response *resp,
                                 const struct fl_err *err);
 

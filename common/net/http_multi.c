@@ -1,4 +1,5 @@
-/* http_multi.c - see http_private.h: curl's multi handle driven by the loop, and its errors in words. */
+/* http_multi.c - see http_private.h: curl's multi handle driven by the loop, and its errors in
+ * words. */
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* http_private.h - between the http_*.c files: one curl multi handle on the loop, and what an HTTP call
- * and a raw connection have in common. Private to common/net.
+/* http_private.h - between the http_*.c files: one curl multi handle on the loop, and what an HTTP
+ * call and a raw connection have in common. Private to common/net.
  */
 #pragma once
 #include <curl/curl.h>
@@ -29,8 +29,8 @@ struct fl_transfer {
     CURL *easy;
     fl_transfer_fn done; /* once; may free the transfer */
     char where[300];     /* host:port of the URL */
-    bool listed;     /* in http->transfers: not over yet */
-    bool added;      /* in http->multi */
+    bool listed;         /* in http->transfers: not over yet */
+    bool added;          /* in http->multi */
     bool proxied;
     char proxy[272]; /* host:port */
     char curl_says[CURL_ERROR_SIZE];

@@ -145,8 +145,7 @@ static int parse_target(const char *url, struct target *ret)
         authority = (struct span){ url + n, strcspn(url + n, "/?#") };
         at = memrchr(authority.at, '@', authority.len);
         if (at)
-            authority = (struct span){ at + 1,
-                                       (size_t)(authority.at + authority.len - at) - 1 };
+            authority = (struct span){ at + 1, (size_t)(authority.at + authority.len - at) - 1 };
         ret->tls = schemes[i].tls;
         ret->port = schemes[i].port;
         if (parse_host_port(authority, ret->host, sizeof(ret->host), &ret->port) < 0)
@@ -226,7 +225,8 @@ static bool match_entry(struct span s, const struct target *t)
         return false;
     parse_address(host, &address);
     if (address.family)
-        return address.family == t->address.family && in_block(&t->address, &address, address_bits(&address));
+        return address.family == t->address.family &&
+               in_block(&t->address, &address, address_bits(&address));
     return !t->address.family && match_domain(host, t->host);
 }
 
@@ -303,7 +303,8 @@ static int parse_proxy(const char *url, struct fl_proxy *ret, struct fl_err *err
         return fl_err_set(err, -EINVAL, NULL, "the proxy URL is too long");
     strcpy(p.url, url);
     if (scheme_end && strncasecmp(url, "http://", 7))
-        return fl_err_set(err, -EINVAL, NULL, "a proxy of type \"%.*s\" is not supported, only http://",
+        return fl_err_set(err, -EINVAL, NULL,
+                          "a proxy of type \"%.*s\" is not supported, only http://",
                           (int)FL_MIN(scheme_end - url, 16), url);
     if (scheme_end)
         url = scheme_end + 3;

@@ -1,9 +1,9 @@
 /* proxy.h - which proxy, if any, a URL goes through. Pure: no I/O.
  *
- * The variables are the usual ones (http_proxy, https_proxy, all_proxy, no_proxy, either case; upper-case
- * HTTP_PROXY too, since this is never a CGI program). no_proxy entries: "*", host names and domain
- * suffixes (with or without a leading dot), addresses, CIDR blocks, each with an optional :port.
- * Loopback targets and "localhost" are never proxied (Go's rule, protocol 1 §5.2).
+ * The variables are the usual ones (http_proxy, https_proxy, all_proxy, no_proxy, either case;
+ * upper-case HTTP_PROXY too, since this is never a CGI program). no_proxy entries: "*", host names
+ * and domain suffixes (with or without a leading dot), addresses, CIDR blocks, each with an
+ * optional :port. Loopback targets and "localhost" are never proxied (Go's rule, protocol 1 §5.2).
  */
 #pragma once
 #include "common/base/err.h"
@@ -17,16 +17,17 @@ struct fl_proxy_conf {
 struct fl_proxy {
     char host[256];
     uint16_t port;
-    char user[256];     /* "" without credentials; percent-decoded */
+    char user[256]; /* "" without credentials; percent-decoded */
     char password[256];
-    char url[1100];     /* the proxy URL as given; holds the password: never log it */
+    char url[1100]; /* the proxy URL as given; holds the password: never log it */
 };
 
 /* Fills from the environment. Members already set (from configuration) win. 0 or -ENOMEM. */
 int fl_proxy_from_env(struct fl_proxy_conf *conf);
 void fl_proxy_conf_done(struct fl_proxy_conf *conf);
 
-/* 1 and *ret_proxy filled if `url` goes through a proxy, 0 if it goes straight, -EINVAL with the text
- * of what is wrong with the proxy URL (never its password). Only http:// proxies (CONNECT) are known. */
+/* 1 and *ret_proxy filled if `url` goes through a proxy, 0 if it goes straight, -EINVAL with the
+ * text of what is wrong with the proxy URL (never its password). Only http:// proxies (CONNECT) are
+ * known. */
 int fl_proxy_pick(const struct fl_proxy_conf *conf, const char *url, struct fl_proxy *ret_proxy,
                   struct fl_err *err);

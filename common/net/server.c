@@ -13,7 +13,7 @@
 
 #define BACKLOG         4096 /* the kernel's somaxconn caps it; fleets reconnect all at once */
 #define ACCEPTS_A_TURN  64
-#define ACCEPT_PAUSE_MS 100  /* with no descriptor left, until one may be free */
+#define ACCEPT_PAUSE_MS 100 /* with no descriptor left, until one may be free */
 #define PEER_BUCKETS    4096
 
 #define DEFAULT_MAX_BODY_BYTES   (2 * 1024 * 1024)
@@ -61,7 +61,7 @@ static int peer_ref(struct fl_server *server, const struct sockaddr_storage *add
         return 0;
     peer_key(addr, key);
     bucket = peer_bucket(key);
-    LIST_FOREACH(peer, &server->peers[bucket], link)
+    LIST_FOREACH (peer, &server->peers[bucket], link)
         if (!memcmp(peer->key, key, sizeof(key)))
             break;
     if (peer && peer->connections >= server->max_per_address)
@@ -88,7 +88,8 @@ static void peer_unref(struct fl_peer *peer)
 
 /* ---- accepting ---- */
 
-static void peer_text(const struct sockaddr_storage *addr, socklen_t len, char out[INET6_ADDRSTRLEN])
+static void peer_text(const struct sockaddr_storage *addr, socklen_t len,
+                      char out[INET6_ADDRSTRLEN])
 {
     static const char mapped[] = "::ffff:";
 
@@ -107,8 +108,7 @@ static void serve(struct fl_server *server, int fd, const struct sockaddr_storag
     struct fl_peer *peer = NULL;
     int on = 1;
 
-    if (server->stats.connections >= server->max_connections ||
-        peer_ref(server, addr, &peer) < 0) {
+    if (server->stats.connections >= server->max_connections || peer_ref(server, addr, &peer) < 0) {
         server->stats.refused++;
         close(fd);
         return;
@@ -173,8 +173,7 @@ static int bind_socket(int fd, const struct addrinfo *ai)
 static int open_socket(struct fl_server *server, const struct fl_server_conf *conf,
                        struct fl_err *err)
 {
-    struct addrinfo hints = { .ai_flags = AI_NUMERICHOST | AI_PASSIVE,
-                              .ai_socktype = SOCK_STREAM };
+    struct addrinfo hints = { .ai_flags = AI_NUMERICHOST | AI_PASSIVE, .ai_socktype = SOCK_STREAM };
     const char *address = conf->bind && conf->bind[0] ? conf->bind : "127.0.0.1";
     struct sockaddr_storage bound = { 0 };
     socklen_t len = sizeof(bound);
@@ -194,9 +193,8 @@ static int open_socket(struct fl_server *server, const struct fl_server_conf *co
                           strerror(-r));
     if (getsockname(server->listen_fd, (struct sockaddr *)&bound, &len) < 0)
         return -errno;
-    server->port = ntohs(bound.ss_family == AF_INET6
-                             ? ((struct sockaddr_in6 *)&bound)->sin6_port
-                             : ((struct sockaddr_in *)&bound)->sin_port);
+    server->port = ntohs(bound.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&bound)->sin6_port
+                                                     : ((struct sockaddr_in *)&bound)->sin_port);
     return 0;
 }
 
@@ -249,8 +247,7 @@ int fl_server_new(struct fl_loop *loop, const struct fl_server_conf *conf,
     server->listen_fd = -1;
     server->max_body_bytes = or_default(conf->max_body_bytes, DEFAULT_MAX_BODY_BYTES);
     server->max_header_bytes = or_default(conf->max_header_bytes, DEFAULT_MAX_HEADER_BYTES);
-    server->max_connections =
-        (unsigned)or_default(conf->max_connections, DEFAULT_MAX_CONNECTIONS);
+    server->max_connections = (unsigned)or_default(conf->max_connections, DEFAULT_MAX_CONNECTIONS);
     server->max_per_address = conf->max_per_address;
     server->header_ms = (uint32_t)or_default(conf->header_timeout_s, DEFAULT_HEADER_S) * 1000;
     server->idle_ms = (uint32_t)or_default(conf->idle_timeout_s, DEFAULT_IDLE_S) * 1000;

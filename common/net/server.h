@@ -1,8 +1,8 @@
 /* server.h - HTTP/1.1 and WebSocket server on one port, TLS or plain, one instance per loop thread.
  *
- * Several instances may listen on the same port (SO_REUSEPORT). A request is delivered when its whole
- * body is here; the answer may come later, from the loop's thread. Everything a peer can grow has a
- * limit in `struct fl_server_conf`, answered with a JSON error where HTTP still allows one.
+ * Several instances may listen on the same port (SO_REUSEPORT). A request is delivered when its
+ * whole body is here; the answer may come later, from the loop's thread. Everything a peer can grow
+ * has a limit in `struct fl_server_conf`, answered with a JSON error where HTTP still allows one.
  */
 #pragma once
 #include "common/base/err.h"
@@ -22,13 +22,14 @@ struct fl_server_stats {
 struct fl_server_events {
     /* The whole request is here. Answer with fl_server_reply, now or later. */
     void (*on_request)(void *arg, struct fl_server_req *req);
-    /* An upgrade request. Return 0 to accept (fill *ret_events, *ret_arg, *ret_limits; on_open of those
-     * events follows) or an HTTP status to refuse with; a body may be left in `ret_body`
-     * (text, up to 1 KiB, NUL-terminated, with *ret_type its static content type). Must not block. */
+    /* An upgrade request. Return 0 to accept (fill *ret_events, *ret_arg, *ret_limits; on_open of
+     * those events follows) or an HTTP status to refuse with; a body may be left in `ret_body`
+     * (text, up to 1 KiB, NUL-terminated, with *ret_type its static content type). Must not block.
+     */
     int (*on_upgrade)(void *arg, struct fl_server_req *req, struct fl_ws_events *ret_events,
                       void **ret_arg, struct fl_ws_limits *ret_limits, char *ret_body,
                       const char **ret_type);
-    /* The peer went away before the answer: forget `req`. */
+    /* The peer went away before the answer, or closed its sending side: forget `req`. */
     void (*on_abort)(void *arg, struct fl_server_req *req);
 };
 
@@ -37,19 +38,20 @@ struct fl_server_conf {
     uint16_t port;         /* 0: any free one, see fl_server_port */
     const char *cert_file; /* PEM chain; NULL for plain HTTP */
     const char *key_file;
-    size_t max_body_bytes;        /* 0: 2 MiB; more is answered 413 with a JSON error, then closed */
-    size_t max_header_bytes;      /* 0: 16 KiB; more is answered 431 or closed */
-    unsigned max_connections;     /* 0: 65536 */
-    unsigned max_per_address;     /* connections from one address; 0: no limit */
-    unsigned header_timeout_s;    /* TLS handshake, and request headers + body; 0: 20 */
-    unsigned idle_timeout_s;      /* keep-alive without a request; 0: 75 */
+    size_t max_body_bytes;     /* 0: 2 MiB; more is answered 413 with a JSON error, then closed */
+    size_t max_header_bytes;   /* 0: 16 KiB; more is answered 431 or closed */
+    unsigned max_connections;  /* 0: 65536 */
+    unsigned max_per_address;  /* connections from one address; 0: no limit */
+    unsigned header_timeout_s; /* TLS handshake, and request headers + body; 0: 20 */
+    unsigned idle_timeout_s;   /* keep-alive without a request; 0: 75 */
 };
 
 int fl_server_new(struct fl_loop *loop, const struct fl_server_conf *conf,
                   const struct fl_server_events *events, void *arg, struct fl_server **ret_server,
                   struct fl_err *err);
 
-/* Drops every connection (on_close / on_abort run) and stops listening. */
+/* Drops every connection (on_close / on_abort run) and stops listening. Not from inside a callback
+ * of the server or one of its WebSockets. */
 struct fl_server *fl_server_free(struct fl_server *server);
 
 /* Stops accepting; open connections stay. Keep-alive answers say Connection: close from now on. */
@@ -59,8 +61,8 @@ uint16_t fl_server_port(const struct fl_server *server);
 void fl_server_get_stats(const struct fl_server *server, struct fl_server_stats *ret_stats);
 
 /* What the request said. Strings live as long as `req`. Header names in any letter case; several
- * headers of one name are joined by ",". NULL when absent. The raw path and query are as they came on
- * the wire (still percent-encoded), query without '?' and "" when there is none. */
+ * headers of one name are joined by ",". NULL when absent. The raw path and query are as they came
+ * on the wire (still percent-encoded), query without '?' and "" when there is none. */
 const char *fl_server_req_method(const struct fl_server_req *req);
 const char *fl_server_req_path(const struct fl_server_req *req);
 const char *fl_server_req_query(const struct fl_server_req *req);

@@ -45,10 +45,10 @@ struct fl_conn {
         UPGRADED,  /* a WebSocket; the stream is no longer ours */
         LEAVING,   /* the last answer is in the queue */
     } state;
-    struct fl_buf in;    /* bytes not used yet */
-    size_t searched;     /* of them, seen without the end of a head */
+    struct fl_buf in; /* bytes not used yet */
+    size_t searched;  /* of them, seen without the end of a head */
     size_t body_left;
-    size_t queued_then;  /* at the last look of the send timer */
+    size_t queued_then; /* at the last look of the send timer */
     struct fl_chunked chunked;
     struct fl_server_req *req;
     bool served_before, keep_alive, paused;
@@ -150,8 +150,7 @@ static void send_answer(struct fl_conn *c, const struct answer *a)
     fl_autobuf struct fl_buf out = { .max_bytes = SIZE_MAX / 2 };
 
     if (put_head(&out, a) < 0 || fl_stream_send(c->stream, out.data, out.len) < 0 ||
-        (!a->head_only && a->body_len &&
-         fl_stream_send(c->stream, a->body, a->body_len) < 0)) {
+        (!a->head_only && a->body_len && fl_stream_send(c->stream, a->body, a->body_len) < 0)) {
         fl_stream_abort(c->stream);
         return;
     }
@@ -344,8 +343,8 @@ static void deliver(struct fl_conn *c)
     c->server->events.on_request(c->server->arg, c->req);
 }
 
-/* 0 with *ret_len set (SIZE_MAX: chunked), or the fault. Two statements of the length, or one that is
- * not plain digits, are how requests get smuggled past proxies. */
+/* 0 with *ret_len set (SIZE_MAX: chunked), or the fault. Two statements of the length, or one that
+ * is not plain digits, are how requests get smuggled past proxies. */
 static const struct fault *body_length(const struct fl_conn *c, size_t *ret_len)
 {
     const char *coding = fl_head_get(&c->req->head, "Transfer-Encoding");

@@ -6,8 +6,8 @@
  *   bytes are written here, with SSL_write or send, and lws only tells when there is room.
  * - With a borrowed libuv loop, destroying a context takes two calls: the first closes the handles,
  *   the second, after the loop has run their close callbacks, frees the memory.
- * - Its timers are armed only after lws has served some event, and "cancel" fires at once: timers are
- *   the loop's here.
+ * - Its timers are armed only after lws has served some event, and "cancel" fires at once: timers
+ * are the loop's here.
  * - Every vhost reads the proxy variables from the environment unless it is given an address.
  */
 #include "common/net/server_lws.h"

@@ -1,9 +1,10 @@
-/* server_lws.h - accepted sockets as streams, TLS or plain, by libwebsockets. Private to common/net.
+/* server_lws.h - accepted sockets as streams, TLS or plain, by libwebsockets. Private to
+ * common/net.
  *
  * lws is used in its "raw" role: TLS, polling, timers. HTTP and WebSocket framing are done above,
  * because its HTTP parser decodes and normalises the path (SigV4 needs it as sent: S3 keys contain
- * "//"), leaves chunked bodies undecoded, answers no "Expect: 100-continue", and because a connection
- * that is read raw cannot be handed to its WebSocket role.
+ * "//"), leaves chunked bodies undecoded, answers no "Expect: 100-continue", and because a
+ * connection that is read raw cannot be handed to its WebSocket role.
  */
 #pragma once
 #include "common/base/err.h"
@@ -12,7 +13,8 @@
 
 struct fl_lws; /* one per loop and listener */
 
-/* `cert_file` (PEM chain) and `key_file`: both NULL for plain streams. -EINVAL names the bad file. */
+/* `cert_file` (PEM chain) and `key_file`: both NULL for plain streams. -EINVAL names the bad file.
+ */
 int fl_lws_new(struct fl_loop *loop, const char *cert_file, const char *key_file,
                struct fl_lws **ret_lws, struct fl_err *err);
 

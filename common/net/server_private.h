@@ -25,11 +25,11 @@ struct fl_server {
     uint16_t port;
     bool draining;
     struct fl_server_stats stats;
-    LIST_HEAD(, fl_peer) *peers; /* hash table; NULL without a limit per address */
+    LIST_HEAD(, fl_peer) * peers; /* hash table; NULL without a limit per address */
 };
 
-/* Serves an accepted socket (taken over). `peer_text` is copied; `peer` may be NULL and is given back
- * through fl_server_conn_gone. */
+/* Serves an accepted socket (taken over). `peer_text` is copied; `peer` may be NULL and is given
+ * back through fl_server_conn_gone. */
 int fl_conn_new(struct fl_server *server, int fd, const char *peer_text, struct fl_peer *peer);
 
 /* A connection is over. */

@@ -1,4 +1,5 @@
-/* stream.h - byte streams with an output queue, over whatever moves the bytes. Private to common/net.
+/* stream.h - byte streams with an output queue, over whatever moves the bytes. Private to
+ * common/net.
  *
  * Two transports exist: server_lws.c (accepted sockets, TLS by libwebsockets) and dial_stream.c
  * (outgoing connections, TLS by OpenSSL). HTTP parsing and WebSocket framing sit on top and
@@ -28,11 +29,11 @@ struct fl_stream_ops {
 struct fl_transport {
     /* Bytes taken, 0 if there is no room now, or a negative errno. */
     ssize_t (*write)(struct fl_stream *s, const void *data, size_t len);
-    void (*want_write)(struct fl_stream *s);         /* call fl_stream_writable when there is room */
+    void (*want_write)(struct fl_stream *s); /* call fl_stream_writable when there is room */
     void (*pause)(struct fl_stream *s, bool paused); /* stop or go on reading */
     void (*timer)(struct fl_stream *s, uint32_t ms); /* call fl_stream_timeout once; 0: do not */
-    void (*fin)(struct fl_stream *s);                /* end-of-stream to the peer; reading goes on */
-    void (*kill)(struct fl_stream *s);               /* call fl_stream_closed soon, not now */
+    void (*fin)(struct fl_stream *s);  /* end-of-stream to the peer; reading goes on */
+    void (*kill)(struct fl_stream *s); /* call fl_stream_closed soon, not now */
 };
 
 struct fl_stream {
@@ -53,8 +54,8 @@ void fl_stream_set_ops(struct fl_stream *s, const struct fl_stream_ops *ops, voi
 /* Queues a copy. 0, -EPIPE when closing, -ENOMEM. The caller limits fl_stream_queued. */
 int fl_stream_send(struct fl_stream *s, const void *data, size_t len);
 
-/* The same without the copy: room for `len` queued bytes, to be filled before control returns to the
- * loop. NULL without memory or when closing. */
+/* The same without the copy: room for `len` queued bytes, to be filled before control returns to
+ * the loop. NULL without memory or when closing. */
 uint8_t *fl_stream_push(struct fl_stream *s, size_t len);
 size_t fl_stream_queued(const struct fl_stream *s);
 
@@ -65,8 +66,8 @@ void fl_stream_pause(struct fl_stream *s, bool paused);
 void fl_stream_timer(struct fl_stream *s, uint32_t ms);
 
 /* Sends what is queued, says end-of-stream, and throws away what the peer still sends (else its
- * kernel could answer our last bytes with a reset) until it closes too, or a limit of bytes or time.
- * No more on_data, on_drain, on_timer; on_close at the end. */
+ * kernel could answer our last bytes with a reset) until it closes too, or a limit of bytes or
+ * time. No more on_data, on_drain, on_timer; on_close at the end. */
 void fl_stream_finish(struct fl_stream *s);
 
 /* Drops the connection. on_close follows from the loop. */

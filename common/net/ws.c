@@ -206,8 +206,8 @@ static const struct fl_stream_ops stream_ops = {
 /* ---- making and ending ---- */
 
 struct fl_ws *fl_ws_new(bool server, const struct fl_ws_limits *limits,
-                        const struct fl_ws_events *events, void *arg,
-                        const struct fl_ws_maker *how, void *maker)
+                        const struct fl_ws_events *events, void *arg, const struct fl_ws_maker *how,
+                        void *maker)
 {
     struct fl_ws *ws = calloc(1, sizeof(*ws));
     size_t max_message = limits ? limits->max_message_bytes : 0;

@@ -1,7 +1,8 @@
 /* ws.h - WebSocket connections, either side, on the loop.
  *
- * Messages are reassembled up to a limit and delivered whole. Sending queues; the queue has a limit.
- * TLS (wss) and plain (ws) alike. Client: fl_ws_connect below. Server: upgraded through server.h.
+ * Messages are reassembled up to a limit and delivered whole. Sending queues; the queue has a
+ * limit. That a text message is UTF-8 is for its reader to check. TLS (wss) and plain (ws) alike.
+ * Client: fl_ws_connect below. Server: upgraded through server.h.
  */
 #pragma once
 #include "common/base/err.h"
@@ -14,8 +15,8 @@ struct fl_ws_client; /* one per loop: CA, proxy, TLS context */
 
 enum fl_ws_kind { FL_WS_TEXT, FL_WS_BINARY };
 
-/* Callbacks run on the loop. After on_close the object is gone: forget the pointer. A callback may call
- * fl_ws_send and fl_ws_close. NULL members are skipped. */
+/* Callbacks run on the loop. After on_close the object is gone: forget the pointer. A callback may
+ * call fl_ws_send and fl_ws_close. NULL members are skipped. */
 struct fl_ws_events {
     void (*on_open)(void *arg, struct fl_ws *ws); /* client: the handshake is done */
     void (*on_message)(void *arg, struct fl_ws *ws, enum fl_ws_kind kind, const char *data,
@@ -29,8 +30,8 @@ struct fl_ws_events {
 };
 
 struct fl_ws_limits {
-    size_t max_message_bytes; /* a longer message closes with 1009 */
-    size_t max_queue_bytes;   /* fl_ws_send fails with -ENOBUFS beyond */
+    size_t max_message_bytes; /* a longer message closes with 1009; 0: 1 MiB */
+    size_t max_queue_bytes;   /* fl_ws_send fails with -ENOBUFS beyond; 0: 1 MiB */
 };
 
 struct fl_ws_client_conf {
@@ -41,18 +42,21 @@ struct fl_ws_client_conf {
 int fl_ws_client_new(struct fl_loop *loop, const struct fl_ws_client_conf *conf,
                      struct fl_ws_client **ret_client, struct fl_err *err);
 
-/* Connections still open are dropped; each gets its on_close first. */
+/* Connections still open are dropped; each gets its on_close first. Not from inside a callback of
+ * one of them. */
 struct fl_ws_client *fl_ws_client_free(struct fl_ws_client *client);
 
-/* Starts connecting to ws:// or wss://; `headers` (copied) are added to the upgrade request, the Host
- * header is the URL's authority as written. No subprotocol, no extension, no Origin is offered.
- * `timeout_ms` bounds everything up to on_open. Ends in on_open or on_close, later than the return. */
-int fl_ws_connect(struct fl_ws_client *client, const char *url, const struct fl_http_header *headers,
-                  size_t n_headers, uint32_t timeout_ms, const struct fl_ws_limits *limits,
-                  const struct fl_ws_events *events, void *arg, struct fl_ws **ret_ws,
-                  struct fl_err *err);
+/* Starts connecting to ws:// or wss://; `headers` (copied) are added to the upgrade request, the
+ * Host header is the URL's authority as written. No subprotocol, no extension, no Origin is
+ * offered. `timeout_ms` bounds everything up to on_open. Ends in on_open or on_close, later than
+ * the return. */
+int fl_ws_connect(struct fl_ws_client *client, const char *url,
+                  const struct fl_http_header *headers, size_t n_headers, uint32_t timeout_ms,
+                  const struct fl_ws_limits *limits, const struct fl_ws_events *events, void *arg,
+                  struct fl_ws **ret_ws, struct fl_err *err);
 
-/* Queues a whole message (copied). 0, -ENOBUFS over the queue limit, -EPIPE when closing, -ENOMEM. */
+/* Queues a whole message (copied). 0, -ENOBUFS over the queue limit, -EPIPE when closing, -ENOMEM.
+ */
 int fl_ws_send(struct fl_ws *ws, enum fl_ws_kind kind, const void *data, size_t len);
 
 /* Queues a ping with up to 125 bytes of payload. Pings of the peer are answered by themselves. */

@@ -117,8 +117,8 @@ static int begin_frame(struct fl_ws_reader *r)
     if (e < 0)
         return e;
     /* Refuse by the announced length: nothing of it is stored first. */
-    if (!is_control(r->op) && (r->left > r->message.max_bytes ||
-                               r->message.len > r->message.max_bytes - (size_t)r->left))
+    if (!is_control(r->op) &&
+        (r->left > r->message.max_bytes || r->message.len > r->message.max_bytes - (size_t)r->left))
         return -EMSGSIZE;
     r->in_frame = true;
     return 0;

@@ -14,8 +14,8 @@ enum fl_ws_op {
     FL_WS_OP_PONG = 10,
 };
 
-/* Writes the head of an unfragmented frame and returns its length. `mask`: four bytes from a client,
- * NULL from a server. */
+/* Writes the head of an unfragmented frame and returns its length. `mask`: four bytes from a
+ * client, NULL from a server. */
 size_t fl_ws_frame_head(uint8_t out[FL_WS_FRAME_HEAD_MAX_BYTES], enum fl_ws_op op, size_t len,
                         const uint8_t *mask);
 
@@ -31,7 +31,7 @@ struct fl_ws_reader {
     uint8_t control_len;
     uint8_t head[FL_WS_FRAME_HEAD_MAX_BYTES];
     uint8_t head_len;
-    uint8_t op;        /* of the frame being read */
+    uint8_t op;         /* of the frame being read */
     uint8_t message_op; /* of the message being reassembled, 0 between messages */
     bool in_frame, fin;
     uint64_t left; /* payload bytes of the frame still to come */
@@ -42,8 +42,9 @@ struct fl_ws_reader {
 void fl_ws_reader_init(struct fl_ws_reader *r, bool from_client, size_t max_message_bytes);
 void fl_ws_reader_done(struct fl_ws_reader *r);
 
-/* Takes bytes (unmasking them in place) and tells in *ret_used how many. Returns the op of a message
- * or control frame that is now whole (its payload in `message` or `control`, until the next call), 0
- * when all bytes were used without one, -EPROTO for a violation (close code 1002), -EMSGSIZE for a
- * message over the limit (1009), -ENOMEM. After an error the reader is of no use. */
+/* Takes bytes (unmasking them in place) and tells in *ret_used how many. Returns the op of a
+ * message or control frame that is now whole (its payload in `message` or `control`, until the next
+ * call), 0 when all bytes were used without one, -EPROTO for a violation (close code 1002),
+ * -EMSGSIZE for a message over the limit (1009), -ENOMEM. After an error the reader is of no use.
+ */
 int fl_ws_reader_feed(struct fl_ws_reader *r, uint8_t *data, size_t len, size_t *ret_used);

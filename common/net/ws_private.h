@@ -1,5 +1,5 @@
-/* ws_private.h - how a struct fl_ws comes to life, for the two that make them: server_http.c after an
- * upgrade and ws_client.c. Private to common/net.
+/* ws_private.h - how a struct fl_ws comes to life, for the two that make them: server_http.c after
+ * an upgrade and ws_client.c. Private to common/net.
  */
 #pragma once
 #include "common/net/stream.h"
@@ -15,8 +15,8 @@ struct fl_ws_maker {
 
 /* `limits` may be NULL or hold zeroes: 1 MiB each. */
 struct fl_ws *fl_ws_new(bool server, const struct fl_ws_limits *limits,
-                        const struct fl_ws_events *events, void *arg,
-                        const struct fl_ws_maker *how, void *maker);
+                        const struct fl_ws_events *events, void *arg, const struct fl_ws_maker *how,
+                        void *maker);
 
 /* The upgrade is done: takes over the stream, runs on_open, reads what came with the upgrade. */
 void fl_ws_begin(struct fl_ws *ws, struct fl_stream *stream, uint8_t *data, size_t len);
