@@ -276,6 +276,17 @@ static int make_context(struct fl_lws *lws, const char *cert_file, const char *k
     info.ssl_cipher_list = TLS12_CIPHERS;
     info.ssl_cert_filepath = cert_file;
     info.ssl_private_key_filepath = key_file;
+    if (lws->tls) {
+        /* One for all, kept for good. What lws makes by itself for a vhost it finds again by an
+         * index that every further context moves on: with two contexts it leaks. */
+        static SSL_CTX *no_client;
+
+        if (!no_client)
+            no_client = SSL_CTX_new(TLS_client_method());
+        if (!no_client)
+            return -ENOMEM;
+        info.provided_client_ssl_ctx = no_client;
+    }
     lws->vhost = lws_create_vhost(lws->context, &info);
     return lws->vhost ? 0 : -EINVAL;
 }

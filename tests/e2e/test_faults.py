@@ -237,8 +237,10 @@ def test_everything_killed_at_once(ref_plane, new_agent):
     """As after a power cut: the document is reported, and did not start again."""
     agent = new_agent(ref_plane)
     job, counter = slow_job(ref_plane, agent, seconds=30)
-    for p in reversed(agent.below()):
-        flproc.kill(p, signal.SIGKILL)
+    everything = agent.below()
+    for sig in (signal.SIGSTOP, signal.SIGKILL):  # stopped first: nobody sees another one go
+        for p in everything:
+            flproc.kill(p, sig)
     agent.child.wait()
     agent.start()
     ref_plane.wait_online()
