@@ -5,9 +5,9 @@
  */
 #include "common/codec/codec.h"
 #include <errno.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include "common/codec/member.h"
 #include "common/codec/utf8.h"
 
 #define TRY(call)            \
@@ -126,72 +126,20 @@ static int put_list(struct fl_buf *out, const struct fl_field *f, const char *it
     return fl_buf_append(out, "]", 1);
 }
 
-/* Whether the member says something: what is absent is left out unless FL_ALWAYS. */
-static bool present(const struct fl_field *f, const char *in)
-{
-    const void *member = in + f->offset;
-
-    switch ((enum fl_kind)f->kind) {
-    case FL_KIND_STR:
-    case FL_KIND_RAW:
-    case FL_KIND_STRUCT:
-        return *(void *const *)member != NULL;
-    case FL_KIND_BOOL:
-        return *(const bool *)member || !(f->flags & FL_OMIT_ZERO);
-    case FL_KIND_I32:
-        return *(const int32_t *)member != 0 || !(f->flags & FL_OMIT_ZERO);
-    case FL_KIND_I64:
-        return *(const int64_t *)member != 0 || !(f->flags & FL_OMIT_ZERO);
-    case FL_KIND_DOUBLE:
-        return *(const double *)member != 0 || !(f->flags & FL_OMIT_ZERO);
-    case FL_KIND_OPT_INT:
-        return ((const struct fl_opt_int *)member)->set;
-    case FL_KIND_OPT_BOOL:
-        return ((const struct fl_opt_bool *)member)->set;
-    case FL_KIND_TIME:
-        return ((const struct fl_time *)member)->ms != 0;
-    case FL_KIND_STRS:
-        return ((const struct fl_strs *)member)->n > 0;
-    case FL_KIND_STRMAP:
-    case FL_KIND_LISTMAP:
-    case FL_KIND_INTMAP:
-        return ((const struct fl_strmap *)member)->n > 0;
-    case FL_KIND_LIST:
-        return *(const size_t *)(in + f->count_offset) > 0;
-    case FL_KIND__N:
-        break;
-    }
-    abort();
-}
-
-static int put_double(struct fl_buf *out, double d)
-{
-    return isfinite(d) ? fl_buf_printf(out, "%.17g", d) : fl_buf_puts(out, "0");
-}
-
 static int put_value(struct fl_buf *out, const struct fl_field *f, const char *in)
 {
     const void *member = in + f->offset;
     const char *raw;
+    int r = fl_member_put_scalar(f, in, out);
 
+    if (r != 0)
+        return r < 0 ? r : 0;
     switch ((enum fl_kind)f->kind) {
     case FL_KIND_STR:
         return quote(out, *(char *const *)member);
     case FL_KIND_RAW:
         raw = ((const struct fl_raw *)member)->text;
         return fl_buf_puts(out, raw ? raw : "null");
-    case FL_KIND_BOOL:
-        return fl_buf_puts(out, *(const bool *)member ? "true" : "false");
-    case FL_KIND_OPT_BOOL:
-        return fl_buf_puts(out, ((const struct fl_opt_bool *)member)->v ? "true" : "false");
-    case FL_KIND_I32:
-        return fl_buf_printf(out, "%d", *(const int32_t *)member);
-    case FL_KIND_I64:
-        return fl_buf_printf(out, "%lld", (long long)*(const int64_t *)member);
-    case FL_KIND_OPT_INT:
-        return fl_buf_printf(out, "%lld", (long long)((const struct fl_opt_int *)member)->v);
-    case FL_KIND_DOUBLE:
-        return put_double(out, *(const double *)member);
     case FL_KIND_TIME:
         return put_time(out, ((const struct fl_time *)member)->ms);
     case FL_KIND_STRS:
@@ -206,10 +154,9 @@ static int put_value(struct fl_buf *out, const struct fl_field *f, const char *i
         return fl_json_encode(f->shape, *(void *const *)member, out);
     case FL_KIND_LIST:
         return put_list(out, f, *(char *const *)member, *(const size_t *)(in + f->count_offset));
-    case FL_KIND__N:
-        break;
+    default: /* the rest is scalar */
+        return -EINVAL;
     }
-    abort();
 }
 
 int fl_json_encode(const struct fl_shape *shape, const void *in, struct fl_buf *out)
@@ -220,7 +167,7 @@ int fl_json_encode(const struct fl_shape *shape, const void *in, struct fl_buf *
     for (size_t i = 0; i < shape->n_fields; i++) {
         const struct fl_field *f = &shape->fields[i];
 
-        if (!(f->flags & FL_ALWAYS) && !present(f, in))
+        if (!(f->flags & FL_ALWAYS) && !fl_member_present(f, in))
             continue;
         if (!first)
             TRY(fl_buf_append(out, ",", 1));

@@ -221,47 +221,33 @@ static int get_strs(struct reader *r, struct fl_strs *out)
     return 0;
 }
 
-static int get_strmap(struct reader *r, struct fl_strmap *out)
+/* Maps of all three kinds: an entry is a key, then what the kind says. */
+static int get_map(struct reader *r, enum fl_kind kind, void *member)
 {
+    static const struct {
+        size_t bytes, packed_min;
+    } entries[FL_KIND__N] = {
+        [FL_KIND_STRMAP] = { sizeof(struct fl_strmap_entry), 8 },
+        [FL_KIND_LISTMAP] = { sizeof(struct fl_listmap_entry), 8 },
+        [FL_KIND_INTMAP] = { sizeof(struct fl_intmap_entry), 12 },
+    };
+    struct fl_strmap *map = member; /* the three differ only in their entries */
+    char *entry;
     size_t n;
 
-    TRY(get_count(r, 8, &n));
-    out->v = fl_arena_calloc(r->arena, n, sizeof(*out->v));
-    if (!out->v)
+    TRY(get_count(r, entries[kind].packed_min, &n));
+    entry = fl_arena_calloc(r->arena, n, entries[kind].bytes);
+    if (!entry)
         return -EMSGSIZE;
-    for (; out->n < n; out->n++) {
-        TRY(get_some_str(r, &out->v[out->n].key));
-        TRY(get_some_str(r, &out->v[out->n].value));
-    }
-    return 0;
-}
-
-static int get_listmap(struct reader *r, struct fl_listmap *out)
-{
-    size_t n;
-
-    TRY(get_count(r, 8, &n));
-    out->v = fl_arena_calloc(r->arena, n, sizeof(*out->v));
-    if (!out->v)
-        return -EMSGSIZE;
-    for (; out->n < n; out->n++) {
-        TRY(get_some_str(r, &out->v[out->n].key));
-        TRY(get_strs(r, &out->v[out->n].values));
-    }
-    return 0;
-}
-
-static int get_intmap(struct reader *r, struct fl_intmap *out)
-{
-    size_t n;
-
-    TRY(get_count(r, 12, &n));
-    out->v = fl_arena_calloc(r->arena, n, sizeof(*out->v));
-    if (!out->v)
-        return -EMSGSIZE;
-    for (; out->n < n; out->n++) {
-        TRY(get_some_str(r, &out->v[out->n].key));
-        TRY(get(r, &out->v[out->n].value, sizeof(int64_t)));
+    map->v = (void *)entry;
+    for (; map->n < n; map->n++, entry += entries[kind].bytes) {
+        TRY(get_some_str(r, (char **)(void *)entry)); /* the key comes first in each */
+        if (kind == FL_KIND_LISTMAP)
+            TRY(get_strs(r, &((struct fl_listmap_entry *)(void *)entry)->values));
+        else if (kind == FL_KIND_INTMAP)
+            TRY(get(r, &((struct fl_intmap_entry *)(void *)entry)->value, sizeof(int64_t)));
+        else
+            TRY(get_some_str(r, &((struct fl_strmap_entry *)(void *)entry)->value));
     }
     return 0;
 }
@@ -323,11 +309,9 @@ static int get_field(struct reader *r, const struct fl_field *f, char *out)
     case FL_KIND_STRS:
         return get_strs(r, member);
     case FL_KIND_STRMAP:
-        return get_strmap(r, member);
     case FL_KIND_LISTMAP:
-        return get_listmap(r, member);
     case FL_KIND_INTMAP:
-        return get_intmap(r, member);
+        return get_map(r, (enum fl_kind)f->kind, member);
     case FL_KIND_STRUCT:
         return get_struct(r, f->shape, member);
     case FL_KIND_LIST:

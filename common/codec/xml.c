@@ -1,8 +1,9 @@
 /* xml.c - see xml.h: the writer. The reader is in xml_read.c. */
 #include "common/codec/xml.h"
-#include <math.h>
+#include <errno.h>
 #include <string.h>
 #include "common/base/clock.h"
+#include "common/codec/member.h"
 #include "common/codec/utf8.h"
 
 #define TRY(call)            \
@@ -113,44 +114,6 @@ static int put_list(struct fl_buf *out, const struct fl_field *f, const char *it
     return 0;
 }
 
-/* Whether the member says something: what is absent is left out unless FL_ALWAYS. */
-static bool present(const struct fl_field *f, const char *in)
-{
-    const void *member = in + f->offset;
-    bool zero_too = !(f->flags & FL_OMIT_ZERO);
-
-    switch ((enum fl_kind)f->kind) {
-    case FL_KIND_STR:
-    case FL_KIND_RAW:
-    case FL_KIND_STRUCT:
-        return *(void *const *)member != NULL;
-    case FL_KIND_BOOL:
-        return zero_too || *(const bool *)member;
-    case FL_KIND_I32:
-        return zero_too || *(const int32_t *)member != 0;
-    case FL_KIND_I64:
-        return zero_too || *(const int64_t *)member != 0;
-    case FL_KIND_DOUBLE:
-        return zero_too || *(const double *)member != 0;
-    case FL_KIND_OPT_INT:
-        return ((const struct fl_opt_int *)member)->set;
-    case FL_KIND_OPT_BOOL:
-        return ((const struct fl_opt_bool *)member)->set;
-    case FL_KIND_TIME:
-        return ((const struct fl_time *)member)->ms != 0;
-    case FL_KIND_STRS:
-    case FL_KIND_STRMAP:
-    case FL_KIND_LISTMAP:
-    case FL_KIND_INTMAP:
-        return ((const struct fl_strs *)member)->n > 0; /* all four: pointer, then count */
-    case FL_KIND_LIST:
-        return *(const size_t *)(in + f->count_offset) > 0;
-    case FL_KIND__N:
-        break;
-    }
-    abort();
-}
-
 static int put_time(struct fl_buf *out, const struct fl_time *t)
 {
     char text[FL_ISO_BYTES];
@@ -165,26 +128,15 @@ static int put_value(struct fl_buf *out, const struct fl_field *f, const char *i
 {
     const void *member = in + f->offset;
     const char *text;
-    double d;
+    int r = fl_member_put_scalar(f, in, out);
 
+    if (r != 0)
+        return r < 0 ? r : 0;
     switch ((enum fl_kind)f->kind) {
     case FL_KIND_STR:
     case FL_KIND_RAW: /* JSON text travels as text */
         text = *(const char *const *)member;
         return fl_xml_text(out, text ? text : "", text ? strlen(text) : 0);
-    case FL_KIND_BOOL:
-        return fl_buf_puts(out, *(const bool *)member ? "true" : "false");
-    case FL_KIND_OPT_BOOL:
-        return fl_buf_puts(out, ((const struct fl_opt_bool *)member)->v ? "true" : "false");
-    case FL_KIND_I32:
-        return fl_buf_printf(out, "%d", *(const int32_t *)member);
-    case FL_KIND_I64:
-        return fl_buf_printf(out, "%lld", (long long)*(const int64_t *)member);
-    case FL_KIND_OPT_INT:
-        return fl_buf_printf(out, "%lld", (long long)((const struct fl_opt_int *)member)->v);
-    case FL_KIND_DOUBLE:
-        d = *(const double *)member;
-        return isfinite(d) ? fl_buf_printf(out, "%.17g", d) : fl_buf_puts(out, "0");
     case FL_KIND_TIME:
         return put_time(out, member);
     case FL_KIND_STRS:
@@ -199,10 +151,9 @@ static int put_value(struct fl_buf *out, const struct fl_field *f, const char *i
         return fl_xml_encode(f->shape, *(void *const *)member, out);
     case FL_KIND_LIST:
         return put_list(out, f, *(char *const *)member, *(const size_t *)(in + f->count_offset));
-    case FL_KIND__N:
-        break;
+    default: /* the rest is scalar */
+        return -EINVAL;
     }
-    abort();
 }
 
 int fl_xml_encode(const struct fl_shape *shape, const void *in, struct fl_buf *out)
@@ -210,7 +161,7 @@ int fl_xml_encode(const struct fl_shape *shape, const void *in, struct fl_buf *o
     for (size_t i = 0; i < shape->n_fields; i++) {
         const struct fl_field *f = &shape->fields[i];
 
-        if (!(f->flags & FL_ALWAYS) && !present(f, in))
+        if (!(f->flags & FL_ALWAYS) && !fl_member_present(f, in))
             continue;
         TRY(fl_buf_printf(out, "<%s>", f->key));
         TRY(put_value(out, f, in));
