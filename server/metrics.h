@@ -1,7 +1,7 @@
 /* metrics.h - the plane's own counters, gauges and histograms in Prometheus' text format.
  *
- * Families are rows of a table in metrics.c; updating is lock-free or nearly so and may happen on any
- * thread.
+ * Families are rows of a table in metrics.c; updating is lock-free or nearly so and may happen on
+ * any thread.
  */
 #pragma once
 #include "common/base/buf.h"

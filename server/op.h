@@ -4,8 +4,8 @@
  * transaction. It never sees JSON, XML or sockets. It returns 0 with *out filled (zeroed before;
  * memory from call->arena), or a negative errno with err->name set to the API error:
  *     return fl_err_set(err, -EINVAL, "InvalidInstanceId", "…");
- * An error without a name becomes InternalServerError (500) and is logged. A failed write-lane handler
- * leaves nothing behind.
+ * An error without a name becomes InternalServerError (500) and is logged. A failed write-lane
+ * handler leaves nothing behind.
  */
 #pragma once
 #include "common/base/arena.h"
@@ -18,21 +18,21 @@ struct fl_plane;
 enum fl_identity_kind {
     FL_ID_ANONYMOUS, /* RegisterManagedInstance only */
     FL_ID_USER,
-    FL_ID_ROLE,      /* assumed role session */
-    FL_ID_NODE,      /* a node's temporary credentials, or its RSA key */
+    FL_ID_ROLE, /* assumed role session */
+    FL_ID_NODE, /* a node's temporary credentials, or its RSA key */
 };
 
 struct fl_identity {
     enum fl_identity_kind kind;
-    const char *account;       /* 12 digits */
-    const char *arn;           /* of the caller, as GetCallerIdentity gives it */
-    const char *user_id;       /* AIDA…, AROA…:session */
-    const char *name;          /* user name, role session name or node id */
+    const char *account; /* 12 digits */
+    const char *arn;     /* of the caller, as GetCallerIdentity gives it */
+    const char *user_id; /* AIDA…, AROA…:session */
+    const char *name;    /* user name, role session name or node id */
     const char *access_key_id;
-    const char *node_id;       /* FL_ID_NODE: the only node it may speak for; else NULL */
+    const char *node_id; /* FL_ID_NODE: the only node it may speak for; else NULL */
     const char *source_ip;
-    bool node_key_current;     /* FL_AUTH_NODE_RSA: signed with the node's current key, not with the
-                                  previous one (protocol 1 §4.3); set by the verifier */
+    bool node_key_current; /* FL_AUTH_NODE_RSA: signed with the node's current key, not with the
+                              previous one (protocol 1 §4.3); set by the verifier */
 };
 
 struct fl_call {
@@ -50,7 +50,8 @@ struct fl_call {
     void *published; /* private to call.c */
 };
 
-/* Remembers to publish `key` on `subject` (a static string, see bus.h) once this call is committed. */
+/* Remembers to publish `key` on `subject` (a static string, see bus.h) once this call is committed.
+ */
 int fl_call_publish(struct fl_call *call, const char *subject, const char *key);
 
 /* What a policy is asked about: ARNs and their tags. */
@@ -98,9 +99,10 @@ extern const struct fl_op_table *const fl_op_tables[];
 /* Helpers for handlers, server/api/common.c. */
 char *fl_arn(struct fl_call *call, const char *service, const char *type, const char *id);
 
-/* Page size: `max` if given, else `dflt`. Tokens are opaque, stateless and reusable: they seal the key
- * after which the next page starts. Decoding: 0, or -EINVAL named InvalidNextToken. `what` names the
- * operation so that a token of another one is refused. NULL token -> *ret_after = NULL. */
+/* Page size: `max` if given, else `dflt`. Tokens are opaque, stateless and reusable: they seal the
+ * key after which the next page starts. Decoding: 0, or -EINVAL named InvalidNextToken. `what`
+ * names the operation so that a token of another one is refused. NULL token -> *ret_after = NULL.
+ */
 int fl_page_token_decode(struct fl_call *call, const char *what, const char *token,
                          char **ret_after, struct fl_err *err);
 char *fl_page_token_encode(struct fl_call *call, const char *what, const char *after);

@@ -19,7 +19,7 @@ struct fl_plane_conf {
     char *region;      /* "local" */
     unsigned loops;    /* loop threads; 0: one per core */
     unsigned readers;
-    int64_t node_token_life_ms; /* 3600000 */
+    int64_t node_token_life_ms;  /* 3600000 */
     struct fl_strs metrics_from; /* addresses and CIDRs that may read /metrics */
 };
 
@@ -30,12 +30,12 @@ struct fl_plane {
     struct fl_bus *bus;
     struct fl_presence *presence;
     struct fl_metrics *metrics;
-    struct fl_audit *audit;     /* NULL: nothing is recorded (tests) */
+    struct fl_audit *audit; /* NULL: nothing is recorded (tests) */
     struct fl_revoked *revoked;
 };
 
-/* Fills in everything but conf, seal_key and audit: store (exclusive), bus, presence, metrics, revoked.
- * On failure what was made is freed. The database directory is made if it is missing. */
+/* Fills in everything but conf, seal_key and audit: store (exclusive), bus, presence, metrics,
+ * revoked. On failure what was made is freed. The database directory is made if it is missing. */
 int fl_plane_open(struct fl_plane *plane, struct fl_err *err);
 
 /* Frees what fl_plane_open made, and the audit log. */

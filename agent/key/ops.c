@@ -95,7 +95,7 @@ static int sign_rsa(const struct call *c, const struct fl_rsa *rsa, const char *
 {
     struct fl_http_header headers[5];
     struct fl_sigv4_request req;
-    char *authorization;
+    char *authorization = NULL;
     int r = describe(c, arena, a, headers, &req, err);
 
     if (r == 0)

@@ -360,8 +360,15 @@ static int merge_step(struct fl_engine *e, const struct fl_inv *inv, const struc
 
     if (r < 0)
         return r;
-    if (r > 0 && !fl_step_replaces(&old, s))
-        return 0;
+    if (r > 0) {
+        bool ended;
+
+        /* What ended with its invocation stays as it was seen; a step that the final reply overtook
+         * is still filled in. */
+        fl_step_state(old.status, &ended);
+        if ((ended && fl_inv_info[inv->state].terminal) || !fl_step_replaces(&old, s))
+            return 0;
+    }
     if (r == 0 &&
         fl_sql_scalar_v(e->call->tx, FL_SQL_step_count,
                         (const struct fl_sql_arg[]){ FL_T(inv->command_id), FL_T(inv->node_id) }, 2,

@@ -1,13 +1,13 @@
 /* store.h - the plane's database: numbered schema, named statements, read and write lanes.
  *
- * Statements live in server/store/queries/ *.sql, each under a line "-- :name node_by_id"; the build
- * turns them into `enum fl_sql` (FL_SQL_node_by_id) in gen/sql_table.h. Placeholders are $1, $2, …
- * SQL is kept to what SQLite and PostgreSQL both understand (ON CONFLICT, RETURNING; no INSERT OR, no
- * rowid, no AUTOINCREMENT); only server/store/ sees SQLite.
+ * Statements live in server/store/queries/ *.sql, each under a line "-- :name node_by_id"; the
+ * build turns them into `enum fl_sql` (FL_SQL_node_by_id) in gen/sql_table.h. Placeholders are $1,
+ * $2, … SQL is kept to what SQLite and PostgreSQL both understand (ON CONFLICT, RETURNING; no
+ * INSERT OR, no rowid, no AUTOINCREMENT); only server/store/ sees SQLite.
  *
- * Work runs on the store's own threads, never on a loop: any number of readers, one writer. The writer
- * takes whatever is queued, runs each job in its own savepoint and commits them together (group
- * commit): a job's `done` runs only after its commit is on disk.
+ * Work runs on the store's own threads, never on a loop: any number of readers, one writer. The
+ * writer takes whatever is queued, runs each job in its own savepoint and commits them together
+ * (group commit): a job's `done` runs only after its commit is on disk.
  */
 #pragma once
 #include "common/base/arena.h"
@@ -31,13 +31,13 @@ typedef int (*fl_store_job_fn)(struct fl_tx *tx, void *arg);
 typedef void (*fl_store_done_fn)(void *arg, int r);
 
 struct fl_store_conf {
-    const char *path;  /* database file; made 0600 */
-    unsigned readers;  /* 0: 4 */
+    const char *path;   /* database file; made 0600 */
+    unsigned readers;   /* 0: 4 */
     unsigned max_queue; /* jobs waiting per lane before submit says -EAGAIN; 0: 10000 */
 };
 
-/* Opens, or creates, and brings the schema up to date. -EEXIST with a clear text when another process
- * holds the data (`exclusive`), -EINVAL for a schema newer than this program. */
+/* Opens, or creates, and brings the schema up to date. -EEXIST with a clear text when another
+ * process holds the data (`exclusive`), -EINVAL for a schema newer than this program. */
 int fl_store_open(const struct fl_store_conf *conf, bool exclusive, struct fl_store **ret_store,
                   struct fl_err *err);
 
@@ -48,8 +48,8 @@ void fl_store_close(struct fl_store *store);
 /* Closes if that has not happened, then frees. */
 struct fl_store *fl_store_free(struct fl_store *store);
 
-/* 0, -EAGAIN when the lane's queue is full (the caller answers ThrottlingException), or -ECANCELED after
- * fl_store_close. */
+/* 0, -EAGAIN when the lane's queue is full (the caller answers ThrottlingException), or -ECANCELED
+ * after fl_store_close. */
 int fl_store_submit(struct fl_store *store, enum fl_lane lane, fl_store_job_fn job,
                     fl_store_done_fn done, void *arg, struct fl_loop *loop);
 
@@ -78,23 +78,24 @@ static inline struct fl_sql_arg fl_sql_arg_text(const char *s)
 #define FL_NULL      ((struct fl_sql_arg){ .type = FL_SQL_NULL })
 /* clang-format on */
 
-/* A statement that returns no rows: the number of rows it changed, or a negative errno with `err` set
+/* A statement that returns no rows: the number of rows it changed, or a negative errno with `err`
+ * set
  * (-EEXIST for a uniqueness violation). Usage: fl_sql_exec(tx, FL_SQL_x, err, FL_T(id), FL_N(3)) */
-#define fl_sql_exec(tx, id, err, ...)                                                              \
-    fl_sql_exec_v(tx, id, (const struct fl_sql_arg[]){ __VA_ARGS__ __VA_OPT__(, ) { 0 } },         \
-                  sizeof((const struct fl_sql_arg[]){ __VA_ARGS__ __VA_OPT__(, ) { 0 } }) /        \
-                          sizeof(struct fl_sql_arg) -                                              \
-                      1,                                                                           \
+#define fl_sql_exec(tx, id, err, ...)                                                      \
+    fl_sql_exec_v(tx, id, (const struct fl_sql_arg[]){ __VA_ARGS__ __VA_OPT__(, ){ 0 } },  \
+                  sizeof((const struct fl_sql_arg[]){ __VA_ARGS__ __VA_OPT__(, ){ 0 } }) / \
+                          sizeof(struct fl_sql_arg) -                                      \
+                      1,                                                                   \
                   err)
 int fl_sql_exec_v(struct fl_tx *tx, enum fl_sql id, const struct fl_sql_arg *args, size_t n,
                   struct fl_err *err);
 
 /* A statement with rows. */
-#define fl_sql_open(tx, id, ret_cursor, err, ...)                                                  \
-    fl_sql_open_v(tx, id, (const struct fl_sql_arg[]){ __VA_ARGS__ __VA_OPT__(, ) { 0 } },         \
-                  sizeof((const struct fl_sql_arg[]){ __VA_ARGS__ __VA_OPT__(, ) { 0 } }) /        \
-                          sizeof(struct fl_sql_arg) -                                              \
-                      1,                                                                           \
+#define fl_sql_open(tx, id, ret_cursor, err, ...)                                          \
+    fl_sql_open_v(tx, id, (const struct fl_sql_arg[]){ __VA_ARGS__ __VA_OPT__(, ){ 0 } },  \
+                  sizeof((const struct fl_sql_arg[]){ __VA_ARGS__ __VA_OPT__(, ){ 0 } }) / \
+                          sizeof(struct fl_sql_arg) -                                      \
+                      1,                                                                   \
                   ret_cursor, err)
 int fl_sql_open_v(struct fl_tx *tx, enum fl_sql id, const struct fl_sql_arg *args, size_t n,
                   struct fl_cursor **ret_cursor, struct fl_err *err);
@@ -109,28 +110,29 @@ int64_t fl_sql_int(struct fl_cursor *c, int col);
 const void *fl_sql_blob(struct fl_cursor *c, int col, size_t *ret_len);
 bool fl_sql_is_null(struct fl_cursor *c, int col);
 
-/* The current row into a struct: columns are matched by name (AS "InstanceId") with the shape's keys;
- * lists, maps and structures are read from JSON text, timestamps from integer ms. Columns without a
- * member, and members without a column, are left alone (zero). */
+/* The current row into a struct: columns are matched by name (AS "InstanceId") with the shape's
+ * keys; lists, maps and structures are read from JSON text, timestamps from integer ms. Columns
+ * without a member, and members without a column, are left alone (zero). */
 int fl_sql_row(struct fl_cursor *c, const struct fl_shape *shape, struct fl_arena *arena, void *out,
                struct fl_err *err);
 
 /* Convenience: open, take the first row into `out`, close. 1 found, 0 not, <0 error. */
 int fl_sql_one_v(struct fl_tx *tx, enum fl_sql id, const struct fl_sql_arg *args, size_t n,
-                 const struct fl_shape *shape, struct fl_arena *arena, void *out, struct fl_err *err);
-#define fl_sql_one(tx, id, shape, arena, out, err, ...)                                            \
-    fl_sql_one_v(tx, id, (const struct fl_sql_arg[]){ __VA_ARGS__ __VA_OPT__(, ) { 0 } },          \
-                 sizeof((const struct fl_sql_arg[]){ __VA_ARGS__ __VA_OPT__(, ) { 0 } }) /         \
-                         sizeof(struct fl_sql_arg) -                                               \
-                     1,                                                                            \
+                 const struct fl_shape *shape, struct fl_arena *arena, void *out,
+                 struct fl_err *err);
+#define fl_sql_one(tx, id, shape, arena, out, err, ...)                                   \
+    fl_sql_one_v(tx, id, (const struct fl_sql_arg[]){ __VA_ARGS__ __VA_OPT__(, ){ 0 } },  \
+                 sizeof((const struct fl_sql_arg[]){ __VA_ARGS__ __VA_OPT__(, ){ 0 } }) / \
+                         sizeof(struct fl_sql_arg) -                                      \
+                     1,                                                                   \
                  shape, arena, out, err)
 
 /* First column of the first row; `missing` if there is none. */
 int64_t fl_sql_scalar_v(struct fl_tx *tx, enum fl_sql id, const struct fl_sql_arg *args, size_t n,
                         int64_t missing, struct fl_err *err);
-#define fl_sql_scalar(tx, id, missing, err, ...)                                                   \
-    fl_sql_scalar_v(tx, id, (const struct fl_sql_arg[]){ __VA_ARGS__ __VA_OPT__(, ) { 0 } },       \
-                    sizeof((const struct fl_sql_arg[]){ __VA_ARGS__ __VA_OPT__(, ) { 0 } }) /      \
-                            sizeof(struct fl_sql_arg) -                                            \
-                        1,                                                                         \
+#define fl_sql_scalar(tx, id, missing, err, ...)                                             \
+    fl_sql_scalar_v(tx, id, (const struct fl_sql_arg[]){ __VA_ARGS__ __VA_OPT__(, ){ 0 } },  \
+                    sizeof((const struct fl_sql_arg[]){ __VA_ARGS__ __VA_OPT__(, ){ 0 } }) / \
+                            sizeof(struct fl_sql_arg) -                                      \
+                        1,                                                                   \
                     missing, err)

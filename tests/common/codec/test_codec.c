@@ -170,7 +170,7 @@ static const struct {
 static void timestamps_are_seconds(void **state)
 {
     for (size_t i = 0; i < FL_ARRAY_LEN(times); i++) {
-        struct sample s = { .name = "a", .when.ms = times[i].ms };
+        struct sample s = { .name = (char *)"a", .when.ms = times[i].ms };
 
         fl_buf_reset(&buf);
         assert_int_equal(fl_json_encode(&sample_shape, &s, &buf), 0);

@@ -129,7 +129,6 @@ static int setup(void **state)
 
     fl_fixture_open(&w.f);
     fl_arena_init(&w.arena, 1 << 20);
-    assert_int_equal(fl_revoked_new(&w.f.plane.revoked), 0);
     assert_int_equal(fl_revoked_add(w.f.plane.revoked, "mi-00000000000000002"), 0);
     for (int i = 0; i < 2; i++)
         assert_int_equal(fl_rsa_generate(&w.rsa[i], NULL), 0);
@@ -146,7 +145,6 @@ static int teardown(void **state)
 
     for (int i = 0; i < 2; i++)
         fl_rsa_free(w->rsa[i]);
-    w->f.plane.revoked = fl_revoked_free(w->f.plane.revoked);
     fl_arena_done(&w->arena);
     fl_fixture_close(&w->f);
     return 0;
