@@ -258,8 +258,11 @@ struct fl_front *fl_front_free(struct fl_front *front)
 {
     if (!front)
         return NULL;
-    for (unsigned i = 0; i < front->n; i++)
+    for (unsigned i = 0; i < front->n; i++) {
+        /* A second signal stops a drain under way: its timer must not look at the server again. */
+        front->threads[i].drain_timer = fl_timer_free(front->threads[i].drain_timer);
         front->threads[i].server = fl_server_free(front->threads[i].server);
+    }
     for (unsigned i = 0; i < front->n; i++)
         fl_exchange_drain(&front->threads[i].exchanges);
     /* What the store still does ends in callbacks on our loops, which own their memory. */
@@ -274,7 +277,6 @@ struct fl_front *fl_front_free(struct fl_front *front)
         for (size_t j = 0; fl_routes[j]; j++)
             if (t->states[j] && fl_routes[j]->stop)
                 fl_routes[j]->stop(t->states[j]);
-        t->drain_timer = fl_timer_free(t->drain_timer);
     }
     last_turns(front);
     for (unsigned i = 0; i < front->n; i++)

@@ -128,8 +128,8 @@ def test_killed_server_loses_nothing(new_box, new_node, seed):
         assert got["Status"] == "Success" and got["StandardOutputContent"] == command, got
     # What was accepted is there, and ends once the node is back and repeats what was not acknowledged.
     node.open()
-    for command, ids in list(finals.items()):
-        if ids[1] not in node.acked:
+    for command in {content["CommandId"] for _, _, content in list(node.jobs)}:
+        if command not in acknowledged:
             node.finish(f"aws.ssm.{command}.{node.node_id}", out=command)
     for command in known:
         got = settled(box.plane, command, node.node_id)
