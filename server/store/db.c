@@ -85,20 +85,31 @@ struct fl_db *fl_db_free(struct fl_db *db)
     return NULL;
 }
 
+/* SQLite would create the file with the umask's mode, and gives -wal and -shm the mode of the file.
+ * An existing file is never opened here: POSIX locks go with the first descriptor of a file that a
+ * process closes, so that would take away the locks of connections that are open, and another
+ * process would then delete the -wal under them. */
+static int create_file(const char *path, struct fl_err *err)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+    if (fd < 0 && errno != EEXIST)
+        return fl_err_set(err, -errno, NULL, "%s: %s", path, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return 0;
+}
+
 int fl_db_open(const char *path, bool read_only, struct fl_db **ret_db, struct fl_err *err)
 {
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
     char busy[64];
-    fl_autofd int fd = -1;
     struct fl_db *db;
     int rc, r;
 
-    /* SQLite would create it with the umask's mode, and gives -wal and -shm the mode of the file.
-     */
-    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return fl_err_set(err, -errno, NULL, "%s: %s", path, strerror(errno));
-
+    r = create_file(path, err);
+    if (r < 0)
+        return r;
     db = calloc(1, sizeof(*db));
     if (!db)
         return fl_err_set(err, -ENOMEM, NULL, "out of memory");
