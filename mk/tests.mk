@@ -64,19 +64,21 @@ SAN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 check-asan:
 	@$(MAKE) --no-print-directory BUILD=build/asan SAN="$(SAN_FLAGS)" OPT="-O1 -g -fno-omit-frame-pointer" check
 
-# libFuzzer needs clang; everything the targets link is rebuilt with coverage in build/fuzz.
+# libFuzzer needs clang; everything the targets link is rebuilt with coverage in build/fuzz. The
+# linker's map beside each target tells scripts/fuzz what code is in it.
 FUZZ_SECONDS ?= 60
+FUZZ_JOBS ?= 1
 fuzz:
 	@$(MAKE) --no-print-directory BUILD=build/fuzz CC=clang OPT="-O1 -g -fno-omit-frame-pointer" \
 	    SAN="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined" libfuzzer-programs
-	@scripts/fuzz --build build/fuzz --seconds $(FUZZ_SECONDS) $(if $(T),--match '$(T)')
+	@scripts/fuzz --build build/fuzz --seconds $(FUZZ_SECONDS) --jobs $(FUZZ_JOBS) $(if $(T),--match '$(T)')
 
 .PHONY: libfuzzer-programs
 libfuzzer-programs: $(patsubst $(BUILD)/tests/fuzz/%,$(BUILD)/libfuzzer/%,$(FUZZ_BIN))
 $(BUILD)/libfuzzer/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(FUZZ_LIBS)
 	@mkdir -p $(dir $@)
 	@echo "  LD    $@"
-	@$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $(filter %.o,$^) \
+	@$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -Wl,-Map=$@.map -o $@ $(filter %.o,$^) \
 	    -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(PKG_LIBS) -lpthread -ldl
 
 bench: all
