@@ -5,6 +5,7 @@
  */
 #include "common/aws/crypto.h"
 #include <errno.h>
+#include <limits.h>
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
@@ -88,17 +89,6 @@ void fl_hex_encode(const void *data, size_t len, char *out)
     out[2 * len] = '\0';
 }
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 int fl_hex_decode(const char *hex, void *out, size_t out_len)
 {
     uint8_t *to = out;
@@ -106,41 +96,19 @@ int fl_hex_decode(const char *hex, void *out, size_t out_len)
     if (strlen(hex) != 2 * out_len)
         return -EINVAL;
     for (size_t i = 0; i < out_len; i++)
-        if (hex_value(hex[2 * i]) < 0 || hex_value(hex[2 * i + 1]) < 0)
+        if (fl_hex_value(hex[2 * i]) < 0 || fl_hex_value(hex[2 * i + 1]) < 0)
             return -EINVAL;
     for (size_t i = 0; i < out_len; i++)
-        to[i] = (uint8_t)(hex_value(hex[2 * i]) << 4 | hex_value(hex[2 * i + 1]));
+        to[i] = (uint8_t)(fl_hex_value(hex[2 * i]) << 4 | fl_hex_value(hex[2 * i + 1]));
     return 0;
 }
 
-static const char base64_digits[] =
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
 char *fl_base64_encode(const void *data, size_t len)
 {
-    const uint8_t *in = data;
-    char *out, *to;
+    char *out = len <= INT_MAX / 2 ? malloc((len + 2) / 3 * 4 + 1) : NULL;
 
-    if (len > (SIZE_MAX - 5) / 4 * 3)
-        return NULL;
-    to = out = malloc((len + 2) / 3 * 4 + 1);
-    if (!out)
-        return NULL;
-    for (; len >= 3; len -= 3, in += 3) {
-        *to++ = base64_digits[in[0] >> 2];
-        *to++ = base64_digits[(in[0] & 3) << 4 | in[1] >> 4];
-        *to++ = base64_digits[(in[1] & 15) << 2 | in[2] >> 6];
-        *to++ = base64_digits[in[2] & 63];
-    }
-    if (len > 0) {
-        uint8_t second = len == 2 ? in[1] : 0;
-
-        *to++ = base64_digits[in[0] >> 2];
-        *to++ = base64_digits[(in[0] & 3) << 4 | second >> 4];
-        *to++ = len == 2 ? base64_digits[(second & 15) << 2] : '=';
-        *to++ = '=';
-    }
-    *to = '\0';
+    if (out)
+        EVP_EncodeBlock((unsigned char *)out, data, (int)len);
     return out;
 }
 

@@ -34,11 +34,9 @@ int fl_uri_decode(const char *s, size_t len, bool form, struct fl_buf *out)
         int r;
 
         if (c == '%') {
-            if (len - i < 3)
+            if (len - i < 3 || fl_hex_value(s[i + 1]) < 0 || fl_hex_value(s[i + 2]) < 0)
                 return -EINVAL;
-            r = fl_hex_decode((char[]){ s[i + 1], s[i + 2], '\0' }, &c, 1);
-            if (r < 0)
-                return r;
+            c = (char)(fl_hex_value(s[i + 1]) << 4 | fl_hex_value(s[i + 2]));
             i += 2;
         } else if (c == '+' && form) {
             c = ' ';

@@ -48,3 +48,13 @@ static inline void fl_cleanup_fd(int *fd)
 
 #define fl_autofree FL_CLEANUP(fl_cleanup_free)
 #define fl_autofd   FL_CLEANUP(fl_cleanup_fd)
+
+/* Of a hexadecimal digit in either case; -1 for anything else. */
+static inline int fl_hex_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}

@@ -4,14 +4,6 @@
 #include <string.h>
 #include "common/codec/utf8.h"
 
-static int hex_value(char c)
-{
-    static const char digits[] = "0123456789abcdef";
-    const char *found = c ? strchr(digits, c | ('A' <= c && c <= 'F' ? 0x20 : 0)) : NULL;
-
-    return found ? (int)(found - digits) : -1;
-}
-
 /* Resolves escapes from `s` into `out` (at least len bytes); the length, or -EBADMSG. */
 static ssize_t unescape(const char *s, size_t len, char *out)
 {
@@ -21,9 +13,9 @@ static ssize_t unescape(const char *s, size_t len, char *out)
         char c = s[i] == '+' ? ' ' : s[i];
 
         if (c == '%') {
-            if (len - i < 3 || hex_value(s[i + 1]) < 0 || hex_value(s[i + 2]) < 0)
+            if (len - i < 3 || fl_hex_value(s[i + 1]) < 0 || fl_hex_value(s[i + 2]) < 0)
                 return -EBADMSG;
-            c = (char)(hex_value(s[i + 1]) << 4 | hex_value(s[i + 2]));
+            c = (char)(fl_hex_value(s[i + 1]) << 4 | fl_hex_value(s[i + 2]));
             i += 2;
         }
         out[n++] = c;

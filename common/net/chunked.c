@@ -18,17 +18,9 @@ enum {
     DONE,
 };
 
-static int hex_value(char ch)
-{
-    if (ch >= '0' && ch <= '9')
-        return ch - '0';
-    ch |= 0x20;
-    return ch >= 'a' && ch <= 'f' ? ch - 'a' + 10 : -1;
-}
-
 static int read_size(struct fl_chunked *c, char ch)
 {
-    int v = hex_value(ch);
+    int v = fl_hex_value(ch);
 
     if (v >= 0) {
         if (++c->digits > SIZE_MAX_DIGITS)

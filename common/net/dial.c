@@ -30,15 +30,9 @@ struct fl_dialer {
     SSL_CTX *tls;
 };
 
-struct target {
-    char host[256]; /* without brackets */
-    char port[6];
-    bool secure;
-};
-
 /* The blocking part, on a pool thread. It outlives a dial that is cancelled meanwhile. */
 struct lookup {
-    char host[256], port[6];
+    char host[FL_HOST_BYTES], port[6];
     struct addrinfo *list;
     int r;
     struct fl_dial *dial; /* NULL: nobody waits any more */
@@ -48,7 +42,7 @@ enum state { LOOKUP, CONNECT, TUNNEL_SEND, TUNNEL_RECEIVE, TLS };
 
 struct fl_dial {
     struct fl_dialer *dialer;
-    struct target target;
+    struct fl_url target;
     struct fl_proxy proxy;
     bool proxied;
     fl_dial_fn done;
@@ -133,10 +127,10 @@ static void succeed(struct fl_dial *d)
 static const char *where(const struct fl_dial *d, char out[640])
 {
     if (d->proxied)
-        snprintf(out, 640, "%s:%s (through the proxy %s:%u)", d->target.host, d->target.port,
+        snprintf(out, 640, "%s:%u (through the proxy %s:%u)", d->target.host, d->target.port,
                  d->proxy.host, d->proxy.port);
     else
-        snprintf(out, 640, "%s:%s", d->target.host, d->target.port);
+        snprintf(out, 640, "%s:%u", d->target.host, d->target.port);
     return out;
 }
 
@@ -210,7 +204,7 @@ static void tls_step(struct fl_dial *d)
 /* The bytes reach the target: what is left is TLS. */
 static void tunnel_open(struct fl_dial *d)
 {
-    if (!d->target.secure) {
+    if (!d->target.tls) {
         succeed(d);
         return;
     }
@@ -231,7 +225,7 @@ static int tunnel_request(struct fl_dial *d)
     char authority[300];
     int r;
 
-    snprintf(authority, sizeof(authority), v6 ? "[%s]:%s" : "%s:%s", d->target.host,
+    snprintf(authority, sizeof(authority), v6 ? "[%s]:%u" : "%s:%u", d->target.host,
              d->target.port);
     r = fl_buf_printf(&d->buf, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n", authority, authority);
     if (r == 0 && d->proxy.user[0]) {
@@ -286,7 +280,7 @@ static void tunnel_answered(struct fl_dial *d, size_t head_len)
             d->proxy.host, d->proxy.port, d->proxy.user[0] ? " other than those given" : "");
     else
         d->r =
-            fl_err_set(&d->err, -EPROTO, NULL, "proxy %s:%u: refused to connect to %s:%s (%d)",
+            fl_err_set(&d->err, -EPROTO, NULL, "proxy %s:%u: refused to connect to %s:%u (%d)",
                        d->proxy.host, d->proxy.port, d->target.host, d->target.port, head.status);
     fail(d);
 }
@@ -474,7 +468,7 @@ static int start_lookup(struct fl_dial *d)
     const char *host = d->proxied ? d->proxy.host : d->target.host;
     struct lookup *l;
 
-    snprintf(port, sizeof(port), "%u", d->proxied ? d->proxy.port : (unsigned)atoi(d->target.port));
+    snprintf(port, sizeof(port), "%u", d->proxied ? d->proxy.port : d->target.port);
     if (look_up(host, port, AI_NUMERICHOST, &d->list) == 0) {
         d->next = d->list;
         fl_timer_start(d->soon, 0); /* an address needs no thread */
@@ -503,50 +497,6 @@ static void on_deadline(void *arg)
 
     d->r = fl_err_set(&d->err, -ETIMEDOUT, NULL, "%s: no connection in time", where(d, at));
     fail(d);
-}
-
-static int parse_target(const char *url, struct target *ret)
-{
-    static const struct {
-        const char *scheme, *port;
-        bool secure;
-    } schemes[] = {
-        { "https://", "443", true },
-        { "wss://", "443", true },
-        { "http://", "80", false },
-        { "ws://", "80", false },
-    };
-    const char *host = NULL, *end, *port;
-    size_t host_len, port_len;
-    bool bracketed;
-
-    for (size_t i = 0; i < FL_ARRAY_LEN(schemes) && !host; i++) {
-        if (strncasecmp(url, schemes[i].scheme, strlen(schemes[i].scheme)) == 0) {
-            host = url + strlen(schemes[i].scheme);
-            strcpy(ret->port, schemes[i].port);
-            ret->secure = schemes[i].secure;
-        }
-    }
-    if (!host)
-        return -EINVAL;
-    end = host + strcspn(host, "/?#");
-    bracketed = *host == '[';
-    host += bracketed;
-    host_len = strcspn(host, bracketed ? "]" : ":/?#");
-    port = host + host_len + bracketed;
-    if (host_len == 0 || host_len >= sizeof(ret->host) || port > end)
-        return -EINVAL;
-    memcpy(ret->host, host, host_len);
-    ret->host[host_len] = '\0';
-    if (port == end)
-        return 0;
-    port_len = (size_t)(end - port) - 1;
-    if (*port != ':' || port_len == 0 || port_len >= sizeof(ret->port) ||
-        strspn(port + 1, "0123456789") < port_len)
-        return -EINVAL;
-    memcpy(ret->port, port + 1, port_len);
-    ret->port[port_len] = '\0';
-    return atoi(ret->port) > 0 && atoi(ret->port) < 65536 ? 0 : -EINVAL;
 }
 
 int fl_dialer_new(struct fl_loop *loop, const char *ca_file, const struct fl_proxy_conf *proxy,
@@ -609,7 +559,7 @@ int fl_dial_start(struct fl_dialer *dialer, const char *url, uint32_t timeout_ms
     if (!d->deadline || !d->address_timer || !d->soon) {
         r = fl_err_set(err, -ENOMEM, NULL, "out of memory");
     } else {
-        r = parse_target(url, &d->target);
+        r = fl_url_parse(url, &d->target);
         if (r < 0)
             fl_err_set(err, r, NULL, "%s: not a URL with a host", url);
     }

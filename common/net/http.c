@@ -1,29 +1,372 @@
-/* http.c - see http.h: calls. */
+/* http.c - see http.h: curl's multi handle driven by the loop, and its errors in words. */
 #include "common/net/http.h"
+#include <curl/curl.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
-#include "common/net/http_private.h"
+#include <sys/queue.h>
 
-#define DEFAULT_TIMEOUT_MS (60 * 1000)
-#define DEFAULT_MAX_BYTES  (1024 * 1024)
+#define DEFAULT_TIMEOUT_MS       (60 * 1000)
+#define DEFAULT_MAX_BYTES        (1024 * 1024)
+#define HTTP_PROXY_AUTH_REQUIRED 407
+#define HTTP_FORBIDDEN           403
+
+struct fl_http {
+    CURLM *multi;
+    struct fl_loop *loop;
+    struct fl_timer *timer; /* curl's */
+    const struct fl_proxy_conf *proxy;
+    char *ca_file;
+    char *user_agent;
+    LIST_HEAD(, fl_http_call) calls;
+    unsigned busy; /* callbacks of users that are running */
+    bool dead;     /* freed meanwhile */
+};
 
 struct fl_http_call {
-    struct fl_transfer base;
+    LIST_ENTRY(fl_http_call) link;
+    struct fl_http *http;
+    CURL *easy;
     struct curl_slist *headers;
     struct fl_buf answer;
     fl_http_done_fn done;
     void *arg;
+    bool listed;    /* in http->calls: not over yet */
+    bool added;     /* in http->multi */
     bool reporting; /* its callback is running */
+    bool proxied;
+    char where[300]; /* host:port of the URL */
+    char proxy[272]; /* host:port */
+    char curl_says[CURL_ERROR_SIZE];
 };
+
+struct watch {
+    struct fl_http *http;
+    struct fl_io *io;
+    curl_socket_t fd;
+};
+
+/* ---- errors ---- */
+
+enum subject { PEER, PROXY, TLS };
+
+static const struct {
+    CURLcode result;
+    int r;
+    enum subject subject;
+    const char *text; /* NULL: what curl says */
+} failures[] = {
+    { CURLE_ABORTED_BY_CALLBACK, -ECANCELED, PEER, "canceled" },
+    { CURLE_OPERATION_TIMEDOUT, -ETIMEDOUT, PEER, "no answer in time" },
+    { CURLE_COULDNT_RESOLVE_HOST, -EHOSTUNREACH, PEER, "the name is not known" },
+    { CURLE_COULDNT_RESOLVE_PROXY, -EHOSTUNREACH, PROXY, "the proxy's name is not known" },
+    { CURLE_COULDNT_CONNECT, -ECONNREFUSED, PEER, NULL },
+    { CURLE_PEER_FAILED_VERIFICATION, -EPROTO, TLS, NULL },
+    { CURLE_SSL_CACERT_BADFILE, -EPROTO, TLS, "the CA certificates cannot be loaded" },
+    { CURLE_SSL_CONNECT_ERROR, -EPROTO, TLS, NULL },
+    { CURLE_SSL_INVALIDCERTSTATUS, -EPROTO, TLS, NULL },
+    { CURLE_SSL_ISSUER_ERROR, -EPROTO, TLS, NULL },
+    { CURLE_WEIRD_SERVER_REPLY, -EPROTO, PEER, NULL },
+    { CURLE_GOT_NOTHING, -EPROTO, PEER, "closed without an answer" },
+    { CURLE_BAD_CONTENT_ENCODING, -EPROTO, PEER, NULL },
+    { CURLE_PARTIAL_FILE, -EPROTO, PEER, "closed in the middle of an answer" },
+    { CURLE_WRITE_ERROR, -EMSGSIZE, PEER, "the answer is over the limit" },
+    { CURLE_OUT_OF_MEMORY, -ENOMEM, PEER, "out of memory" },
+    { CURLE_RECV_ERROR, -EIO, PEER, NULL },
+    { CURLE_SEND_ERROR, -EIO, PEER, NULL },
+};
+
+/* The proxy spoke instead of the peer: to CONNECT, or to a plain request that went through it. */
+static long proxy_status(const struct fl_http_call *call, CURLcode result)
+{
+    long connect_code = 0, code = 0;
+
+    if (!call->proxied)
+        return 0;
+    curl_easy_getinfo(call->easy, CURLINFO_HTTP_CONNECTCODE, &connect_code);
+    if (result != CURLE_OK)
+        return connect_code >= 300 ? connect_code : 0;
+    curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &code);
+    return code == HTTP_PROXY_AUTH_REQUIRED ? code : 0;
+}
+
+/* The errno and the words for a result. CURLE_OK: 0, except where the proxy answered in the peer's
+ * place. */
+static int call_error(const struct fl_http_call *call, CURLcode result, struct fl_err *err)
+{
+    const char *says = call->curl_says[0] ? call->curl_says : curl_easy_strerror(result);
+    const char *via = call->proxied ? " through proxy " : "";
+    const char *proxy = call->proxied ? call->proxy : "";
+    long status = proxy_status(call, result);
+    size_t i = 0;
+    int r;
+
+    if (status) {
+        r = status == HTTP_PROXY_AUTH_REQUIRED || status == HTTP_FORBIDDEN ? -EACCES
+                                                                           : -EHOSTUNREACH;
+        return fl_err_set(
+            err, r, NULL, "%s: proxy %s refused (%ld)%s", call->where, call->proxy, status,
+            status == HTTP_PROXY_AUTH_REQUIRED ? ": it wants a user and password" : "");
+    }
+    if (result == CURLE_OK)
+        return 0;
+    while (i < FL_ARRAY_LEN(failures) && failures[i].result != result)
+        i++;
+    if (i == FL_ARRAY_LEN(failures))
+        return fl_err_set(err, -EIO, NULL, "%s%s%s: %s", call->where, via, proxy, says);
+    if (failures[i].text)
+        says = failures[i].text;
+    if (failures[i].subject == TLS)
+        return fl_err_set(err, failures[i].r, NULL, "%s%s%s: %s (CA certificates: %s)", call->where,
+                          via, proxy, says,
+                          call->http->ca_file ? call->http->ca_file : "the system's");
+    return fl_err_set(err, failures[i].r, NULL, "%s%s%s: %s", call->where, via, proxy, says);
+}
+
+/* ---- the end of a call ---- */
 
 static void call_free(struct fl_http_call *call)
 {
-    fl_transfer_done(&call->base);
+    if (call->listed)
+        LIST_REMOVE(call, link);
+    if (call->added)
+        curl_multi_remove_handle(call->http->multi, call->easy);
+    if (call->easy)
+        curl_easy_cleanup(call->easy);
     curl_slist_free_all(call->headers);
     fl_buf_done(&call->answer);
     free(call);
+}
+
+/* Unlisted first, so that whatever its callback does meets it no more. */
+static void finish(struct fl_http_call *call, CURLcode result)
+{
+    struct fl_http_response resp = { .body = "" };
+    struct curl_header *date = NULL;
+    struct fl_err err = { 0 };
+    int r = call_error(call, result, &err);
+    long status = 0;
+
+    LIST_REMOVE(call, link);
+    call->listed = false;
+    curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+    resp.status = (int)status;
+    if (r == 0 && call->answer.data) {
+        resp.body = call->answer.data;
+        resp.body_len = call->answer.len;
+    }
+    if (curl_easy_header(call->easy, "Date", 0, CURLH_HEADER, -1, &date) == CURLHE_OK)
+        resp.date = date->value;
+    call->reporting = true;
+    call->done(call->arg, r, &resp, &err);
+    call_free(call);
+}
+
+/* ---- the loop ---- */
+
+static pthread_once_t global_once = PTHREAD_ONCE_INIT;
+
+static void init_global(void)
+{
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
+static struct fl_http_call *call_of(CURL *easy)
+{
+    char *p = NULL;
+
+    curl_easy_getinfo(easy, CURLINFO_PRIVATE, &p);
+    return (struct fl_http_call *)p;
+}
+
+static void release(struct fl_http *http)
+{
+    curl_multi_cleanup(http->multi);
+    fl_timer_free(http->timer);
+    free(http->ca_file);
+    free(http->user_agent);
+    free(http);
+}
+
+/* Tells the users of finished calls. One of them may free the whole object. */
+static void report(struct fl_http *http)
+{
+    CURLMsg *m;
+    int left;
+
+    http->busy++;
+    while (!http->dead && (m = curl_multi_info_read(http->multi, &left))) {
+        if (m->msg == CURLMSG_DONE)
+            finish(call_of(m->easy_handle), m->data.result);
+    }
+    if (!--http->busy && http->dead)
+        release(http);
+}
+
+static void on_timer(void *arg)
+{
+    struct fl_http *http = arg;
+    int running;
+
+    curl_multi_socket_action(http->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    report(http);
+}
+
+static void on_socket(void *arg, unsigned events)
+{
+    struct watch *w = arg;
+    struct fl_http *http = w->http;
+    int running, mask = 0;
+
+    if (events & FL_IO_READ)
+        mask |= CURL_CSELECT_IN;
+    if (events & FL_IO_WRITE)
+        mask |= CURL_CSELECT_OUT;
+    curl_multi_socket_action(http->multi, w->fd, mask, &running);
+    report(http);
+}
+
+static int set_timer(CURLM *multi, long timeout_ms, void *arg)
+{
+    struct fl_http *http = arg;
+
+    if (timeout_ms < 0)
+        fl_timer_stop(http->timer);
+    else
+        fl_timer_start(http->timer, (uint64_t)timeout_ms);
+    return 0;
+}
+
+static struct watch *new_watch(struct fl_http *http, curl_socket_t fd)
+{
+    struct watch *w = calloc(1, sizeof(*w));
+
+    if (!w)
+        return NULL;
+    w->http = http;
+    w->fd = fd;
+    w->io = fl_io_new(http->loop, fd, on_socket, w);
+    if (!w->io) {
+        free(w);
+        return NULL;
+    }
+    curl_multi_assign(http->multi, fd, w);
+    return w;
+}
+
+static int watch_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
+{
+    struct fl_http *http = arg;
+    struct watch *w = socket_arg;
+    unsigned events = 0;
+
+    if (what == CURL_POLL_REMOVE) {
+        if (w) {
+            fl_io_free(w->io);
+            free(w);
+        }
+        curl_multi_assign(http->multi, fd, NULL);
+        return 0;
+    }
+    if (!w && !(w = new_watch(http, fd)))
+        return -1;
+    if (what & CURL_POLL_IN)
+        events |= FL_IO_READ;
+    if (what & CURL_POLL_OUT)
+        events |= FL_IO_WRITE;
+    return fl_io_set(w->io, events) < 0 ? -1 : 0;
+}
+
+/* ---- making a call ---- */
+
+/* "host:port" of a URL, for texts; never its credentials. */
+static int describe_url(struct fl_http_call *call, const char *url, struct fl_err *err)
+{
+    CURLU *u = curl_url();
+    char *host = NULL, *port = NULL, *scheme = NULL;
+    int r = -EINVAL;
+
+    if (!u)
+        return -ENOMEM;
+    if (curl_url_set(u, CURLUPART_URL, url, 0) == CURLUE_OK &&
+        curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
+        curl_url_get(u, CURLUPART_HOST, &host, 0) == CURLUE_OK &&
+        curl_url_get(u, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) == CURLUE_OK &&
+        (!strcasecmp(scheme, "http") || !strcasecmp(scheme, "https"))) {
+        snprintf(call->where, sizeof(call->where), "%s:%s", host, port);
+        r = 0;
+    }
+    curl_free(scheme);
+    curl_free(host);
+    curl_free(port);
+    curl_url_cleanup(u);
+    return r < 0 ? fl_err_set(err, r, NULL, "not an http:// or https:// URL with a host") : 0;
+}
+
+static int set_proxy(struct fl_http_call *call, const char *url, struct fl_err *err)
+{
+    static const struct fl_proxy_conf none;
+    struct fl_proxy p = { 0 };
+    int r = fl_proxy_pick(call->http->proxy ? call->http->proxy : &none, url, &p, err);
+
+    if (r < 0)
+        return r;
+    /* Empty strings, or curl looks into the environment on its own. */
+    curl_easy_setopt(call->easy, CURLOPT_PROXY, "");
+    curl_easy_setopt(call->easy, CURLOPT_NOPROXY, "");
+    if (!r)
+        return 0;
+    call->proxied = true;
+    snprintf(call->proxy, sizeof(call->proxy), strchr(p.host, ':') ? "[%s]:%u" : "%s:%u", p.host,
+             p.port);
+    curl_easy_setopt(call->easy, CURLOPT_PROXY, call->proxy);
+    curl_easy_setopt(call->easy, CURLOPT_PROXYTYPE, CURLPROXY_HTTP);
+    curl_easy_setopt(call->easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    if (p.user[0]) {
+        curl_easy_setopt(call->easy, CURLOPT_PROXYUSERNAME, p.user);
+        curl_easy_setopt(call->easy, CURLOPT_PROXYPASSWORD, p.password);
+        curl_easy_setopt(call->easy, CURLOPT_PROXYAUTH, CURLAUTH_BASIC);
+    }
+    explicit_bzero(&p, sizeof(p));
+    return 0;
+}
+
+/* Everything that holds for all calls: URL, TLS, CA, proxy, timeout. */
+static int prepare(struct fl_http_call *call, const char *url, uint32_t timeout_ms,
+                   struct fl_err *err)
+{
+    const struct fl_http *http = call->http;
+    int r;
+
+    r = describe_url(call, url, err);
+    if (r < 0)
+        return r;
+    call->easy = curl_easy_init();
+    if (!call->easy)
+        return -ENOMEM;
+    r = set_proxy(call, url, err);
+    if (r < 0)
+        return r;
+    curl_easy_setopt(call->easy, CURLOPT_URL, url);
+    curl_easy_setopt(call->easy, CURLOPT_PRIVATE, call);
+    curl_easy_setopt(call->easy, CURLOPT_ERRORBUFFER, call->curl_says);
+    curl_easy_setopt(call->easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(call->easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(call->easy, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
+    curl_easy_setopt(call->easy, CURLOPT_PATH_AS_IS, 1L); /* the path is signed as given */
+    curl_easy_setopt(call->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(call->easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    curl_easy_setopt(call->easy, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
+    curl_easy_setopt(call->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)timeout_ms);
+    if (http->user_agent)
+        curl_easy_setopt(call->easy, CURLOPT_USERAGENT, http->user_agent);
+    if (http->ca_file) {
+        curl_easy_setopt(call->easy, CURLOPT_CAINFO, http->ca_file);
+        curl_easy_setopt(call->easy, CURLOPT_CAPATH, NULL);
+    }
+    return 0;
 }
 
 static size_t on_body(char *data, size_t size, size_t n, void *arg)
@@ -32,28 +375,6 @@ static size_t on_body(char *data, size_t size, size_t n, void *arg)
 
     /* Anything but all of it ends the transfer with CURLE_WRITE_ERROR. */
     return fl_buf_append(&call->answer, data, size * n) < 0 ? 0 : size * n;
-}
-
-static void on_done(struct fl_transfer *t, CURLcode result)
-{
-    struct fl_http_call *call = (struct fl_http_call *)t;
-    struct fl_http_response resp = { .body = "" };
-    struct curl_header *date = NULL;
-    struct fl_err err = { 0 };
-    int r = fl_transfer_error(t, result, &err);
-    long status = 0;
-
-    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
-    resp.status = (int)status;
-    if (r == 0 && call->answer.data) {
-        resp.body = call->answer.data;
-        resp.body_len = call->answer.len;
-    }
-    if (curl_easy_header(t->easy, "Date", 0, CURLH_HEADER, -1, &date) == CURLHE_OK)
-        resp.date = date->value;
-    call->reporting = true;
-    call->done(call->arg, r, &resp, &err);
-    call_free(call);
 }
 
 static int add_header(struct fl_http_call *call, const char *name, const char *value)
@@ -87,13 +408,13 @@ static int set_headers(struct fl_http_call *call, const struct fl_http_request *
     if (r == 0 && !has_type)
         r = add_header(call, "Content-Type", NULL); /* not curl's idea of a form */
     if (r == 0)
-        curl_easy_setopt(call->base.easy, CURLOPT_HTTPHEADER, call->headers);
+        curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, call->headers);
     return r;
 }
 
 static int set_body(struct fl_http_call *call, const struct fl_http_request *req)
 {
-    CURL *easy = call->base.easy;
+    CURL *easy = call->easy;
     bool plain = !strcmp(req->method, "GET") || !strcmp(req->method, "HEAD");
 
     if (req->body_len || !plain) {
@@ -110,6 +431,68 @@ static int set_body(struct fl_http_call *call, const struct fl_http_request *req
     return 0;
 }
 
+static int begin(struct fl_http_call *call, struct fl_err *err)
+{
+    CURLMcode m;
+
+    if (call->http->dead)
+        return fl_err_set(err, -ECANCELED, NULL, "%s: shutting down", call->where);
+    m = curl_multi_add_handle(call->http->multi, call->easy);
+    if (m != CURLM_OK)
+        return fl_err_set(err, -EIO, NULL, "%s: %s", call->where, curl_multi_strerror(m));
+    LIST_INSERT_HEAD(&call->http->calls, call, link);
+    call->listed = call->added = true;
+    return 0;
+}
+
+/* ---- public ---- */
+
+int fl_http_new(struct fl_loop *loop, const struct fl_http_conf *conf, struct fl_http **ret_http,
+                struct fl_err *err)
+{
+    struct fl_http *http;
+
+    if (conf->ca_file && access(conf->ca_file, R_OK) < 0)
+        return fl_err_set(err, -errno, NULL, "CA file %s: %s", conf->ca_file, strerror(errno));
+    pthread_once(&global_once, init_global);
+    http = calloc(1, sizeof(*http));
+    if (!http)
+        return -ENOMEM;
+    LIST_INIT(&http->calls);
+    http->loop = loop;
+    http->proxy = conf->proxy;
+    http->ca_file = conf->ca_file ? strdup(conf->ca_file) : NULL;
+    http->user_agent = conf->user_agent ? strdup(conf->user_agent) : NULL;
+    http->timer = fl_timer_new(loop, on_timer, http);
+    http->multi = curl_multi_init();
+    if (!http->timer || !http->multi || (conf->ca_file && !http->ca_file) ||
+        (conf->user_agent && !http->user_agent)) {
+        release(http);
+        return -ENOMEM;
+    }
+    curl_multi_setopt(http->multi, CURLMOPT_SOCKETFUNCTION, watch_socket);
+    curl_multi_setopt(http->multi, CURLMOPT_SOCKETDATA, http);
+    curl_multi_setopt(http->multi, CURLMOPT_TIMERFUNCTION, set_timer);
+    curl_multi_setopt(http->multi, CURLMOPT_TIMERDATA, http);
+    *ret_http = http;
+    return 0;
+}
+
+struct fl_http *fl_http_free(struct fl_http *http)
+{
+    struct fl_http_call *call;
+
+    if (!http || http->dead)
+        return NULL;
+    http->busy++;
+    http->dead = true;
+    while ((call = LIST_FIRST(&http->calls)))
+        finish(call, CURLE_ABORTED_BY_CALLBACK);
+    if (!--http->busy)
+        release(http);
+    return NULL;
+}
+
 int fl_http_start(struct fl_http *http, const struct fl_http_request *req, fl_http_done_fn done,
                   void *arg, struct fl_http_call **ret_call, struct fl_err *err)
 {
@@ -118,18 +501,18 @@ int fl_http_start(struct fl_http *http, const struct fl_http_request *req, fl_ht
 
     if (!call)
         return -ENOMEM;
+    call->http = http;
     call->done = done;
     call->arg = arg;
     fl_buf_init(&call->answer,
                 req->max_response_bytes ? req->max_response_bytes : DEFAULT_MAX_BYTES);
-    r = fl_transfer_init(&call->base, http, req->url,
-                         req->timeout_ms ? req->timeout_ms : DEFAULT_TIMEOUT_MS, on_done, err);
+    r = prepare(call, req->url, req->timeout_ms ? req->timeout_ms : DEFAULT_TIMEOUT_MS, err);
     if (r == 0)
         r = set_headers(call, req);
     if (r == 0)
         r = set_body(call, req);
     if (r == 0)
-        r = fl_transfer_start(&call->base, err);
+        r = begin(call, err);
     if (r < 0) {
         call_free(call);
         return r;

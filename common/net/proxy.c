@@ -21,9 +21,7 @@ struct address {
 
 /* The target of the request. */
 struct target {
-    bool tls;
-    char host[256]; /* without brackets or trailing dot */
-    uint16_t port;
+    struct fl_url url; /* its host without trailing dot */
     struct address address;
 };
 
@@ -33,66 +31,6 @@ static int copy_span(struct span s, char *out, size_t size)
         return -EINVAL;
     memcpy(out, s.at, s.len);
     out[s.len] = '\0';
-    return 0;
-}
-
-static struct span span_of(const char *s)
-{
-    return (struct span){ s, strlen(s) };
-}
-
-/* All of `s` as a decimal number of at most `max`, or -EINVAL. */
-static int parse_number(struct span s, unsigned max, unsigned *ret_number)
-{
-    unsigned n = 0;
-
-    if (!s.len || s.len > 5)
-        return -EINVAL;
-    for (size_t i = 0; i < s.len; i++) {
-        if (s.at[i] < '0' || s.at[i] > '9')
-            return -EINVAL;
-        n = n * 10 + (unsigned)(s.at[i] - '0');
-    }
-    if (n > max)
-        return -EINVAL;
-    *ret_number = n;
-    return 0;
-}
-
-static int parse_port(struct span s, uint16_t *ret_port)
-{
-    unsigned n;
-
-    if (parse_number(s, UINT16_MAX, &n) < 0 || !n)
-        return -EINVAL;
-    *ret_port = (uint16_t)n;
-    return 0;
-}
-
-/* "host", "host:port", "[v6]", "[v6]:port" or a bare IPv6 address. `*port` stays without a port. */
-static int parse_host_port(struct span s, char *host, size_t size, uint16_t *port)
-{
-    const char *colon, *end = s.at + s.len;
-    struct span name = s;
-
-    if (s.len && s.at[0] == '[') {
-        const char *close = memchr(s.at, ']', s.len);
-
-        if (!close || (close + 1 < end && close[1] != ':'))
-            return -EINVAL;
-        name = (struct span){ s.at + 1, (size_t)(close - s.at) - 1 };
-        colon = close + 1 < end ? close + 1 : NULL;
-    } else {
-        colon = memchr(s.at, ':', s.len);
-        if (colon && memchr(colon + 1, ':', (size_t)(end - colon) - 1))
-            colon = NULL; /* a bare IPv6 address */
-        else if (colon)
-            name.len = (size_t)(colon - s.at);
-    }
-    if (!name.len || copy_span(name, host, size) < 0)
-        return -EINVAL;
-    if (colon)
-        return parse_port((struct span){ colon + 1, (size_t)(end - colon) - 1 }, port);
     return 0;
 }
 
@@ -118,45 +56,20 @@ static bool is_loopback(const struct target *t)
         return t->address.bytes[0] == 127;
     if (t->address.family == AF_INET6)
         return !memcmp(t->address.bytes, v6_loopback, sizeof(v6_loopback));
-    return !strcasecmp(t->host, "localhost");
+    return !strcasecmp(t->url.host, "localhost");
 }
 
 static int parse_target(const char *url, struct target *ret)
 {
-    static const struct {
-        const char *scheme;
-        bool tls;
-        uint16_t port;
-    } schemes[] = {
-        { "http://", false, 80 },
-        { "https://", true, 443 },
-        { "ws://", false, 80 },
-        { "wss://", true, 443 },
-    };
+    size_t len;
 
-    for (size_t i = 0; i < FL_ARRAY_LEN(schemes); i++) {
-        size_t n = strlen(schemes[i].scheme);
-        struct span authority;
-        const char *at;
-        size_t len;
-
-        if (strncasecmp(url, schemes[i].scheme, n))
-            continue;
-        authority = (struct span){ url + n, strcspn(url + n, "/?#") };
-        at = memrchr(authority.at, '@', authority.len);
-        if (at)
-            authority = (struct span){ at + 1, (size_t)(authority.at + authority.len - at) - 1 };
-        ret->tls = schemes[i].tls;
-        ret->port = schemes[i].port;
-        if (parse_host_port(authority, ret->host, sizeof(ret->host), &ret->port) < 0)
-            return -EINVAL;
-        len = strlen(ret->host);
-        if (len > 1 && ret->host[len - 1] == '.')
-            ret->host[len - 1] = '\0';
-        parse_address(ret->host, &ret->address);
-        return 0;
-    }
-    return -EINVAL;
+    if (fl_url_parse(url, &ret->url) < 0)
+        return -EINVAL;
+    len = strlen(ret->url.host);
+    if (len > 1 && ret->url.host[len - 1] == '.')
+        ret->url.host[len - 1] = '\0';
+    parse_address(ret->url.host, &ret->address);
+    return 0;
 }
 
 /* ---- no_proxy ---- */
@@ -186,7 +99,7 @@ static int match_block(const char *entry, const struct target *t)
     if (!slash || copy_span((struct span){ entry, (size_t)(slash - entry) }, text, sizeof(text)))
         return -EINVAL;
     parse_address(text, &net);
-    if (!net.family || parse_number(span_of(slash + 1), address_bits(&net), &bits) < 0)
+    if (!net.family || fl_url_number(slash + 1, strlen(slash + 1), address_bits(&net), &bits) < 0)
         return -EINVAL;
     return t->address.family == net.family && in_block(&t->address, &net, bits);
 }
@@ -209,7 +122,7 @@ static bool match_domain(const char *entry, const char *host)
 
 static bool match_entry(struct span s, const struct target *t)
 {
-    char entry[300], host[256];
+    char entry[300], host[FL_HOST_BYTES];
     struct address address;
     uint16_t port = 0;
     int r;
@@ -221,13 +134,13 @@ static bool match_entry(struct span s, const struct target *t)
     r = match_block(entry, t);
     if (r >= 0)
         return r;
-    if (parse_host_port(s, host, sizeof(host), &port) < 0 || (port && port != t->port))
+    if (fl_url_host_port(s.at, s.len, host, &port) < 0 || (port && port != t->url.port))
         return false;
     parse_address(host, &address);
     if (address.family)
         return address.family == t->address.family &&
                in_block(&t->address, &address, address_bits(&address));
-    return !t->address.family && match_domain(host, t->host);
+    return !t->address.family && match_domain(host, t->url.host);
 }
 
 static bool is_exempt(const char *no_proxy, const struct target *t)
@@ -248,14 +161,6 @@ static bool is_exempt(const char *no_proxy, const struct target *t)
 
 /* ---- the proxy's own URL ---- */
 
-static int hex_value(char ch)
-{
-    if (ch >= '0' && ch <= '9')
-        return ch - '0';
-    ch |= 0x20;
-    return ch >= 'a' && ch <= 'f' ? ch - 'a' + 10 : -1;
-}
-
 static int percent_decode(struct span s, char *out, size_t size)
 {
     size_t n = 0;
@@ -264,8 +169,8 @@ static int percent_decode(struct span s, char *out, size_t size)
         int ch = (unsigned char)s.at[i];
 
         if (ch == '%') {
-            int hi = s.len - i > 2 ? hex_value(s.at[i + 1]) : -1;
-            int lo = s.len - i > 2 ? hex_value(s.at[i + 2]) : -1;
+            int hi = s.len - i > 2 ? fl_hex_value(s.at[i + 1]) : -1;
+            int lo = s.len - i > 2 ? fl_hex_value(s.at[i + 2]) : -1;
 
             if (hi < 0 || lo < 0)
                 return -EINVAL;
@@ -315,7 +220,7 @@ static int parse_proxy(const char *url, struct fl_proxy *ret, struct fl_err *err
             return fl_err_set(err, -EINVAL, NULL, "the proxy URL's user or password is malformed");
         rest = (struct span){ at + 1, (size_t)(rest.at + rest.len - at) - 1 };
     }
-    if (parse_host_port(rest, p.host, sizeof(p.host), &p.port) < 0)
+    if (fl_url_host_port(rest.at, rest.len, p.host, &p.port) < 0)
         return fl_err_set(err, -EINVAL, NULL, "the proxy URL has no valid host and port");
     *ret = p;
     return 0;
@@ -367,7 +272,7 @@ int fl_proxy_pick(const struct fl_proxy_conf *conf, const char *url, struct fl_p
 
     if (parse_target(url, &t) < 0)
         return fl_err_set(err, -EINVAL, NULL, "not an http, https, ws or wss URL with a host");
-    proxy = t.tls ? conf->https : conf->http;
+    proxy = t.url.tls ? conf->https : conf->http;
     if (!proxy || !*proxy || is_loopback(&t) || is_exempt(conf->no_proxy, &t))
         return 0;
     r = parse_proxy(proxy, ret_proxy, err);

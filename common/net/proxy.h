@@ -7,6 +7,7 @@
  */
 #pragma once
 #include "common/base/err.h"
+#include "common/net/url.h"
 
 struct fl_proxy_conf {
     char *http;     /* proxy URL for http:// and ws:// targets, NULL for none */
@@ -15,7 +16,7 @@ struct fl_proxy_conf {
 };
 
 struct fl_proxy {
-    char host[256];
+    char host[FL_HOST_BYTES];
     uint16_t port;
     char user[256]; /* "" without credentials; percent-decoded */
     char password[256];

@@ -1,10 +1,10 @@
 /* ws_client.c - see ws.h: outgoing connections, up to the upgrade. */
 #include <errno.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/queue.h>
+#include "common/aws/crypto.h"
 #include "common/base/rand.h"
 #include "common/net/dial.h"
 #include "common/net/head.h"
@@ -14,7 +14,6 @@
 #define ANSWER_ARENA_BYTES  (4 * ANSWER_MAX_BYTES)
 #define REQUEST_MAX_BYTES   (64 * 1024)
 #define KEY_BYTES           16
-#define KEY_TEXT_BYTES      25
 #define SWITCHING_PROTOCOLS 101
 
 /* A connection, from the call until its struct fl_ws is gone. */
@@ -26,7 +25,7 @@ struct dial {
     struct fl_stream *stream;  /* from then on */
     struct fl_timer *deadline; /* until it is open */
     struct fl_buf request, answer;
-    char key[KEY_TEXT_BYTES];
+    char *key; /* Sec-WebSocket-Key */
     int http_status;
     char why[FL_ERR_TEXT_BYTES];
 };
@@ -47,22 +46,18 @@ static bool is_clean(const char *s)
     return true;
 }
 
-static void make_key(char key[KEY_TEXT_BYTES])
-{
-    uint8_t raw[KEY_BYTES];
-
-    fl_random_bytes(raw, sizeof(raw));
-    EVP_EncodeBlock((unsigned char *)key, raw, sizeof(raw));
-}
-
 static int make_request(struct dial *d, const char *authority, const struct fl_http_header *headers,
                         size_t n_headers, struct fl_err *err)
 {
     int authority_len = (int)strcspn(authority, "/?#");
     const char *target = authority + authority_len;
+    uint8_t nonce[KEY_BYTES];
     int r;
 
-    make_key(d->key);
+    fl_random_bytes(nonce, sizeof(nonce));
+    d->key = fl_base64_encode(nonce, sizeof(nonce));
+    if (!d->key)
+        return -ENOMEM;
     r = fl_buf_printf(&d->request,
                       "GET %s%.*s HTTP/1.1\r\nHost: %.*s\r\nUpgrade: websocket\r\n"
                       "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
@@ -103,6 +98,7 @@ static void dial_free(struct dial *d)
     fl_timer_free(d->deadline);
     fl_buf_done(&d->request);
     fl_buf_done(&d->answer);
+    free(d->key);
     free(d);
 }
 
