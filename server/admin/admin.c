@@ -162,6 +162,8 @@ static int read_document(struct admin *a, const char *file)
             fl_err_set(a->err, r, NULL, "%s: %s", file, strerror(-r));
         return fl_cli_fail(a->err);
     }
+    while (len > 0 && strchr(" \t\r\n", text[len - 1]))
+        len--; /* what an editor leaves behind it; lists show the document inside one line */
     a->document = fl_arena_memdup(&a->arena, text, len);
     return a->document ? 0 : 1;
 }

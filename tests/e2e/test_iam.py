@@ -117,6 +117,16 @@ def test_bad_policies_are_refused(plane, policy):
     assert done.stderr.strip()
 
 
+def test_a_list_in_json_has_a_row_a_line(plane):
+    """Also where the document came from a file that ends with line breaks."""
+    admin(plane, "policy", "put", "edited", "-", text=json.dumps(READ_ONLY) + "\r\n\n")
+    out = admin(plane, "policy", "list", "--json").stdout
+    rows = json.loads(out)
+    assert out.endswith("}\n]\n")
+    assert [json.loads(line.rstrip(",")) for line in out.splitlines()[1:-1]] == rows
+    assert READ_ONLY in [row["PolicyDocument"] for row in rows]
+
+
 def test_unknown_names_are_errors(plane):
     for args in (["user", "delete", "nobody"], ["key", "create", "nobody"], ["policy", "attach", "none", "--user", "admin"]):
         assert admin(plane, *args, code=1).stderr.strip()
