@@ -1,7 +1,7 @@
 /* main.c - the control plane's program: init, run, admin. */
 #include <stdio.h>
 #include <string.h>
-#include "common/base/util.h"
+#include "common/base/nodump.h"
 #include "server/admin/cli.h"
 
 static const char usage[] = "Usage: fairlead-server COMMAND [options]\n"
@@ -36,6 +36,7 @@ static const struct {
 
 int main(int argc, char **argv)
 {
+    fl_nodump(true); /* every command but help and version holds keys */
     if (argc < 2 || (strncmp(argv[1], "--", 2) == 0 && strcmp(argv[1], "--help") != 0 &&
                      strcmp(argv[1], "--version") != 0))
         return fl_cmd_run(argc, argv);

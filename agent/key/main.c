@@ -8,11 +8,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include "agent/key/ops.h"
 #include "agent/lib/text.h"
 #include "common/base/file.h"
+#include "common/base/nodump.h"
 
 /* One line without its newline; false at end of input. */
 static bool read_line(struct fl_buf *in, size_t *ret_len)
@@ -65,7 +65,6 @@ static int serve(struct fl_key *key, const char *line, size_t len)
 
 int main(int argc, char **argv)
 {
-    const struct rlimit no_core = { 0, 0 };
     struct fl_key key = { 0 };
     struct fl_buf in;
     size_t len;
@@ -75,8 +74,7 @@ int main(int argc, char **argv)
         fputs("fairlead-agent-key is started by fairlead-agent\n", stderr);
         return 2;
     }
-    setrlimit(RLIMIT_CORE, &no_core);
-    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    fl_nodump(true);
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     umask(077);
 

@@ -15,6 +15,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include "common/base/nodump.h"
 
 #define MAX_FILES 256
 
@@ -255,18 +256,15 @@ static void drop_capabilities(void)
 
 int fl_sandbox_enter(enum fl_sandbox_role role, struct fl_err *err)
 {
-    const struct rlimit no_core = { 0, 0 };
     struct rlimit files;
 
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return fl_err_set(err, -errno, NULL, "no_new_privs: %s", strerror(errno));
     drop_capabilities();
-    setrlimit(RLIMIT_CORE, &no_core);
+    fl_nodump(true);
     if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur > MAX_FILES) {
         files.rlim_cur = files.rlim_max = MAX_FILES;
         setrlimit(RLIMIT_NOFILE, &files);
     }
-    if (!__asan_init)
-        prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     return load_filter(err);
 }

@@ -18,10 +18,10 @@
 #include "common/base/buf.h"
 #include "common/net/dial_private.h"
 #include "common/net/head.h"
+#include "common/net/tls_suites.h"
 
 #define ADDRESS_MS      10000 /* one address may take this long while others are left */
 #define TUNNEL_HEAD_MAX 8192
-#define TLS12_CIPHERS   "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 struct fl_dialer {
     struct fl_loop *loop;
@@ -261,6 +261,15 @@ static void tunnel_send(struct fl_dial *d)
     fl_io_set(d->io, FL_IO_READ);
 }
 
+static int refused(struct fl_dial *d, int status)
+{
+    char proxy[300], target[300];
+
+    snprintf(proxy, sizeof(proxy), "%s:%u", d->proxy.host, d->proxy.port);
+    snprintf(target, sizeof(target), "%s:%u", d->target.host, d->target.port);
+    return fl_proxy_refused(proxy, target, status, &d->err);
+}
+
 static void tunnel_answered(struct fl_dial *d, size_t head_len)
 {
     fl_autoarena struct fl_arena arena = FL_ARENA(TUNNEL_HEAD_MAX * 4);
@@ -274,14 +283,8 @@ static void tunnel_answered(struct fl_dial *d, size_t head_len)
     if (r < 0)
         d->r = fl_err_set(&d->err, -EPROTO, NULL, "proxy %s:%u: did not answer in HTTP",
                           d->proxy.host, d->proxy.port);
-    else if (head.status == 407)
-        d->r = fl_err_set(
-            &d->err, -EACCES, NULL, "proxy %s:%u: refused (407): it wants a user and password%s",
-            d->proxy.host, d->proxy.port, d->proxy.user[0] ? " other than those given" : "");
     else
-        d->r =
-            fl_err_set(&d->err, -EPROTO, NULL, "proxy %s:%u: refused to connect to %s:%u (%d)",
-                       d->proxy.host, d->proxy.port, d->target.host, d->target.port, head.status);
+        d->r = refused(d, head.status);
     fail(d);
 }
 
@@ -516,7 +519,7 @@ int fl_dialer_new(struct fl_loop *loop, const char *ca_file, const struct fl_pro
         return fl_err_set(err, -ENOMEM, NULL, "TLS: cannot make a context");
     }
     SSL_CTX_set_min_proto_version(d->tls, TLS1_2_VERSION);
-    SSL_CTX_set_cipher_list(d->tls, TLS12_CIPHERS);
+    SSL_CTX_set_cipher_list(d->tls, FL_TLS12_CIPHERS);
     SSL_CTX_set_options(d->tls, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
                                     SSL_OP_IGNORE_UNEXPECTED_EOF);
     SSL_CTX_set_mode(d->tls, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |

@@ -7,11 +7,10 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/queue.h>
+#include "common/net/tls_suites.h"
 
-#define DEFAULT_TIMEOUT_MS       (60 * 1000)
-#define DEFAULT_MAX_BYTES        (1024 * 1024)
-#define HTTP_PROXY_AUTH_REQUIRED 407
-#define HTTP_FORBIDDEN           403
+#define DEFAULT_TIMEOUT_MS (60 * 1000)
+#define DEFAULT_MAX_BYTES  (1024 * 1024)
 
 struct fl_http {
     CURLM *multi;
@@ -89,7 +88,7 @@ static long proxy_status(const struct fl_http_call *call, CURLcode result)
     if (result != CURLE_OK)
         return connect_code >= 300 ? connect_code : 0;
     curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &code);
-    return code == HTTP_PROXY_AUTH_REQUIRED ? code : 0;
+    return code == FL_PROXY_AUTH_REQUIRED ? code : 0;
 }
 
 /* The errno and the words for a result. CURLE_OK: 0, except where the proxy answered in the peer's
@@ -101,15 +100,9 @@ static int call_error(const struct fl_http_call *call, CURLcode result, struct f
     const char *proxy = call->proxied ? call->proxy : "";
     long status = proxy_status(call, result);
     size_t i = 0;
-    int r;
 
-    if (status) {
-        r = status == HTTP_PROXY_AUTH_REQUIRED || status == HTTP_FORBIDDEN ? -EACCES
-                                                                           : -EHOSTUNREACH;
-        return fl_err_set(
-            err, r, NULL, "%s: proxy %s refused (%ld)%s", call->where, call->proxy, status,
-            status == HTTP_PROXY_AUTH_REQUIRED ? ": it wants a user and password" : "");
-    }
+    if (status)
+        return fl_proxy_refused(call->proxy, call->where, (int)status, err);
     if (result == CURLE_OK)
         return 0;
     while (i < FL_ARRAY_LEN(failures) && failures[i].result != result)
@@ -358,6 +351,7 @@ static int prepare(struct fl_http_call *call, const char *url, uint32_t timeout_
     curl_easy_setopt(call->easy, CURLOPT_PATH_AS_IS, 1L); /* the path is signed as given */
     curl_easy_setopt(call->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(call->easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    curl_easy_setopt(call->easy, CURLOPT_SSL_CIPHER_LIST, FL_TLS12_CIPHERS);
     curl_easy_setopt(call->easy, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
     curl_easy_setopt(call->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)timeout_ms);
     if (http->user_agent)

@@ -42,7 +42,8 @@ struct fl_http_response {
 };
 
 /* `r` is 0 when an answer of any status arrived, else -ETIMEDOUT, -ECONNREFUSED, -EHOSTUNREACH
- * (name or route), -EPROTO (TLS or HTTP fault; unknown CA), -EACCES (proxy refused: 407),
+ * (name or route, or the proxy has none), -EPROTO (TLS or HTTP fault; unknown CA), -EACCES (the
+ * proxy forbids it or wants other credentials: 403, 407),
  * -EMSGSIZE, -ECANCELED, -EIO; `err` then says it in words that name the host, the proxy or the CA
  * file. */
 typedef void (*fl_http_done_fn)(void *arg, int r, const struct fl_http_response *resp,

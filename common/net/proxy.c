@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #define DEFAULT_PROXY_PORT 80
+#define HTTP_FORBIDDEN     403
 
 /* A stretch of text that is not NUL-terminated. */
 struct span {
@@ -277,4 +278,13 @@ int fl_proxy_pick(const struct fl_proxy_conf *conf, const char *url, struct fl_p
         return 0;
     r = parse_proxy(proxy, ret_proxy, err);
     return r < 0 ? r : 1;
+}
+
+int fl_proxy_refused(const char *proxy, const char *target, int status, struct fl_err *err)
+{
+    bool asks = status == FL_PROXY_AUTH_REQUIRED;
+
+    return fl_err_set(err, asks || status == HTTP_FORBIDDEN ? -EACCES : -EHOSTUNREACH, NULL,
+                      "%s: proxy %s refused (%d)%s", target, proxy, status,
+                      asks ? ": it wants a user and password" : "");
 }

@@ -9,6 +9,8 @@
 #include "common/base/err.h"
 #include "common/net/url.h"
 
+#define FL_PROXY_AUTH_REQUIRED 407
+
 struct fl_proxy_conf {
     char *http;     /* proxy URL for http:// and ws:// targets, NULL for none */
     char *https;    /* for https:// and wss:// targets */
@@ -32,3 +34,8 @@ void fl_proxy_conf_done(struct fl_proxy_conf *conf);
  * known. */
 int fl_proxy_pick(const struct fl_proxy_conf *conf, const char *url, struct fl_proxy *ret_proxy,
                   struct fl_err *err);
+
+/* What it means that the proxy `proxy` ("host:port") answered a CONNECT to `target` with a status
+ * that is no success: -EACCES if it wants other credentials or forbids it (407, 403), else
+ * -EHOSTUNREACH. */
+int fl_proxy_refused(const char *proxy, const char *target, int status, struct fl_err *err);

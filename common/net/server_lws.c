@@ -21,13 +21,12 @@
 #include <sys/socket.h>
 #include <uv.h>
 #include "common/base/log.h"
+#include "common/net/tls_suites.h"
 
 #define READ_BYTES (17 * 1024) /* a whole TLS record at a time: none is left inside OpenSSL */
 #define LONG_S     86400       /* lws's own handshake timeout, beyond any of ours */
 
-/* ECDHE and AEAD only; the TLS 1.3 suites are OpenSSL's default. */
-#define TLS12_CIPHERS "ECDHE+AESGCM:ECDHE+CHACHA20"
-#define TLS_OPTIONS   (SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION)
+#define TLS_OPTIONS (SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION)
 
 #define PROTOCOL_NAME "fairlead"
 
@@ -273,7 +272,7 @@ static int make_context(struct fl_lws *lws, const char *cert_file, const char *k
     info.options |= LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS;
     info.alpn = "http/1.1";
     info.ssl_options_set = TLS_OPTIONS;
-    info.ssl_cipher_list = TLS12_CIPHERS;
+    info.ssl_cipher_list = FL_TLS12_CIPHERS;
     info.ssl_cert_filepath = cert_file;
     info.ssl_private_key_filepath = key_file;
     if (lws->tls) {

@@ -152,13 +152,32 @@ static void environment(void **state)
     assert_null(conf.http);
 }
 
+static void refusals(void **state)
+{
+    static const struct {
+        int status, r;
+        bool asks;
+    } cases[] = {
+        { 407, -EACCES, true },
+        { 403, -EACCES, false },
+        { 502, -EHOSTUNREACH, false },
+        { 301, -EHOSTUNREACH, false },
+    };
+
+    for (size_t i = 0; i < FL_ARRAY_LEN(cases); i++) {
+        struct fl_err err = { 0 };
+
+        assert_int_equal(fl_proxy_refused("p:1", "h:2", cases[i].status, &err), cases[i].r);
+        assert_non_null(strstr(err.text, "h:2: proxy p:1 refused ("));
+        assert_int_equal(strstr(err.text, "password") != NULL, cases[i].asks);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(no_proxy),
-        cmocka_unit_test(proxy_urls),
-        cmocka_unit_test(bad_targets),
-        cmocka_unit_test(environment),
+        cmocka_unit_test(no_proxy),    cmocka_unit_test(proxy_urls), cmocka_unit_test(bad_targets),
+        cmocka_unit_test(environment), cmocka_unit_test(refusals),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

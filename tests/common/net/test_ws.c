@@ -360,8 +360,15 @@ static void through_a_proxy(void **state)
     const struct {
         const char *url;
         bool secure;
-        bool opens;
-    } cases[] = { { good, true, true }, { good, false, true }, { open, true, false } };
+        int status;          /* forced answer of the proxy */
+        const char *refused; /* NULL: it opens */
+    } cases[] = {
+        { good, true, 0, NULL },
+        { good, false, 0, NULL },
+        { open, true, 0, "refused (407): it wants a user and password" },
+        { good, true, 403, "refused (403)" },
+        { good, false, 502, "refused (502)" },
+    };
 
     test_proxy_start(&proxy);
     snprintf(good, sizeof(good), "http://joe:sesame@127.0.0.1:%u", proxy.port);
@@ -372,10 +379,11 @@ static void through_a_proxy(void **state)
         struct fl_ws_client *client = new_client(test_certs()->cert, &conf);
         struct peer p;
 
+        proxy.status = cases[i].status;
         proxy.target = cases[i].secure ? tls.port : plain.port;
         dial(client, cases[i].secure ? "wss" : "ws", "plane.test", 4433, "/ws", &p);
         WAIT_FOR(p.opened || p.closed);
-        if (p.opened != cases[i].opens)
+        if (p.opened == (cases[i].refused != NULL))
             fail_msg("case %zu: %s", i, p.why);
         assert_non_null(strstr(proxy.last_head, "CONNECT plane.test:4433 HTTP/1.1\r\n"));
         if (p.opened) {
@@ -384,7 +392,8 @@ static void through_a_proxy(void **state)
             assert_string_equal(p.last, "hello");
             hang_up(&p);
         } else {
-            assert_non_null(strstr(p.why, "refused (407)"));
+            assert_non_null(strstr(p.why, cases[i].refused));
+            assert_non_null(strstr(p.why, "plane.test:4433"));
             assert_null(strstr(p.why, "sesame"));
         }
         fl_ws_client_free(client);
