@@ -1,7 +1,9 @@
 /* ops.c - see ops.h. */
 #include "agent/key/ops.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 #include "agent/lib/fingerprint.h"
 #include "agent/lib/vault.h"
 #include "common/aws/endpoint.h"
@@ -343,6 +345,14 @@ static const struct {
 int fl_key_run(struct fl_key *key, const struct fl_key_request *req, struct fl_arena *arena,
                struct fl_key_answer *ret_answer, struct fl_err *err)
 {
+    /* A key process finishes its step although its monitor was killed: the one that the next
+     * monitor starts must not look for a pending key while the other still makes it, or each would
+     * hold a different one for the node's next key. No folder yet: nobody to wait for. */
+    fl_autofd int lock = open(key->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (lock >= 0 && flock(lock, LOCK_EX) < 0)
+        return fl_err_set(err, -errno, NULL, "%s: cannot lock: %s", key->state_dir,
+                          strerror(errno));
     for (size_t i = 0; i < FL_ARRAY_LEN(ops); i++)
         if (strcmp(ops[i].name, req->op) == 0)
             return ops[i].run(key, req, arena, ret_answer, err);

@@ -3,7 +3,9 @@
  * One exchange at a time: the key process signs, net carries, the result decides the next step. The
  * key is rotated in the order persist pending -> tell the service -> promote, and whenever the
  * outcome is in doubt the keys are tried, the old one first; neither is dropped before the other
- * has worked (protocol 1 §4.3).
+ * has worked (protocol 1 §4.3). That the old key works does not say that the service has not taken
+ * the pending one: it may accept both until the new one has signed. So the pending key is told
+ * again, and dropped only if the service refuses that key itself.
  */
 #include "agent/monitor/identity.h"
 #include <errno.h>
@@ -24,6 +26,7 @@
 #define BUSY_MS           5000   /* due while a key is being rotated: a little later, then */
 #define NEW_CREDS_MS      60000  /* refused when so new: asking again would not help */
 #define SKEW_KNOWN_MS     60000  /* smaller differences are the Date header's own */
+#define ROTATE_RETRY_MS   60000  /* at least, before a pending key is told again */
 #define DAY_MS            86400000LL
 #define NO_DATE_DAYS      3650  /* what the official agent takes for a key without a date */
 #define MAX_TEXT_BYTES    16384 /* of each string from net */
@@ -53,6 +56,11 @@ static const struct {
 static const char *const denials[] = { "AccessDeniedException", "MachineFingerprintDoesNotMatch",
                                        "InvalidInstanceId" };
 
+/* What the service says of a key that it will never take. */
+static const char *const key_refusals[] = { "InvalidPublicKey",    "PublicKeyAlreadyRegistered",
+                                            "InvalidInstanceId",   "AccessDeniedException",
+                                            "ValidationException", "UnknownOperationException" };
+
 struct save {
     struct fl_identity_keeper *keeper; /* NULL: freed meanwhile */
     struct fl_arena arena;
@@ -75,8 +83,10 @@ struct fl_identity_keeper {
     bool net_up;
     bool with_pending; /* the request under way is signed with the pending key */
     bool has_pending;
-    bool rotate;     /* asked for by the service, or the key is too old */
-    int64_t skew_ms; /* the service's clock minus ours */
+    bool pending_told;    /* since the last planned token request: not again right away */
+    bool pending_refused; /* the service will not have this key */
+    bool rotate;          /* asked for by the service, or the key is too old */
+    int64_t skew_ms;      /* the service's clock minus ours */
     char fingerprint[FL_UUID_BYTES];
 
     struct fl_keyproc *key;
@@ -95,6 +105,7 @@ struct fl_identity_keeper {
 };
 
 static void next_token(struct fl_identity_keeper *k);
+static void begin(struct fl_identity_keeper *k);
 static void run_step(struct fl_identity_keeper *k, enum step step);
 
 static int64_t service_now(const struct fl_identity_keeper *k)
@@ -158,7 +169,7 @@ static void on_timer(void *arg)
     else if (k->step != IDLE)
         fl_timer_start(k->timer, BUSY_MS);
     else if (k->net_up)
-        next_token(k);
+        begin(k);
 }
 
 /* ---- files ---- */
@@ -316,24 +327,35 @@ static void on_token(struct fl_identity_keeper *k, const struct fl_net_token_res
     hand_out(k);
     save_now(k);
     plan_refresh(k);
-    if (k->has_pending)
-        run_step(k, k->with_pending ? PROMOTE : DROP);
-    else if (k->rotate)
+    if (k->with_pending) {
+        run_step(k, PROMOTE);
+    } else if (k->has_pending && k->pending_refused) {
+        run_step(k, DROP);
+    } else if ((k->has_pending || k->rotate) && !k->pending_told) {
         run_step(k, ROTATE_SIGN);
-    else
+    } else {
         k->step = IDLE;
+        if (k->has_pending) /* the refresh may be far away; it is never put off */
+            plan(k, FL_MIN(k->due_ms - fl_now_ms(),
+                           (int64_t)fl_random_between(ROTATE_RETRY_MS, 2 * ROTATE_RETRY_MS)));
+    }
 }
 
 /* ---- results of calls ---- */
+
+static bool is_one_of(const char *name, const char *const *names, size_t n)
+{
+    for (size_t i = 0; name && i < n; i++)
+        if (strcmp(name, names[i]) == 0)
+            return true;
+    return false;
+}
 
 static enum fault classify(const struct fl_net_token_result *res)
 {
     if (res->http_status == 0 || (res->error_name && strcmp(res->error_name, "RequestError") == 0))
         return TRANSPORT;
-    for (size_t i = 0; res->error_name && i < FL_ARRAY_LEN(denials); i++)
-        if (strcmp(res->error_name, denials[i]) == 0)
-            return DENIED;
-    return SERVICE;
+    return is_one_of(res->error_name, denials, FL_ARRAY_LEN(denials)) ? DENIED : SERVICE;
 }
 
 /* True if the answer taught us the service's time, and a request signed with it is worth a try. */
@@ -386,6 +408,7 @@ static void on_rotate_result(struct fl_identity_keeper *k, const struct fl_net_t
         run_step(k, PROMOTE);
         return;
     }
+    k->pending_refused = is_one_of(res->error_name, key_refusals, FL_ARRAY_LEN(key_refusals));
     fl_log_warn("key rotation was not confirmed: finding out which key the service knows",
                 FL_S("error", res->error_name), FL_S("detail", res->error_text));
     next_token(k);
@@ -449,6 +472,8 @@ static void on_key_answer(void *arg, const struct fl_key_answer *a, const char *
 
     k->key = fl_keyproc_free(k->key);
     if (!a || a->error) {
+        /* It may have died after it had stored a key. */
+        k->has_pending = fl_vault_pending_exists(k->paths->state);
         fail(k, LOCAL, a ? a->error : why);
         return;
     }
@@ -457,8 +482,11 @@ static void on_key_answer(void *arg, const struct fl_key_answer *a, const char *
     if (a->fingerprint_changed)
         fl_log_warn(
             "this machine's hardware is no longer the one that was registered: register again");
-    if (k->step == ROTATE_SIGN)
+    if (k->step == ROTATE_SIGN) {
         k->has_pending = true;
+        k->pending_told = true;
+        k->pending_refused = false;
+    }
     if (key_steps[k->step].then != IDLE) {
         send_call(k, a);
         return;
@@ -499,6 +527,13 @@ static void next_token(struct fl_identity_keeper *k)
 {
     k->with_pending = false;
     run_step(k, TOKEN_SIGN);
+}
+
+/* A token request that the clock or the service asked for, not one that settles a doubt. */
+static void begin(struct fl_identity_keeper *k)
+{
+    k->pending_told = false;
+    next_token(k);
 }
 
 /* ---- life ---- */
@@ -577,8 +612,10 @@ void fl_identity_keeper_net_up(struct fl_identity_keeper *k)
     if (k->creds.node_id && k->creds.expires_ms > service_now(k)) {
         hand_out(k);
         plan_refresh(k);
+        if (k->has_pending) /* a rotation was interrupted: settle it now */
+            plan(k, 0);
     } else if (k->step == IDLE) {
-        next_token(k);
+        begin(k);
     }
 }
 
@@ -606,7 +643,7 @@ void fl_identity_keeper_refused(struct fl_identity_keeper *k)
         service_now(k) - k->creds.retrieved_ms < NEW_CREDS_MS)
         return;
     fl_log_info("the service refuses the credentials: asking for fresh ones");
-    next_token(k);
+    begin(k);
 }
 
 int64_t fl_identity_keeper_expires_ms(const struct fl_identity_keeper *k)

@@ -279,7 +279,9 @@ static int op_token(struct fl_call *call, const void *in, void *out, struct fl_e
         .secret_access_key = creds.secret_access_key,
         .session_token = creds.session_token,
         .expires = { creds.expires_ms },
-        .update_key = node.update_key,
+        /* A node that still signs with the key before has not got the answer to its change, or lost
+         * the new key: asked again, it ends with one key that both sides hold. */
+        .update_key = node.update_key || !signed_with_current(call, &node),
     };
     return 0;
 }
