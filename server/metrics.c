@@ -198,6 +198,23 @@ static void render_latency(struct fl_metrics *m, struct fl_buf *out)
     }
 }
 
+static void render_store(struct fl_store *store, struct fl_buf *out)
+{
+    static const char *const lanes[] = { "read", "write" };
+    struct fl_store_stats stats;
+
+    fl_store_get_stats(store, &stats);
+    gauge(out, "fairlead_store_writable", "0 while the database cannot be written.",
+          stats.writable);
+    family(out, "fairlead_store_failed_commits_total", "counter",
+           "Commits that the disk or another process at the database refused.");
+    fl_buf_printf(out, "fairlead_store_failed_commits_total %llu\n",
+                  (unsigned long long)stats.bad_commits);
+    family(out, "fairlead_store_queue", "gauge", "Jobs that wait for the store.");
+    for (size_t i = 0; i < FL_ARRAY_LEN(lanes); i++)
+        fl_buf_printf(out, "fairlead_store_queue{lane=\"%s\"} %u\n", lanes[i], stats.queued[i]);
+}
+
 static void render_states(struct fl_metrics *m, struct fl_buf *out)
 {
     family(out, "fairlead_commands", "gauge", "Commands in a state (StatusDetails).");
@@ -261,6 +278,7 @@ int fl_metrics_render(struct fl_metrics *m, struct fl_plane *plane, struct fl_bu
         fl_buf_printf(out, "%s %llu\n", counters[i].name,
                       (unsigned long long)atomic_load(&m->counters[i]));
     }
+    render_store(plane->store, out);
     render_states(m, out);
     render_requests(m, out);
     render_latency(m, out);

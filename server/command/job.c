@@ -49,7 +49,7 @@ static void done(void *arg, int r)
     struct job *j = arg;
 
     finish(j, r);
-    if (r < 0 && r != -ECANCELED)
+    if (r < 0 && r != -ECANCELED && !fl_store_trouble(r))
         fl_log_error("command work failed", FL_S("job", j->what),
                      FL_S("error", j->err.code ? fl_err_text(&j->err) : strerror(-r)));
     j->done(j->arg, r, j->engine.effects.again);

@@ -2,6 +2,7 @@
 #include "server/http/exchange.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -21,6 +22,7 @@
 #define REPLY_MAX_BYTES (16 * 1024 * 1024)
 #define STS_VERSION     "2011-06-15"
 #define AUDIT_RESOURCES 16
+#define DEADLINE_MS     500 /* how often the oldest waiting call is looked at */
 
 /* A place in the list of answers that are kept back. */
 struct fl_exchange_held {
@@ -28,9 +30,20 @@ struct fl_exchange_held {
     struct fl_timer *timer;
 };
 
+/* A place in the list of those that the store has. */
+struct fl_exchange_wait {
+    struct fl_exchange_wait *next, **prev;
+    int64_t since_ms; /* monotonic */
+};
+
+/* Who may still decide what becomes of a call in the store's queue. */
+enum turn { TURN_WAITS, TURN_STORE, TURN_GIVEN_UP };
+
 struct exchange {
     struct fl_exchange_ctx *ctx;
     struct fl_exchange_held held;
+    struct fl_exchange_wait wait;
+    atomic_int turn;
     struct fl_plane *plane;
     struct fl_server_req *req; /* NULL once answered or gone; loop thread only */
     struct fl_arena arena;
@@ -120,6 +133,7 @@ static void answer(struct exchange *x, int status, const char *type, const char 
 static void release(struct exchange *x)
 {
     x->ctx->open--;
+    x->ctx->body_bytes -= x->body_len;
     fl_buf_done(&x->reply);
     fl_buf_done(&x->route_out.body);
     fl_arena_done(&x->arena);
@@ -132,7 +146,7 @@ static void answer_error(struct exchange *x, int r)
     char action[128];
 
     fl_error_of(x->dialect, r, &x->err, &e);
-    if (e.status >= 500)
+    if (e.status >= 500 && e.status != 503) /* the store logs its trouble, once */
         fl_log_error("request failed", FL_S("operation", action_name(x, action, sizeof(action))),
                      FL_S("request", x->request_id), FL_I("errno", -r),
                      FL_S("error", fl_err_text(&x->err)));
@@ -259,11 +273,19 @@ static int handle(struct exchange *x, struct fl_tx *tx)
     return r < 0 ? r : 0;
 }
 
+/* False: the client was told that it took too long. */
+static bool begin(struct exchange *x)
+{
+    int waits = TURN_WAITS;
+
+    return atomic_compare_exchange_strong(&x->turn, &waits, TURN_STORE);
+}
+
 static int stage_read(struct fl_tx *tx, void *arg)
 {
     struct exchange *x = arg;
     int64_t now_ms = fl_now_ms();
-    int r = identify(x, tx, now_ms);
+    int r = begin(x) ? identify(x, tx, now_ms) : -ETIME;
 
     if (r < 0)
         return r;
@@ -278,7 +300,7 @@ static int stage_read(struct fl_tx *tx, void *arg)
 
 static int stage_write(struct fl_tx *tx, void *arg)
 {
-    return handle(arg, tx);
+    return begin(arg) ? handle(arg, tx) : -ETIME;
 }
 
 /* ---- back on the loop ---- */
@@ -334,10 +356,83 @@ void fl_exchange_drain(struct fl_exchange_ctx *ctx)
         on_held(FL_CONTAINER_OF(ctx->held, struct exchange, held));
 }
 
+/* ---- waiting for the store ---- */
+
+static void wait_begin(struct exchange *x)
+{
+    struct fl_exchange_ctx *ctx = x->ctx;
+    struct fl_exchange_wait *w = &x->wait;
+
+    atomic_store(&x->turn, TURN_WAITS);
+    *w = (struct fl_exchange_wait){ .prev = ctx->waiting_tail, .since_ms = fl_mono_ms() };
+    *ctx->waiting_tail = w;
+    ctx->waiting_tail = &w->next;
+    if (!fl_timer_active(ctx->deadline))
+        fl_timer_start(ctx->deadline, DEADLINE_MS);
+}
+
+/* Nothing is done where it has ended before. */
+static void wait_end(struct exchange *x)
+{
+    struct fl_exchange_wait *w = &x->wait;
+
+    if (!w->prev)
+        return;
+    *w->prev = w->next;
+    *(w->next ? &w->next->prev : &x->ctx->waiting_tail) = w->prev;
+    w->prev = NULL;
+}
+
+static void on_deadline(void *arg)
+{
+    struct fl_exchange_ctx *ctx = arg;
+    int64_t limit_ms = fl_mono_ms() - FL_EXCHANGE_WAIT_MS;
+
+    for (struct fl_exchange_wait *w = ctx->waiting, *next; w && w->since_ms < limit_ms; w = next) {
+        struct exchange *x = FL_CONTAINER_OF(w, struct exchange, wait);
+        int waits = TURN_WAITS;
+
+        next = w->next;
+        if (!atomic_compare_exchange_strong(&x->turn, &waits, TURN_GIVEN_UP))
+            continue;
+        wait_end(x);
+        fl_err_set(&x->err, -ETIME, "ServiceUnavailable",
+                   "The control plane is too slow right now; nothing was done.");
+        answer_error(x, -ETIME);
+    }
+    if (ctx->waiting)
+        fl_timer_start(ctx->deadline, DEADLINE_MS);
+}
+
+int fl_exchange_ctx_init(struct fl_exchange_ctx *ctx, struct fl_plane *plane, struct fl_loop *loop)
+{
+    *ctx = (struct fl_exchange_ctx){ .plane = plane, .loop = loop };
+    ctx->waiting_tail = &ctx->waiting;
+    ctx->deadline = fl_timer_new(loop, on_deadline, ctx);
+    return ctx->deadline ? 0 : -ENOMEM;
+}
+
+void fl_exchange_ctx_done(struct fl_exchange_ctx *ctx)
+{
+    ctx->deadline = fl_timer_free(ctx->deadline);
+}
+
+/* True if the client has its answer already. */
+static bool given_up(struct exchange *x)
+{
+    wait_end(x);
+    if (atomic_load(&x->turn) != TURN_GIVEN_UP)
+        return false;
+    release(x);
+    return true;
+}
+
 static void finish(void *arg, int r)
 {
     struct exchange *x = arg;
 
+    if (given_up(x))
+        return;
     if (r >= 0 && lane_of(x) == FL_LANE_WRITE)
         r = encode(x);
     if (r < 0) {
@@ -351,20 +446,26 @@ static void finish(void *arg, int r)
 static void submit(struct exchange *x, enum fl_lane lane, fl_store_job_fn job,
                    fl_store_done_fn done)
 {
-    int r = fl_store_submit(x->plane->store, lane, job, done, x, x->ctx->loop);
+    int r;
 
-    if (r < 0)
-        fail(x, r, r == -EAGAIN ? "ThrottlingException" : NULL, "Rate exceeded");
+    wait_begin(x);
+    r = fl_store_submit(x->plane->store, lane, job, done, x, x->ctx->loop);
+    if (r == 0)
+        return;
+    wait_end(x);
+    fail(x, r, r == -EAGAIN ? "ThrottlingException" : NULL, "Rate exceeded");
 }
 
 static void after_read(void *arg, int r)
 {
     struct exchange *x = arg;
 
-    if (r < 0 || lane_of(x) == FL_LANE_READ)
+    if (r < 0 || lane_of(x) == FL_LANE_READ) {
         finish(x, r);
-    else
-        submit(x, FL_LANE_WRITE, stage_write, finish);
+        return;
+    }
+    wait_end(x);
+    submit(x, FL_LANE_WRITE, stage_write, finish);
 }
 
 /* ---- routing ---- */
@@ -450,10 +551,13 @@ static int take(struct exchange *x)
 
     if (r < 0)
         return r;
+    if (x->ctx->body_bytes + len > FL_EXCHANGE_MAX_BYTES)
+        return fl_err_set(&x->err, -EAGAIN, "ThrottlingException", "Rate exceeded");
     x->body = fl_arena_memdup(&x->arena, len ? body : "", len);
     if (!x->body)
         return fl_err_set(&x->err, -ENOMEM, NULL, "out of memory");
     x->body_len = len;
+    x->ctx->body_bytes += len;
     x->auth.body = x->body;
     x->auth.body_len = len;
     return 0;
@@ -484,7 +588,8 @@ void fl_exchange_start(struct fl_exchange_ctx *ctx, struct fl_server_req *req)
 
     r = take(x);
     if (r < 0) {
-        fail(x, r, NULL, "out of memory");
+        answer_error(x, r);
+        release(x);
         return;
     }
     if (route(x))

@@ -152,9 +152,8 @@ static int thread_init(struct fl_front *f, unsigned index, const struct fl_front
     f->n = index + 1;
     t->front = f;
     t->index = index;
-    t->exchanges = (struct fl_exchange_ctx){ .plane = f->plane, .loop = t->loop };
     t->drain_timer = fl_timer_new(t->loop, on_drain_tick, t);
-    if (!t->drain_timer)
+    if (!t->drain_timer || fl_exchange_ctx_init(&t->exchanges, f->plane, t->loop) < 0)
         return fl_err_set(err, -ENOMEM, NULL, "out of memory");
     r = fl_server_new(t->loop, &sc, &server_events, t, &t->server, err);
     if (r < 0)
@@ -279,8 +278,10 @@ struct fl_front *fl_front_free(struct fl_front *front)
                 fl_routes[j]->stop(t->states[j]);
     }
     last_turns(front);
-    for (unsigned i = 0; i < front->n; i++)
+    for (unsigned i = 0; i < front->n; i++) {
+        fl_exchange_ctx_done(&front->threads[i].exchanges);
         fl_loop_free(front->threads[i].loop);
+    }
     free(front);
     return NULL;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 #include "common/codec/codec.h"
 #include "common/codec/xml.h"
+#include "server/store/store.h"
 
 /* Names inside the plane -> sts's name, and HTTP statuses; protocol 6 §1.2 and §1.6. `rest` only
  * has to differ from 201; it must never say AccessDeniedException in XML (protocol 2 §1.6). */
@@ -56,24 +57,18 @@ const char *fl_dialect_type(enum fl_dialect dialect)
     return types[dialect].type;
 }
 
-/* What the store answers when the disk is full, broken or busy. */
-static bool unavailable(int r)
-{
-    return r == -ENOSPC || r == -EDQUOT || r == -EIO || r == -EROFS || r == -EBUSY ||
-           r == -ECANCELED;
-}
-
 void fl_error_of(enum fl_dialect dialect, int r, const struct fl_err *err,
                  struct fl_error *ret_error)
 {
     const char *name = err->name;
     const char *message = fl_err_text(err);
+    bool unavailable = fl_store_trouble(r) || r == -ECANCELED; /* the plane is stopping */
     struct fl_error out;
 
     if (!name) {
-        name = unavailable(r) ? "ServiceUnavailable" : "InternalServerError";
-        message = unavailable(r) ? "The control plane cannot store anything right now."
-                                 : "An internal error occurred.";
+        name = unavailable ? "ServiceUnavailable" : "InternalServerError";
+        message = unavailable ? "The control plane cannot store anything right now."
+                              : "An internal error occurred.";
     }
     out = (struct fl_error){ .name = name, .message = message, .status = 400 };
     for (size_t i = 0; i < FL_ARRAY_LEN(errors); i++) {

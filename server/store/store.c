@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -35,6 +36,12 @@ struct lane {
     bool closing;
 };
 
+/* Whether a lane works; the readers share one. */
+struct health {
+    atomic_int trouble;           /* negative errno of the newest failure, 0: well */
+    atomic_uint_fast64_t refused; /* jobs since it began */
+};
+
 struct worker {
     struct fl_store *store;
     struct fl_db *db;
@@ -44,6 +51,8 @@ struct worker {
 
 struct fl_store {
     struct lane lanes[2]; /* enum fl_lane */
+    struct health health[2];
+    atomic_uint_fast64_t bad_commits;
     unsigned max_queue;
     int lock_fd;
     struct worker writer;
@@ -107,6 +116,37 @@ static void lane_close(struct lane *l)
     pthread_mutex_unlock(&l->lock);
 }
 
+/* ---- trouble ---- */
+
+bool fl_store_trouble(int r)
+{
+    return r == -ENOSPC || r == -EIO || r == -EROFS || r == -EBUSY;
+}
+
+/* Once when it begins: a full disk must not be filled with lines that say so. */
+static void note_trouble(struct fl_store *s, enum fl_lane lane, int r, unsigned jobs,
+                         const char *text)
+{
+    struct health *h = &s->health[lane];
+
+    atomic_fetch_add(&h->refused, jobs);
+    if (atomic_exchange(&h->trouble, r) == 0)
+        fl_log_error(lane == FL_LANE_WRITE
+                         ? "store: cannot be written: what writes is refused until it can"
+                         : "store: cannot be read: what reads is refused until it can",
+                     FL_S("error", text));
+}
+
+static void note_well(struct fl_store *s, enum fl_lane lane)
+{
+    struct health *h = &s->health[lane];
+
+    if (atomic_load(&h->trouble) == 0 || atomic_exchange(&h->trouble, 0) == 0)
+        return;
+    fl_log_warn(lane == FL_LANE_WRITE ? "store: can be written again" : "store: can be read again",
+                FL_I("refused", (int64_t)atomic_exchange(&h->refused, 0)));
+}
+
 /* ---- ends of jobs ---- */
 
 static void run_done(void *arg)
@@ -140,18 +180,22 @@ static int run_job(struct fl_db *db, struct job *j)
 
 /* ---- readers ---- */
 
-static void read_one(struct fl_db *db, struct job *j)
+static void read_one(struct fl_store *s, struct fl_db *db, struct job *j)
 {
     struct fl_err err = { 0 };
     int r = fl_db_exec(db, "BEGIN", &err);
 
     if (r >= 0) {
         r = run_job(db, j);
+        if (fl_store_trouble(r))
+            fl_err_set(&err, r, NULL, "%s", sqlite3_errmsg(db->sql));
         if (fl_db_exec(db, "COMMIT", NULL) < 0)
             fl_db_exec(db, "ROLLBACK", NULL);
-    } else {
-        fl_log_error("store: cannot read", FL_S("error", fl_err_text(&err)));
     }
+    if (err.code)
+        note_trouble(s, FL_LANE_READ, r, 1, fl_err_text(&err));
+    else
+        note_well(s, FL_LANE_READ);
     j->r = r;
     finish(j);
 }
@@ -162,7 +206,7 @@ static void *reader_main(void *arg)
     struct job *j;
 
     while ((j = lane_pop(&w->store->lanes[FL_LANE_READ], true)))
-        read_one(w->db, j);
+        read_one(w->store, w->db, j);
     return NULL;
 }
 
@@ -170,13 +214,16 @@ static void *reader_main(void *arg)
 
 /* One job in its savepoint. A failure that ended the whole transaction (disk full, I/O) is
  * returned; the job's own failure is in j->r. */
-static int write_one(struct fl_db *db, struct job *j, struct fl_err *err)
+static int write_one(struct fl_store *s, struct job *j, struct fl_err *err)
 {
+    struct fl_db *db = s->writer.db;
     int r = fl_db_exec(db, "SAVEPOINT job", err);
 
     if (r < 0)
         return r;
     j->r = run_job(db, j);
+    if (fl_store_trouble(j->r))
+        note_trouble(s, FL_LANE_WRITE, j->r, 1, sqlite3_errmsg(db->sql));
     if (sqlite3_get_autocommit(db->sql)) /* SQLite has rolled everything back by itself */
         return fl_err_set(err, j->r < 0 ? j->r : -EIO, NULL, "the transaction was rolled back");
     if (j->r != 0) {
@@ -194,6 +241,8 @@ static void write_batch(struct fl_store *s, struct job *first)
     struct job *done = NULL, **tail = &done;
     int64_t stop_ms = fl_mono_ms() + BATCH_MS;
     struct fl_err err = { 0 };
+    int changes = sqlite3_total_changes(db->sql);
+    bool well = true;
     unsigned n = 0;
     int r = fl_db_exec(db, "BEGIN IMMEDIATE", &err);
 
@@ -201,8 +250,10 @@ static void write_batch(struct fl_store *s, struct job *first)
         *tail = j;
         tail = &j->next;
         if (r >= 0)
-            r = write_one(db, j, &err);
-        if (r < 0 || ++n >= BATCH_JOBS || fl_mono_ms() >= stop_ms)
+            r = write_one(s, j, &err);
+        well = well && !fl_store_trouble(j->r);
+        n++;
+        if (r < 0 || n >= BATCH_JOBS || fl_mono_ms() >= stop_ms)
             break;
     }
     if (r >= 0)
@@ -210,7 +261,10 @@ static void write_batch(struct fl_store *s, struct job *first)
     if (r < 0) {
         if (!sqlite3_get_autocommit(db->sql))
             fl_db_exec(db, "ROLLBACK", NULL);
-        fl_log_error("store: commit failed", FL_S("error", fl_err_text(&err)), FL_I("jobs", n));
+        atomic_fetch_add(&s->bad_commits, 1);
+        note_trouble(s, FL_LANE_WRITE, r, n, fl_err_text(&err));
+    } else if (well && sqlite3_total_changes(db->sql) != changes) {
+        note_well(s, FL_LANE_WRITE); /* a commit of nothing needs no disk */
     }
     while (done) {
         struct job *j = done;
@@ -411,6 +465,17 @@ int fl_store_run(struct fl_store *store, enum fl_lane lane, fl_store_job_fn job,
         pthread_cond_wait(&w.cond, &w.lock);
     pthread_mutex_unlock(&w.lock);
     return w.r;
+}
+
+void fl_store_get_stats(struct fl_store *store, struct fl_store_stats *out)
+{
+    for (int i = 0; i < 2; i++) {
+        pthread_mutex_lock(&store->lanes[i].lock);
+        out->queued[i] = store->lanes[i].n;
+        pthread_mutex_unlock(&store->lanes[i].lock);
+    }
+    out->writable = atomic_load(&store->health[FL_LANE_WRITE].trouble) == 0;
+    out->bad_commits = atomic_load(&store->bad_commits);
 }
 
 static int ping_job(struct fl_tx *tx, void *arg)

@@ -56,6 +56,18 @@ int fl_store_submit(struct fl_store *store, enum fl_lane lane, fl_store_job_fn j
 /* Runs a job on the calling thread and waits; for start-up, admin commands and tests. */
 int fl_store_run(struct fl_store *store, enum fl_lane lane, fl_store_job_fn job, void *arg);
 
+/* What the disk, or another process at the database, answers; as opposed to what a job found. It
+ * passes: a later try may succeed, with no restart. The store logs the first failure and the
+ * recovery of each lane, so that callers need not log every job. */
+bool fl_store_trouble(int r);
+
+struct fl_store_stats {
+    unsigned queued[2];   /* jobs that wait, by enum fl_lane */
+    bool writable;        /* as the last write found it */
+    uint64_t bad_commits; /* commits that failed */
+};
+void fl_store_get_stats(struct fl_store *store, struct fl_store_stats *out);
+
 /* 0 if the store can be read and written right now (readyz). */
 int fl_store_ping(struct fl_store *store, struct fl_err *err);
 
