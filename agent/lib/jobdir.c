@@ -191,6 +191,21 @@ static int fill(int jobs_fd, int dir_fd, const struct fl_job *job, struct fl_err
     return r;
 }
 
+/* By path: one reason to be here is that no descriptor is left. */
+void fl_jobdir_discard(const char *jobs_dir, const char *command_id)
+{
+    static const char *const below[] = { "/job", "/journal", "/acks", "/steps", "" };
+
+    for (size_t i = 0; i < FL_ARRAY_LEN(below); i++) {
+        fl_autofree char *path = NULL;
+
+        if (asprintf(&path, "%s/%s%s", jobs_dir, command_id, below[i]) < 0)
+            path = NULL;
+        else
+            (void)remove(path);
+    }
+}
+
 int fl_jobdir_create(const char *jobs_dir, const struct fl_job *job, struct fl_err *err)
 {
     fl_autofd int jobs_fd = open(jobs_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -209,8 +224,30 @@ int fl_jobdir_create(const char *jobs_dir, const struct fl_job *job, struct fl_e
                    : fill(jobs_fd, dir_fd, job, err);
     /* Refused is refused: it must not be found and run after a restart. */
     if (r < 0)
-        fl_dir_remove(path, NULL);
+        fl_jobdir_discard(jobs_dir, job->command_id);
     return r;
+}
+
+int fl_jobdir_repair(int dir_fd, const struct fl_job *job, struct fl_err *err)
+{
+    struct fl_journal j fl_autojournal = { .fd = -1 };
+    fl_autofd int journal = openat(dir_fd, "journal", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    int fd, r;
+
+    unlinkat(dir_fd, "job.new", 0);
+    fd = create_file(dir_fd, "job.new", err);
+    if (fd < 0)
+        return fd;
+    fl_journal_init(&j, fd, fl_job_rows, 0);
+    r = fl_journal_append(&j, FL_JREC_JOB, job, err);
+    if (r < 0)
+        return r;
+    if (journal < 0 || fsync(fd) < 0 ||
+        (linkat(dir_fd, "job", dir_fd, FL_JOB_DAMAGED_FILE, 0) < 0 && errno != EEXIST &&
+         errno != ENOENT) ||
+        renameat(dir_fd, "job.new", dir_fd, "job") < 0 || fsync(dir_fd) < 0)
+        return fl_err_set(err, -errno, NULL, "cannot repair a job folder: %s", strerror(errno));
+    return 0;
 }
 
 bool fl_jobdir_is_unborn(int dir_fd)

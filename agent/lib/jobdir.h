@@ -8,8 +8,9 @@
  *       steps/<n>/ script, stdout, stderr of step n; steps/downloads/
  *   <state>/done/<command id>/   the same once all its replies are acknowledged, until it is swept
  *
- * A folder is accepted once its `job` record is whole and on disk; one without was never
- * acknowledged and is removed at the next start.
+ * A folder is accepted once its `job` record is whole and on disk; one without, and without a
+ * record in its journal, was never acknowledged and is removed at the next start. What else is
+ * damaged is reported as failed: a record without content (fl_jobdir_repair) stands for it then.
  */
 #pragma once
 #include "agent/lib/journal.h"
@@ -100,11 +101,19 @@ void fl_job_reply_id(const char *nonce, int64_t index, char out[FL_UUID_BYTES]);
  * one; -ENOSPC and the like leave nothing behind. */
 int fl_jobdir_create(const char *jobs_dir, const struct fl_job *job, struct fl_err *err);
 
+/* Takes back a folder just made: what was refused must not be found and run after a restart. */
+void fl_jobdir_discard(const char *jobs_dir, const char *command_id);
+
 /* True for what a crash left of a folder in the making: nothing of it was ever acknowledged. */
 bool fl_jobdir_is_unborn(int dir_fd);
 
 /* The job record of the folder open as `dir_fd`. -EBADMSG if it is damaged. */
 int fl_jobdir_load(int dir_fd, struct fl_arena *arena, struct fl_job *ret_job, struct fl_err *err);
+
+/* Puts a new `job` record, and a journal if there is none, into a folder whose own are damaged; the
+ * old record stays as FL_JOB_DAMAGED_FILE. Can be interrupted and done again. */
+#define FL_JOB_DAMAGED_FILE "job.damaged"
+int fl_jobdir_repair(int dir_fd, const struct fl_job *job, struct fl_err *err);
 
 /* Opens `journal` or `acks` (read and write, never created here). */
 int fl_jobdir_open(int dir_fd, const char *name, struct fl_journal *ret, struct fl_err *err);

@@ -15,6 +15,7 @@
 #define WINDOW           16    /* replies in flight */
 #define IN_FLIGHT_MS     10000 /* then a reply no longer counts as in flight */
 #define RESEND_MS        (5LL * 60 * 1000)
+#define LAST_CHANCE_MS   (2 * RESEND_MS)
 #define RETRY_MS         1000 /* net's queue is full */
 #define RECORD_MAX_BYTES (4u << 20)
 #define REPLY_BUF_BYTES  (256u << 10)
@@ -180,10 +181,14 @@ static bool send_waiting(struct job *job, struct pump *p)
     return true;
 }
 
+/* The age is the wall clock's, which may have jumped: nothing is given up that did not have its
+ * chance on a channel that was open all the while. */
 static void give_up_old(struct fl_jobs *jobs)
 {
     struct job *job, *next;
 
+    if (!jobs->online || fl_mono_ms() - jobs->online_ms < LAST_CHANCE_MS)
+        return;
     for (job = TAILQ_FIRST(&jobs->list); job; job = next) {
         next = TAILQ_NEXT(job, entry);
         if (job->state != JOB_ENDED || job->accepted_ms + FL_JOBS_KEEP_MS > fl_now_ms())
@@ -233,7 +238,7 @@ void fl_jobs_online(struct fl_jobs *jobs, bool online)
         for (size_t i = 0; i < job->n_replies; i++)
             job->replies[i].sent_ms = 0;
     jobs->online = online;
-    give_up_old(jobs);
+    jobs->online_ms = fl_mono_ms();
     fl_jobs_pump(jobs);
 }
 
@@ -285,7 +290,7 @@ void fl_jobs_acked(struct fl_jobs *jobs, const char *message_id)
         return; /* of a status reply, a duplicate, or a stranger's */
     reply->acked = true;
     if (job->state == JOB_ENDED && fl_job_unacked(job) == 0) {
-        fl_job_retire(job);
+        fl_job_close(job);
     } else {
         char id[FL_UUID_BYTES];
 

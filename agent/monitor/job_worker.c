@@ -17,6 +17,7 @@
 #define RECORD_MAX_BYTES (4u << 20)
 #define RETRY_BASE_MS    200
 #define RETRY_CAP_MS     60000
+#define CLOSE_AGAIN_MS   10000
 #define PROBE_MS         20 /* after an attached worker's socket closed: its lock goes a moment later */
 
 int fl_job_open(struct job *job)
@@ -98,30 +99,58 @@ static bool look(struct job *job)
     return over;
 }
 
-/* The last word where no worker can write it: here, or if the folder cannot be written either, from
- * memory. */
-static void fail(struct job *job, const char *text)
+static int write_end(struct job *job, const char *text)
 {
     char status[] = "Failed";
     struct fl_jrec_doc_done rec = { .status = status, .error = (char *)text };
-    struct fl_jobs *jobs = job->jobs;
-    uint64_t at = job->journal.end;
-    int r;
+    int r = fl_job_open(job);
 
-    fl_log_error("document failed", FL_S("command", job->command_id), FL_S("error", text));
-    r = job->dir_fd >= 0 ? fl_jobdir_lock(job->journal.fd) : -EBADF;
+    if (r == 0)
+        r = fl_jobdir_lock(job->journal.fd);
     if (r == 0)
         r = fl_journal_cut(&job->journal);
     if (r == 0)
         r = fl_journal_append(&job->journal, FL_JREC_DOC_DONE, &rec, NULL);
-    if (r == 0)
-        r = fl_journal_commit(&job->journal, NULL);
-    if (r < 0)
+    return r < 0 ? r : fl_journal_commit(&job->journal, NULL);
+}
+
+/* Into the journal, or if the folder cannot be written either, from memory. */
+void fl_job_fail(struct job *job, const char *text)
+{
+    struct fl_jobs *jobs = job->jobs;
+    uint64_t at = job->journal.end;
+
+    fl_log_error("document failed", FL_S("command", job->command_id), FL_S("error", text));
+    if (write_end(job, text) < 0)
         job->failure = strdup(text);
-    snprintf(job->status, sizeof(job->status), "%s", status);
+    snprintf(job->status, sizeof(job->status), "Failed");
     fl_job_add_reply(job, FL_REPLY_FINAL, at);
     fl_job_ended(job);
     fl_jobs_pump(jobs);
+}
+
+static void on_close_again(void *arg)
+{
+    struct job *job = arg;
+
+    job->timer = fl_timer_free(job->timer);
+    fl_job_close(job);
+}
+
+/* An end that only memory knows is brought to disk first: the next start would run the document. */
+void fl_job_close(struct job *job)
+{
+    if (job->failure && !job->failure_kept) {
+        job->failure_kept = write_end(job, job->failure) == 0;
+        fl_job_detach(job);
+    }
+    if (!job->failure || job->failure_kept) {
+        fl_job_retire(job);
+        return;
+    }
+    job->timer = fl_timer_new(job->jobs->conf.loop, on_close_again, job);
+    if (job->timer)
+        fl_timer_start(job->timer, CLOSE_AGAIN_MS);
 }
 
 static void on_retry(void *arg)
@@ -139,7 +168,7 @@ static void retry_later(struct job *job, const char *why)
     if (job->runs >= (uint32_t)job->jobs->conf.config->command_retry_limit) {
         snprintf(text, sizeof(text),
                  "fairlead: no worker could finish this document (%u tries): %s", job->runs, why);
-        fail(job, text);
+        fl_job_fail(job, text);
         return;
     }
     fl_log_warn("worker will be started again", FL_S("command", job->command_id), FL_S("why", why));

@@ -27,12 +27,14 @@ static void send_ack(struct fl_jobs *jobs, const struct fl_net_job *in, const ch
                                                                      .status_code = (char *)code });
 }
 
-/* The bare InProgress that follows an ack 200: sent once, never acknowledged. */
-static void send_in_progress(struct fl_jobs *jobs, const struct fl_net_job *in, const char *topic)
+/* A bare status: InProgress after an ack 200, Failed after a refusal that needs a reason. Sent once,
+ * never acknowledged: a plane that misses it asks again. */
+static void send_status(struct fl_jobs *jobs, const struct fl_net_job *in, const char *topic,
+                        const char *status, const char *trace)
 {
     fl_autobuf struct fl_buf content = FL_BUF(8192);
     char id[FL_UUID_BYTES];
-    if (fl_reply_bare(&jobs->agent, "InProgress", NULL, fl_now_ms(), &content) < 0)
+    if (fl_reply_bare(&jobs->agent, status, trace, fl_now_ms(), &content) < 0)
         return;
     fl_uuid4(id);
     jobs->conf.out.reply(jobs->conf.out.arg, &(struct fl_net_job_reply){ .job_id = in->job_id,
@@ -217,18 +219,51 @@ void fl_job_retire(struct job *job)
 
 /* ---- acceptance ---- */
 
-static bool is_known(struct fl_jobs *jobs, const char *command_id)
+/* 1 if the id was seen, 0 if not; negative errno: it cannot be told now. */
+static int is_known(struct fl_jobs *jobs, const char *command_id)
 {
-    fl_autofree char *open_path = fl_path_join(jobs->jobs_dir, command_id);
-    fl_autofree char *done_path = fl_path_join(jobs->done_dir, command_id);
+    const char *const dirs[] = { jobs->jobs_dir, jobs->done_dir };
 
-    return find_job(jobs, command_id) || !open_path || access(open_path, F_OK) == 0 || !done_path ||
-           access(done_path, F_OK) == 0 || fl_seen_has(&jobs->seen, command_id, fl_now_ms()) != 0;
+    if (find_job(jobs, command_id))
+        return 1;
+    for (size_t i = 0; i < FL_ARRAY_LEN(dirs); i++) {
+        fl_autofree char *path = fl_path_join(dirs[i], command_id);
+
+        if (!path)
+            return -ENOMEM;
+        if (access(path, F_OK) == 0)
+            return 1;
+        if (errno != ENOENT)
+            return -errno;
+    }
+    return fl_seen_has(&jobs->seen, command_id);
 }
 
-/* Journals the job. Returns the ack's code. */
+/* On disk, in the list of what was seen, in memory: all or nothing. */
+static int keep_job(struct fl_jobs *jobs, const struct fl_job *job, struct job **ret_job,
+                    struct fl_err *err)
+{
+    struct job *kept = new_job(jobs, job);
+    int r = kept ? fl_jobdir_create(jobs->jobs_dir, job, err)
+                 : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+
+    if (r == 0) {
+        r = fl_seen_add(&jobs->seen, job->command_id, job->accepted_ms);
+        if (r < 0) {
+            fl_jobdir_discard(jobs->jobs_dir, job->command_id);
+            fl_err_set(err, r, NULL, "cannot note the command id: %s", strerror(-r));
+        }
+    }
+    if (r < 0)
+        free_job(kept);
+    else
+        *ret_job = kept;
+    return r;
+}
+
+/* Journals the job. Returns the ack's code; FL_ACK_UNEXPECTED has the reason in *err. */
 static const char *accept_job(struct fl_jobs *jobs, const struct fl_net_job *in,
-                              struct job **ret_job)
+                              struct job **ret_job, struct fl_err *err)
 {
     const struct fl_agent_config *config = jobs->conf.config;
     char nonce[FL_JOB_NONCE_DIGITS + 1];
@@ -246,7 +281,6 @@ static const char *accept_job(struct fl_jobs *jobs, const struct fl_net_job *in,
         .platform_version = (char *)jobs->conf.platform->version,
         .output_max_bytes = config->output_max_bytes,
     };
-    struct fl_err err = { 0 };
     int r;
 
     if (config->share_creds && config->share_profile && config->share_profile[0])
@@ -256,41 +290,48 @@ static const char *accept_job(struct fl_jobs *jobs, const struct fl_net_job *in,
 
     if (jobs->closed)
         return FL_ACK_CLOSED;
-    if (fl_job_check(&job, &err) < 0) {
-        fl_log_warn("job refused", FL_S("error", fl_err_text(&err)));
+    if (fl_job_check(&job, err) < 0) {
+        fl_log_warn("job refused", FL_S("error", fl_err_text(err)));
         return FL_ACK_INVALID;
     }
-    if (is_known(jobs, in->command_id))
+    r = is_known(jobs, in->command_id);
+    if (r > 0)
         return FL_ACK_DUPLICATE;
+    if (r < 0)
+        fl_err_set(err, r, NULL, "cannot look whether it ran before: %s", strerror(-r));
     if (((int64_t)jobs->n_running >= config->command_workers &&
          (int64_t)count_queued(jobs) >= config->command_buffer) ||
         jobs->n_jobs >= FL_JOBS_MAX_OPEN)
         return FL_ACK_BUFFER_FULL;
 
     fl_random_hex(nonce, FL_JOB_NONCE_DIGITS);
-    *ret_job = new_job(jobs, &job);
-    r = *ret_job ? fl_jobdir_create(jobs->jobs_dir, &job, &err) : -ENOMEM;
+    if (r == 0)
+        r = keep_job(jobs, &job, ret_job, err);
     if (r < 0) {
         fl_log_error("job refused: it cannot be kept", FL_S("command", in->command_id),
-                     FL_S("error", fl_err_text(&err)));
-        *ret_job = free_job(*ret_job);
+                     FL_S("error", fl_err_text(err)));
         return FL_ACK_UNEXPECTED;
     }
-    r = fl_seen_add(&jobs->seen, in->command_id, job.accepted_ms);
-    if (r < 0)
-        fl_log_warn("command id not noted", FL_S("error", strerror(-r)));
     return FL_ACK_OK;
 }
 
 static void handle_send(struct fl_jobs *jobs, const struct fl_net_job *in)
 {
+    struct fl_err err = { 0 };
     struct job *job = NULL;
-    const char *code = accept_job(jobs, in, &job);
+    const char *code = accept_job(jobs, in, &job, &err);
 
     send_ack(jobs, in, code);
+    if (strcmp(code, FL_ACK_UNEXPECTED) == 0) {
+        char text[FL_ERR_TEXT_BYTES + 64];
+
+        snprintf(text, sizeof(text), "fairlead: this node cannot keep the document: %s",
+                 fl_err_text(&err));
+        send_status(jobs, in, FL_TOPIC_SEND, "Failed", text);
+    }
     if (!job)
         return;
-    send_in_progress(jobs, in, FL_TOPIC_SEND);
+    send_status(jobs, in, FL_TOPIC_SEND, "InProgress", NULL);
     insert_job(jobs, job);
     fl_log_info("document accepted", FL_S("command", job->command_id),
                 FL_S("document", job->document_name));
@@ -320,7 +361,7 @@ static void handle_cancel(struct fl_jobs *jobs, const struct fl_net_job *in)
         job = NULL; /* unknown, over or already cancelled: there is nothing to do */
     }
     send_ack(jobs, in, FL_ACK_OK);
-    send_in_progress(jobs, in, FL_TOPIC_CANCEL);
+    send_status(jobs, in, FL_TOPIC_CANCEL, "InProgress", NULL);
     if (!job)
         return;
     /* A queued document is reported by a worker too, which runs none of its steps. */
@@ -394,7 +435,36 @@ static void resume(struct job *job)
     fl_job_detach(job); /* opened again when its turn comes */
 }
 
-/* *ret_job stays NULL for a folder that was never accepted; it is removed. */
+/* A record that stands for one that is lost. The ids follow from the folder's name (protocol 2 §3.2);
+ * no content: fail_damaged knows it by that. */
+static int repair(struct fl_jobs *jobs, const char *name, int dir_fd, struct fl_arena *arena,
+                  struct fl_job *ret_job, struct fl_err *err)
+{
+    char *nonce = fl_arena_alloc(arena, FL_JOB_NONCE_DIGITS + 1);
+    struct fl_job job = {
+        .job_id = fl_arena_printf(arena, "aws.ssm.%s.%s", name, jobs->conf.node_id),
+        .command_id = fl_arena_strdup(arena, name),
+        .content = fl_arena_strdup(arena, ""),
+        .accepted_ms = fl_now_ms(),
+        .nonce = nonce,
+        .node_id = fl_arena_strdup(arena, jobs->conf.node_id),
+    };
+    int r;
+
+    if (!nonce || !job.job_id || !job.command_id || !job.content || !job.node_id)
+        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    fl_log_error("job folder is damaged: the document is reported as failed",
+                 FL_S("command", name), FL_S("error", fl_err_text(err)),
+                 FL_S("kept", FL_JOB_DAMAGED_FILE));
+    fl_random_hex(nonce, FL_JOB_NONCE_DIGITS);
+    r = fl_jobdir_repair(dir_fd, &job, err);
+    if (r == 0)
+        *ret_job = job;
+    return r;
+}
+
+/* *ret_job stays NULL for a folder that was never accepted; it is removed. -EXDEV for one that is
+ * not ours. */
 static int load_job(struct fl_jobs *jobs, const char *name, struct job **ret_job,
                     struct fl_err *err)
 {
@@ -404,24 +474,30 @@ static int load_job(struct fl_jobs *jobs, const char *name, struct job **ret_job
     struct fl_job on_disk;
     int r;
     if (dir_fd < 0)
-        return fl_err_set(err, -errno, NULL, "%s", strerror(errno));
+        return fl_err_set(err, errno == ENOTDIR || errno == ELOOP ? -EXDEV : -errno, NULL, "%s",
+                          strerror(errno));
     if (fl_jobdir_is_unborn(dir_fd)) {
         fl_dir_remove(path, NULL);
         return 0;
     }
     r = fl_jobdir_load(dir_fd, &arena, &on_disk, err);
+    if (r == 0 && strcmp(on_disk.command_id, name) != 0)
+        return fl_err_set(err, -EXDEV, NULL, "job: belongs to another folder");
+    if (r == 0 && (!on_disk.node_id || strcmp(on_disk.node_id, jobs->conf.node_id) != 0))
+        return fl_err_set(err, -EXDEV, NULL, "job: belongs to another registration");
+    if (r == 0 && faccessat(dir_fd, "journal", F_OK, 0) < 0)
+        r = fl_err_set(err, -errno, NULL, "journal: %s", strerror(errno));
+    if (r == -EBADMSG || r == -EINVAL || r == -ENOENT)
+        r = repair(jobs, name, dir_fd, &arena, &on_disk, err);
     if (r < 0)
         return r;
-    if (strcmp(on_disk.command_id, name) != 0)
-        return fl_err_set(err, -EBADMSG, NULL, "job: belongs to another folder");
-    if (!on_disk.node_id || strcmp(on_disk.node_id, jobs->conf.node_id) != 0)
-        return fl_err_set(err, -EXDEV, NULL, "job: belongs to another registration");
     *ret_job = new_job(jobs, &on_disk);
     r = *ret_job ? fl_job_open(*ret_job) : -ENOMEM;
     if (r < 0) {
         *ret_job = free_job(*ret_job);
         return fl_err_set(err, r, NULL, "%s", strerror(-r));
     }
+    (*ret_job)->damaged = on_disk.content[0] == '\0';
     return 0;
 }
 
@@ -431,17 +507,31 @@ static void load_entry(struct fl_jobs *jobs, const char *name)
     fl_autofree char *done = fl_path_join(jobs->done_dir, name);
     struct fl_err err = { 0 };
     struct job *job = NULL;
+    int r;
 
     if (!path || !done || !fl_command_id_valid(name))
         return;
-    if (load_job(jobs, name, &job, &err) < 0) {
+    r = load_job(jobs, name, &job, &err);
+    if (r == -EXDEV) {
         fl_log_error("job folder put aside", FL_S("folder", path),
                      FL_S("error", fl_err_text(&err)));
         rename(path, done);
-        return;
+    } else if (r < 0) {
+        fl_log_error("job folder left for the next start", FL_S("folder", path),
+                     FL_S("error", fl_err_text(&err)));
     }
     if (job)
         insert_job(jobs, job);
+}
+
+static void fail_damaged(struct fl_jobs *jobs)
+{
+    struct job *job;
+
+    TAILQ_FOREACH (job, &jobs->list, entry)
+        if (job->damaged && job->state == JOB_QUEUED)
+            fl_job_fail(job, "fairlead: the files of this document were damaged on the node; how "
+                             "far it ran is not known, it was not run again");
 }
 
 static int load(struct fl_jobs *jobs, struct fl_err *err)
@@ -501,6 +591,7 @@ int fl_jobs_new(const struct fl_jobs_conf *conf, struct fl_jobs **ret_jobs, stru
         fl_jobs_free(jobs);
         return r;
     }
+    fail_damaged(jobs);
     fl_jobs_start_next(jobs);
     *ret_jobs = jobs;
     return 0;

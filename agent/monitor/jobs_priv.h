@@ -31,6 +31,7 @@ struct job {
     int64_t accepted_ms;
     enum job_state state;
     bool cancel;
+    bool damaged; /* what was to be done is lost: only its failure can be told */
 
     /* worker, while running */
     int dir_fd;
@@ -47,6 +48,7 @@ struct job {
     uint64_t acks_end; /* where the next record of `acks` goes */
     char status[24];   /* of the document, once it ended */
     char *failure;     /* the end could not be journaled: this is what is reported */
+    bool failure_kept; /* now it is */
 };
 
 struct fl_jobs {
@@ -58,6 +60,7 @@ struct fl_jobs {
     struct fl_ipc_row worker_rows[FL_N_WORKER_ROWS];
     struct fl_reply_agent agent;
     bool closed, online;
+    int64_t online_ms; /* monotonic; since when */
     struct fl_timer *reply_timer;
     /* removal of old folders */
     struct fl_child *sweeper;
@@ -75,6 +78,9 @@ void fl_job_start(struct job *job);           /* starts a worker; the job is run
 void fl_job_attach_or_probe(struct job *job); /* to a worker that lives; tried until it is over */
 void fl_job_follow(struct job *job);          /* reads what is new in the journal */
 void fl_job_cancel_worker(struct job *job);
+void fl_job_close(struct job *job); /* every reply is acknowledged: retired, now or soon */
+/* The document's last word where no worker can write it. */
+void fl_job_fail(struct job *job, const char *text);
 void fl_job_detach(struct job *job); /* lets go of the worker and the folder */
 int fl_job_open(struct job *job);    /* dir_fd and journal */
 

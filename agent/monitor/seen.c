@@ -43,15 +43,8 @@ static struct entry entry_of(const char *id, int64_t now_ms)
     return e;
 }
 
-static bool is_fresh(const struct entry *e, int64_t now_ms)
-{
-    /* A clock that was set back makes entries look like the future's: they are fresh. */
-    return check_of(e) == e->check && (int64_t)e->time_s + FL_SEEN_KEEP_S > now_ms / 1000;
-}
-
-/* Calls fn for every fresh entry until it returns true. */
-static int scan(struct fl_seen *s, int64_t now_ms, bool (*fn)(void *arg, const struct entry *e),
-                void *arg)
+/* Calls fn for every whole entry until it returns true. */
+static int scan(struct fl_seen *s, bool (*fn)(void *arg, const struct entry *e), void *arg)
 {
     struct entry chunk[CHUNK_ENTRIES];
     uint64_t offset = 0;
@@ -66,7 +59,7 @@ static int scan(struct fl_seen *s, int64_t now_ms, bool (*fn)(void *arg, const s
         if ((size_t)n < sizeof(chunk[0]))
             return 0;
         for (size_t i = 0; i < (size_t)n / sizeof(chunk[0]); i++)
-            if (is_fresh(&chunk[i], now_ms) && fn(arg, &chunk[i]))
+            if (check_of(&chunk[i]) == chunk[i].check && fn(arg, &chunk[i]))
                 return 1;
         offset += (size_t)n / sizeof(chunk[0]) * sizeof(chunk[0]);
     }
@@ -79,8 +72,9 @@ static bool is_same(void *arg, const struct entry *e)
 
 struct keep {
     struct fl_buf out;
-    uint64_t skip; /* the oldest, when there are too many */
-    uint64_t n;
+    int64_t now_ms;
+    uint64_t n;    /* whole entries in the file */
+    uint64_t left; /* of them behind the one looked at */
     int error;
 };
 
@@ -90,47 +84,56 @@ static bool count_one(void *arg, const struct entry *e)
     return false;
 }
 
+/* A clock that was set back makes entries look like the future's: they stay. */
 static bool keep_one(void *arg, const struct entry *e)
 {
     struct keep *k = arg;
 
-    if (k->skip > 0)
-        k->skip--;
-    else
+    k->left--;
+    if (k->left < FL_SEEN_KEEP_ENTRIES ||
+        (k->left < FL_SEEN_MAX_ENTRIES / 2 &&
+         (int64_t)e->time_s + FL_SEEN_KEEP_S > k->now_ms / 1000))
         k->error = fl_buf_append(&k->out, e, sizeof(*e));
     return k->error < 0;
 }
 
+/* The file as it is now; the descriptor of an older one is let go of only then. */
 static int open_file(struct fl_seen *s, struct fl_err *err)
 {
+    fl_autofd int fd = open(s->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     off_t size;
 
-    if (s->fd >= 0)
-        close(s->fd);
-    s->fd = open(s->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    size = s->fd < 0 ? -1 : lseek(s->fd, 0, SEEK_END);
+    if (fd < 0 && errno == EROFS) /* for looking up */
+        fd = open(s->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    size = fd < 0 ? -1 : lseek(fd, 0, SEEK_END);
     if (size < 0)
         return fl_err_set(err, -errno, NULL, "%s: %s", s->path, strerror(errno));
+    if (s->fd >= 0)
+        close(s->fd);
+    s->fd = FL_TAKE_FD(fd);
     s->n = (uint64_t)size / sizeof(struct entry);
     return 0;
 }
 
 static int compact(struct fl_seen *s, int64_t now_ms, struct fl_err *err)
 {
-    struct keep k = { 0 };
-    int r = scan(s, now_ms, count_one, &k);
+    struct keep k = { .now_ms = now_ms };
+    int r = scan(s, count_one, &k);
 
     fl_buf_init(&k.out, FL_SEEN_MAX_ENTRIES * sizeof(struct entry));
-    k.skip = k.n > FL_SEEN_MAX_ENTRIES / 2 ? k.n - FL_SEEN_MAX_ENTRIES / 2 : 0;
+    k.left = k.n;
     if (r == 0)
-        r = scan(s, now_ms, keep_one, &k);
+        r = scan(s, keep_one, &k);
     if (r >= 0)
         r = k.error;
     if (r == 0)
         r = fl_file_replace(s->path, 0600, k.out.len ? k.out.data : "", k.out.len, err);
     fl_buf_done(&k.out);
-    if (r == 0)
-        r = open_file(s, err);
+    /* If the new file cannot be opened, what is added to the old one would be lost. */
+    if (r == 0 && open_file(s, err) < 0) {
+        close(FL_TAKE_FD(s->fd));
+        return -EBADF;
+    }
     s->compact_at =
         FL_MIN(FL_MAX(2 * s->n, (uint64_t)COMPACT_ENTRIES), (uint64_t)FL_SEEN_MAX_ENTRIES);
     return r;
@@ -139,14 +142,11 @@ static int compact(struct fl_seen *s, int64_t now_ms, struct fl_err *err)
 int fl_seen_open(const char *path, int64_t now_ms, struct fl_seen *ret_seen, struct fl_err *err)
 {
     struct fl_seen s = { .path = strdup(path), .fd = -1, .compact_at = COMPACT_ENTRIES };
-    int r = s.path ? open_file(&s, err) : -ENOMEM;
 
-    if (r == 0 && s.n >= s.compact_at)
-        r = compact(&s, now_ms, err);
-    if (r < 0) {
-        fl_seen_close(&s);
-        return r;
-    }
+    if (!s.path)
+        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    if (open_file(&s, err) == 0 && s.n >= s.compact_at)
+        compact(&s, now_ms, err);
     *ret_seen = s;
     return 0;
 }
@@ -160,25 +160,31 @@ void fl_seen_close(struct fl_seen *s)
     s->fd = -1;
 }
 
-int fl_seen_has(struct fl_seen *s, const char *id, int64_t now_ms)
+int fl_seen_has(struct fl_seen *s, const char *id)
 {
-    struct entry e = entry_of(id, now_ms);
+    struct entry e = entry_of(id, 0);
+    int r = s->fd < 0 ? open_file(s, NULL) : 0;
 
-    return scan(s, now_ms, is_same, &e);
+    return r < 0 ? r : scan(s, is_same, &e);
 }
 
 int fl_seen_add(struct fl_seen *s, const char *id, int64_t now_ms)
 {
     struct entry e = entry_of(id, now_ms);
+    int r = s->fd < 0 ? open_file(s, NULL) : 0;
+    ssize_t n;
 
     /* What could not be compacted (a full disk) goes on as it is. */
-    if (s->n >= s->compact_at)
+    if (r == 0 && s->n >= s->compact_at)
         compact(s, now_ms, NULL);
-    if (s->fd < 0)
-        return -EBADF;
+    if (r == 0 && s->fd < 0)
+        r = open_file(s, NULL);
+    if (r < 0)
+        return r;
     /* At a multiple of the entry's size: a torn entry before it is overwritten. */
-    if (pwrite(s->fd, &e, sizeof(e), (off_t)(s->n * sizeof(e))) != (ssize_t)sizeof(e))
-        return -EIO;
+    n = pwrite(s->fd, &e, sizeof(e), (off_t)(s->n * sizeof(e)));
+    if (n != (ssize_t)sizeof(e))
+        return n < 0 ? -errno : -ENOSPC;
     s->n++;
     return 0;
 }
