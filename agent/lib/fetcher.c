@@ -154,11 +154,14 @@ static void on_close(void *arg, int why, const struct fl_err *err)
 
 static int on_answer(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err)
 {
+    const struct fl_fetch_answer *answer = msg->in;
     struct fl_fetcher *f = arg;
     struct call *c = find(f, msg->id);
 
-    if (c)
-        finish(c, msg->in);
+    /* A process that ends because it was idle cancels a call that came at the last moment: the call
+     * is lost with it, and on_close sends it again. Passed on it would mean that we end. */
+    if (c && answer->error != -ECANCELED)
+        finish(c, answer);
     return 0;
 }
 

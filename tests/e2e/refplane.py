@@ -61,7 +61,7 @@ def make_pki(folder, names=("localhost", "127.0.0.1")):
         builder = (x509.CertificateBuilder().subject_name(subject).issuer_name(issuer)
                    .public_key(key.public_key()).serial_number(x509.random_serial_number())
                    .not_valid_before(now - datetime.timedelta(hours=1))
-                   .not_valid_after(now + datetime.timedelta(days=2)))
+                   .not_valid_after(now + datetime.timedelta(days=30)))
         for e, critical in extensions:
             builder = builder.add_extension(e, critical)
         return builder.sign(issuer_key, hashes.SHA256())
@@ -152,12 +152,10 @@ class RefPlane:
         self.ack_replies = True
         self.other = []          # messages that are neither ack nor reply
         self.changed = threading.Condition()
-        self.stopping = False
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.port = self.listener.getsockname()[1]
+        self.clock = time.time   # what this plane takes for the time
+        self.port = 0
         self.host = names[0] if names[0] != "localhost" else "127.0.0.1"
-        self.thread = threading.Thread(target=self.accept_loop, daemon=True)
-        self.thread.start()
+        self.come()
 
     @property
     def endpoint(self):
@@ -177,18 +175,30 @@ class RefPlane:
             if not self.changed.wait_for(test, timeout_s):
                 raise AssertionError(f"{what}: not within {timeout_s} s; violations: {self.violations}")
 
-    def close(self):
-        self.stopping = True
+    def come(self):
+        """Listens: on a free port the first time, on the same one after go()."""
+        self.listener = socket.create_server(("127.0.0.1", self.port), backlog=64)
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept_loop, args=(self.listener,), daemon=True).start()
+
+    def go(self):
+        """Away: connections are refused, the control channel is cut."""
+        try:
+            self.listener.shutdown(socket.SHUT_RDWR)  # wakes accept(), which would take one more
+        except OSError:
+            pass
         self.listener.close()
         if self.channel:
             self.channel.abort()
 
+    close = go
+
     # ---- HTTP ----
 
-    def accept_loop(self):
-        while not self.stopping:
+    def accept_loop(self, listener):
+        while True:
             try:
-                sock, _ = self.listener.accept()
+                sock, _ = listener.accept()
             except OSError:
                 return
             threading.Thread(target=self.connection, args=(sock,), daemon=True).start()
@@ -201,7 +211,7 @@ class RefPlane:
             buffer = b""
             while True:
                 request, buffer = self.read_request(tls, buffer)
-                if request is None:
+                if request is None or self.listener.fileno() < 0:
                     return
                 with self.changed:
                     self.requests.append(request)
@@ -211,7 +221,7 @@ class RefPlane:
                 status, content_type, body = self.dispatch(request)
                 tls.sendall((f"HTTP/1.1 {status} X\r\nContent-Type: {content_type}\r\n"
                              f"Content-Length: {len(body)}\r\nx-amzn-RequestId: {uuid.uuid4()}\r\n"
-                             f"Date: {time.strftime('%a, %d %b %Y %H:%M:%S GMT', time.gmtime())}\r\n\r\n"
+                             f"Date: {time.strftime('%a, %d %b %Y %H:%M:%S GMT', time.gmtime(self.clock()))}\r\n\r\n"
                              ).encode() + body)
         except (OSError, ssl.SSLError):
             pass
@@ -380,7 +390,7 @@ class RefPlane:
         secret, token, _ = self.tokens[access_key]
         update, self.update_key_pair = self.update_key_pair, False
         return {"AccessKeyId": access_key, "SecretAccessKey": secret, "SessionToken": token,
-                "TokenExpirationDate": time.time() + self.token_life_s, "UpdateKeyPair": update}
+                "TokenExpirationDate": self.clock() + self.token_life_s, "UpdateKeyPair": update}
 
     def op_update_key(self, request, members):
         node_id = self.check_rsa(request)
@@ -488,7 +498,7 @@ class RefPlane:
         self.expect((message.schema, message.seq, message.flags, message.ptype) == (1, 0, 0, 0),
                     f"{message.type} header {message[1:5]}")
         self.expect(message.id.version == 4, f"{message.type} id {message.id}")
-        self.expect(abs(message.created - time.time() * 1000) < 120000, f"{message.type} CreatedDate")
+        self.expect(abs(message.created - self.clock() * 1000) < 120000, f"{message.type} CreatedDate")
         body = json.loads(message.payload)
         if message.type == "agent_job_ack":
             self.expect(list(body) == ["jobId", "acknowledgedMessageId", "createdDate", "statusCode",
@@ -589,7 +599,7 @@ class RefPlane:
                                  "aws.ssm.sendCommand", content)
 
     def send_content(self, job_id, topic, content):
-        created_ms, message_id = int(time.time() * 1000), str(uuid.uuid4())
+        created_ms, message_id = int(self.clock() * 1000), str(uuid.uuid4())
         job = self.jobs.get(job_id) or Job(job_id, message_id, created_ms)
         job.message_id, job.created_ms = message_id, created_ms
         self.jobs[job_id] = job

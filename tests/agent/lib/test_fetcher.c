@@ -16,6 +16,7 @@ struct far {
     struct fl_ipc_row rows[FL_N_FETCH_ROWS];
     unsigned confs, calls;
     unsigned leave_at; /* closes at this call instead of answering; 0 never */
+    bool cancels;      /* and says before that the call was cancelled */
 };
 
 struct fixture {
@@ -56,6 +57,9 @@ static int on_call(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err)
     t->far.calls++;
     assert_string_equal(in->headers[0].value, "secret");
     if (t->far.calls == t->far.leave_at) {
+        if (t->far.cancels)
+            fl_ipc_send(t->far.ipc, FL_FETCH_ANSWER, msg->id,
+                        &(struct fl_fetch_answer){ .error = -ECANCELED }, NULL, 0);
         t->far.ipc = fl_ipc_free(t->far.ipc);
         return 0;
     }
@@ -171,6 +175,20 @@ static void a_call_lost_with_its_process_is_repeated_once(void **state)
     assert_int_equal(t->far.calls, 2);
 }
 
+/* It was idle, and ends just as the call comes. */
+static void a_call_cancelled_by_its_process_is_repeated(void **state)
+{
+    struct fixture *t = *state;
+
+    t->far.leave_at = 1;
+    t->far.cancels = true;
+    assert_int_equal(call(t, "again", NULL), 0);
+    run_until_done(t, 1);
+    assert_int_equal(t->error, 0);
+    assert_string_equal(t->body, "again");
+    assert_int_equal(t->far.calls, 2);
+}
+
 static void a_call_that_ends_every_process_fails(void **state)
 {
     struct fixture *t = *state;
@@ -234,6 +252,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_process_is_asked_for_once_and_used_again),
         TEST(a_call_lost_with_its_process_is_repeated_once),
+        TEST(a_call_cancelled_by_its_process_is_repeated),
         TEST(a_call_that_ends_every_process_fails),
         TEST(refusal_fails_what_waits),
         TEST(cancelled_calls_say_nothing),
