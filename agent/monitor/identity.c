@@ -12,6 +12,7 @@
 #include <string.h>
 #include "agent/lib/keyproc.h"
 #include "agent/lib/text.h"
+#include "agent/lib/trouble.h"
 #include "agent/monitor/identity_files.h"
 #include "common/aws/endpoint.h"
 #include "common/base/backoff.h"
@@ -102,6 +103,7 @@ struct fl_identity_keeper {
     bool save_again;
     enum fl_share_outcome told_outcome;
     char *error;
+    struct fl_trouble trouble; /* how often it is logged */
 };
 
 static void next_token(struct fl_identity_keeper *k);
@@ -142,13 +144,10 @@ static void plan_refresh(struct fl_identity_keeper *k)
 
 static void note_error(struct fl_identity_keeper *k, const char *text)
 {
-    bool news = !k->error || strcmp(k->error, text) != 0;
-
-    if (!news)
-        return;
     free(k->error);
     k->error = strdup(text);
-    fl_log_warn("no fresh credentials", FL_S("error", text));
+    if (fl_trouble_is_due(&k->trouble, fl_mono_ms()))
+        fl_log_warn("no fresh credentials", FL_S("error", text));
 }
 
 static void fail(struct fl_identity_keeper *k, enum fault fault, const char *text)
@@ -322,6 +321,7 @@ static void on_token(struct fl_identity_keeper *k, const struct fl_net_token_res
         fl_log_info("credentials are fresh again");
         free(k->error);
         k->error = NULL;
+        fl_trouble_over(&k->trouble);
     }
     k->rotate = res->update_key_pair || key_is_old(k);
     hand_out(k);

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include "agent/lib/agent_status.h"
 #include "agent/lib/config.h"
+#include "agent/lib/trouble.h"
 #include "agent/lib/vault.h"
 #include "agent/monitor/identity.h"
 #include "agent/monitor/jobs.h"
@@ -49,6 +50,7 @@ struct monitor {
     bool online;
     int64_t since_ms, last_ping_ms, last_error_ms;
     char last_error[ERROR_TEXT_BYTES];
+    struct fl_trouble offline; /* how often it is logged */
 };
 
 /* ---- net's events ---- */
@@ -98,12 +100,14 @@ static void on_reply_acked(void *arg, const char *message_id)
     fl_jobs_acked(m->jobs, message_id);
 }
 
-/* One line when the node goes online or offline, or another reason keeps it offline. */
-static void log_state(const struct monitor *m, bool was_online, bool new_error)
+/* One line when the node goes online or offline, and some while it stays offline. */
+static void log_state(struct monitor *m, bool was_online)
 {
     if (m->online && !was_online)
         fl_log_info("online", FL_S("node", m->reg.node_id));
-    else if (!m->online && (was_online || new_error))
+    if (m->online)
+        fl_trouble_over(&m->offline);
+    else if (m->last_error[0] && fl_trouble_is_due(&m->offline, fl_mono_ms()))
         fl_log_warn("offline", FL_S("node", m->reg.node_id), FL_S("error", m->last_error));
 }
 
@@ -112,8 +116,6 @@ static void on_state(void *arg, const struct fl_net_state *state)
     struct monitor *m = arg;
     bool was_online = m->online;
     bool reopened = state->online && (!was_online || state->since_ms != m->since_ms);
-    bool new_error = state->last_error &&
-                     strncmp(state->last_error, m->last_error, sizeof(m->last_error) - 1) != 0;
 
     m->online = state->online;
     m->since_ms = state->since_ms;
@@ -121,7 +123,7 @@ static void on_state(void *arg, const struct fl_net_state *state)
     m->last_error_ms = state->last_error_ms;
     snprintf(m->last_error, sizeof(m->last_error), "%s",
              state->last_error ? state->last_error : "");
-    log_state(m, was_online, new_error);
+    log_state(m, was_online);
     if (reopened || was_online != m->online)
         fl_jobs_online(m->jobs, m->online);
     if (reopened)
