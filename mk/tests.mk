@@ -81,6 +81,22 @@ $(BUILD)/libfuzzer/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(FUZZ_LIBS)
 	@$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -Wl,-Map=$@.map -o $@ $(filter %.o,$^) \
 	    -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(PKG_LIBS) -lpthread -ldl
 
+# The swarm (tests/bench/swarm.h): nodes made of the agent's own network code. What that code asks of
+# the processes around it, the linker gives to the swarm.
+SWARM := $(BUILD)/tests/bench/swarm
+SWARM_SRC := $(wildcard tests/bench/*.c)
+SWARM_WRAP := fl_ipc_send fl_ws_connect fl_ws_ping malloc_trim connect
+$(SWARM): $(call obj,$(SWARM_SRC)) $(AGENT_LIBS) $(PLUGIN_LIBS) $(COMMON_LIB)
+	@echo "  LD    $@"
+	@$(CC) $(LDFLAGS_ALL) $(SWARM_WRAP:%=-Wl,--wrap=%) -o $@ $(filter %.o,$^) \
+	    -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(PKG_LIBS) -lpthread -ldl
+
+# Load: 15,000 nodes at one plane; SCALE=0.1 for a tenth of them, T=WORD for one scenario.
+SCALE ?= 1
+.PHONY: check-load
+check-load: all $(SWARM)
+	@$(PYTHON) tests/bench/load.py --build $(BUILD) --scale $(SCALE) $(if $(T),--only '$(T)')
+
 bench: all
 	@$(PYTHON) tests/bench/bench.py --build $(BUILD) $(if $(T),--only '$(T)')
 
