@@ -38,10 +38,11 @@ int fl_credcache_load(const char *state_dir, struct fl_arena *arena, struct fl_c
         return 0;
     if (r < 0)
         return r;
-    if (fl_json_decode(&shape, text, len, 0, arena, &c, NULL) == 0 && c.node_id &&
-        c.access_key_id && c.secret_access_key && c.session_token)
-        *ret_cache = c;
+    r = fl_json_decode(&shape, text, len, 0, arena, &c, NULL);
     explicit_bzero(text, len);
+    if (r < 0 || !c.node_id || !c.access_key_id || !c.secret_access_key || !c.session_token)
+        return fl_err_set(err, -EBADMSG, NULL, "%s: damaged", path);
+    *ret_cache = c;
     return 0;
 }
 

@@ -13,8 +13,7 @@ struct fl_credcache {
     int64_t expires_ms, retrieved_ms;
 };
 
-/* 0 with node_id NULL if there is no usable file; an error only if one is there and cannot be read.
- */
+/* 0 with node_id NULL if there is no file; -EBADMSG for a damaged one, or why it cannot be read. */
 int fl_credcache_load(const char *state_dir, struct fl_arena *arena, struct fl_credcache *ret_cache,
                       struct fl_err *err);
 int fl_credcache_store(const char *state_dir, const struct fl_credcache *cache, struct fl_err *err);

@@ -23,7 +23,7 @@
 #define KEY_TIMEOUT_MS    60000 /* a fingerprint takes up to three looks, 5 s apart */
 #define RESULT_TIMEOUT_MS 90000
 #define MIN_LIFE_MS       60000  /* cached credentials with less are not worth starting with */
-#define CHECK_MS          300000 /* timers stand still while a machine sleeps: look at the clock */
+#define CHECK_MS          300000 /* timers stand still while a machine sleeps: look again */
 #define BUSY_MS           5000   /* due while a key is being rotated: a little later, then */
 #define NEW_CREDS_MS      60000  /* refused when so new: asking again would not help */
 #define SKEW_KNOWN_MS     60000  /* smaller differences are the Date header's own */
@@ -48,9 +48,9 @@ static const struct {
     uint32_t base_ms, cap_ms;
 } fault_delays[FAULT__N] = {
     [TRANSPORT] = { 1000, 300000 },
-    [SERVICE] = { 10000, 1800000 },
+    [SERVICE] = { 10000, 300000 },
     [DENIED] = { 300000, 1800000 }, /* a person has to act */
-    [LOCAL] = { 2000, 1800000 },
+    [LOCAL] = { 2000, 300000 },
 };
 
 /* Service errors that a later try cannot change by itself. */
@@ -87,13 +87,14 @@ struct fl_identity_keeper {
     bool pending_told;    /* since the last planned token request: not again right away */
     bool pending_refused; /* the service will not have this key */
     bool rotate;          /* asked for by the service, or the key is too old */
-    int64_t skew_ms;      /* the service's clock minus ours */
+    int64_t offset_ms;    /* the service's time minus fl_boot_ms(), which no clock change moves */
     char fingerprint[FL_UUID_BYTES];
 
     struct fl_keyproc *key;
     struct fl_timer *timer;    /* for due_ms */
     struct fl_timer *patience; /* for the result of a call */
-    int64_t due_ms;            /* wall clock: the next token request; 0: none planned */
+    int64_t due_ms;            /* fl_boot_ms: the next token request */
+    int64_t fresh_ms;          /* fl_boot_ms: when the service gave credentials; 0: not yet */
     bool due_after_transport_fault;
     struct fl_backoff backoffs[FAULT__N];
 
@@ -112,21 +113,21 @@ static void run_step(struct fl_identity_keeper *k, enum step step);
 
 static int64_t service_now(const struct fl_identity_keeper *k)
 {
-    return fl_now_ms() + k->skew_ms;
+    return fl_boot_ms() + k->offset_ms;
 }
 
 /* ---- planning ---- */
 
 static void arm(struct fl_identity_keeper *k)
 {
-    int64_t left = k->due_ms - fl_now_ms();
+    int64_t left = k->due_ms - fl_boot_ms();
 
     fl_timer_start(k->timer, (uint64_t)FL_MIN(FL_MAX(left, 0), CHECK_MS));
 }
 
 static void plan(struct fl_identity_keeper *k, int64_t delay_ms)
 {
-    k->due_ms = fl_now_ms() + delay_ms;
+    k->due_ms = fl_boot_ms() + delay_ms;
     k->due_after_transport_fault = false;
     arm(k);
 }
@@ -135,11 +136,13 @@ static void plan(struct fl_identity_keeper *k, int64_t delay_ms)
 static void plan_refresh(struct fl_identity_keeper *k)
 {
     int64_t half = (k->creds.expires_ms - k->creds.retrieved_ms) / 2;
-    int64_t due = k->creds.retrieved_ms + half;
+    int64_t delay;
 
     half = FL_MIN(FL_MAX(half, 0), 24 * 3600 * 1000LL);
-    due += (int64_t)fl_random_between(0, (uint32_t)(half / 5)) - half / 10;
-    plan(k, FL_MAX(due - service_now(k), 1000));
+    /* A clock that is wrong makes the age of cached credentials anything: never later than this. */
+    delay = FL_MIN(k->creds.retrieved_ms - service_now(k), 0) + half;
+    delay += (int64_t)fl_random_between(0, (uint32_t)(half / 5)) - half / 10;
+    plan(k, FL_MAX(delay, 1000));
 }
 
 static void note_error(struct fl_identity_keeper *k, const char *text)
@@ -163,7 +166,7 @@ static void on_timer(void *arg)
 {
     struct fl_identity_keeper *k = arg;
 
-    if (fl_now_ms() < k->due_ms)
+    if (fl_boot_ms() < k->due_ms)
         arm(k);
     else if (k->step != IDLE)
         fl_timer_start(k->timer, BUSY_MS);
@@ -323,6 +326,7 @@ static void on_token(struct fl_identity_keeper *k, const struct fl_net_token_res
         k->error = NULL;
         fl_trouble_over(&k->trouble);
     }
+    k->fresh_ms = fl_boot_ms();
     k->rotate = res->update_key_pair || key_is_old(k);
     hand_out(k);
     save_now(k);
@@ -361,17 +365,14 @@ static enum fault classify(const struct fl_net_token_result *res)
 /* True if the answer taught us the service's time, and a request signed with it is worth a try. */
 static bool learn_time(struct fl_identity_keeper *k, const struct fl_net_token_result *res)
 {
-    int64_t skew = res->server_ms ? res->server_ms - fl_now_ms() : k->skew_ms;
-    int64_t change = skew - k->skew_ms;
+    int64_t change = res->server_ms ? res->server_ms - service_now(k) : 0;
 
-    if (skew < SKEW_KNOWN_MS && skew > -SKEW_KNOWN_MS)
-        skew = 0;
     if (change < SKEW_KNOWN_MS && change > -SKEW_KNOWN_MS)
         return false;
-    k->skew_ms = skew;
+    k->offset_ms += change;
     fl_log_warn("this machine's clock differs from the service's: requests are signed with the "
                 "service's time",
-                FL_I("behind_s", skew / 1000));
+                FL_I("behind_s", (res->server_ms - fl_now_ms()) / 1000));
     return true;
 }
 
@@ -545,7 +546,7 @@ static void load_cached(struct fl_identity_keeper *k)
     if (fl_credcache_load(k->paths->state, &k->creds_arena, &k->creds, &err) < 0)
         fl_log_warn("cached credentials are unreadable", FL_S("error", fl_err_text(&err)));
     if (k->creds.node_id && (strcmp(k->creds.node_id, k->node_id) != 0 ||
-                             k->creds.expires_ms < fl_now_ms() + MIN_LIFE_MS ||
+                             k->creds.expires_ms < service_now(k) + MIN_LIFE_MS ||
                              k->creds.retrieved_ms > k->creds.expires_ms))
         k->creds = (struct fl_credcache){ 0 };
 }
@@ -566,6 +567,7 @@ int fl_identity_keeper_new(struct fl_loop *loop, const struct fl_paths *paths,
     k->events = *events;
     k->arg = arg;
     k->told_outcome = FL_SHARE_WRITTEN; /* what needs no telling */
+    k->offset_ms = fl_now_ms() - fl_boot_ms();
     for (size_t i = 0; i < FAULT__N; i++)
         k->backoffs[i] = (struct fl_backoff){ .base_ms = fault_delays[i].base_ms,
                                               .cap_ms = fault_delays[i].cap_ms };
@@ -639,8 +641,7 @@ void fl_identity_keeper_online(struct fl_identity_keeper *k)
 
 void fl_identity_keeper_refused(struct fl_identity_keeper *k)
 {
-    if (k->step != IDLE || !k->net_up || !k->creds.node_id ||
-        service_now(k) - k->creds.retrieved_ms < NEW_CREDS_MS)
+    if (k->step != IDLE || !k->net_up || (k->fresh_ms && fl_boot_ms() - k->fresh_ms < NEW_CREDS_MS))
         return;
     fl_log_info("the service refuses the credentials: asking for fresh ones");
     begin(k);

@@ -17,7 +17,7 @@
 #define RECORD_MAX_BYTES (4u << 20)
 #define RETRY_BASE_MS    200
 #define RETRY_CAP_MS     60000
-#define CLOSE_AGAIN_MS   10000
+#define CLOSE_AGAIN_MS   1000
 #define PROBE_MS         20 /* after an attached worker's socket closed: its lock goes a moment later */
 
 int fl_job_open(struct job *job)
@@ -305,8 +305,10 @@ static int spawn(struct job *job, struct fl_err *err)
     };
     int fds[2], r;
 
-    if (!path || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
-        return fl_err_set(err, path ? -errno : -ENOMEM, NULL, "cannot make a socket pair");
+    if (!path || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0) {
+        r = path ? -errno : -ENOMEM;
+        return fl_err_set(err, r, NULL, "cannot make a socket pair: %s", strerror(-r));
+    }
     {
         const struct fl_child_fd child_fds[] = { { STDERR_FILENO, STDERR_FILENO }, { 3, fds[1] } };
         const struct fl_child_spec spec = {

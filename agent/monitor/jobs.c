@@ -27,8 +27,8 @@ static void send_ack(struct fl_jobs *jobs, const struct fl_net_job *in, const ch
                                                                      .status_code = (char *)code });
 }
 
-/* A bare status: InProgress after an ack 200, Failed after a refusal that needs a reason. Sent once,
- * never acknowledged: a plane that misses it asks again. */
+/* A bare status: InProgress after an ack 200, Failed after a refusal that needs a reason. Sent
+ * once, never acknowledged: a plane that misses it asks again. */
 static void send_status(struct fl_jobs *jobs, const struct fl_net_job *in, const char *topic,
                         const char *status, const char *trace)
 {
@@ -435,8 +435,8 @@ static void resume(struct job *job)
     fl_job_detach(job); /* opened again when its turn comes */
 }
 
-/* A record that stands for one that is lost. The ids follow from the folder's name (protocol 2 §3.2);
- * no content: fail_damaged knows it by that. */
+/* A record that stands for one that is lost. The ids follow from the folder's name (protocol 2
+ * §3.2); no content: fail_damaged knows it by that. */
 static int repair(struct fl_jobs *jobs, const char *name, int dir_fd, struct fl_arena *arena,
                   struct fl_job *ret_job, struct fl_err *err)
 {
@@ -453,9 +453,8 @@ static int repair(struct fl_jobs *jobs, const char *name, int dir_fd, struct fl_
 
     if (!nonce || !job.job_id || !job.command_id || !job.content || !job.node_id)
         return fl_err_set(err, -ENOMEM, NULL, "out of memory");
-    fl_log_error("job folder is damaged: the document is reported as failed",
-                 FL_S("command", name), FL_S("error", fl_err_text(err)),
-                 FL_S("kept", FL_JOB_DAMAGED_FILE));
+    fl_log_error("job folder is damaged: the document is reported as failed", FL_S("command", name),
+                 FL_S("error", fl_err_text(err)), FL_S("kept", FL_JOB_DAMAGED_FILE));
     fl_random_hex(nonce, FL_JOB_NONCE_DIGITS);
     r = fl_jobdir_repair(dir_fd, &job, err);
     if (r == 0)

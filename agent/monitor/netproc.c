@@ -86,16 +86,22 @@ static int on_need_fetch(void *arg, const struct fl_ipc_msg *msg, struct fl_err 
 {
     struct fl_netproc *net = arg;
     struct fl_err why = { 0 };
-    struct fl_net_fetch answer = { .ok = true };
     fl_autofd int fd = -1;
     int r = fl_role_spawn_fetch(net->loop, net->paths, net->config->net_user, net->config->ca_file,
                                 &fd, &why);
 
-    if (r < 0) {
-        fl_log_error("fetch process not started", FL_S("error", fl_err_text(&why)));
-        answer = (struct fl_net_fetch){ .ok = false, .error = why.text };
+    if (r == 0) {
+        r = fl_ipc_send(net->ipc, FL_NET_FETCH, msg->id, &(struct fl_net_fetch){ .ok = true }, &fd,
+                        1);
+        if (r < 0)
+            fl_err_set(&why, r, NULL, "cannot pass the socket: %s", strerror(-r));
     }
-    fl_ipc_send(net->ipc, FL_NET_FETCH, msg->id, &answer, r < 0 ? NULL : &fd, r < 0 ? 0 : 1);
+    if (r == 0)
+        return 0;
+    fl_log_error("fetch process not started", FL_S("error", fl_err_text(&why)));
+    /* Without an answer net would never ask again. */
+    fl_ipc_send(net->ipc, FL_NET_FETCH, msg->id,
+                &(struct fl_net_fetch){ .ok = false, .error = why.text }, NULL, 0);
     return 0;
 }
 

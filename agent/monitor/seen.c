@@ -90,9 +90,8 @@ static bool keep_one(void *arg, const struct entry *e)
     struct keep *k = arg;
 
     k->left--;
-    if (k->left < FL_SEEN_KEEP_ENTRIES ||
-        (k->left < FL_SEEN_MAX_ENTRIES / 2 &&
-         (int64_t)e->time_s + FL_SEEN_KEEP_S > k->now_ms / 1000))
+    if (k->left < FL_SEEN_KEEP_ENTRIES || (k->left < FL_SEEN_MAX_ENTRIES / 2 &&
+                                           (int64_t)e->time_s + FL_SEEN_KEEP_S > k->now_ms / 1000))
         k->error = fl_buf_append(&k->out, e, sizeof(*e));
     return k->error < 0;
 }

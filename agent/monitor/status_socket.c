@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#define ACCEPT_PAUSE_MS 1000
+
 struct fl_status_socket {
     int fd, dir_fd;
     struct fl_io *io;
@@ -22,8 +24,10 @@ static void on_connection(void *arg, unsigned events)
     struct fl_agent_status status = { 0 };
     fl_autoarena struct fl_arena arena = FL_ARENA(FL_STATUS_MAX_BYTES);
     fl_autofd int fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (fd < 0)
+    if (fd < 0) {
+        fl_io_pause(s->io, ACCEPT_PAUSE_MS); /* no descriptor left: it would ask again at once */
         return;
+    }
     s->fill(s->arg, &arena, &status);
     if (fl_json_encode(&fl_shape_agent_status, &status, &text) < 0 || fl_buf_puts(&text, "\n") < 0)
         return;

@@ -28,25 +28,21 @@ struct api_call {
 
 int64_t fl_net_now_ms(const struct fl_net *net)
 {
-    return fl_now_ms() + net->skew_ms;
+    return fl_boot_ms() + net->offset_ms;
 }
 
 /* True if a signature made with the time just learnt will differ. */
 static bool learn_time(struct fl_net *net, const char *date)
 {
     int64_t server = fl_http_date_ms(date);
-    int64_t skew = server - fl_now_ms();
+    int64_t change = server - fl_net_now_ms(net);
 
-    if (!server)
+    if (!server || (change < SKEW_KNOWN_MS && change > -SKEW_KNOWN_MS))
         return false;
-    if (skew < SKEW_KNOWN_MS && skew > -SKEW_KNOWN_MS)
-        skew = 0;
-    if (skew - net->skew_ms < SKEW_KNOWN_MS && net->skew_ms - skew < SKEW_KNOWN_MS)
-        return false;
-    net->skew_ms = skew;
+    net->offset_ms += change;
     fl_log_warn("this machine's clock differs from the service's: calls are signed with the "
                 "service's time",
-                FL_I("behind_s", skew / 1000));
+                FL_I("behind_s", (server - fl_now_ms()) / 1000));
     return true;
 }
 

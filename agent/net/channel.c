@@ -58,7 +58,7 @@ static int send_frame(struct fl_channel *c, const char *type, const char *messag
 {
     fl_autobuf struct fl_buf out = FL_BUF(MAX_PAYLOAD_BYTES + FL_FRAME_HEADER_BYTES);
     struct fl_frame f = { .schema_version = 1,
-                          .created_ms = (uint64_t)fl_now_ms(),
+                          .created_ms = (uint64_t)fl_net_now_ms(c->net),
                           .payload = payload,
                           .payload_len = len };
     char fresh[FL_UUID_BYTES];

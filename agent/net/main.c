@@ -11,6 +11,7 @@
 #include "agent/lib/role.h"
 #include "agent/lib/sandbox.h"
 #include "agent/net/net.h"
+#include "common/base/clock.h"
 #include "common/base/log.h"
 
 #define FETCH_IDLE_MS     10000
@@ -231,7 +232,7 @@ static void tear_down(struct fl_net *net)
 int main(int argc, char **argv)
 {
     struct fl_ipc_row rows[FL_N_NET_ROWS];
-    struct fl_net net = { 0 };
+    struct fl_net net = { .offset_ms = fl_now_ms() - fl_boot_ms() };
     struct fl_err err = { 0 };
     int r;
 
@@ -247,6 +248,7 @@ int main(int argc, char **argv)
     fl_arena_init(&net.creds_arena, MAX_START_BYTES);
     fl_ipc_bind(fl_net_rows, FL_N_NET_ROWS, bindings, FL_ARRAY_LEN(bindings), rows);
 
+    fl_loop_pool_small(); /* for name lookups, one at a time */
     r = fl_sandbox_enter(FL_SANDBOX_NET, &err);
     if (r == 0)
         r = fl_loop_new(&net.loop);

@@ -28,7 +28,7 @@ struct fl_net {
     struct fl_arena creds_arena;
     struct fl_net_creds creds; /* access_key_id NULL: none yet */
 
-    int64_t skew_ms; /* the service's clock minus ours */
+    int64_t offset_ms; /* the service's time minus fl_boot_ms(), which no clock change moves */
     struct fl_net_state state;
     char *last_error; /* state.last_error */
 };

@@ -27,6 +27,7 @@
 #define DOC_MAX_BYTES    (32u << 20) /* memory a document decodes into */
 #define RECORD_MAX_BYTES (4u << 20)
 #define SMALL_TEXT_BYTES 6000 /* of a result on a full disk: fits the journal's reserve */
+#define ACCEPT_PAUSE_MS  1000
 #define LOCK_TRIES       20
 #define LOCK_WAIT_US     10000
 #define INTERRUPTED_TEXT \
@@ -512,6 +513,8 @@ static void on_connection(void *arg, unsigned events)
     socklen_t len = sizeof(peer);
     fl_autofd int fd = accept4(w->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
+    if (fd < 0)
+        fl_io_pause(w->listener, ACCEPT_PAUSE_MS); /* no descriptor left: asked again at once */
     if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
         return;
     if (peer.uid == 0 || peer.uid == geteuid())

@@ -24,6 +24,11 @@ int64_t fl_mono_ms(void)
     return read_clock(CLOCK_MONOTONIC);
 }
 
+int64_t fl_boot_ms(void)
+{
+    return read_clock(CLOCK_BOOTTIME);
+}
+
 static int split(int64_t ms, struct tm *tm)
 {
     int64_t rest = ms % 1000;

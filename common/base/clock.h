@@ -4,6 +4,7 @@
 
 int64_t fl_now_ms(void);  /* wall clock, ms since the epoch */
 int64_t fl_mono_ms(void); /* monotonic, ms; for deadlines */
+int64_t fl_boot_ms(void); /* the same, but goes on while the machine sleeps */
 
 #define FL_ISO_BYTES     32
 #define FL_COMPACT_BYTES 17 /* "20260102T030405Z" and NUL */

@@ -1,12 +1,15 @@
 /* log.c - see log.h. */
 #include "common/base/log.h"
 #include <errno.h>
+#include <poll.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include "common/base/clock.h"
 
-#define LINE_BYTES 4096
+#define LINE_BYTES 4096 /* what a pipe takes whole */
+#define STALL_MS   100
 
 static const struct {
     const char *name;
@@ -24,6 +27,8 @@ static struct {
     const char *tag;
     bool journal;
 } conf = { .max = FL_LOG_INFO };
+
+static atomic_uint lost; /* lines that could not be written */
 
 struct line {
     char text[LINE_BYTES];
@@ -127,6 +132,21 @@ int fl_log_level_parse(const char *s, enum fl_log_level *ret_level)
     return -EINVAL;
 }
 
+/* Whoever reads the log may hang (a full pipe, a journal that stands): we must not hang with it.
+ * One line waits a little, those after it not at all. */
+static bool can_write(void)
+{
+    static atomic_bool stalled;
+    struct pollfd p = { .fd = STDERR_FILENO, .events = POLLOUT };
+    int r;
+
+    do
+        r = poll(&p, 1, atomic_load(&stalled) ? 0 : STALL_MS);
+    while (r < 0 && errno == EINTR);
+    atomic_store(&stalled, r == 0);
+    return r != 0;
+}
+
 void fl_log_write(enum fl_log_level level, const char *msg, const struct fl_log_kv *kv)
 {
     struct line l = { .len = 0 };
@@ -160,6 +180,13 @@ void fl_log_write(enum fl_log_level level, const char *msg, const struct fl_log_
         add_str(&l, "}");
     l.text[l.len++] = '\n';
 
+    if (!can_write()) {
+        atomic_fetch_add(&lost, 1);
+        return;
+    }
+    if (atomic_load(&lost))
+        fl_log_warn("log lines were lost: nobody read them",
+                    FL_I("lines", atomic_exchange(&lost, 0)));
     while (write(STDERR_FILENO, l.text, l.len) < 0 && errno == EINTR)
         ;
 }

@@ -8,6 +8,8 @@
 #include <pthread.h>
 #include <uv.h>
 
+#define POOL_VARIABLE "UV_THREADPOOL_SIZE"
+
 struct post {
     struct post *next;
     fl_post_fn fn;
@@ -33,6 +35,8 @@ struct fl_io {
     uv_poll_t uv;
     fl_io_fn fn;
     void *arg;
+    unsigned events;        /* asked for */
+    struct fl_timer *pause; /* NULL: never paused */
 };
 
 struct fl_signal {
@@ -46,6 +50,8 @@ struct work {
     fl_post_fn work, done;
     void *arg;
 };
+
+static bool small_pool;
 
 static struct post *take_posts(struct fl_loop *loop)
 {
@@ -180,16 +186,29 @@ static void work_done(uv_work_t *uv, int status)
     free(w);
 }
 
+void fl_loop_pool_small(void)
+{
+    small_pool = !getenv(POOL_VARIABLE);
+}
+
 int fl_loop_work(struct fl_loop *loop, fl_post_fn work, fl_post_fn done, void *arg)
 {
     struct work *w = calloc(1, sizeof(*w));
+    int r;
 
     if (!w)
         return -ENOMEM;
     w->work = work;
     w->done = done;
     w->arg = arg;
-    if (uv_queue_work(&loop->uv, &w->uv, run_work, work_done) < 0) {
+    /* libuv reads it when the first work is queued; nothing we start is to inherit it. */
+    if (small_pool)
+        setenv(POOL_VARIABLE, "1", 1);
+    r = uv_queue_work(&loop->uv, &w->uv, run_work, work_done);
+    if (small_pool)
+        unsetenv(POOL_VARIABLE);
+    small_pool = false;
+    if (r < 0) {
         free(w);
         return -ENOMEM;
     }
@@ -285,6 +304,7 @@ struct fl_io *fl_io_new(struct fl_loop *loop, int fd, fl_io_fn fn, void *arg)
 struct fl_io *fl_io_free(struct fl_io *io)
 {
     if (io) {
+        fl_timer_free(io->pause);
         uv_poll_stop(&io->uv);
         uv_close((uv_handle_t *)&io->uv, release);
     }
@@ -295,11 +315,32 @@ int fl_io_set(struct fl_io *io, unsigned events)
 {
     int uv_events = 0;
 
+    io->events = events;
+    if (io->pause && fl_timer_active(io->pause))
+        return 0;
     if (events & FL_IO_READ)
         uv_events |= UV_READABLE;
     if (events & FL_IO_WRITE)
         uv_events |= UV_WRITABLE;
     return uv_events ? uv_poll_start(&io->uv, uv_events, on_poll) : uv_poll_stop(&io->uv);
+}
+
+static void on_pause_over(void *arg)
+{
+    struct fl_io *io = arg;
+
+    fl_io_set(io, io->events);
+}
+
+void fl_io_pause(struct fl_io *io, uint64_t ms)
+{
+    if (!io->pause)
+        io->pause =
+            fl_timer_new(FL_CONTAINER_OF(io->uv.loop, struct fl_loop, uv), on_pause_over, io);
+    if (!io->pause)
+        return;
+    uv_poll_stop(&io->uv);
+    fl_timer_start(io->pause, ms);
 }
 
 /* ---- signals ---- */

@@ -46,6 +46,10 @@ int fl_loop_post(struct fl_loop *loop, fl_post_fn fn, void *arg);
  * that can stall, name lookups). 0 or -ENOMEM. */
 int fl_loop_work(struct fl_loop *loop, fl_post_fn work, fl_post_fn done, void *arg);
 
+/* The process's pool gets one thread instead of libuv's four. Before the first fl_loop_work, in a
+ * program with one loop. */
+void fl_loop_pool_small(void);
+
 /* A timer that is not running yet. NULL without memory. Starting a running timer moves it; it fires
  * once. Timers wake no one when stopped. */
 struct fl_timer *fl_timer_new(struct fl_loop *loop, fl_timer_fn fn, void *arg);
@@ -59,6 +63,9 @@ bool fl_timer_active(const struct fl_timer *t);
 struct fl_io *fl_io_new(struct fl_loop *loop, int fd, fl_io_fn fn, void *arg);
 struct fl_io *fl_io_free(struct fl_io *io);
 int fl_io_set(struct fl_io *io, unsigned events);
+/* No events for `ms`, then those asked for by fl_io_set again: for a listener that has no
+ * descriptor left to accept with, and would be woken for ever. */
+void fl_io_pause(struct fl_io *io, uint64_t ms);
 
 struct fl_signal *fl_signal_new(struct fl_loop *loop, int signo, fl_signal_fn fn, void *arg);
 struct fl_signal *fl_signal_free(struct fl_signal *s);

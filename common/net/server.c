@@ -138,20 +138,11 @@ static void on_listen(void *arg, unsigned events)
             continue;
         }
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-            fl_io_set(server->listen_io, 0);
-            fl_timer_start(server->accept_pause, ACCEPT_PAUSE_MS);
+            fl_io_pause(server->listen_io, ACCEPT_PAUSE_MS);
         }
         if (errno != ECONNABORTED && errno != EINTR)
             return;
     }
-}
-
-static void on_accept_pause_over(void *arg)
-{
-    struct fl_server *server = arg;
-
-    if (server->listen_io)
-        fl_io_set(server->listen_io, FL_IO_READ);
 }
 
 /* ---- listening ---- */
@@ -225,9 +216,8 @@ static int start(struct fl_server *server, const struct fl_server_conf *conf, st
         if (!server->peers)
             return -ENOMEM;
     }
-    server->accept_pause = fl_timer_new(server->loop, on_accept_pause_over, server);
     server->listen_io = fl_io_new(server->loop, server->listen_fd, on_listen, server);
-    if (!server->accept_pause || !server->listen_io)
+    if (!server->listen_io)
         return -ENOMEM;
     return fl_io_set(server->listen_io, FL_IO_READ);
 }
@@ -265,7 +255,6 @@ struct fl_server *fl_server_free(struct fl_server *server)
     if (!server)
         return NULL;
     close_socket(server);
-    fl_timer_free(server->accept_pause);
     fl_lws_free(server->lws);
     free(server->peers);
     free(server);

@@ -21,7 +21,6 @@ struct fl_server {
     uint32_t idle_ms;
     int listen_fd;
     struct fl_io *listen_io;
-    struct fl_timer *accept_pause; /* runs while accept() is out of descriptors */
     uint16_t port;
     bool draining;
     struct fl_server_stats stats;

@@ -165,11 +165,30 @@ static void the_cache_comes_back(void **state)
     assert_string_equal(c.node_id, "mi-1");
     assert_string_equal(c.session_token, "t//+==");
     assert_int_equal(c.expires_ms, 1767326645000);
-    assert_int_equal(
-        fl_file_replace(tempdir_path("runtimeconfig/credentials.json"), 0600, "{\"x\"", 4, NULL),
-        0);
-    assert_int_equal(fl_credcache_load(tempdir, &arena, &c, NULL), 0);
-    assert_null(c.node_id);
+}
+
+/* It is only a cache: whatever a power cut made of it, the agent says so and asks for fresh ones.
+ */
+static void a_cache_cut_at_any_byte_is_none(void **state)
+{
+    const char *path = tempdir_path("runtimeconfig/credentials.json");
+    fl_autofree char *whole = NULL;
+    size_t len;
+
+    assert_int_equal(fl_file_read(path, 65536, &whole, &len, NULL), 0);
+    for (size_t size = 0; size <= len + 7; size++) {
+        fl_autoarena struct fl_arena arena = FL_ARENA(65536);
+        fl_autofree char *text = calloc(1, len + 8);
+        struct fl_err err = { 0 };
+        struct fl_credcache c;
+
+        memcpy(text, whole, FL_MIN(size, len));
+        memset(text + len, '\xff', 8); /* garbage behind the end */
+        assert_int_equal(fl_file_replace(path, 0600, text, size, NULL), 0);
+        assert_int_equal(fl_credcache_load(tempdir, &arena, &c, &err), size == len ? 0 : -EBADMSG);
+        assert_true(size == len ? c.node_id != NULL : c.node_id == NULL);
+        assert_true(size == len || strstr(err.text, "credentials.json: damaged"));
+    }
 }
 
 static int setup(void **state)
@@ -188,6 +207,7 @@ int main(void)
         cmocka_unit_test(a_link_of_our_own_is_followed_and_others_are_not_files),
         cmocka_unit_test(identity_config_is_the_official_agents),
         cmocka_unit_test(the_cache_comes_back),
+        cmocka_unit_test(a_cache_cut_at_any_byte_is_none),
     };
 
     return cmocka_run_group_tests(tests, setup, tempdir_remove);
