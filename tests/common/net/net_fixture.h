@@ -29,8 +29,8 @@ struct test_server {
     struct fl_server_conf conf;
     uint16_t port;
     unsigned long thread;
-    int aborts;  /* on_abort so far */
-    int handled; /* requests that reached this instance */
+    _Atomic int aborts;  /* on_abort so far */
+    _Atomic int handled; /* requests that reached this instance */
 };
 
 /* What it serves:
