@@ -8,119 +8,35 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
 #include "common/net/server_lws.h"
 #include "common/net/server_private.h"
 
-#define BACKLOG         4096 /* the kernel's somaxconn caps it; fleets reconnect all at once */
-#define ACCEPTS_A_TURN  64
-#define ACCEPT_PAUSE_MS 100 /* with no descriptor left, until one may be free */
-#define PEER_BUCKETS    4096
+#define BACKLOG        4096 /* the kernel's somaxconn caps it; fleets reconnect all at once */
+#define ACCEPTS_A_TURN 64
+#define LOCK_TRIES     50 /* a second in all */
+#define LOCK_PAUSE_NS  (20 * 1000 * 1000)
 
 #define DEFAULT_MAX_BODY_BYTES   (2 * 1024 * 1024)
 #define DEFAULT_MAX_HEADER_BYTES (16 * 1024)
+#define DEFAULT_MAX_GUEST_BYTES  (64 * 1024 * 1024)
 #define DEFAULT_MAX_CONNECTIONS  65536
+#define DEFAULT_MAX_GUESTS       2048
+#define DEFAULT_MIN_BYTES_PER_S  1024
+#define DEFAULT_PACE_MS          20000
+#define DEFAULT_GUEST_MS         5000
 #define DEFAULT_HEADER_S         20
 #define DEFAULT_IDLE_S           75
 
-struct fl_peer {
-    LIST_ENTRY(fl_peer) link;
-    uint8_t key[8]; /* IPv4 address, or the /64 of an IPv6 one: that is what one host commands */
-    unsigned connections;
-};
-
-/* ---- connections per address ---- */
-
-static void peer_key(const struct sockaddr_storage *addr, uint8_t key[8])
-{
-    memset(key, 0, 8);
-    if (addr->ss_family == AF_INET)
-        memcpy(key, &((const struct sockaddr_in *)addr)->sin_addr, 4);
-    else
-        memcpy(key, &((const struct sockaddr_in6 *)addr)->sin6_addr, 8);
-}
-
-static size_t peer_bucket(const uint8_t key[8])
-{
-    uint64_t h = 1469598103934665603u;
-
-    for (int i = 0; i < 8; i++)
-        h = (h ^ key[i]) * 1099511628211u;
-    return h % PEER_BUCKETS;
-}
-
-/* Counts one more connection. 0, -EMFILE over the limit, -ENOMEM. */
-static int peer_ref(struct fl_server *server, const struct sockaddr_storage *addr,
-                    struct fl_peer **ret_peer)
-{
-    struct fl_peer *peer;
-    uint8_t key[8];
-    size_t bucket;
-
-    *ret_peer = NULL;
-    if (!server->peers)
-        return 0;
-    peer_key(addr, key);
-    bucket = peer_bucket(key);
-    LIST_FOREACH (peer, &server->peers[bucket], link)
-        if (!memcmp(peer->key, key, sizeof(key)))
-            break;
-    if (peer && peer->connections >= server->max_per_address)
-        return -EMFILE;
-    if (!peer) {
-        peer = calloc(1, sizeof(*peer));
-        if (!peer)
-            return -ENOMEM;
-        memcpy(peer->key, key, sizeof(key));
-        LIST_INSERT_HEAD(&server->peers[bucket], peer, link);
-    }
-    peer->connections++;
-    *ret_peer = peer;
-    return 0;
-}
-
-static void peer_unref(struct fl_peer *peer)
-{
-    if (!peer || --peer->connections)
-        return;
-    LIST_REMOVE(peer, link);
-    free(peer);
-}
-
 /* ---- accepting ---- */
 
-static void peer_text(const struct sockaddr_storage *addr, socklen_t len,
-                      char out[INET6_ADDRSTRLEN])
+void fl_server_limit(struct fl_server *server, enum fl_server_limit what, int error)
 {
-    static const char mapped[] = "::ffff:";
-
-    if (getnameinfo((const struct sockaddr *)addr, len, out, INET6_ADDRSTRLEN, NULL, 0,
-                    NI_NUMERICHOST) != 0)
-        snprintf(out, INET6_ADDRSTRLEN, "?");
-    /* An IPv4 peer of a socket that serves both. */
-    if (!strncmp(out, mapped, sizeof(mapped) - 1) && strchr(out, '.'))
-        memmove(out, out + sizeof(mapped) - 1, strlen(out + sizeof(mapped) - 1) + 1);
-}
-
-static void serve(struct fl_server *server, int fd, const struct sockaddr_storage *addr,
-                  socklen_t len)
-{
-    char text[INET6_ADDRSTRLEN];
-    struct fl_peer *peer = NULL;
-    int on = 1;
-
-    if (server->stats.connections >= server->max_connections || peer_ref(server, addr, &peer) < 0) {
+    if (what == FL_LIMIT_REFUSED)
         server->stats.refused++;
-        close(fd);
-        return;
-    }
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    peer_text(addr, len, text);
-    if (fl_conn_new(server, fd, text, peer) < 0) {
-        peer_unref(peer);
-        server->stats.refused++;
-        return;
-    }
-    server->stats.connections++;
+    if (server->events.on_limit)
+        server->events.on_limit(server->arg, what, error);
 }
 
 static void on_listen(void *arg, unsigned events)
@@ -134,31 +50,67 @@ static void on_listen(void *arg, unsigned events)
                          SOCK_CLOEXEC | SOCK_NONBLOCK);
 
         if (fd >= 0) {
-            serve(server, fd, &addr, len);
+            fl_guests_arrive(server, fd, &addr, len);
             continue;
         }
-        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-            fl_io_pause(server->listen_io, ACCEPT_PAUSE_MS);
+        if (errno == ECONNABORTED || errno == EINTR)
+            continue;
+        if (errno != EAGAIN) {
+            /* No descriptor or memory left, most likely: the socket would stay ready. */
+            fl_server_limit(server, FL_LIMIT_ACCEPT, errno);
+            fl_io_pause(server->listen_io, FL_SERVER_ACCEPT_PAUSE_MS);
         }
-        if (errno != ECONNABORTED && errno != EINTR)
-            return;
+        return;
     }
 }
 
 /* ---- listening ---- */
 
-static int bind_socket(int fd, const struct addrinfo *ai)
+/* Sharing a port is refused by the kernel only to another user's processes, and a socket that does
+ * not share is refused only once another one listens. So whoever wants the port for himself takes
+ * this lock from before his bind until after his listen: a name that no two sockets of the machine
+ * (network namespace) can have, and that ends with its process. -1 without it: another has it too
+ * long to be starting up. */
+static int lock_port(uint16_t port)
 {
-    int on = 1, off = 0;
+    struct sockaddr_un name = { .sun_family = AF_UNIX };
+    int n = snprintf(name.sun_path + 1, sizeof(name.sun_path) - 1, "fairlead-listen-%u", port);
+    socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n);
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
-    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
-        setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) < 0)
+    for (int i = 0; fd >= 0 && i < LOCK_TRIES; i++) {
+        if (bind(fd, (struct sockaddr *)&name, len) == 0)
+            return fd;
+        nanosleep(&(struct timespec){ .tv_nsec = LOCK_PAUSE_NS }, NULL);
+    }
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+static int share(int fd)
+{
+    int on = 1;
+
+    return setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) < 0 ? -errno : 0;
+}
+
+static int bind_socket(int fd, const struct addrinfo *ai, bool exclusive)
+{
+    int on = 1, off = 0, r;
+
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0)
         return -errno;
     if (ai->ai_family == AF_INET6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)); /* "::" serves IPv4 too */
-    if (bind(fd, ai->ai_addr, ai->ai_addrlen) < 0 || listen(fd, BACKLOG) < 0)
+    r = exclusive ? 0 : share(fd);
+    if (r < 0)
+        return r;
+    if (bind(fd, ai->ai_addr, ai->ai_addrlen) < 0)
         return -errno;
-    return 0;
+    /* Bound alone, it may share with those that follow. */
+    r = exclusive ? share(fd) : 0;
+    return r < 0 ? r : listen(fd, BACKLOG) < 0 ? -errno : 0;
 }
 
 static int open_socket(struct fl_server *server, const struct fl_server_conf *conf,
@@ -170,6 +122,7 @@ static int open_socket(struct fl_server *server, const struct fl_server_conf *co
     socklen_t len = sizeof(bound);
     struct addrinfo *ai = NULL;
     char port[8];
+    fl_autofd int lock = conf->exclusive && conf->port ? lock_port(conf->port) : -1;
     int r;
 
     snprintf(port, sizeof(port), "%u", conf->port);
@@ -177,7 +130,7 @@ static int open_socket(struct fl_server *server, const struct fl_server_conf *co
         return fl_err_set(err, -EINVAL, NULL, "%s: not a numeric address to listen on", address);
     server->listen_fd =
         socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP);
-    r = server->listen_fd < 0 ? -errno : bind_socket(server->listen_fd, ai);
+    r = server->listen_fd < 0 ? -errno : bind_socket(server->listen_fd, ai, conf->exclusive);
     freeaddrinfo(ai);
     if (r < 0)
         return fl_err_set(err, r, NULL, "cannot listen on %s port %u: %s", address, conf->port,
@@ -189,12 +142,14 @@ static int open_socket(struct fl_server *server, const struct fl_server_conf *co
     return 0;
 }
 
+/* What waits to be served goes with it. */
 static void close_socket(struct fl_server *server)
 {
     server->listen_io = fl_io_free(server->listen_io);
     if (server->listen_fd >= 0)
-        close(server->listen_fd);
-    server->listen_fd = -1;
+        close(FL_TAKE_FD(server->listen_fd));
+    if (server->guest_timer)
+        fl_guests_close(server);
 }
 
 static size_t or_default(size_t value, size_t otherwise)
@@ -209,13 +164,10 @@ static int start(struct fl_server *server, const struct fl_server_conf *conf, st
     if (r < 0)
         return r;
     r = open_socket(server, conf, err);
+    if (r >= 0)
+        r = fl_guests_init(server);
     if (r < 0)
         return r;
-    if (server->max_per_address) {
-        server->peers = calloc(PEER_BUCKETS, sizeof(*server->peers));
-        if (!server->peers)
-            return -ENOMEM;
-    }
     server->listen_io = fl_io_new(server->loop, server->listen_fd, on_listen, server);
     if (!server->listen_io)
         return -ENOMEM;
@@ -238,7 +190,14 @@ int fl_server_new(struct fl_loop *loop, const struct fl_server_conf *conf,
     server->max_body_bytes = or_default(conf->max_body_bytes, DEFAULT_MAX_BODY_BYTES);
     server->max_header_bytes = or_default(conf->max_header_bytes, DEFAULT_MAX_HEADER_BYTES);
     server->max_connections = (unsigned)or_default(conf->max_connections, DEFAULT_MAX_CONNECTIONS);
-    server->max_per_address = conf->max_per_address;
+    server->max_guests = (unsigned)or_default(conf->max_guests, DEFAULT_MAX_GUESTS);
+    server->max_guests_per_address =
+        (unsigned)or_default(conf->max_guests_per_address, (server->max_guests + 1) / 2);
+    server->max_guest_bytes = or_default(conf->max_guest_bytes, DEFAULT_MAX_GUEST_BYTES);
+    server->guest_ms = (uint32_t)or_default(conf->guest_ms, DEFAULT_GUEST_MS);
+    server->pace_ms = (uint32_t)or_default(conf->pace_ms, DEFAULT_PACE_MS);
+    server->pace_bytes =
+        or_default(conf->min_bytes_per_s, DEFAULT_MIN_BYTES_PER_S) * server->pace_ms / 1000;
     server->header_ms = (uint32_t)or_default(conf->header_timeout_s, DEFAULT_HEADER_S) * 1000;
     server->idle_ms = (uint32_t)or_default(conf->idle_timeout_s, DEFAULT_IDLE_S) * 1000;
     r = start(server, conf, err);
@@ -256,7 +215,7 @@ struct fl_server *fl_server_free(struct fl_server *server)
         return NULL;
     close_socket(server);
     fl_lws_free(server->lws);
-    free(server->peers);
+    fl_guests_done(server);
     free(server);
     return NULL;
 }
@@ -277,8 +236,8 @@ void fl_server_get_stats(const struct fl_server *server, struct fl_server_stats 
     *ret_stats = server->stats;
 }
 
-void fl_server_conn_gone(struct fl_server *server, struct fl_peer *peer)
+int fl_server_reload(struct fl_server *server, const char *cert_file, const char *key_file,
+                     struct fl_err *err)
 {
-    peer_unref(peer);
-    server->stats.connections--;
+    return fl_lws_reload(server->lws, cert_file, key_file, err);
 }

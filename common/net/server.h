@@ -15,8 +15,18 @@ struct fl_server_req; /* one HTTP exchange; valid until answered or, unanswered,
 struct fl_server_stats {
     uint64_t connections; /* open now, WebSockets included */
     uint64_t websockets;  /* open now */
+    uint64_t guests;      /* of the connections, those nobody has vouched for */
+    uint64_t waiting;     /* accepted sockets that are not served yet */
     uint64_t requests;    /* served since start */
     uint64_t refused;     /* by a limit, since start */
+};
+
+/* What a limit did; for counting and logging. */
+enum fl_server_limit {
+    FL_LIMIT_REFUSED, /* a connection or request over a limit was refused */
+    FL_LIMIT_DROPPED, /* a connection was too slow, or gave way to one that waited */
+    FL_LIMIT_ACCEPT,  /* accept() failed with `error`; it is tried again ten times a second */
+    FL_LIMIT__N,
 };
 
 struct fl_server_events {
@@ -31,19 +41,37 @@ struct fl_server_events {
                       const char **ret_type);
     /* The peer went away before the answer, or closed its sending side: forget `req`. */
     void (*on_abort)(void *arg, struct fl_server_req *req);
+    /* May be NULL. Only counts and logs. */
+    void (*on_limit)(void *arg, enum fl_server_limit what, int error);
 };
+
+/* The limits that no setting changes. */
+#define FL_SERVER_GUEST_BODY      (64 * 1024) /* of a guest's body, outside max_guest_bytes */
+#define FL_SERVER_ACCEPT_PAUSE_MS 100         /* after accept() failed */
+
+/* A connection is a guest until the caller has vouched for it with fl_server_req_trust. Anyone can
+ * make guests, so few are served at once; who comes when all places are taken waits as a bare
+ * socket (a descriptor, no TLS state) up to header_timeout_s. While one waits, the oldest guests
+ * give way after guest_ms, save those whose request the caller has. So slow connections cannot hold
+ * the places, and a fleet behind one address that returns all at once gets its turn. */
 
 struct fl_server_conf {
     const char *bind;      /* address to listen on */
     uint16_t port;         /* 0: any free one, see fl_server_port */
     const char *cert_file; /* PEM chain; NULL for plain HTTP */
     const char *key_file;
-    size_t max_body_bytes;     /* 0: 2 MiB; more is answered 413 with a JSON error, then closed */
-    size_t max_header_bytes;   /* 0: 16 KiB; more is answered 431 or closed */
-    unsigned max_connections;  /* 0: 65536 */
-    unsigned max_per_address;  /* connections from one address; 0: no limit */
-    unsigned header_timeout_s; /* TLS handshake, and request headers + body; 0: 20 */
-    unsigned idle_timeout_s;   /* keep-alive without a request; 0: 75 */
+    bool exclusive;           /* -EADDRINUSE if anyone listens on the port, sharing or not */
+    size_t max_body_bytes;    /* 0: 2 MiB; more is answered 413 with a JSON error, then closed */
+    size_t max_header_bytes;  /* 0: 16 KiB; more is answered 431 or closed */
+    size_t max_guest_bytes;   /* of all guests' bodies beyond FL_SERVER_GUEST_BODY; 0: 64 MiB */
+    unsigned max_connections; /* with those that wait; 0: 65536 */
+    unsigned max_guests;      /* 0: 2048 */
+    unsigned max_guests_per_address; /* an IPv4 address or a /64 of IPv6; 0: half of max_guests */
+    unsigned header_timeout_s;       /* TLS handshake and a request's head; 0: 20 */
+    unsigned idle_timeout_s;         /* keep-alive without a request; 0: 75 */
+    unsigned min_bytes_per_s;        /* bodies, and answers that are read; 0: 1024 */
+    unsigned pace_ms;                /* over which that is judged; 0: 20000 */
+    unsigned guest_ms;               /* then a guest gives way to one that waits; 0: 5000 */
 };
 
 int fl_server_new(struct fl_loop *loop, const struct fl_server_conf *conf,
@@ -53,6 +81,11 @@ int fl_server_new(struct fl_loop *loop, const struct fl_server_conf *conf,
 /* Drops every connection (on_close / on_abort run) and stops listening. Not from inside a callback
  * of the server or one of its WebSockets. */
 struct fl_server *fl_server_free(struct fl_server *server);
+
+/* Reads the certificate and key again, for connections that come from now on. The old ones stay in
+ * use if the new ones are not usable. On the loop's thread. */
+int fl_server_reload(struct fl_server *server, const char *cert_file, const char *key_file,
+                     struct fl_err *err);
 
 /* Stops accepting; open connections stay. Keep-alive answers say Connection: close from now on. */
 void fl_server_drain(struct fl_server *server);
@@ -71,6 +104,12 @@ const char *fl_server_req_body(const struct fl_server_req *req, size_t *ret_len)
 const char *fl_server_req_peer(const struct fl_server_req *req); /* address without port */
 void *fl_server_req_tag(const struct fl_server_req *req);        /* a pointer of the caller's */
 void fl_server_req_set_tag(struct fl_server_req *req, void *tag);
+
+/* The peer is known: its connection is no guest any more. */
+void fl_server_req_trust(struct fl_server_req *req);
+
+/* Frees the body of a request that was copied. */
+void fl_server_req_drop_body(struct fl_server_req *req);
 
 /* Answers and ends `req`. `headers` are extra ones; Content-Length, Date and Connection are added
  * here. HEAD answers drop the body. */

@@ -34,7 +34,7 @@ struct fl_server_req {
 struct fl_conn {
     struct fl_server *server;
     struct fl_stream *stream;
-    struct fl_peer *peer;
+    struct fl_guest guest;
     char *peer_text;
     enum {
         HEAD,      /* reading a request's head */
@@ -48,7 +48,8 @@ struct fl_conn {
     struct fl_buf in; /* bytes not used yet */
     size_t searched;  /* of them, seen without the end of a head */
     size_t body_left;
-    size_t queued_then; /* at the last look of the send timer */
+    size_t moved_then; /* bytes of the body that had come, or of the answer that were still queued,
+                          when the pace was last judged */
     struct fl_chunked chunked;
     struct fl_server_req *req;
     bool served_before, keep_alive, paused;
@@ -156,8 +157,8 @@ static void send_answer(struct fl_conn *c, const struct answer *a)
     }
     c->keep_alive = a->keep_alive;
     c->state = SENDING;
-    c->queued_then = fl_stream_queued(c->stream);
-    fl_stream_timer(c->stream, c->server->idle_ms);
+    c->moved_then = fl_stream_queued(c->stream);
+    fl_stream_timer(c->stream, c->server->pace_ms);
 }
 
 static void leave(struct fl_conn *c)
@@ -180,6 +181,8 @@ static void drop_req(struct fl_conn *c)
 {
     req_free(c->req);
     c->req = NULL;
+    c->guest.busy = false;
+    fl_guest_holds(c->server, &c->guest, 0);
 }
 
 /* Faults of a request that the caller never sees. The names are those of AWS where it has them. */
@@ -195,6 +198,7 @@ static const struct fault {
   fault_head = { 431, "RequestHeaderSectionTooLargeException",
                  "the request headers are over the limit" },
   fault_memory = { 503, "ServiceUnavailable", "out of memory" },
+  fault_guests = { 503, "ServiceUnavailable", "too many large requests at once" },
   fault_coding = { 501, "ValidationException", "only the chunked transfer coding is supported" },
   fault_version = { 505, "ValidationException", "only HTTP/1.x is spoken here" };
 
@@ -212,7 +216,7 @@ static void refuse(struct fl_conn *c, const struct fault *fault)
         .head_only = c->req && c->req->head.method && !strcmp(c->req->head.method, "HEAD"),
     };
 
-    c->server->stats.refused++;
+    fl_server_limit(c->server, fault == &fault_timeout ? FL_LIMIT_DROPPED : FL_LIMIT_REFUSED, 0);
     drop_req(c);
     send_answer(c, &a);
     leave(c);
@@ -222,7 +226,8 @@ static void refuse(struct fl_conn *c, const struct fault *fault)
 
 static void conn_free(struct fl_conn *c)
 {
-    fl_server_conn_gone(c->server, c->peer);
+    fl_guest_leave(c->server, &c->guest);
+    c->server->stats.connections--;
     req_free(c->req);
     fl_buf_done(&c->in);
     free(c->peer_text);
@@ -338,6 +343,7 @@ static void upgrade(struct fl_conn *c)
 static void deliver(struct fl_conn *c)
 {
     c->state = ANSWERING;
+    c->guest.busy = true;
     c->server->stats.requests++;
     fl_stream_timer(c->stream, 0);
     c->server->events.on_request(c->server->arg, c->req);
@@ -414,6 +420,8 @@ static void begin_request(struct fl_conn *c)
         return;
     }
     fl_chunked_init(&c->chunked);
+    c->moved_then = 0;
+    fl_stream_timer(c->stream, c->server->pace_ms);
     c->body_left = len;
     c->state = len == SIZE_MAX ? CHUNKS : BODY;
 }
@@ -497,6 +505,10 @@ static bool read_body(struct fl_conn *c)
 {
     size_t n = FL_MIN(c->in.len, c->body_left);
 
+    if (!fl_guest_holds(c->server, &c->guest, c->req->body.len + n)) {
+        refuse(c, &fault_guests);
+        return false;
+    }
     if (fl_buf_append(&c->req->body, c->in.data, n) < 0) {
         refuse(c, &fault_memory);
         return false;
@@ -519,6 +531,10 @@ static bool read_chunks(struct fl_conn *c)
         return false;
     }
     fl_buf_consume(&c->in, used);
+    if (!fl_guest_holds(c->server, &c->guest, c->req->body.len)) {
+        refuse(c, &fault_guests);
+        return false;
+    }
     if (!r)
         return false;
     deliver(c);
@@ -594,18 +610,41 @@ static void on_drain(void *arg)
         answered(c);
 }
 
+/* Whether enough has moved since the last look; looks again later. A peer that takes a byte now and
+ * then would hold what is kept for it for ever. */
+static bool keeps_pace(struct fl_conn *c)
+{
+    size_t now = c->state == SENDING ? fl_stream_queued(c->stream) : c->req->body.len;
+    size_t moved = c->state == SENDING ? c->moved_then - now : now - c->moved_then;
+
+    c->moved_then = now;
+    if (moved < c->server->pace_bytes)
+        return false;
+    fl_stream_timer(c->stream, c->server->pace_ms);
+    return true;
+}
+
 static void on_timer(void *arg)
 {
     struct fl_conn *c = arg;
-    size_t queued = fl_stream_queued(c->stream);
 
-    if (c->state == SENDING && queued < c->queued_then) {
-        c->queued_then = queued;
-        fl_stream_timer(c->stream, c->server->idle_ms);
-    } else if (c->state != SENDING && (c->in.len || c->req)) {
-        refuse(c, &fault_timeout);
-    } else {
+    switch (c->state) {
+    case BODY:
+    case CHUNKS:
+        if (!keeps_pace(c))
+            refuse(c, &fault_timeout);
+        break;
+    case SENDING:
+        if (keeps_pace(c))
+            break;
+        fl_server_limit(c->server, FL_LIMIT_DROPPED, 0);
         fl_stream_abort(c->stream);
+        break;
+    default:
+        if (c->in.len)
+            refuse(c, &fault_timeout);
+        else
+            fl_stream_abort(c->stream);
     }
 }
 
@@ -625,7 +664,8 @@ static const struct fl_stream_ops stream_ops = {
     .on_close = on_close,
 };
 
-int fl_conn_new(struct fl_server *server, int fd, const char *peer_text, struct fl_peer *peer)
+int fl_conn_new(struct fl_server *server, int fd, const char *peer_text,
+                struct fl_guest **ret_guest)
 {
     struct fl_conn *c = calloc(1, sizeof(*c));
     int r = -ENOMEM;
@@ -636,7 +676,6 @@ int fl_conn_new(struct fl_server *server, int fd, const char *peer_text, struct 
         return r;
     }
     c->server = server;
-    c->peer = peer;
     fl_buf_init(&c->in, server->max_header_bytes + 2 * READ_MAX_BYTES);
     r = fl_lws_adopt(server->lws, fd, &stream_ops, c, &c->stream);
     if (r < 0) {
@@ -645,7 +684,14 @@ int fl_conn_new(struct fl_server *server, int fd, const char *peer_text, struct 
         return r;
     }
     fl_stream_timer(c->stream, server->header_ms);
+    server->stats.connections++;
+    *ret_guest = &c->guest;
     return 0;
+}
+
+void fl_conn_drop(struct fl_guest *guest)
+{
+    fl_stream_abort(FL_CONTAINER_OF(guest, struct fl_conn, guest)->stream);
 }
 
 /* ---- what a request says, and its answer ---- */
@@ -690,6 +736,17 @@ void *fl_server_req_tag(const struct fl_server_req *req)
 void fl_server_req_set_tag(struct fl_server_req *req, void *tag)
 {
     req->tag = tag;
+}
+
+void fl_server_req_trust(struct fl_server_req *req)
+{
+    fl_guest_leave(req->conn->server, &req->conn->guest);
+}
+
+void fl_server_req_drop_body(struct fl_server_req *req)
+{
+    fl_buf_done(&req->body);
+    fl_guest_holds(req->conn->server, &req->conn->guest, 0);
 }
 
 void fl_server_reply(struct fl_server_req *req, int status, const char *content_type,

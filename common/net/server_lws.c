@@ -21,6 +21,7 @@
 #include <sys/socket.h>
 #include <uv.h>
 #include "common/base/log.h"
+#include "common/base/rand.h"
 #include "common/net/tls_suites.h"
 
 #define READ_BYTES (17 * 1024) /* a whole TLS record at a time: none is left inside OpenSSL */
@@ -28,7 +29,8 @@
 
 #define TLS_OPTIONS (SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION)
 
-#define PROTOCOL_NAME "fairlead"
+#define PROTOCOL_NAME    "fairlead"
+#define TICKET_KEY_BYTES 80 /* what OpenSSL wants: name, HMAC key, AES key */
 
 struct lws_stream {
     struct fl_stream base;
@@ -43,6 +45,8 @@ struct fl_lws {
     struct lws_vhost *vhost;
     struct fl_loop *loop;
     bool tls;
+    SSL_CTX *ctx;   /* the vhost's */
+    SSL_CTX *certs; /* the certificate of now, if it is not the one of the start */
     LIST_HEAD(, lws_stream) streams;
 };
 
@@ -162,6 +166,19 @@ static void gone(struct lws_stream *s, const char *why)
     free(s);
 }
 
+/* Sessions go on at whichever loop's listener the peer comes back to: one ticket key for all of the
+ * process. Called with contexts_lock held. */
+static void share_tickets(SSL_CTX *ctx)
+{
+    static unsigned char keys[TICKET_KEY_BYTES];
+    static bool made;
+
+    if (!made)
+        fl_random_bytes(keys, sizeof(keys));
+    made = true;
+    SSL_CTX_set_tlsext_ticket_keys(ctx, keys, sizeof(keys));
+}
+
 /* The SSL_CTX that lws just made: what its own settings cannot express. */
 static void setup_tls(SSL_CTX *ctx)
 {
@@ -170,6 +187,7 @@ static void setup_tls(SSL_CTX *ctx)
     SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                               SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_num_tickets(ctx, 1);
+    share_tickets(ctx);
 }
 
 static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in,
@@ -178,6 +196,7 @@ static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user,
     struct lws_stream *s;
 
     if (reason == LWS_CALLBACK_OPENSSL_LOAD_EXTRA_SERVER_VERIFY_CERTS) {
+        ((struct fl_lws *)lws_context_user(lws_get_context(wsi)))->ctx = user;
         setup_tls(user);
         return 0;
     }
@@ -290,8 +309,9 @@ static int make_context(struct fl_lws *lws, const char *cert_file, const char *k
     return lws->vhost ? 0 : -EINVAL;
 }
 
-/* lws only says "no" to a bad file, so try them first, for the words. */
-static int check_files(const char *cert_file, const char *key_file, struct fl_err *err)
+/* A context that holds nothing but the certificate and its key. */
+static int load_files(const char *cert_file, const char *key_file, SSL_CTX **ret_ctx,
+                      struct fl_err *err)
 {
     SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
     const char *bad = NULL;
@@ -305,22 +325,50 @@ static int check_files(const char *cert_file, const char *key_file, struct fl_er
     else if (SSL_CTX_use_PrivateKey_file(ctx, key_file, SSL_FILETYPE_PEM) != 1 ||
              SSL_CTX_check_private_key(ctx) != 1)
         bad = key_file;
-    SSL_CTX_free(ctx);
-    if (!bad)
+    if (!bad) {
+        *ret_ctx = ctx;
         return 0;
+    }
     e = ERR_peek_last_error();
+    SSL_CTX_free(ctx);
     return fl_err_set(err, -EINVAL, NULL, "%s: not usable for TLS: %s", bad,
                       ERR_reason_error_string(e) ? ERR_reason_error_string(e) : "unreadable");
+}
+
+/* A full handshake begins. Not SSL_CTX_use_certificate once: a context keeps one certificate of
+ * each type of key, and would go on showing the old one if the types differ. */
+static int choose_certificate(SSL *ssl, void *arg)
+{
+    const struct fl_lws *lws = arg;
+
+    return SSL_set_SSL_CTX(ssl, lws->certs) != NULL;
+}
+
+int fl_lws_reload(struct fl_lws *lws, const char *cert_file, const char *key_file,
+                  struct fl_err *err)
+{
+    SSL_CTX *certs;
+    int r = load_files(cert_file, key_file, &certs, err);
+
+    if (r < 0)
+        return r;
+    SSL_CTX_free(lws->certs);
+    lws->certs = certs;
+    SSL_CTX_set_cert_cb(lws->ctx, choose_certificate, lws);
+    return 0;
 }
 
 int fl_lws_new(struct fl_loop *loop, const char *cert_file, const char *key_file,
                struct fl_lws **ret_lws, struct fl_err *err)
 {
     struct fl_lws *lws;
+    SSL_CTX *ctx = NULL;
     int r;
 
-    if (cert_file && (r = check_files(cert_file, key_file, err)) < 0)
+    /* lws only says "no" to a bad file, so try them first, for the words. */
+    if (cert_file && (r = load_files(cert_file, key_file, &ctx, err)) < 0)
         return r;
+    SSL_CTX_free(ctx);
     lws = calloc(1, sizeof(*lws));
     if (!lws)
         return -ENOMEM;
@@ -349,6 +397,7 @@ struct fl_lws *fl_lws_free(struct fl_lws *lws)
         gone(s, "shutting down");
     if (lws->context)
         destroy_context(lws->loop, lws->context);
+    SSL_CTX_free(lws->certs);
     free(lws);
     return NULL;
 }

@@ -18,6 +18,12 @@ struct fl_lws; /* one per loop and listener */
 int fl_lws_new(struct fl_loop *loop, const char *cert_file, const char *key_file,
                struct fl_lws **ret_lws, struct fl_err *err);
 
+/* Takes another certificate and key for streams that come from now on; on failure the old ones
+ * stay.
+ */
+int fl_lws_reload(struct fl_lws *lws, const char *cert_file, const char *key_file,
+                  struct fl_err *err);
+
 /* Drops every stream (on_close runs). The library's own memory is released as the loop goes on. */
 struct fl_lws *fl_lws_free(struct fl_lws *lws);
 

@@ -1,12 +1,21 @@
-/* server_private.h - between server.c (listening, limits) and server_http.c (one connection). */
+/* server_private.h - between server.c (listening), server_guests.c (who is served) and
+ * server_http.c (one connection). */
 #pragma once
 #include <netinet/in.h>
 #include <sys/queue.h>
 #include "common/net/server.h"
 #include "common/net/stream.h"
 
-struct fl_peer; /* how many connections an address has */
-struct fl_conn;
+struct fl_peer; /* guests of one address, and those of it that wait */
+
+/* Part of every connection. */
+struct fl_guest {
+    TAILQ_ENTRY(fl_guest) link; /* oldest first */
+    struct fl_peer *peer;       /* NULL: vouched for */
+    int64_t since_ms;
+    size_t bytes; /* of its body, counted in guest_bytes */
+    bool busy;    /* its request is with the caller */
+};
 
 struct fl_server {
     struct fl_loop *loop;
@@ -15,21 +24,55 @@ struct fl_server {
     void *arg;
     size_t max_body_bytes;
     size_t max_header_bytes;
+    size_t max_guest_bytes;
     unsigned max_connections;
-    unsigned max_per_address;
+    unsigned max_guests;
+    unsigned max_guests_per_address;
     uint32_t header_ms;
     uint32_t idle_ms;
+    uint32_t guest_ms;
+    uint32_t pace_ms;
+    size_t pace_bytes; /* at least, in pace_ms */
     int listen_fd;
     struct fl_io *listen_io;
     uint16_t port;
     bool draining;
     struct fl_server_stats stats;
-    LIST_HEAD(, fl_peer) * peers; /* hash table; NULL without a limit per address */
+    TAILQ_HEAD(, fl_guest) guests;
+    TAILQ_HEAD(fl_hungry, fl_peer) hungry; /* addresses with sockets that wait, served in turn */
+    LIST_HEAD(fl_peers, fl_peer) * peers;  /* hash table by address */
+    struct fl_timer *guest_timer;          /* runs while a socket waits */
+    size_t guest_bytes;
 };
 
-/* Serves an accepted socket (taken over). `peer_text` is copied; `peer` may be NULL and is given
- * back through fl_server_conn_gone. */
-int fl_conn_new(struct fl_server *server, int fd, const char *peer_text, struct fl_peer *peer);
+/* ---- server.c ---- */
 
-/* A connection is over. */
-void fl_server_conn_gone(struct fl_server *server, struct fl_peer *peer);
+void fl_server_limit(struct fl_server *server, enum fl_server_limit what, int error);
+
+/* ---- server_guests.c ---- */
+
+int fl_guests_init(struct fl_server *server);
+
+/* Closes what waits. */
+void fl_guests_close(struct fl_server *server);
+void fl_guests_done(struct fl_server *server);
+
+/* Takes over an accepted socket: serves it, lets it wait or refuses it. */
+void fl_guests_arrive(struct fl_server *server, int fd, const struct sockaddr_storage *addr,
+                      socklen_t len);
+
+/* It is vouched for, or gone. Again is nothing. */
+void fl_guest_leave(struct fl_server *server, struct fl_guest *guest);
+
+/* A guest holds so many bytes of body now. False if that is too much for all of them together. */
+bool fl_guest_holds(struct fl_server *server, struct fl_guest *guest, size_t bytes);
+
+/* ---- server_http.c ---- */
+
+/* Serves an accepted socket, taken over also on failure. `peer_text` is copied; `ret_guest` is part
+ * of the connection. */
+int fl_conn_new(struct fl_server *server, int fd, const char *peer_text,
+                struct fl_guest **ret_guest);
+
+/* Ends a guest's connection, later. */
+void fl_conn_drop(struct fl_guest *guest);

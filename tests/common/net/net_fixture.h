@@ -29,14 +29,16 @@ struct test_server {
     struct fl_server_conf conf;
     uint16_t port;
     unsigned long thread;
-    _Atomic int aborts;  /* on_abort so far */
-    _Atomic int handled; /* requests that reached this instance */
+    _Atomic int aborts;              /* on_abort so far */
+    _Atomic int handled;             /* requests that reached this instance */
+    _Atomic int limits[FL_LIMIT__N]; /* on_limit so far */
 };
 
 /* What it serves:
  *   /echo     "METHOD PATH ?QUERY [X-Echo header] BODY"
  *   /late     the same, from the loop, after the callback returned
  *   /never    no answer
+ *   /trust    as /echo; the connection is no guest from then on
  *   /big?N    N bytes
  *   /ws…      upgrade: messages come back; "close" makes it close with 4001, "abort" drop
  *   /deny     upgrade refused with 403 and a body */

@@ -1,5 +1,7 @@
 /* The server against a client that sends exactly these bytes. */
 #include <openssl/ssl.h>
+#include <sys/resource.h>
+#include "common/base/clock.h"
 #include "tests/common/net/net_fixture.h"
 #include "tests/common/net/net_fixture.inc"
 
@@ -361,7 +363,6 @@ static struct fl_server_stats stats_of(struct test_server *s)
 static void connections_are_limited(void **state)
 {
     struct test_server s = { .conf = { .max_connections = 2 } };
-    struct test_server per_address = { .conf = { .max_per_address = 1 } };
     struct fl_server_stats stats;
     int a, b, c;
 
@@ -382,24 +383,198 @@ static void connections_are_limited(void **state)
     close(b);
     close(c);
     test_server_stop(&s);
+}
 
-    test_server_start(&per_address);
-    a = test_connect(per_address.port);
-    test_send(a, "GET /echo HTTP/1.1" CRLF CRLF);
-    assert_non_null(strstr(test_read(a, "[] "), "200 OK"));
-    b = test_connect(per_address.port);
-    assert_string_equal(test_read(b, NULL), "");
-    close(a);
-    close(b);
-    /* Once the first has left there is room again. */
-    for (int i = 0; i < 500; i++) {
-        const char *got = test_exchange(per_address.port, "GET /echo HTTP/1.1" CRLF CLOSE CRLF);
+/* Spins until it is so; a generous end. */
+#define UNTIL(cond)                                                        \
+    do {                                                                   \
+        time_t end_ = time(NULL) + 20;                                     \
+        while (!(cond)) {                                                  \
+            assert_true(time(NULL) < end_);                                \
+            nanosleep(&(struct timespec){ .tv_nsec = 1000 * 1000 }, NULL); \
+        }                                                                  \
+    } while (0)
 
-        if (strstr(got, "200 OK"))
+static int get(struct test_server *s, const char *path)
+{
+    int fd = test_connect(s->port);
+
+    test_send(fd, "GET ");
+    test_send(fd, path);
+    test_send(fd, " HTTP/1.1" CRLF CRLF);
+    return fd;
+}
+
+/* Places are few for those nobody has vouched for, and a place that is given up is taken at once.
+ */
+static void guests_wait_for_a_place(void **state)
+{
+    struct test_server s = { .conf = { .max_guests_per_address = 2, .guest_ms = 60000 } };
+    int fds[5];
+
+    test_server_start(&s);
+    for (size_t i = 0; i < FL_ARRAY_LEN(fds); i++)
+        fds[i] = get(&s, i < 2 ? "/echo" : "/trust");
+    for (size_t i = 0; i < 2; i++)
+        assert_non_null(strstr(test_read(fds[i], "[] "), "200 OK"));
+    UNTIL(stats_of(&s).waiting == 3);
+    assert_int_equal(stats_of(&s).guests, 2);
+    assert_int_equal(stats_of(&s).connections, 2);
+    /* One place serves all that are vouched for, one after the other. */
+    close(fds[0]);
+    for (size_t i = 2; i < FL_ARRAY_LEN(fds); i++)
+        assert_non_null(strstr(test_read(fds[i], "[] "), "200 OK"));
+    UNTIL(stats_of(&s).waiting == 0 && stats_of(&s).guests == 1);
+    assert_int_equal(stats_of(&s).connections, 4);
+    assert_int_equal(s.limits[FL_LIMIT_REFUSED] + s.limits[FL_LIMIT_DROPPED], 0);
+    for (size_t i = 1; i < FL_ARRAY_LEN(fds); i++)
+        close(fds[i]);
+    test_server_stop(&s);
+}
+
+/* A guest that has had its time gives way, but not while its request is with the caller. */
+static void old_guests_give_way(void **state)
+{
+    struct test_server s = { .conf = {
+                                 .max_guests = 2, .max_guests_per_address = 2, .guest_ms = 1 } };
+    int asked, silent, late;
+
+    test_server_start(&s);
+    asked = get(&s, "/never");
+    silent = test_connect(s.port);
+    UNTIL(stats_of(&s).guests == 2 && stats_of(&s).requests == 1);
+    late = get(&s, "/echo");
+    assert_non_null(strstr(test_read(late, "[] "), "200 OK"));
+    assert_string_equal(test_read(silent, NULL), "");
+    assert_int_equal(s.aborts, 0);
+    assert_int_equal(s.limits[FL_LIMIT_DROPPED], 1);
+    close(asked);
+    close(silent);
+    close(late);
+    test_server_stop(&s);
+}
+
+/* Who waits is not served after all once the time for a handshake is over, and is told nothing. */
+static void waiting_ends(void **state)
+{
+    struct test_server s = { .conf = {
+                                 .max_guests = 1, .header_timeout_s = 1, .guest_ms = 60000 } };
+    int asked, waits;
+
+    test_server_start(&s);
+    asked = get(&s, "/never");
+    UNTIL(stats_of(&s).requests == 1);
+    waits = get(&s, "/echo");
+    assert_string_equal(test_read(waits, NULL), "");
+    assert_int_equal(s.limits[FL_LIMIT_REFUSED], 1);
+    assert_int_equal(s.handled, 1);
+    close(asked);
+    close(waits);
+    test_server_stop(&s);
+}
+
+/* Large bodies of guests share one allowance; small ones need none. */
+static void guests_bodies_are_bounded(void **state)
+{
+    struct test_server s = { .conf = { .max_guest_bytes = 100 * 1000 } };
+    const size_t n = 150 * 1000;
+    char *text = malloc(n + 200);
+    int first, fd;
+
+    memset(text, 'x', n);
+    text[n] = '\0';
+    test_server_start(&s);
+    first = test_connect(s.port);
+    test_send(first, "POST /echo HTTP/1.1" CRLF "Content-Length: 200000" CRLF CRLF);
+    test_send(first, text);        /* 86 KB of the allowance are taken */
+    for (int i = 0; i < 20; i++) { /* until the first one's bytes are all there */
+        fd = test_connect(s.port);
+        test_send(fd, "POST /echo HTTP/1.1" CRLF CLOSE "Content-Length: 120000" CRLF CRLF);
+        text[120 * 1000] = '\0';
+        send(fd, text, 120 * 1000, MSG_NOSIGNAL);
+        text[120 * 1000] = 'x';
+        if (strstr(test_read(fd, NULL), "HTTP/1.1 503 "))
             break;
-        assert_true(i < 499);
+        close(fd);
+        assert_true(i < 19);
     }
-    test_server_stop(&per_address);
+    close(fd);
+    fd = test_connect(s.port);
+    test_send(fd, "POST /echo HTTP/1.1" CRLF CLOSE "Content-Length: 60000" CRLF CRLF);
+    text[60 * 1000] = '\0';
+    test_send(fd, text);
+    assert_non_null(strstr(test_read(fd, NULL), "200 OK"));
+    close(fd);
+    close(first);
+    free(text);
+    test_server_stop(&s);
+}
+
+/* A byte now and then keeps neither a request nor an answer alive. */
+static void slow_peers_lose_the_pace(void **state)
+{
+    struct test_server s = { .conf = { .pace_ms = 200, .min_bytes_per_s = 5000 } };
+    int size = 4096, body, reader;
+    const char *got;
+
+    test_server_start(&s);
+    body = test_connect(s.port);
+    test_send(body, "POST /echo HTTP/1.1" CRLF "Content-Length: 2000" CRLF CRLF "few bytes");
+    reader = socket(AF_INET, SOCK_STREAM, 0);
+    setsockopt(reader, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+    assert_int_equal(connect(reader,
+                             (struct sockaddr *)&(struct sockaddr_in){ .sin_family = AF_INET,
+                                                                       .sin_port = htons(s.port),
+                                                                       .sin_addr.s_addr =
+                                                                           htonl(INADDR_LOOPBACK) },
+                             sizeof(struct sockaddr_in)),
+                     0);
+    test_send(reader, "GET /big?33554432 HTTP/1.1" CRLF CRLF); /* and reads nothing */
+    got = test_read(body, NULL);
+    assert_non_null(strstr(got, "HTTP/1.1 408 "));
+    UNTIL(s.limits[FL_LIMIT_DROPPED] == 2);
+    UNTIL(stats_of(&s).connections == 0);
+    close(body);
+    close(reader);
+    test_server_stop(&s);
+}
+
+/* Out of descriptors: no busy loop, and the connection that waited is served afterwards. */
+static void out_of_descriptors(void **state)
+{
+    struct test_server s = { 0 };
+    struct rlimit before, none;
+    int64_t since_ms;
+    int kept, fd, tries;
+
+    test_server_start(&s);
+    kept = get(&s, "/echo");
+    assert_non_null(strstr(test_read(kept, "[] "), "200 OK"));
+    fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = before;
+    none.rlim_cur = (rlim_t)fd + 1; /* descriptors below are all taken */
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    since_ms = fl_mono_ms();
+    assert_int_equal(connect(fd,
+                             (struct sockaddr *)&(struct sockaddr_in){ .sin_family = AF_INET,
+                                                                       .sin_port = htons(s.port),
+                                                                       .sin_addr.s_addr =
+                                                                           htonl(INADDR_LOOPBACK) },
+                             sizeof(struct sockaddr_in)),
+                     0);
+    test_send(fd, "GET /echo?late HTTP/1.1" CRLF CRLF);
+    UNTIL(s.limits[FL_LIMIT_ACCEPT] >= 3);
+    tries = s.limits[FL_LIMIT_ACCEPT];
+    assert_true(tries <= 2 + (fl_mono_ms() - since_ms) / FL_SERVER_ACCEPT_PAUSE_MS);
+    /* Those who are here are served meanwhile. */
+    test_send(kept, "GET /echo?kept HTTP/1.1" CRLF CRLF);
+    assert_non_null(strstr(test_read(kept, "[] "), "?kept"));
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_non_null(strstr(test_read(fd, "[] "), "?late"));
+    close(kept);
+    close(fd);
+    test_server_stop(&s);
 }
 
 static void two_instances_share_a_port(void **state)
@@ -419,6 +594,31 @@ static void two_instances_share_a_port(void **state)
     handled = a.handled + b.handled;
     assert_int_equal(handled, 100);
     assert_true(a.handled > 0 && b.handled > 0);
+}
+
+/* Sharing is among those who know of each other. */
+static void an_exclusive_port_is_not_shared_unnoticed(void **state)
+{
+    struct test_server first = { .conf = { .exclusive = true } }, again = { 0 };
+    struct fl_server *server = NULL;
+    struct fl_err err = { 0 };
+    struct fl_loop *loop;
+
+    test_server_start(&again); /* finds a free port */
+    first.conf.port = again.port;
+    assert_int_equal(fl_loop_new(&loop), 0);
+    assert_int_equal(fl_server_new(loop, &first.conf, &test_server_events, NULL, &server, &err),
+                     -EADDRINUSE);
+    test_server_stop(&again);
+    test_server_start(&first);
+    assert_int_equal(fl_server_new(loop, &first.conf, &test_server_events, NULL, &server, &err),
+                     -EADDRINUSE);
+    assert_non_null(strstr(err.text, "in use"));
+    again.conf.port = first.port; /* a second loop of the same plane */
+    test_server_start(&again);
+    test_server_stop(&again);
+    test_server_stop(&first);
+    fl_loop_free(loop);
 }
 
 static void drain_on_loop(void *arg)
@@ -484,7 +684,14 @@ int main(void)
         cmocka_unit_test(slow_handshake_times_out),
         cmocka_unit_test(tls_versions_and_alpn),
         cmocka_unit_test(connections_are_limited),
+        cmocka_unit_test(guests_wait_for_a_place),
+        cmocka_unit_test(old_guests_give_way),
+        cmocka_unit_test(waiting_ends),
+        cmocka_unit_test(guests_bodies_are_bounded),
+        cmocka_unit_test(slow_peers_lose_the_pace),
+        cmocka_unit_test(out_of_descriptors),
         cmocka_unit_test(two_instances_share_a_port),
+        cmocka_unit_test(an_exclusive_port_is_not_shared_unnoticed),
         cmocka_unit_test(draining_closes_after_the_answer),
         cmocka_unit_test(bad_configuration),
     };
