@@ -166,9 +166,16 @@ static void gone(struct lws_stream *s, const char *why)
     free(s);
 }
 
+static void name_sessions(SSL_CTX *ctx)
+{
+    SSL_CTX_set_session_id_context(ctx, (const unsigned char *)PROTOCOL_NAME,
+                                   sizeof(PROTOCOL_NAME) - 1);
+}
+
 /* Sessions go on at whichever loop's listener the peer comes back to: one ticket key for all of the
- * process. Called with contexts_lock held. */
-static void share_tickets(SSL_CTX *ctx)
+ * process, and one name of what they belong to (lws gives each context another). Called with
+ * contexts_lock held. */
+static void share_sessions(SSL_CTX *ctx)
 {
     static unsigned char keys[TICKET_KEY_BYTES];
     static bool made;
@@ -177,6 +184,7 @@ static void share_tickets(SSL_CTX *ctx)
         fl_random_bytes(keys, sizeof(keys));
     made = true;
     SSL_CTX_set_tlsext_ticket_keys(ctx, keys, sizeof(keys));
+    name_sessions(ctx);
 }
 
 /* The SSL_CTX that lws just made: what its own settings cannot express. */
@@ -187,7 +195,7 @@ static void setup_tls(SSL_CTX *ctx)
     SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                               SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_num_tickets(ctx, 1);
-    share_tickets(ctx);
+    share_sessions(ctx);
 }
 
 static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in,
@@ -319,6 +327,7 @@ static int load_files(const char *cert_file, const char *key_file, SSL_CTX **ret
 
     if (!ctx)
         return -ENOMEM;
+    name_sessions(ctx); /* of a connection are those of its certificate's context */
     ERR_clear_error();
     if (SSL_CTX_use_certificate_chain_file(ctx, cert_file) != 1)
         bad = cert_file;

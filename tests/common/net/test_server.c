@@ -1,5 +1,4 @@
 /* The server against a client that sends exactly these bytes. */
-#include <openssl/ssl.h>
 #include <sys/resource.h>
 #include "common/base/clock.h"
 #include "tests/common/net/net_fixture.h"
@@ -271,67 +270,6 @@ static void slow_head_times_out(void **state)
     got = test_read(fd, NULL);
     assert_non_null(strstr(got, "200 OK"));
     close(fd);
-    test_server_stop(&s);
-}
-
-/* A TLS handshake that does not go on is no way around the time limit. */
-static void slow_handshake_times_out(void **state)
-{
-    static const char half_a_hello[] = "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
-    const struct test_certs *certs = test_certs();
-    struct test_server s = {
-        .conf = { .header_timeout_s = 1, .cert_file = certs->cert, .key_file = certs->key },
-    };
-    int silent, half;
-
-    test_server_start(&s);
-    silent = test_connect(s.port);
-    half = test_connect(s.port);
-    send(half, half_a_hello, sizeof(half_a_hello) - 1, MSG_NOSIGNAL);
-    assert_string_equal(test_read(silent, NULL), "");
-    assert_string_equal(test_read(half, NULL), "");
-    close(silent);
-    close(half);
-    test_server_stop(&s);
-}
-
-/* 1 if a handshake of at most `version` succeeds; `alpn` is the wire form of what is offered. */
-static int shake_hands(uint16_t port, int version, const char *alpn, char chosen[32])
-{
-    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
-    SSL *ssl;
-    const unsigned char *name = NULL;
-    unsigned len = 0;
-    int fd = test_connect(port), r;
-
-    SSL_CTX_set_security_level(ctx, 0);
-    SSL_CTX_set_min_proto_version(ctx, TLS1_VERSION);
-    SSL_CTX_set_max_proto_version(ctx, version);
-    SSL_CTX_set_alpn_protos(ctx, (const unsigned char *)alpn, (unsigned)strlen(alpn));
-    ssl = SSL_new(ctx);
-    SSL_set_fd(ssl, fd);
-    r = SSL_connect(ssl);
-    SSL_get0_alpn_selected(ssl, &name, &len);
-    snprintf(chosen, 32, "%.*s", (int)len, (const char *)name);
-    SSL_free(ssl);
-    SSL_CTX_free(ctx);
-    close(fd);
-    return r == 1;
-}
-
-static void tls_versions_and_alpn(void **state)
-{
-    const struct test_certs *certs = test_certs();
-    struct test_server s = { .conf = { .cert_file = certs->cert, .key_file = certs->key } };
-    char chosen[32];
-
-    test_server_start(&s);
-    assert_int_equal(shake_hands(s.port, TLS1_1_VERSION, "\x08http/1.1", chosen), 0);
-    assert_int_equal(shake_hands(s.port, TLS1_2_VERSION, "\x08http/1.1", chosen), 1);
-    assert_string_equal(chosen, "http/1.1");
-    assert_int_equal(shake_hands(s.port, TLS1_3_VERSION, "\x02h2\x08http/1.1", chosen), 1);
-    assert_string_equal(chosen, "http/1.1");
-    assert_int_equal(shake_hands(s.port, TLS1_3_VERSION, "", chosen), 1);
     test_server_stop(&s);
 }
 
@@ -681,8 +619,6 @@ int main(void)
         cmocka_unit_test(large_answer_to_a_slow_reader),
         cmocka_unit_test(leaving_aborts_the_request),
         cmocka_unit_test(slow_head_times_out),
-        cmocka_unit_test(slow_handshake_times_out),
-        cmocka_unit_test(tls_versions_and_alpn),
         cmocka_unit_test(connections_are_limited),
         cmocka_unit_test(guests_wait_for_a_place),
         cmocka_unit_test(old_guests_give_way),
