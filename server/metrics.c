@@ -39,6 +39,8 @@ static const struct {
                                "Calls whose credentials were refused." },
     [FL_CTR_BAD_FRAMES] = { "fairlead_bad_frames_total", "Frames of nodes that were refused." },
     [FL_CTR_CHANNEL_OPENS] = { "fairlead_channel_opens_total", "Control channels opened." },
+    [FL_CTR_CLONES] = { "fairlead_clone_sightings_total",
+                        "Times that two machines were seen to hold one node's identity." },
 };
 
 struct operation {

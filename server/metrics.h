@@ -28,6 +28,7 @@ enum fl_counter {
     FL_CTR_AUTH_FAILURES,
     FL_CTR_BAD_FRAMES,
     FL_CTR_CHANNEL_OPENS,
+    FL_CTR_CLONES,
     FL_CTR__N,
 };
 void fl_metrics_count(struct fl_metrics *m, enum fl_counter c);

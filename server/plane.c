@@ -5,6 +5,7 @@
 #include "common/base/file.h"
 #include "server/audit.h"
 #include "server/auth/revoked.h"
+#include "server/channel/clones.h"
 #include "server/conf.h"
 
 static int open_store(struct fl_plane *plane, struct fl_err *err)
@@ -25,7 +26,8 @@ int fl_plane_open(struct fl_plane *plane, struct fl_err *err)
     int r = open_store(plane, err);
 
     if (r >= 0 && (fl_bus_new(&plane->bus) < 0 || fl_presence_new(&plane->presence) < 0 ||
-                   fl_metrics_new(&plane->metrics) < 0 || fl_revoked_new(&plane->revoked) < 0))
+                   fl_metrics_new(&plane->metrics) < 0 || fl_revoked_new(&plane->revoked) < 0 ||
+                   fl_clones_new(&plane->clones) < 0))
         r = fl_err_set(err, -ENOMEM, NULL, "out of memory");
     if (r >= 0)
         r = fl_revoked_load(plane->revoked, plane, err);
@@ -41,6 +43,7 @@ void fl_plane_close(struct fl_plane *plane)
     plane->presence = fl_presence_free(plane->presence);
     plane->metrics = fl_metrics_free(plane->metrics);
     plane->revoked = fl_revoked_free(plane->revoked);
+    plane->clones = fl_clones_free(plane->clones);
     plane->audit = fl_audit_free(plane->audit);
     fl_wipe(plane->seal_key, sizeof(plane->seal_key));
 }

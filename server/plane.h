@@ -9,6 +9,7 @@
 
 struct fl_audit;   /* server/audit.h */
 struct fl_revoked; /* server/auth/revoked.h */
+struct fl_clones;  /* server/channel/clones.h */
 
 struct fl_plane_conf {
     char *data_dir;
@@ -32,10 +33,12 @@ struct fl_plane {
     struct fl_metrics *metrics;
     struct fl_audit *audit; /* NULL: nothing is recorded (tests) */
     struct fl_revoked *revoked;
+    struct fl_clones *clones;
 };
 
 /* Fills in everything but conf, seal_key and audit: store (exclusive), bus, presence, metrics,
- * revoked. On failure what was made is freed. The database directory is made if it is missing. */
+ * revoked, clones. On failure what was made is freed. The database directory is made if it is
+ * missing. */
 int fl_plane_open(struct fl_plane *plane, struct fl_err *err);
 
 /* Frees what fl_plane_open made, and the audit log. */

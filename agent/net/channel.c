@@ -243,6 +243,8 @@ static void on_ws_close(void *arg, struct fl_ws *ws, int code, int http_status, 
     }
     if (c->deaf)
         why = "the service stopped answering";
+    if (code == FL_CLOSE_CLONED)
+        why = "another machine connects with this node's identity: register this one again";
     c->deaf = false;
     if (http_status)
         snprintf(text, sizeof(text), "HTTP %d %s", http_status, why ? why : "");

@@ -120,6 +120,10 @@ struct fl_msg_task {
 #define FL_ACK_PARSE_ERROR "51408"
 #define FL_ACK_UNEXPECTED  "51499"
 
+/* Our close code of a control channel: another live machine has taken the node's place with the
+ * same identity. Official agents treat all codes alike (protocol 2 §1.6). */
+#define FL_CLOSE_CLONED 4090
+
 /* The errorMessage that goes with a code; "UnexpectedError" for an unknown one. */
 const char *fl_ack_text(const char *code);
 

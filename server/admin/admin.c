@@ -26,6 +26,8 @@ static const char usage[] =
     "  policy put NAME FILE               policy list            policy delete NAME\n"
     "  policy attach NAME --user NAME | --role NAME\n"
     "  policy detach NAME --user NAME | --role NAME\n"
+    "  clone list                         nodes whose identity two machines hold\n"
+    "  clone forget NODE                  after it was put right\n"
     "  ca [--pem]                         path (or text) of the CA certificate\n"
     "\n"
     "  --data DIR    the control plane's data directory\n"
@@ -148,6 +150,20 @@ static int policy_list(struct admin *a, const struct fl_iam *iam)
     return fl_rows_read(&a->rows, iam, FL_ROWS_POLICIES, NULL, &a->arena, a->err);
 }
 
+static int clone_list(struct admin *a, const struct fl_iam *iam)
+{
+    return fl_rows_read(&a->rows, iam, FL_ROWS_CLONES, NULL, &a->arena, a->err);
+}
+
+static int clone_forget(struct admin *a, const struct fl_iam *iam)
+{
+    int r = fl_sql_exec(iam->tx, FL_SQL_clone_forget, a->err, FL_T(iam->account), FL_T(a->args[0]));
+
+    if (r == 0)
+        return fl_err_set(a->err, -ENOENT, NULL, "no clone of %.64s was seen", a->args[0]);
+    return r < 0 ? r : 0;
+}
+
 /* ---- before ---- */
 
 static int read_document(struct admin *a, const char *file)
@@ -242,6 +258,8 @@ static const struct command commands[] = {
     { "policy", "delete", 1, 1, policy_delete, NULL, NULL },
     { "policy", "attach", 1, 1, policy_attach, before_attach, NULL },
     { "policy", "detach", 1, 1, policy_detach, before_attach, NULL },
+    { "clone", "list", 0, 0, clone_list, NULL, print_rows },
+    { "clone", "forget", 1, 1, clone_forget, NULL, NULL },
 };
 
 /* ---- running one ---- */

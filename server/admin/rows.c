@@ -63,6 +63,22 @@ static const struct fl_field policy_fields[] = {
 };
 static const struct fl_shape policy_shape = FL_SHAPE(struct policy_row, "Policy", policy_fields);
 
+struct clone_row {
+    char *node_id, *evidence, *address, *other;
+    int64_t times;
+    struct fl_time first, last;
+};
+static const struct fl_field clone_fields[] = {
+    FL_FIELD(struct clone_row, node_id, "InstanceId", 0),
+    FL_FIELD(struct clone_row, evidence, "Evidence", 0),
+    FL_FIELD(struct clone_row, address, "Address", 0),
+    FL_FIELD(struct clone_row, other, "OtherAddress", 0),
+    FL_FIELD(struct clone_row, times, "Times", FL_ALWAYS),
+    FL_FIELD(struct clone_row, first, "FirstSeen", 0),
+    FL_FIELD(struct clone_row, last, "LastSeen", 0),
+};
+static const struct fl_shape clone_shape = FL_SHAPE(struct clone_row, "Clone", clone_fields);
+
 static const struct {
     enum fl_sql sql;
     bool arg;
@@ -72,6 +88,7 @@ static const struct {
     [FL_ROWS_KEYS] = { FL_SQL_key_list, true, &key_shape },
     [FL_ROWS_ROLES] = { FL_SQL_role_list, false, &role_shape },
     [FL_ROWS_POLICIES] = { FL_SQL_policy_list, false, &policy_shape },
+    [FL_ROWS_CLONES] = { FL_SQL_clone_list, false, &clone_shape },
 };
 
 int fl_rows_read(struct fl_rows *rows, const struct fl_iam *iam, enum fl_rows_kind kind,

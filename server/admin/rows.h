@@ -1,10 +1,18 @@
-/* rows.h - lists of users, keys, roles and policies: read by shape, printed as a table or as JSON.
+/* rows.h - lists of users, keys, roles, policies and clones: read by shape, printed as a table or
+ * as JSON.
  */
 #pragma once
 #include <stdio.h>
 #include "server/admin/iam.h"
 
-enum fl_rows_kind { FL_ROWS_USERS, FL_ROWS_KEYS, FL_ROWS_ROLES, FL_ROWS_POLICIES, FL_ROWS__N };
+enum fl_rows_kind {
+    FL_ROWS_USERS,
+    FL_ROWS_KEYS,
+    FL_ROWS_ROLES,
+    FL_ROWS_POLICIES,
+    FL_ROWS_CLONES,
+    FL_ROWS__N
+};
 
 struct fl_rows {
     const struct fl_shape *shape;

@@ -12,6 +12,7 @@
 #include "server/api/registry.h"
 #include "server/api/tags.h"
 #include "server/auth/token.h"
+#include "server/channel/clones.h"
 
 #define KEY_TYPE      "Rsa"
 #define KEY_MAX_CHARS 4096 /* RSA-8192 takes 1432 */
@@ -263,9 +264,12 @@ static int op_token(struct fl_call *call, const void *in, void *out, struct fl_e
 
     if (r < 0)
         return r;
-    if (strcmp(req->fingerprint, node.fingerprint) != 0)
+    if (strcmp(req->fingerprint, node.fingerprint) != 0) {
+        fl_clones_seen(call->plane, call->who->node_id, FL_CLONE_FINGERPRINT, NULL,
+                       call->who->source_ip);
         return fl_err_set(err, -EINVAL, "MachineFingerprintDoesNotMatch",
                           "The fingerprint is not the one this node was registered with");
+    }
     if (node.previous_public_key && signed_with_current(call, &node)) {
         r = fl_sql_exec(call->tx, FL_SQL_node_key_promote, err, FL_T(call->who->node_id));
         if (r < 0)

@@ -9,6 +9,7 @@
 #include "common/wire/control.h"
 #include "server/api/nodes.h"
 #include "server/auth/revoked.h"
+#include "server/channel/clones.h"
 #include "server/channel/control_token.h"
 
 #include <errno.h>
@@ -23,7 +24,7 @@
 #define OPEN_ARENA      (64 * 1024)
 #define FRAME_MAX_BYTES (4 * 1024 * 1024)
 
-enum { WS_NORMAL = 1000, WS_GOING_AWAY = 1001, WS_POLICY = 1008 };
+enum { WS_NORMAL = 1000, WS_GOING_AWAY = 1001, WS_POLICY = 1008, WS_TRY_AGAIN_LATER = 1013 };
 
 /* Newer channels have higher numbers, on whatever thread they live. */
 static atomic_uint_fast64_t last_gen;
@@ -46,7 +47,28 @@ struct fl_ctl_channel *fl_ctl_find(struct fl_control *ctl, const char *node_id, 
     const int64_t *slot = fl_counts_get(&ctl->open, node_id);
     struct fl_ctl_channel *ch = slot ? (struct fl_ctl_channel *)(intptr_t)*slot : NULL;
 
-    return ch && (gen == 0 || ch->gen == gen) ? ch : NULL;
+    if (ch && (gen == 0 || ch->gen == gen))
+        return ch;
+    if (gen > 0 && ctl->n_retiring > 0)
+        for (ch = ctl->first; ch; ch = ch->next)
+            if (ch->gen == gen && !ch->dead)
+                return ch;
+    return NULL;
+}
+
+/* It holds no place any more: neither the node's, nor that of one with jobs on the wire. */
+static void leave(struct fl_ctl_channel *ch)
+{
+    const int64_t *slot = fl_counts_get(&ch->ctl->open, ch->node_id);
+
+    if (slot && (struct fl_ctl_channel *)(intptr_t)*slot == ch)
+        fl_counts_remove(&ch->ctl->open, ch->node_id);
+    if (ch->present)
+        fl_presence_drop(ch->ctl->plane->presence, ch->node_id);
+    ch->present = false;
+    if (ch->retiring)
+        ch->ctl->n_retiring--;
+    ch->retiring = false;
 }
 
 void fl_ctl_drop(struct fl_ctl_channel *ch, int code)
@@ -54,11 +76,18 @@ void fl_ctl_drop(struct fl_ctl_channel *ch, int code)
     if (ch->dead)
         return;
     ch->dead = true;
-    if (fl_ctl_find(ch->ctl, ch->node_id, ch->gen) == ch)
-        fl_counts_remove(&ch->ctl->open, ch->node_id);
-    if (ch->gen > 0)
-        fl_presence_drop(ch->ctl->plane->presence, ch->node_id);
+    leave(ch);
     fl_ws_close(ch->ws, code, false);
+}
+
+void fl_ctl_later(struct fl_ctl_channel *ch, int r)
+{
+    if (!fl_store_trouble(r)) {
+        fl_ctl_drop(ch, WS_TRY_AGAIN_LATER);
+        return;
+    }
+    ch->again_ms = fl_mono_ms() + FL_CTL_AGAIN_MS;
+    fl_ctl_arm(ch->ctl);
 }
 
 void fl_ctl_arm(struct fl_control *ctl)
@@ -108,13 +137,72 @@ static int check_open(struct fl_ctl_channel *ch, const char *data, size_t len, b
     return fl_control_token_use(plane->seal_key, open.token, ch->node_id, fl_now_ms());
 }
 
+/* ---- the older channel ---- */
+
+/* Lets go what waited for older channels, once they have nothing on the wire. */
+static void let_go(struct fl_ctl_channel *ch)
+{
+    if (!ch->held || fl_presence_channels(ch->ctl->plane->presence, ch->node_id) > 1)
+        return;
+    ch->held = false;
+    fl_ctl_fetch(ch, true);
+}
+
+static void ping(struct fl_ctl_channel *ch)
+{
+    if (fl_ws_ping(ch->ws, "keepalive", strlen("keepalive")) == 0)
+        ch->pings++;
+}
+
+static void settle(struct fl_ctl_channel *ch)
+{
+    struct fl_ctl_channel *newest;
+
+    if (ch->n_jobs == 0 && ch->present) {
+        fl_presence_drop(ch->ctl->plane->presence, ch->node_id);
+        ch->present = false;
+        newest = fl_ctl_find(ch->ctl, ch->node_id, 0);
+        if (newest)
+            let_go(newest);
+    }
+}
+
+/* A newer channel, opened from `other`, has the node's place. */
+static void retire(struct fl_ctl_channel *ch, const char *other)
+{
+    const int64_t *slot = fl_counts_get(&ch->ctl->open, ch->node_id);
+
+    if (slot && (struct fl_ctl_channel *)(intptr_t)*slot == ch)
+        fl_counts_remove(&ch->ctl->open, ch->node_id);
+    ch->retiring = true;
+    ch->ctl->n_retiring++;
+    ch->retired_ms = fl_mono_ms();
+    snprintf(ch->other, sizeof(ch->other), "%s", other);
+    ping(ch);
+    settle(ch);
+    fl_ctl_arm(ch->ctl);
+}
+
+/* True while it is to be looked at. */
+static bool check_retiring(struct fl_ctl_channel *ch, int64_t now)
+{
+    int64_t age_ms = now - ch->retired_ms;
+
+    settle(ch);
+    if (ch->alive ? ch->n_jobs == 0 || age_ms >= FL_CTL_RESEND_MS : age_ms >= FL_CTL_PROBE_MS) {
+        fl_ctl_drop(ch, ch->alive ? FL_CLOSE_CLONED : WS_NORMAL);
+        return false;
+    }
+    return true;
+}
+
 static void on_open_message(struct fl_ctl_channel *ch, enum fl_ws_kind kind, const char *data,
                             size_t len)
 {
     struct fl_control *ctl = ch->ctl;
     struct fl_ctl_channel *older;
     bool ready = false;
-    char key[64];
+    char key[128];
     int64_t *slot;
     int r = kind == FL_WS_TEXT ? check_open(ch, data, len, &ready) : -EBADMSG;
 
@@ -131,7 +219,7 @@ static void on_open_message(struct fl_ctl_channel *ch, enum fl_ws_kind kind, con
     }
     older = fl_ctl_find(ctl, ch->node_id, 0);
     if (older)
-        fl_ctl_drop(older, WS_NORMAL);
+        retire(older, ch->address);
     slot = fl_counts_put(&ctl->open, ch->node_id);
     if (!slot || fl_presence_add(ctl->plane->presence, ch->node_id) < 0) {
         fl_counts_remove(&ctl->open, ch->node_id);
@@ -139,15 +227,19 @@ static void on_open_message(struct fl_ctl_channel *ch, enum fl_ws_kind kind, con
         return;
     }
     *slot = (int64_t)(intptr_t)ch;
+    ch->present = true;
     ch->gen = atomic_fetch_add(&last_gen, 1) + 1;
+    ch->held = fl_presence_channels(ctl->plane->presence, ch->node_id) > 1;
+    fl_clones_opened(ctl->plane->clones, ch->node_id, fl_mono_ms());
     fl_metrics_count(ctl->plane->metrics, FL_CTR_CHANNEL_OPENS);
-    snprintf(key, sizeof(key), "%s %" PRIu64, ch->node_id, ch->gen);
+    snprintf(key, sizeof(key), "%s %" PRIu64 " %s", ch->node_id, ch->gen, ch->address);
     fl_bus_publish(ctl->plane->bus, FL_SUBJECT_NODE_OPEN, key);
     if (ready)
         fl_ctl_send(ch, FL_MSG_CONTROL_CHANNEL_READY, FL_MSG_CONTROL_CHANNEL_READY,
                     strlen(FL_MSG_CONTROL_CHANNEL_READY), NULL);
     fl_ctl_on_connected(ch);
     fl_ctl_fetch(ch, true);
+    fl_ctl_arm(ctl);
 }
 
 /* ---- frames ---- */
@@ -205,18 +297,25 @@ static void ws_pong(void *arg, struct fl_ws *ws)
 
     ch->heard_ms = fl_mono_ms();
     ch->pinged = false;
+    if (ch->pings > 0)
+        ch->pings--;
+    if (!ch->retiring || ch->alive || ch->pings > 0)
+        return;
+    ch->alive = true;
+    fl_clones_seen(ch->ctl->plane, ch->node_id, FL_CLONE_CHANNELS, ch->address, ch->other);
+    check_retiring(ch, ch->heard_ms);
 }
 
 static void ws_closed(void *arg, struct fl_ws *ws, int code, int http_status, const char *why)
 {
     struct fl_ctl_channel *ch = arg;
     struct fl_control *ctl = ch->ctl;
+    struct fl_ctl_channel *newest;
 
-    if (!ch->dead && ch->gen > 0) {
-        if (fl_ctl_find(ctl, ch->node_id, ch->gen) == ch)
-            fl_counts_remove(&ctl->open, ch->node_id);
-        fl_presence_drop(ctl->plane->presence, ch->node_id);
-    }
+    leave(ch);
+    newest = fl_ctl_find(ctl, ch->node_id, 0);
+    if (newest)
+        let_go(newest);
     *(ch->prev ? &ch->prev->next : &ctl->first) = ch->next;
     if (ch->next)
         ch->next->prev = ch->prev;
@@ -248,6 +347,7 @@ static int upgrade(void *state, const struct fl_upgrade_in *in, struct fl_ws_eve
     ch->ctl = ctl;
     ch->since_ms = ch->heard_ms = fl_mono_ms();
     memcpy(ch->node_id, in->rest, strlen(in->rest) + 1);
+    snprintf(ch->address, sizeof(ch->address), "%s", in->who->source_ip ? in->who->source_ip : "-");
     ch->next = ctl->first;
     if (ch->next)
         ch->next->prev = ch;
@@ -269,6 +369,12 @@ static int create_channel(struct fl_call *call, const struct fl_route_in *in,
     if (!call->who->node_id || strcmp(call->who->node_id, in->rest) != 0)
         return fl_err_set(err, -EACCES, "AccessDenied",
                           "only the node itself may open its channel");
+    if (!fl_clones_may_open(call->plane->clones, in->rest, fl_mono_ms()) &&
+        fl_presence_connected(call->plane->presence, in->rest))
+        return fl_err_set(err, -EAGAIN, "ThrottlingException",
+                          "another machine connects with the identity of %s: register this one "
+                          "again",
+                          in->rest);
     r = fl_node_exists(call, in->rest, err);
     if (r == 0)
         return fl_err_set(err, -EINVAL, "BadRequest", "node %s is not registered", in->rest);
@@ -298,9 +404,22 @@ static void on_timer(void *arg)
             busy = true;
             if (ch->ws && now - ch->since_ms > FL_CTL_OPEN_MS)
                 fl_ctl_drop(ch, WS_POLICY);
-        } else if (ch->n_jobs > 0) {
-            busy = fl_ctl_check_jobs(ch, now) || busy;
+            continue;
         }
+        if (ch->retiring) {
+            busy = check_retiring(ch, now) || busy;
+            continue;
+        }
+        if (ch->held)
+            let_go(ch);
+        if (ch->again_ms && now >= ch->again_ms) {
+            ch->again_ms = 0;
+            fl_ctl_on_connected(ch);
+            fl_ctl_fetch(ch, true);
+        }
+        busy = busy || ch->held || ch->again_ms;
+        if (ch->n_jobs > 0)
+            busy = fl_ctl_check_jobs(ch, now) || busy;
     }
     if (busy)
         fl_ctl_arm(ctl);
@@ -314,13 +433,13 @@ static void on_slow_timer(void *arg)
 
     for (struct fl_ctl_channel *ch = ctl->first, *next; ch; ch = next) {
         next = ch->next;
-        if (ch->dead || !ch->ws || now - ch->heard_ms < FL_CTL_QUIET_MS)
+        if (ch->dead || ch->retiring || !ch->ws || now - ch->heard_ms < FL_CTL_QUIET_MS)
             continue;
         if (now - ch->heard_ms > FL_CTL_DEAD_MS && ch->pinged) {
             fl_ctl_drop(ch, WS_GOING_AWAY);
         } else if (!ch->pinged) {
             ch->pinged = true;
-            fl_ws_ping(ch->ws, "keepalive", strlen("keepalive"));
+            ping(ch);
         }
     }
     fl_timer_start(ctl->slow_timer, SLOW_TICK_MS);
@@ -359,24 +478,27 @@ static void on_node_work(void *arg, const char *node_id)
 
 static void on_node_drop(void *arg, const char *node_id)
 {
-    struct fl_ctl_channel *ch = fl_ctl_find(arg, node_id, 0);
+    struct fl_control *ctl = arg;
 
-    if (ch)
-        fl_ctl_drop(ch, WS_POLICY);
+    for (struct fl_ctl_channel *ch = ctl->first, *next; ch; ch = next) {
+        next = ch->next;
+        if (ch->gen > 0 && strcmp(ch->node_id, node_id) == 0)
+            fl_ctl_drop(ch, WS_POLICY);
+    }
 }
 
 /* Another thread has a newer channel of the node. */
 static void on_node_open(void *arg, const char *key)
 {
     struct fl_ctl_channel *ch;
-    char node_id[64];
+    char node_id[64], address[46];
     uint64_t gen;
 
-    if (sscanf(key, "%63s %" SCNu64, node_id, &gen) != 2)
+    if (sscanf(key, "%63s %" SCNu64 " %45s", node_id, &gen, address) != 3)
         return;
     ch = fl_ctl_find(arg, node_id, 0);
     if (ch && ch->gen < gen)
-        fl_ctl_drop(ch, WS_NORMAL);
+        retire(ch, address);
 }
 
 /* ---- the route ---- */

@@ -285,10 +285,10 @@ static void fetch_done(void *arg, int r)
         ch->fetching = false;
         ch->fetch_again = false;
         if (r < 0 && f->opened) {
-            fl_ctl_drop(ch, 1013);
+            fl_ctl_later(ch, r);
         } else if (r == 0 && f->gone) {
             fl_ctl_drop(ch, 1008);
-        } else if (r == 0) {
+        } else if (r == 0 && !ch->retiring) {
             ch->more = f->more;
             for (unsigned i = 0; i < f->n_items; i++)
                 send_item(ch, f, &f->items[i]);
@@ -306,6 +306,8 @@ void fl_ctl_fetch(struct fl_ctl_channel *ch, bool opened)
     struct fl_control *ctl = ch->ctl;
     struct fetch *f;
 
+    if (ch->retiring || ch->held)
+        return; /* all of it is read when it is let go */
     if (ch->fetching) {
         ch->fetch_again = true;
         return;

@@ -19,8 +19,10 @@
 #define FL_CTL_DEAD_MS     180000 /* … and then dropped; agents ping, but unseen by us */
 #define FL_CTL_MAX_WAITING (64 * 1024 * 1024) /* bytes of reports that wait for the store */
 #define FL_CTL_RECENT      8
+#define FL_CTL_PROBE_MS    5000 /* a replaced channel that is silent for so long is dead */
+#define FL_CTL_AGAIN_MS    5000 /* what the store could not do for a new channel */
 
-#define FL_SUBJECT_NODE_OPEN "node.open" /* key: "<node id> <generation>" */
+#define FL_SUBJECT_NODE_OPEN "node.open" /* key: "<node id> <generation> <address>" */
 
 struct fl_control;
 
@@ -46,8 +48,19 @@ struct fl_ctl_channel {
     bool fetching;                     /* a read of its work is on the way */
     bool fetch_again;
     bool more; /* the store has more than the window holds */
-    bool dead; /* replaced or dropped: what it still says is not heard */
+    bool dead; /* dropped: what it still says is not heard */
     bool pinged;
+    bool present; /* counted in the plane's presence */
+    /* A newer channel of the node has taken its place. It is still heard, so that what it has on
+     * the wire is not sent to the newer one too, until it has said so, or is found dead, or too
+     * late. */
+    bool retiring;
+    bool held;          /* nothing is sent: an older channel has jobs on the wire */
+    bool alive;         /* retiring, and answers: two machines hold the identity */
+    uint8_t pings;      /* not answered; the last pong answers the ping after it was replaced */
+    int64_t retired_ms; /* monotonic */
+    int64_t again_ms;   /* monotonic: the store is asked again; 0: no need */
+    char address[46], other[46]; /* where it is, and, retiring, where the newer one is */
     char node_id[32];
 };
 
@@ -61,7 +74,8 @@ struct fl_control {
     struct fl_timer *drain_timer;
     struct fl_ctl_channel *first;
     size_t n_channels;
-    struct fl_counts open;                         /* node id -> struct fl_ctl_channel * */
+    struct fl_counts open; /* node id -> newest struct fl_ctl_channel * */
+    unsigned n_retiring;
     struct fl_ctl_report *waiting, **waiting_tail; /* the store's queue was full */
     size_t waiting_bytes;                          /* in the store's queue and in ours */
     unsigned refs; /* store jobs on their way, and one for the owner */
@@ -73,11 +87,15 @@ struct fl_control {
 void fl_ctl_ref(struct fl_control *ctl);
 void fl_ctl_unref(struct fl_control *ctl);
 
-/* The open channel of a node if it is still that generation (0: any), or NULL. */
+/* The channel of a node by generation, also a retiring one; 0: the newest. NULL if it is gone. */
 struct fl_ctl_channel *fl_ctl_find(struct fl_control *ctl, const char *node_id, uint64_t gen);
 
 /* Ends a channel; on_close follows. Nothing more is heard from it. */
 void fl_ctl_drop(struct fl_ctl_channel *ch, int code);
+
+/* The store could not do what opening needs: it is asked again soon if it is in trouble, else the
+ * node has to come again. */
+void fl_ctl_later(struct fl_ctl_channel *ch, int r);
 
 /* Makes the manager look at its channels soon. */
 void fl_ctl_arm(struct fl_control *ctl);

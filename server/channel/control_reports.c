@@ -117,7 +117,7 @@ static void ack_stored(struct fl_ctl_channel *ch, const struct fl_ctl_report *p,
 static void woken(struct fl_ctl_channel *ch, int r, bool again)
 {
     if (r < 0)
-        fl_ctl_drop(ch, 1013); /* nothing else would wake its jobs: let it come again */
+        fl_ctl_later(ch, r); /* nothing else would wake its jobs */
     else if (again)
         fl_ctl_on_connected(ch);
 }

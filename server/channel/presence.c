@@ -54,14 +54,21 @@ void fl_presence_drop(struct fl_presence *p, const char *node_id)
     pthread_mutex_unlock(&p->lock);
 }
 
-bool fl_presence_connected(struct fl_presence *p, const char *node_id)
+unsigned fl_presence_channels(struct fl_presence *p, const char *node_id)
 {
-    bool connected;
+    const int64_t *n;
+    unsigned channels;
 
     pthread_mutex_lock(&p->lock);
-    connected = fl_counts_get(&p->nodes, node_id) != NULL;
+    n = fl_counts_get(&p->nodes, node_id);
+    channels = n ? (unsigned)*n : 0;
     pthread_mutex_unlock(&p->lock);
-    return connected;
+    return channels;
+}
+
+bool fl_presence_connected(struct fl_presence *p, const char *node_id)
+{
+    return fl_presence_channels(p, node_id) > 0;
 }
 
 size_t fl_presence_count(struct fl_presence *p)

@@ -10,5 +10,8 @@ struct fl_presence *fl_presence_free(struct fl_presence *p);
 /* Counts channels: a node is connected while adds exceed drops. */
 int fl_presence_add(struct fl_presence *p, const char *node_id);
 void fl_presence_drop(struct fl_presence *p, const char *node_id);
+
+/* How many channels it has: more than one while an older one is not done with. */
+unsigned fl_presence_channels(struct fl_presence *p, const char *node_id);
 bool fl_presence_connected(struct fl_presence *p, const char *node_id);
 size_t fl_presence_count(struct fl_presence *p);

@@ -103,11 +103,11 @@ class RefNode:
         headers.update(header_changes)
         return self.json_answer(self.http("POST", "/", body, headers, chunked=chunked))
 
-    def get_token(self, **kw):
+    def get_token(self, update_key=False, **kw):
         got = self.rsa_call("RequestManagedInstanceRoleToken", {"Fingerprint": self.fingerprint}, **kw)
         for member in ("AccessKeyId", "SecretAccessKey", "SessionToken", "TokenExpirationDate"):
             assert got[member], member
-        assert got["UpdateKeyPair"] is False
+        assert got["UpdateKeyPair"] is update_key
         self.credentials = got
         return got
 

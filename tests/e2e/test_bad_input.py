@@ -253,7 +253,7 @@ def test_key_rotation_keeps_the_old_key_until_the_new_one_signed(box, new_node):
     update = {"NewPublicKey": node.public_key(new), "NewPublicKeyType": "Rsa"}
     node.rsa_call("UpdateManagedInstancePublicKey", update)
     node.rsa_call("UpdateManagedInstancePublicKey", update)  # a retry, still signed with the old key
-    node.get_token(key=old)
+    node.get_token(key=old, update_key=True)  # asked again: two keys must not stay valid for ever
     node.get_token(key=new)
     with pytest.raises(refnode.NodeError) as e:
         node.get_token(key=old)

@@ -8,6 +8,7 @@
 #include "common/net/server.h"
 #include "common/wire/agentmessage.h"
 #include "common/wire/control.h"
+#include "server/channel/clones.h"
 #include "server/channel/control_priv.h"
 #include "server/channel/control_token.h"
 #include "server/http/route.h"
@@ -316,6 +317,8 @@ static void not_acknowledged_is_sent_again_after_a_reconnect(void **state)
     settle(&p);
     send_to(&f, node, cmd);
     next_message(&p, FL_MSG_AGENT_JOB);
+    fl_ws_close(p.ws, 1001, true);
+    run_until(&p.closed, "end of the older channel");
     open_peer(&q);
     next_message(&q, FL_MSG_AGENT_JOB);
     send_ack(&q, cmd, "200");
@@ -444,6 +447,92 @@ static void a_newer_channel_replaces_the_older(void **state)
     assert_int_equal(fl_presence_count(f.plane.presence), 1);
 }
 
+struct sighting {
+    int64_t times;
+    char evidence[32];
+};
+
+static int read_sighting(struct fl_call *call, void *arg)
+{
+    struct sighting *s = arg;
+    fl_autocursor struct fl_cursor *c = NULL;
+    int r = fl_sql_open(call->tx, FL_SQL_clone_list, &c, NULL, FL_T(call->account));
+
+    while (r >= 0 && (r = fl_sql_next(c, NULL)) > 0) {
+        assert_string_equal(fl_sql_text(c, 0), node);
+        snprintf(s->evidence, sizeof(s->evidence), "%s", fl_sql_text(c, 1));
+        s->times = fl_sql_int(c, 4);
+    }
+    return r;
+}
+
+static int64_t sightings(void)
+{
+    struct sighting s = { 0 };
+
+    assert_int_equal(fl_fixture_run(&f, FL_LANE_WRITE, read_sighting, &s), 0); /* after its write */
+    assert_true(s.times == 0 || strcmp(s.evidence, "channels") == 0);
+    return s.times;
+}
+
+/* Two machines with one identity: both answer while both channels are open. What the older one has
+ * on the wire is its own to acknowledge: the newer one does not get it. */
+static void a_job_runs_on_one_of_two_clones(void **state)
+{
+    struct fl_ctl_channel *newer;
+    struct peer p, q;
+
+    (void)state;
+    open_peer(&p);
+    settle(&p);
+    send_to(&f, node, cmd);
+    next_message(&p, FL_MSG_AGENT_JOB);
+    open_peer(&q);
+    settle(&q);
+    newer = fl_ctl_find(control, node, 0);
+    assert_true(newer->held);
+    assert_false(p.closed);
+    send_ack(&p, cmd, "200");
+    run_until(&p.closed, "close of the older channel");
+    assert_int_equal(p.code, FL_CLOSE_CLONED);
+    assert_string_equal(invocation(&f, cmd, node), "InProgress/InProgress");
+    while (newer->held)
+        fl_loop_run_once(loop, true);
+    settle(&q);
+    assert_int_equal(q.n_inbox, q.n_read);
+    assert_int_equal(sightings(), 1);
+    /* Both may come, but the place does not change hands at their pace. */
+    assert_false(fl_clones_may_open(f.plane.clones, node, fl_mono_ms()));
+    assert_true(fl_clones_may_open(f.plane.clones, node, fl_mono_ms() + FL_CLONES_TURN_MS + 1));
+    assert_true(fl_clones_may_open(f.plane.clones, "mi-00000000000000000", fl_mono_ms()));
+}
+
+/* A connection that broke without a word does not answer: no clone, and its job goes to the next.
+ */
+static void a_dead_channel_is_no_clone(void **state)
+{
+    struct fl_ctl_channel *older;
+    struct peer p, q;
+
+    (void)state;
+    open_peer(&p);
+    settle(&p);
+    send_to(&f, node, cmd);
+    next_message(&p, FL_MSG_AGENT_JOB);
+    older = fl_ctl_find(control, node, 0);
+    older->pings = 2; /* so that the pong it gets here answers one of before */
+    open_peer(&q);
+    settle(&q);
+    settle(&q);
+    assert_false(older->alive);
+    older->retired_ms -= FL_CTL_PROBE_MS;
+    run_until(&p.closed, "close of the older channel");
+    assert_int_equal(p.code, 1000);
+    next_message(&q, FL_MSG_AGENT_JOB);
+    assert_int_equal(sightings(), 0);
+    assert_true(fl_clones_may_open(f.plane.clones, node, fl_mono_ms()));
+}
+
 /* Two loop threads are two managers; the bus tells the one about the other. */
 static void a_newer_channel_on_another_thread_replaces_it_too(void **state)
 {
@@ -453,10 +542,10 @@ static void a_newer_channel_on_another_thread_replaces_it_too(void **state)
     (void)state;
     open_peer(&p);
     settle(&p);
-    snprintf(key, sizeof(key), "%s 1", node); /* an older generation does nothing */
+    snprintf(key, sizeof(key), "%s 1 192.0.2.9", node); /* an older generation does nothing */
     assert_int_equal(fl_bus_publish(f.plane.bus, "node.open", key), 0);
     settle(&p);
-    snprintf(key, sizeof(key), "%s 999999999", node);
+    snprintf(key, sizeof(key), "%s 999999999 192.0.2.9", node);
     assert_int_equal(fl_bus_publish(f.plane.bus, "node.open", key), 0);
     run_until(&p.closed, "close of the older channel");
 }
@@ -632,6 +721,8 @@ int main(void)
         CASE(a_first_frame_that_is_no_open_closes),
         CASE(a_token_works_once),
         CASE(a_newer_channel_replaces_the_older),
+        CASE(a_job_runs_on_one_of_two_clones),
+        CASE(a_dead_channel_is_no_clone),
         CASE(a_newer_channel_on_another_thread_replaces_it_too),
         CASE(ready_is_said_only_when_asked),
         CASE(a_deregistered_node_is_cut_off),
