@@ -270,6 +270,15 @@ int fl_pki_create(const char *dir, const char *ca_name, const struct fl_strs *ho
     return r < 0 ? r : save(dir, "ca.crt", 0644, &ca, false, err);
 }
 
+/* False after a renewal that was killed between its two files. */
+static bool key_fits(const char *dir, X509 *x509)
+{
+    autocert struct cert pair = { 0 };
+
+    return load(dir, "server.crt", "server.key", &pair, NULL) >= 0 &&
+           X509_check_private_key(x509, pair.key) == 1;
+}
+
 int fl_pki_renew(const char *dir, const struct fl_strs *hosts, int64_t now_ms, struct fl_err *err)
 {
     autocert struct cert server = { 0 }, ca = { 0 };
@@ -279,7 +288,7 @@ int fl_pki_renew(const char *dir, const struct fl_strs *hosts, int64_t now_ms, s
 
     if (r < 0)
         return r;
-    if (X509_cmp_time(X509_get0_notAfter(server.x509), &limit) > 0)
+    if (X509_cmp_time(X509_get0_notAfter(server.x509), &limit) > 0 && key_fits(dir, server.x509))
         return 0;
     r = load(dir, "ca.crt", "ca.key", &ca, &missing);
     if (r == -ENOENT)

@@ -11,6 +11,7 @@
 int fl_pki_create(const char *dir, const char *ca_name, const struct fl_strs *hosts,
                   struct fl_err *err);
 
-/* Issues a new server certificate and key if the present one ends within 30 days. 1 if it did, 0 if
+/* Issues a new server certificate and key if the present one ends within 30 days, or the two do not
+ * belong together. 1 if it did, 0 if
  * there was no need. Without ca.key (kept elsewhere) nothing is done. */
 int fl_pki_renew(const char *dir, const struct fl_strs *hosts, int64_t now_ms, struct fl_err *err);

@@ -12,7 +12,9 @@ static int open_store(struct fl_plane *plane, struct fl_err *err)
 {
     fl_autofree char *path = fl_path_join(plane->conf.data_dir, FL_DATA_DB);
     fl_autofree char *dir = fl_path_join(plane->conf.data_dir, "db");
-    const struct fl_store_conf conf = { .path = path, .readers = plane->conf.readers };
+    const struct fl_store_conf conf = { .path = path,
+                                        .must_exist = true,
+                                        .readers = plane->conf.readers };
     int r;
 
     if (!path || !dir)

@@ -134,6 +134,13 @@ int fl_dir_make(const char *path, mode_t mode, struct fl_err *err)
             continue;
         *p = '\0';
         if (mkdir(copy, mode) == 0) {
+            /* What is written into it is only as durable as its own name. A parent that may not be
+             * opened cannot be synced. */
+            int r = sync_parent(copy);
+
+            if (r < 0 && r != -EACCES)
+                return fl_err_set(err, r, NULL, "%s: cannot sync its directory: %s", copy,
+                                  strerror(-r));
             if (chmod(copy, mode) < 0)
                 return fl_err_set(err, -errno, NULL, "%s: %s", copy, strerror(errno));
         } else if (errno != EEXIST) {

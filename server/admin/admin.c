@@ -283,6 +283,7 @@ static int run_command(struct admin *a, const struct command *c)
 {
     struct run run = { a, c };
     const struct fl_store_conf sc = { .path = fl_data_path(&a->arena, a->dir, FL_DATA_DB),
+                                      .must_exist = true,
                                       .readers = 1 };
     struct fl_store *store = NULL;
     int r = fl_conf_load(a->dir, &a->arena, &a->conf, a->err);

@@ -156,11 +156,13 @@ static int check_fresh(struct init *in)
         if (!path)
             return fl_err_set(in->err, -ENOMEM, NULL, "out of memory");
         if (lstat(path, &st) == 0)
-            return fl_err_set(in->err, -EEXIST, NULL,
-                              strcmp(made[i], FL_DATA_CONF) == 0
-                                  ? "%s holds a control plane already; nothing was changed"
-                                  : "%s holds what an interrupted \"init\" left; remove it first",
-                              in->dir);
+            return fl_err_set(
+                in->err, -EEXIST, NULL,
+                strcmp(made[i], FL_DATA_CONF) == 0
+                    ? "%s holds a control plane already; nothing was changed"
+                    : "%s holds what an interrupted \"init\" left: remove that folder, "
+                      "then run \"init\" again",
+                in->dir);
     }
     return 0;
 }

@@ -414,7 +414,6 @@ static void on_timer(void *arg)
             let_go(ch);
         if (ch->again_ms && now >= ch->again_ms) {
             ch->again_ms = 0;
-            fl_ctl_on_connected(ch);
             fl_ctl_fetch(ch, true);
         }
         busy = busy || ch->held || ch->again_ms;

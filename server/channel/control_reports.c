@@ -117,9 +117,17 @@ static void ack_stored(struct fl_ctl_channel *ch, const struct fl_ctl_report *p,
 static void woken(struct fl_ctl_channel *ch, int r, bool again)
 {
     if (r < 0)
-        fl_ctl_later(ch, r); /* nothing else would wake its jobs */
+        fl_ctl_drop(ch, 1013); /* nothing else would wake its jobs: let it come again */
     else if (again)
         fl_ctl_on_connected(ch);
+}
+
+static void put_behind(struct fl_ctl_report *p)
+{
+    p->next = NULL;
+    *p->ctl->waiting_tail = p;
+    p->ctl->waiting_tail = &p->next;
+    fl_ctl_arm(p->ctl);
 }
 
 static void report_done(void *arg, int r, bool again)
@@ -128,6 +136,11 @@ static void report_done(void *arg, int r, bool again)
     struct fl_control *ctl = p->ctl;
     struct fl_ctl_channel *ch = ctl->stopped ? NULL : fl_ctl_find(ctl, p->node_id, p->gen);
 
+    if (ch && fl_store_trouble(r)) {
+        put_behind(p); /* it is told again in a second; agents would repeat it after minutes */
+        fl_ctl_unref(ctl);
+        return;
+    }
     if (r == 0 && p->kind != KIND_CONNECTED)
         fl_metrics_count(ctl->plane->metrics,
                          p->kind == KIND_ACK ? FL_CTR_JOB_ACKS : FL_CTR_JOB_REPLIES);
@@ -187,11 +200,8 @@ static void hand_over(struct fl_ctl_report *p)
 {
     struct fl_control *ctl = p->ctl;
 
-    if (!ctl->waiting && submit(p) == 0)
-        return;
-    *ctl->waiting_tail = p;
-    ctl->waiting_tail = &p->next;
-    fl_ctl_arm(ctl);
+    if (ctl->waiting || submit(p) < 0)
+        put_behind(p);
 }
 
 void fl_ctl_on_connected(struct fl_ctl_channel *ch)

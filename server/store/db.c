@@ -67,6 +67,39 @@ static int fail(struct fl_db *db, int rc, const char *what, struct fl_err *err)
                       sqlite3_errmsg(db->sql));
 }
 
+/* What a person can do about a database that does not open. */
+static int cannot_open(struct fl_db *db, const char *path, int r, struct fl_err *err)
+{
+    static const struct {
+        int rc;
+        const char *next;
+    } steps[] = {
+        { SQLITE_NOTADB, "restore it from a backup" },
+        { SQLITE_CORRUPT,
+          "restore it from a backup, or save what is left with sqlite3's .recover" },
+        { SQLITE_FULL, "the disk is full: make room" },
+        { SQLITE_READONLY, "it must be writable: look at its owner, mode and file system" },
+        { SQLITE_CANTOPEN, "it must be writable: look at its owner, mode and file system" },
+        { SQLITE_BUSY, "another program holds it: end that one" },
+    };
+    int rc = sqlite3_errcode(db->sql) & 0xff;
+
+    for (size_t i = 0; i < FL_ARRAY_LEN(steps); i++)
+        if (steps[i].rc == rc)
+            return fl_err_set(err, r, NULL, "%s: %s; %s", path, sqlite3_errmsg(db->sql),
+                              steps[i].next);
+    return r;
+}
+
+static int no_database(const char *path, struct fl_err *err)
+{
+    return fl_err_set(
+        err, -ENOENT, NULL,
+        "%s: the database is missing or empty; restore it from a backup, or begin anew "
+        "with \"init\" in another folder",
+        path);
+}
+
 int fl_db_exec(struct fl_db *db, const char *sql, struct fl_err *err)
 {
     int rc = sqlite3_exec(db->sql, sql, NULL, NULL, NULL);
@@ -100,14 +133,17 @@ static int create_file(const char *path, struct fl_err *err)
     return 0;
 }
 
-int fl_db_open(const char *path, bool read_only, struct fl_db **ret_db, struct fl_err *err)
+int fl_db_open(const char *path, bool read_only, bool create, struct fl_db **ret_db,
+               struct fl_err *err)
 {
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
     char busy[64];
     struct fl_db *db;
     int rc, r;
 
-    r = create_file(path, err);
+    if (!create && access(path, F_OK) < 0 && errno == ENOENT)
+        return no_database(path, err);
+    r = create ? create_file(path, err) : 0;
     if (r < 0)
         return r;
     db = calloc(1, sizeof(*db));
@@ -127,6 +163,7 @@ int fl_db_open(const char *path, bool read_only, struct fl_db **ret_db, struct f
     if (r >= 0)
         r = fl_db_exec(db, busy, err);
     if (r < 0) {
+        r = cannot_open(db, path, r, err);
         fl_db_free(db);
         return r;
     }
@@ -156,7 +193,8 @@ static int steps_read(struct fl_tx *tx, bool *done, struct fl_err *err)
 
         if (!step_known(name))
             return fl_err_set(err, -EINVAL, NULL,
-                              "the database was made by a newer fairlead-server (schema step %s)",
+                              "the database was made by a newer fairlead-server (schema step %s): "
+                              "start that version, or restore a backup of before",
                               name);
         for (size_t i = 0; i < fl_sql_n_steps; i++)
             if (strcmp(fl_sql_steps[i].name, name) == 0)
@@ -165,7 +203,7 @@ static int steps_read(struct fl_tx *tx, bool *done, struct fl_err *err)
     return r;
 }
 
-static int steps_apply(struct fl_db *db, struct fl_err *err)
+static int steps_apply(struct fl_db *db, bool create, struct fl_err *err)
 {
     struct fl_tx tx = { .db = db };
     fl_autofree bool *done = calloc(fl_sql_n_steps + 1, sizeof(bool));
@@ -179,6 +217,8 @@ static int steps_apply(struct fl_db *db, struct fl_err *err)
     r = steps_read(&tx, done, err);
     if (r < 0)
         return r;
+    if (!create && !done[0])
+        return no_database(sqlite3_db_filename(db->sql, "main"), err);
 
     for (size_t i = 0; i < fl_sql_n_steps; i++) {
         int rc;
@@ -197,16 +237,17 @@ static int steps_apply(struct fl_db *db, struct fl_err *err)
     return 0;
 }
 
-int fl_db_migrate(struct fl_db *db, struct fl_err *err)
+int fl_db_migrate(struct fl_db *db, bool create, struct fl_err *err)
 {
     int r = fl_db_exec(db, "BEGIN IMMEDIATE", err);
 
-    if (r < 0)
-        return r;
-    r = steps_apply(db, err);
+    if (r >= 0)
+        r = steps_apply(db, create, err);
     if (r >= 0)
         r = fl_db_exec(db, "COMMIT", err);
-    if (r < 0)
+    if (r < 0) {
+        r = cannot_open(db, sqlite3_db_filename(db->sql, "main"), r, err);
         sqlite3_exec(db->sql, "ROLLBACK", NULL, NULL, NULL);
+    }
     return r;
 }

@@ -22,11 +22,14 @@ struct fl_tx {
     struct fl_cursor *cursors; /* still open */
 };
 
-int fl_db_open(const char *path, bool read_only, struct fl_db **ret_db, struct fl_err *err);
+/* `create`: makes an empty database where there is none; else -ENOENT. */
+int fl_db_open(const char *path, bool read_only, bool create, struct fl_db **ret_db,
+               struct fl_err *err);
 struct fl_db *fl_db_free(struct fl_db *db);
 
-/* Applies the missing schema steps. -EINVAL if the database knows steps this program does not. */
-int fl_db_migrate(struct fl_db *db, struct fl_err *err);
+/* Applies the missing schema steps. -EINVAL if the database knows steps this program does not;
+ * -ENOENT if it has none and `create` is false. */
+int fl_db_migrate(struct fl_db *db, bool create, struct fl_err *err);
 
 /* Plain statements without rows: BEGIN, COMMIT, SAVEPOINT. 0 or a negative errno. */
 int fl_db_exec(struct fl_db *db, const char *sql, struct fl_err *err);

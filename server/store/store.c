@@ -333,13 +333,13 @@ static int store_start(struct fl_store *s, const struct fl_store_conf *conf, boo
         if (r < 0)
             return r;
     }
-    r = fl_db_open(conf->path, false, &s->writer.db, err);
+    r = fl_db_open(conf->path, false, !conf->must_exist, &s->writer.db, err);
     if (r >= 0)
-        r = fl_db_migrate(s->writer.db, err);
+        r = fl_db_migrate(s->writer.db, !conf->must_exist, err);
     if (r >= 0)
         r = worker_start(s, &s->writer, writer_main, err);
     for (unsigned i = 0; r >= 0 && i < s->n_readers; i++) {
-        r = fl_db_open(conf->path, true, &s->readers[i].db, err);
+        r = fl_db_open(conf->path, true, false, &s->readers[i].db, err);
         if (r >= 0)
             r = worker_start(s, &s->readers[i], reader_main, err);
     }

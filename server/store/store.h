@@ -32,12 +32,14 @@ typedef void (*fl_store_done_fn)(void *arg, int r);
 
 struct fl_store_conf {
     const char *path;   /* database file; made 0600 */
+    bool must_exist;    /* -ENOENT instead of a new, empty database */
     unsigned readers;   /* 0: 4 */
     unsigned max_queue; /* jobs waiting per lane before submit says -EAGAIN; 0: 10000 */
 };
 
 /* Opens, or creates, and brings the schema up to date. -EEXIST with a clear text when another
- * process holds the data (`exclusive`), -EINVAL for a schema newer than this program. */
+ * process holds the data (`exclusive`), -EINVAL for a schema newer than this program. Texts name
+ * the next step. */
 int fl_store_open(const struct fl_store_conf *conf, bool exclusive, struct fl_store **ret_store,
                   struct fl_err *err);
 

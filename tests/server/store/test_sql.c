@@ -20,7 +20,7 @@ static int setup(void **state)
 
     assert_non_null(mkdtemp(dir));
     snprintf(path, sizeof(path), "%s/test.db", dir);
-    if (fl_db_open(path, false, &db, &err) < 0 || fl_db_migrate(db, &err) < 0)
+    if (fl_db_open(path, false, true, &db, &err) < 0 || fl_db_migrate(db, true, &err) < 0)
         fail_msg("%s", fl_err_text(&err));
     return 0;
 }
@@ -70,7 +70,7 @@ static void statements_are_portable(void **state)
 static void schema_is_applied_once(void **state)
 {
     assert_true(fl_sql_n_steps >= 3);
-    assert_int_equal(fl_db_migrate(db, NULL), 0);
+    assert_int_equal(fl_db_migrate(db, true, NULL), 0);
 }
 
 struct row {
