@@ -100,6 +100,12 @@ check-load: all $(SWARM)
 bench: all
 	@$(PYTHON) tests/bench/bench.py --build $(BUILD) $(if $(T),--only '$(T)')
 
+# Amounts are multiplied by SCALE; `make check-soak T=week SCALE=0.1` is one part in a tenth of its time.
+.PHONY: check-soak
+SCALE ?= 1
+check-soak: all
+	@$(PYTHON) tests/soak/soak.py --build $(BUILD) --scale $(SCALE) $(if $(T),--only '$(T)')
+
 lint:
 	@scripts/lint
 

@@ -220,6 +220,8 @@ static void finish_document(struct worker *w, enum fl_status status, const char 
                                           .value = w->counts[i] };
     if (append(w, FL_JREC_DOC_DONE, &rec) < 0 || commit(w) < 0)
         return;
+    /* Nothing more is written: the room that was reserved goes back. */
+    (void)!ftruncate(w->journal.fd, (off_t)w->journal.end);
     stop(w, FL_WORKER_EXIT_DONE);
 }
 

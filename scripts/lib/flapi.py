@@ -72,11 +72,19 @@ class Api:
 
     def call(self, operation, timeout_s=30, **members):
         """An operation of `ssm`: its members as keywords, the decoded answer back."""
+        body, headers = self.request(operation, members)
+        status, _, text = self.raw(body, headers, timeout_s)
+        return self.answer(status, text)
+
+    def request(self, operation, members):
         body = json.dumps(members).encode()
         headers = {"content-type": "application/x-amz-json-1.1", "host": self.netloc,
                    "x-amz-target": "AmazonSSM." + operation}
         self.sign(headers, body, "ssm")
-        status, _, text = self.raw(body, headers, timeout_s)
+        return body, headers
+
+    @staticmethod
+    def answer(status, text):
         try:
             answer = json.loads(text)
         except ValueError:
@@ -95,3 +103,19 @@ class Api:
             return answer.status, answer.read().decode(errors="replace")
         finally:
             conn.close()
+
+
+class KeptApi(Api):
+    """The same calls over one connection that is kept. For one thread at a time."""
+
+    def __init__(self, api, timeout_s=30):
+        super().__init__(f"https://{api.netloc}", None, api.access_key, api.secret_key, api.region)
+        self.conn = http.client.HTTPSConnection(api.host, api.port, context=api.tls, timeout=timeout_s)
+
+    def raw(self, body, headers, timeout_s=30):
+        self.conn.request("POST", "/", body=body, headers=headers)
+        answer = self.conn.getresponse()
+        return answer.status, dict((k.lower(), v) for k, v in answer.getheaders()), answer.read()
+
+    def close(self):
+        self.conn.close()

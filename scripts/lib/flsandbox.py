@@ -81,6 +81,7 @@ class Program:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.child = None
         self.asked = False
+        self.extra_env = {}
         self.seen = {}  # pid -> start time, of the process and all below it
 
     def base_env(self):
@@ -202,7 +203,8 @@ class Plane(Program):
             return False
 
     def start(self, wait=True):
-        self.spawn([self.build / "fairlead-server", "run", "--data", self.data], self.log, self.base_env())
+        self.spawn([self.build / "fairlead-server", "run", "--data", self.data], self.log,
+                   dict(self.base_env(), **self.extra_env))
         if wait:
             wait_for("fairlead-server ready", self.ready)
 

@@ -7,7 +7,7 @@
 
 #define COMMANDS_PER_TICK 50
 #define ORPHANS_PER_RUN   50
-#define RETIRED_PER_RUN   5
+#define RETIRED_PER_RUN   50
 
 /* Up to `max` rows of one or two text columns. */
 struct pair {
@@ -134,13 +134,15 @@ int fl_engine_find_orphans(struct fl_engine *e, struct fl_err *err)
 }
 
 /* ---- forgetting ---- */
+
+/* Returns how many invocations went, at most FL_ENGINE_BATCH. */
 static int retire_one(struct fl_engine *e, const char *command_id, struct fl_err *err)
 {
     static const enum fl_sql parts[] = { FL_SQL_invocation_retire_steps, FL_SQL_invocation_retire };
     static const enum fl_sql rest[] = { FL_SQL_command_cancel_retire, FL_SQL_command_job_delete,
                                         FL_SQL_command_state_delete, FL_SQL_command_delete };
     fl_autocursor struct fl_cursor *c = NULL;
-    int r;
+    int r, n;
 
     r = fl_sql_open(e->call->tx, FL_SQL_invocation_retire_states, &c, err, FL_T(command_id),
                     FL_N(FL_ENGINE_BATCH));
@@ -155,13 +157,14 @@ static int retire_one(struct fl_engine *e, const char *command_id, struct fl_err
         r = fl_sql_exec(e->call->tx, parts[i], err, FL_T(command_id), FL_N(FL_ENGINE_BATCH));
     if (r < 0)
         return r;
-    if (r == FL_ENGINE_BATCH) { /* the rest of a large fleet another time */
+    n = r;
+    if (n == FL_ENGINE_BATCH) { /* the rest of a large fleet another time */
         e->effects.again = true;
-        return 0;
+        return n;
     }
     for (size_t i = 0; i < FL_ARRAY_LEN(rest) && r >= 0; i++)
         r = fl_sql_exec(e->call->tx, rest[i], err, FL_T(command_id));
-    return FL_MIN(r, 0);
+    return r < 0 ? r : n;
 }
 
 int fl_engine_retire(struct fl_engine *e, struct fl_err *err)
@@ -170,13 +173,17 @@ int fl_engine_retire(struct fl_engine *e, struct fl_err *err)
                                        FL_N(RETIRED_PER_RUN) };
     struct pair old[RETIRED_PER_RUN];
     int n = read_pairs(e, FL_SQL_command_retired, args, 2, false, old, RETIRED_PER_RUN, err);
+    int gone = 0;
 
+    /* One transaction takes many small commands or part of a large one. */
     for (int i = 0; i < n; i++) {
-        int r = retire_one(e, old[i].command_id, err);
+        int r = gone < FL_ENGINE_BATCH ? retire_one(e, old[i].command_id, err) : 0;
 
         if (r < 0)
             return r;
+        gone += r;
     }
+    e->effects.again = e->effects.again || gone >= FL_ENGINE_BATCH;
     e->effects.again = e->effects.again || n == RETIRED_PER_RUN;
     return FL_MIN(n, 0);
 }
