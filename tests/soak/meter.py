@@ -24,6 +24,9 @@ class Meter:
     def take(self):
         for pid in self.program.below():
             name = (flproc.cmdline(pid) or ["?"])[0].rpartition("/")[2]
+            known = self.samples[name][-1]["pid"] if name in self.samples else pid
+            if pid != known and flproc.alive(known):
+                continue  # a copy of it that is about to become another program
             try:
                 row = {"pid": pid, "Rss": flproc.memory_kb([pid])["Rss"], "fds": len(os.listdir(f"/proc/{pid}/fd")),
                        "threads": len(os.listdir(f"/proc/{pid}/task"))}
