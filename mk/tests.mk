@@ -22,7 +22,7 @@ TEST_LIBS_cli     := $(COMMON_LIB)
 TEST_LIBS_plugins := $(PLUGIN_LIBS) $(COMMON_LIB)
 TEST_LIBS_agent   := $(AGENT_LIBS) $(PLUGIN_LIBS) $(COMMON_LIB)
 TEST_LIBS_server  := $(call obj,$(SERVER_FIXTURE)) $(SERVER_LIBS) $(COMMON_LIB)
-FUZZ_LIBS := $(SERVER_LIBS) $(AGENT_LIBS) $(PLUGIN_LIBS) $(COMMON_LIB)
+FUZZ_LIBS := $(COMMON_LIB) $(SERVER_LIBS) $(AGENT_LIBS) $(PLUGIN_LIBS)
 
 define test_rule
 $(BUILD)/tests/$(1)/%: $(BUILD)/tests/$(1)/%.o $$(TEST_LIBS_$(1))
