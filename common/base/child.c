@@ -3,8 +3,8 @@
  * vfork, not fork: copying the page tables of the parent and then faulting its pages in again takes
  * longer than the child's own work. Until exec the child runs on the parent's memory while the
  * calling thread stands still: it makes system calls, writes to nothing but its own frames, and
- * tells its failure through a close-on-exec pipe. Reaping: one SIGCHLD watcher a loop, waitpid for each known pid
- * (never for -1: a library's own children are not ours to collect).
+ * tells its failure through a close-on-exec pipe. Reaping: one SIGCHLD watcher a loop, waitpid for
+ * each known pid (never for -1: a library's own children are not ours to collect).
  */
 #include "common/base/child.h"
 #include <errno.h>
