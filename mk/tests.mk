@@ -37,17 +37,23 @@ $(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/rep
 	@$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) \
 	    -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(PKG_LIBS) -lpthread -ldl
 
+# What test_privileges.py puts in the place of net and fetch.
+TAKEOVER := $(BUILD)/tests/e2e/takeover
+$(TAKEOVER): $(BUILD)/tests/e2e/takeover.o $(AGENT_LIBS) $(COMMON_LIB)
+	@echo "  LD    $@"
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lpthread -ldl
+
 # Tests fill `char *` members of messages with literals, which nobody writes to.
 $(BUILD)/tests/%.o $(BUILD)/tests/%.syntax: CFLAGS_ALL += -Wno-write-strings
 
 # Objects of tests stay: make would delete them as intermediates of the rules above.
-.SECONDARY: $(call obj,$(TEST_SRC) $(FUZZ_SRC) tests/fuzz/replay_main.c $(SERVER_FIXTURE))
+.SECONDARY: $(call obj,$(TEST_SRC) $(FUZZ_SRC) tests/e2e/takeover.c tests/fuzz/replay_main.c $(SERVER_FIXTURE))
 
 .PHONY: test-programs fuzz-replay lint-fast
 # `make unit T=codec` builds and runs only the programs whose path holds that word; `make e2e T=…` likewise.
 T ?=
 matching = $(if $(T),$(foreach f,$(1),$(if $(findstring $(T),$(f)),$(f))),$(1))
-test-programs: $(call matching,$(TEST_BIN) $(FUZZ_BIN))
+test-programs: $(call matching,$(TEST_BIN) $(FUZZ_BIN)) $(TAKEOVER)
 
 RUN_TESTS := $(PYTHON) scripts/run-tests --build $(BUILD) $(if $(T),--match '$(T)')
 
@@ -57,7 +63,7 @@ check: all test-programs
 unit: test-programs
 	@$(RUN_TESTS) unit fuzz
 
-e2e: all
+e2e: all $(TAKEOVER)
 	@$(RUN_TESTS) e2e
 
 SAN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined
@@ -113,7 +119,7 @@ lint:
 .PHONY: asan-programs syntax
 asan-programs:
 	@$(MAKE) --no-print-directory BUILD=build/asan SAN="$(SAN_FLAGS)" OPT="-O1 -g -fno-omit-frame-pointer" all test-programs
-ALL_SRC := $(COMMON_SRC) $(PLUGIN_SRC) $(SERVER_SRC) $(CLI_SRC) $(TEST_SRC) $(FUZZ_SRC) \
+ALL_SRC := $(COMMON_SRC) $(PLUGIN_SRC) $(SERVER_SRC) $(CLI_SRC) $(TEST_SRC) $(FUZZ_SRC) tests/e2e/takeover.c \
            $(sort $(AGENT_SRC) $(wildcard agent/*/*.c))
 syntax: $(ALL_SRC:%.c=$(BUILD)/%.syntax)
 $(BUILD)/%.syntax: %.c | $(BUILD)/gen/sql_table.h $(BUILD)/gen/embedded.h

@@ -197,13 +197,16 @@ static void on_need_fetch(void *arg)
 {
     struct reg *g = arg;
     struct fl_err err = { 0 };
+    struct fl_child *child;
     int fd;
 
-    if (fl_role_spawn_fetch(g->loop, g->paths, g->config.net_user, g->fetch_conf.ca_file, &fd,
-                            &err) < 0)
+    if (fl_role_spawn_fetch(g->loop, g->paths, g->config.net_user, g->fetch_conf.ca_file, NULL, NULL,
+                            &child, &fd, &err) < 0) {
         fl_fetcher_refused(g->fetcher, fl_err_text(&err));
-    else
-        fl_fetcher_attach(g->fetcher, fd);
+        return;
+    }
+    fl_child_free(child); /* reaps itself */
+    fl_fetcher_attach(g->fetcher, fd);
 }
 
 /* ---- before the call ---- */

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include "agent/lib/ipc_net.h"
 #include "agent/lib/role.h"
 #include "agent/lib/sandbox.h"
@@ -179,13 +180,15 @@ int main(int argc, char **argv)
     struct fl_err err = { 0 };
     int r;
 
+    prctl(PR_SET_NAME,
+          "fairlead-fetch"); /* it was run through a descriptor, whose number it would bear */
     mallopt(M_ARENA_MAX, 1);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGINT, SIG_IGN); /* of a terminal: whoever asks ends us in order */
     fl_role_log_setup(NULL, NULL, "fetch");
     fl_ipc_bind(fl_fetch_rows, fl_n_fetch_rows, bindings, FL_ARRAY_LEN(bindings), rows);
 
-    r = fl_sandbox_enter(FL_SANDBOX_FETCH, &err);
+    r = fl_sandbox_enter(&err);
     if (r == 0)
         r = fl_loop_new(&f.loop);
     if (r == 0) {

@@ -30,6 +30,24 @@ static int open_program(const struct fl_paths *paths, const char *program, struc
     return high < 0 ? fl_err_set(err, -errno, NULL, "%s: %s", program, strerror(errno)) : high;
 }
 
+/* Our environment for a program that faces the network: without the keys that the tools of the user
+ * who started the agent may find there. Fresh memory; the strings are ours. */
+static char **without_keys(void)
+{
+    static const char prefix[] = "AWS_";
+    char **env;
+    size_t n = 0;
+
+    while (environ[n])
+        n++;
+    env = calloc(n + 1, sizeof(*env));
+    n = 0;
+    for (char **v = environ; env && *v; v++)
+        if (strncmp(*v, prefix, sizeof(prefix) - 1) != 0)
+            env[n++] = *v;
+    return env;
+}
+
 static int open_ca(const char *path, struct fl_err *err)
 {
     fl_autofree char *text = NULL;
@@ -55,6 +73,7 @@ int fl_role_spawn(struct fl_loop *loop, const struct fl_paths *paths,
     size_t n_fds = 0, n_args = 1;
     fl_autofd int exec_fd = -1;
     fl_autofd int ca_fd = -1;
+    fl_autofree char **env = NULL;
     char exec_path[32];
     unsigned uid, gid;
     int r;
@@ -82,6 +101,13 @@ int fl_role_spawn(struct fl_loop *loop, const struct fl_paths *paths,
         if (i == MAX_ARGS)
             return fl_err_set(err, -EINVAL, NULL, "%s: too many arguments", spec->program);
         argv[n_args++] = spec->args[i];
+    }
+    if (spec->user) {
+        env = without_keys();
+        if (!env)
+            return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        child.envp = env;
+        child.confine = true;
     }
     if (spec->user && geteuid() == 0) {
         r = fl_sandbox_ids(spec->user, &uid, &gid, err);
@@ -121,9 +147,9 @@ void fl_role_ca_rename(struct fl_err *err, const char *ca_file)
 }
 
 int fl_role_spawn_fetch(struct fl_loop *loop, const struct fl_paths *paths, const char *user,
-                        const char *ca_file, int *ret_fd, struct fl_err *err)
+                        const char *ca_file, fl_child_fn fn, void *arg, struct fl_child **ret_child,
+                        int *ret_fd, struct fl_err *err)
 {
-    struct fl_child *child;
     int fds[2], r;
 
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
@@ -136,13 +162,12 @@ int fl_role_spawn_fetch(struct fl_loop *loop, const struct fl_paths *paths, cons
                           .user = user,
                           .ca_file = ca_file,
                       },
-                      NULL, NULL, &child, err);
+                      fn, arg, ret_child, err);
     close(fds[1]);
     if (r < 0) {
         close(fds[0]);
         return r;
     }
-    fl_child_free(child);
     *ret_fd = fds[0];
     return 0;
 }

@@ -16,7 +16,9 @@ struct fl_role_spec {
     const char *const *args; /* after argv[0]; NULL-terminated; NULL for none */
     const struct fl_child_fd *fds;
     size_t n_fds;
-    const char *user;    /* as root: the user to become (fl_sandbox_ids); NULL keeps ours */
+    /* NULL: keeps ours and all that comes with it. Else the program is confined (child.h), gets no
+     * AWS_* variables, and as root becomes this user (fl_sandbox_ids). */
+    const char *user;
     const char *ca_file; /* handed over readable; NULL for none */
     bool outlive_parent; /* not killed when this process dies */
 };
@@ -33,10 +35,11 @@ const char *fl_role_ca_path(int argc, char **argv, const char *ca_file);
 /* Error texts name the memory file; this puts the name that the user knows in its place. */
 void fl_role_ca_rename(struct fl_err *err, const char *ca_file);
 
-/* Starts fetch with one end of a fresh socket pair; the other end is *ret_fd (the caller's). The
- * child reaps itself. `user` as above. */
+/* Starts fetch with one end of a fresh socket pair; the other end is *ret_fd (the caller's). `user`
+ * as above; the rest as fl_child_spawn. */
 int fl_role_spawn_fetch(struct fl_loop *loop, const struct fl_paths *paths, const char *user,
-                        const char *ca_file, int *ret_fd, struct fl_err *err);
+                        const char *ca_file, fl_child_fn fn, void *arg, struct fl_child **ret_child,
+                        int *ret_fd, struct fl_err *err);
 
 /* Sets up the log from the texts of the configuration; NULL or unknown: info, text. */
 void fl_role_log_setup(const char *level, const char *format, const char *tag);

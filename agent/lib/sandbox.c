@@ -6,18 +6,15 @@
 #include "agent/lib/sandbox.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/capability.h>
+#include <linux/netlink.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
+#include <unistd.h>
 #include "common/base/nodump.h"
-
-#define MAX_FILES 256
 
 /* Present in programs built with AddressSanitizer, whose leak check at exit traces the process. */
 extern void __asan_init(void) __attribute__((weak));
@@ -144,8 +141,6 @@ static const int allowed[] = {
     S(rt_sigpending),
     S(rt_sigtimedwait),
     S(sigaltstack),
-    S(tgkill),
-    S(tkill),
 };
 
 static const int unknown_here[] = {
@@ -158,7 +153,8 @@ static const int deadly[] = {
     S(init_module), S(finit_module), S(kexec_load),       S(bpf),
 };
 
-static const int tracing[] = { S(ptrace), S(prctl), S(getdents), S(kill) };
+static const int tracing[] = { S(ptrace), S(prctl),  S(getdents), S(kill),
+                               S(tkill),  S(tgkill), S(clone) };
 
 static int add_list(scmp_filter_ctx ctx, uint32_t action, const int *calls, size_t n)
 {
@@ -172,38 +168,64 @@ static int add_list(scmp_filter_ctx ctx, uint32_t action, const int *calls, size
     return 0;
 }
 
-/* Rules with a look at the arguments. */
+/* Calls with a look at one or two arguments: allowed if (argument & mask) == value. */
+struct condition {
+    int call;
+    struct {
+        unsigned arg;
+        scmp_datum_t mask, value;
+    } is[2];
+    unsigned n;
+};
+
+#define WHOLE      (~(scmp_datum_t)0)
+#define SOCK_KIND  0xf /* of a socket's type, without its flags */
+#define WRITING    (O_ACCMODE | O_CREAT | O_TRUNC)
+/* A thread, not a process, and in no namespace of its own. */
+#define NEW_THREAD (CLONE_VM | CLONE_THREAD | CLONE_SIGHAND)
+#define NEW_THING                                                                              \
+    (CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | \
+     CLONE_NEWCGROUP)
+
+static const struct condition conditions[] = {
+    { S(openat), { { 2, WRITING, O_RDONLY } }, 1 },
+    { S(open), { { 1, WRITING, O_RDONLY } }, 1 },
+    { S(clone), { { 0, NEW_THREAD | NEW_THING, NEW_THREAD } }, 1 },
+    { S(prlimit64), { { 2, WHOLE, 0 } }, 1 }, /* reading limits (sysconf), not setting them */
+    { S(socket), { { 0, WHOLE, AF_UNIX } }, 1 },
+    { S(socket), { { 0, WHOLE, AF_INET }, { 1, SOCK_KIND, SOCK_STREAM } }, 2 },
+    { S(socket), { { 0, WHOLE, AF_INET }, { 1, SOCK_KIND, SOCK_DGRAM } }, 2 },
+    { S(socket), { { 0, WHOLE, AF_INET6 }, { 1, SOCK_KIND, SOCK_STREAM } }, 2 },
+    { S(socket), { { 0, WHOLE, AF_INET6 }, { 1, SOCK_KIND, SOCK_DGRAM } }, 2 },
+    { S(socket), { { 0, WHOLE, AF_NETLINK }, { 2, WHOLE, NETLINK_ROUTE } }, 2 }, /* getaddrinfo */
+    { S(ioctl), { { 1, WHOLE, FIONREAD } }, 1 },
+    { S(ioctl), { { 1, WHOLE, FIONBIO } }, 1 },
+    { S(ioctl), { { 1, WHOLE, FIOCLEX } }, 1 },
+    { S(ioctl), { { 1, WHOLE, TCGETS } }, 1 },
+    { S(ioctl), { { 1, WHOLE, TIOCGWINSZ } }, 1 },
+    { S(prctl), { { 0, WHOLE, PR_SET_NAME } }, 1 },
+    { S(prctl), { { 0, WHOLE, PR_GET_NAME } }, 1 },
+    { S(prctl), { { 0, WHOLE, PR_SET_VMA } }, 1 },
+    { S(prctl), { { 0, WHOLE, PR_GET_DUMPABLE } }, 1 },
+};
+
 static int add_conditional(scmp_filter_ctx ctx)
 {
-    static const int families[] = { AF_UNIX, AF_INET, AF_INET6, AF_NETLINK };
-    const scmp_datum_t writing = O_ACCMODE | O_CREAT | O_TRUNC;
-    const scmp_datum_t namespaces = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET |
-                                    CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
-    static const int ioctls[] = { FIONREAD, FIONBIO, FIOCLEX, TCGETS, TIOCGWINSZ };
-    static const int prctls[] = { PR_SET_NAME, PR_GET_NAME, PR_SET_VMA, PR_GET_DUMPABLE,
-                                  PR_SET_PDEATHSIG };
-    int r;
+    int r = 0;
 
-    r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, S(openat), 1,
-                         SCMP_A2(SCMP_CMP_MASKED_EQ, writing, O_RDONLY));
+    for (size_t i = 0; r == 0 && i < FL_ARRAY_LEN(conditions); i++) {
+        const struct condition *c = &conditions[i];
+        struct scmp_arg_cmp is[2];
+
+        for (unsigned j = 0; j < c->n; j++)
+            is[j] = SCMP_CMP64(c->is[j].arg, SCMP_CMP_MASKED_EQ, c->is[j].mask, c->is[j].value);
+        r = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, c->call, c->n, is);
+        r = r == -EDOM ? 0 : r; /* no such call here */
+    }
+    /* raise and abort; a signal to any other process is refused. */
     if (r == 0)
-        r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, S(open), 1,
-                             SCMP_A1(SCMP_CMP_MASKED_EQ, writing, O_RDONLY));
-    if (r == 0 || r == -EDOM)
-        r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, S(clone), 1,
-                             SCMP_A0(SCMP_CMP_MASKED_EQ, namespaces, 0));
-    /* Reading limits (sysconf), not setting them. */
-    if (r == 0)
-        r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, S(prlimit64), 1, SCMP_A2(SCMP_CMP_EQ, 0, 0));
-    for (size_t i = 0; r == 0 && i < FL_ARRAY_LEN(families); i++)
-        r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, S(socket), 1,
-                             SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i], 0));
-    for (size_t i = 0; r == 0 && i < FL_ARRAY_LEN(ioctls); i++)
-        r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, S(ioctl), 1,
-                             SCMP_A1(SCMP_CMP_EQ, (scmp_datum_t)ioctls[i], 0));
-    for (size_t i = 0; r == 0 && i < FL_ARRAY_LEN(prctls); i++)
-        r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, S(prctl), 1,
-                             SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)prctls[i], 0));
+        r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, S(tgkill), 1,
+                             SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0));
     return r;
 }
 
@@ -242,29 +264,8 @@ static int load_filter(struct fl_err *err)
     return r < 0 ? fl_err_set(err, r, NULL, "seccomp: %s", strerror(-r)) : 0;
 }
 
-static void drop_capabilities(void)
+int fl_sandbox_enter(struct fl_err *err)
 {
-    struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
-    struct __user_cap_data_struct none[2] = { { 0 } };
-
-    /* Fails without CAP_SETPCAP, and then no_new_privs keeps the bounding set from mattering. */
-    for (int cap = 0; prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) == 0; cap++)
-        ;
-    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-    syscall(SYS_capset, &head, none);
-}
-
-int fl_sandbox_enter(enum fl_sandbox_role role, struct fl_err *err)
-{
-    struct rlimit files;
-
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-        return fl_err_set(err, -errno, NULL, "no_new_privs: %s", strerror(errno));
-    drop_capabilities();
     fl_nodump(true);
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur > MAX_FILES) {
-        files.rlim_cur = files.rlim_max = MAX_FILES;
-        setrlimit(RLIMIT_NOFILE, &files);
-    }
     return load_filter(err);
 }

@@ -12,6 +12,7 @@
 
 #define RESTART_BASE_MS 200
 #define RESTART_CAP_MS  60000
+#define MAX_FETCHES     4     /* alive at once; net needs one, and a second while the first ends */
 #define STEADY_MS       60000 /* having lived so long, its next end is not held against it */
 
 struct fl_netproc {
@@ -23,6 +24,7 @@ struct fl_netproc {
     void *arg;
     struct fl_ipc_row rows[FL_N_NET_ROWS];
     struct fl_child *child;
+    struct fl_child *fetches[MAX_FETCHES];
     struct fl_ipc *ipc;
     bool up, stopping;
     void (*stopped)(void *arg);
@@ -82,13 +84,30 @@ static int on_audit(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err)
     return 0;
 }
 
+static void on_fetch_ended(void *arg, int status)
+{
+    struct fl_child **place = arg;
+
+    *place = fl_child_free(*place);
+}
+
+/* Without a limit a net gone bad could have us fork for ever. */
+static int start_fetch(struct fl_netproc *net, int *ret_fd, struct fl_err *err)
+{
+    for (size_t i = 0; i < MAX_FETCHES; i++)
+        if (!net->fetches[i])
+            return fl_role_spawn_fetch(net->loop, net->paths, net->config->net_user,
+                                       net->config->ca_file, on_fetch_ended, &net->fetches[i],
+                                       &net->fetches[i], ret_fd, err);
+    return fl_err_set(err, -EBUSY, NULL, "%d fetch processes run already", MAX_FETCHES);
+}
+
 static int on_need_fetch(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err)
 {
     struct fl_netproc *net = arg;
     struct fl_err why = { 0 };
     fl_autofd int fd = -1;
-    int r = fl_role_spawn_fetch(net->loop, net->paths, net->config->net_user, net->config->ca_file,
-                                &fd, &why);
+    int r = start_fetch(net, &fd, &why);
 
     if (r == 0) {
         r = fl_ipc_send(net->ipc, FL_NET_FETCH, msg->id, &(struct fl_net_fetch){ .ok = true }, &fd,
@@ -256,6 +275,8 @@ struct fl_netproc *fl_netproc_free(struct fl_netproc *net)
     net->steady = fl_timer_free(net->steady);
     net->ipc = fl_ipc_free(net->ipc);
     net->child = fl_child_free(net->child);
+    for (size_t i = 0; i < MAX_FETCHES; i++)
+        net->fetches[i] = fl_child_free(net->fetches[i]);
     free(net);
     return NULL;
 }

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include "agent/lib/role.h"
 #include "agent/lib/sandbox.h"
 #include "agent/net/net.h"
@@ -236,6 +237,8 @@ int main(int argc, char **argv)
     struct fl_err err = { 0 };
     int r;
 
+    prctl(PR_SET_NAME,
+          "fairlead-net"); /* it was run through a descriptor, whose number it would bear */
     mallopt(M_ARENA_MAX, 1);
     mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD);
     mallopt(M_TRIM_THRESHOLD, MMAP_THRESHOLD);
@@ -249,7 +252,7 @@ int main(int argc, char **argv)
     fl_ipc_bind(fl_net_rows, FL_N_NET_ROWS, bindings, FL_ARRAY_LEN(bindings), rows);
 
     fl_loop_pool_small(); /* for name lookups, one at a time */
-    r = fl_sandbox_enter(FL_SANDBOX_NET, &err);
+    r = fl_sandbox_enter(&err);
     if (r == 0)
         r = fl_loop_new(&net.loop);
     if (r == 0)

@@ -6,7 +6,8 @@
 #include "common/base/err.h"
 #include "common/base/loop.h"
 
-#define FL_CHILD_MAX_FDS 16
+#define FL_CHILD_MAX_FDS        16
+#define FL_CHILD_CONFINED_FILES 256
 
 struct fl_child;
 
@@ -30,6 +31,9 @@ struct fl_child_spec {
     uid_t uid;
     gid_t gid;
     bool die_with_parent; /* PR_SET_PDEATHSIG SIGKILL */
+    /* Nothing to gain by any later exec: no_new_privs, no capabilities, an empty bounding set (as
+     * far as we may empty it), no core files, at most FL_CHILD_CONFINED_FILES descriptors. */
+    bool confine;
 };
 
 /* Starts the child. An exec failure is reported here as its errno, with the step that failed in
