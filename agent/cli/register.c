@@ -200,8 +200,8 @@ static void on_need_fetch(void *arg)
     struct fl_child *child;
     int fd;
 
-    if (fl_role_spawn_fetch(g->loop, g->paths, g->config.net_user, g->fetch_conf.ca_file, NULL, NULL,
-                            &child, &fd, &err) < 0) {
+    if (fl_role_spawn_fetch(g->loop, g->paths, g->config.net_user, g->fetch_conf.ca_file, NULL,
+                            NULL, &child, &fd, &err) < 0) {
         fl_fetcher_refused(g->fetcher, fl_err_text(&err));
         return;
     }
