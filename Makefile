@@ -112,8 +112,10 @@ install: all
 	$(INSTALL_PROGRAM) $(BUILD)/fairlead-agent $(BUILD)/fairlead-server $(DESTDIR)$(PREFIX)/sbin/
 	$(INSTALL_PROGRAM) $(BUILD)/fairlead-agent-net $(BUILD)/fairlead-agent-fetch $(BUILD)/fairlead-agent-key \
 	        $(DESTDIR)$(PREFIX)/libexec/fairlead/
-	sed 's,@SBINDIR@,$(PREFIX)/sbin,' packaging/systemd/fairlead-agent.service \
-	        > $(DESTDIR)$(UNITDIR)/fairlead-agent.service
+	for unit in fairlead-agent fairlead-server; do \
+	    sed 's,@SBINDIR@,$(PREFIX)/sbin,' packaging/systemd/$$unit.service \
+	        > $(DESTDIR)$(UNITDIR)/$$unit.service || exit 1; \
+	done
 
 install-strip:
 	@$(MAKE) --no-print-directory install INSTALL_PROGRAM="install -s -m 0755"

@@ -126,3 +126,8 @@ $(BUILD)/%.syntax: %.c | $(BUILD)/gen/sql_table.h $(BUILD)/gen/embedded.h
 	@mkdir -p $(dir $@)
 	@$(CC) $(CFLAGS_ALL) -fsyntax-only -MF $(@:.syntax=.syntax.d) -MT $@ $<
 	@touch $@
+
+# The units on a booted Debian with its systemd (tests/system/run.py). Takes root and some minutes.
+check-system: all
+	@$(PYTHON) tests/system/run.py --build $(BUILD)
+.PHONY: check-system

@@ -292,6 +292,7 @@ static int spawn(struct job *job, struct fl_err *err)
 {
     const struct fl_agent_config *config = job->jobs->conf.config;
     fl_autofree char *path = fl_path_join(job->jobs->jobs_dir, job->command_id);
+    fl_autofd int cgroup_fd = fl_doclimit_join(&job->jobs->limit, job->command_id);
     char *const argv[] = {
         (char *)"fairlead-agent: worker",
         (char *)"worker",
@@ -317,6 +318,7 @@ static int spawn(struct job *job, struct fl_err *err)
             .fds = child_fds,
             .n_fds = FL_ARRAY_LEN(child_fds),
             .new_group = true,
+            .cgroup_fd = cgroup_fd,
         };
 
         r = fl_child_spawn(job->jobs->conf.loop, &spec, on_exit_status, job, &job->child, err);

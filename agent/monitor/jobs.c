@@ -132,6 +132,7 @@ void fl_job_ended(struct job *job)
     jobs->n_running -= job->state == JOB_RUNNING;
     job->state = JOB_ENDED;
     fl_job_detach(job);
+    fl_doclimit_leave(&jobs->limit, job->command_id);
     fl_log_info("document ended", FL_S("command", job->command_id), FL_S("status", job->status),
                 FL_I("ms", fl_now_ms() - job->accepted_ms));
     fl_jobs_start_next(jobs);
@@ -579,6 +580,7 @@ int fl_jobs_new(const struct fl_jobs_conf *conf, struct fl_jobs **ret_jobs, stru
         return -ENOMEM;
     jobs->conf = *conf;
     jobs->seen.fd = -1;
+    fl_doclimit_open(&jobs->limit);
     TAILQ_INIT(&jobs->list);
     jobs->agent = (struct fl_reply_agent){ .os_lang = conf->config->os_lang,
                                            .os_name = conf->config->os_name,
@@ -609,6 +611,7 @@ struct fl_jobs *fl_jobs_free(struct fl_jobs *jobs)
     jobs->sweeper = fl_child_free(jobs->sweeper);
     jobs->reply_timer = fl_timer_free(jobs->reply_timer);
     fl_seen_close(&jobs->seen);
+    fl_doclimit_close(&jobs->limit);
     free(jobs->jobs_dir);
     free(jobs->done_dir);
     free(jobs);

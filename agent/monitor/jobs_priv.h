@@ -3,6 +3,7 @@
 #include <sys/queue.h>
 #include "agent/lib/ipc_worker.h"
 #include "agent/lib/jobdir.h"
+#include "agent/monitor/doclimit.h"
 #include "agent/monitor/jobs.h"
 #include "agent/monitor/reply.h"
 #include "agent/monitor/seen.h"
@@ -54,6 +55,7 @@ struct job {
 struct fl_jobs {
     struct fl_jobs_conf conf;
     char *jobs_dir, *done_dir;
+    struct fl_doclimit limit;
     struct fl_seen seen;
     TAILQ_HEAD(job_list, job) list;
     size_t n_jobs, n_running;

@@ -228,6 +228,8 @@ run_child(const struct fl_child_spec *spec, int status_fd, pid_t parent)
 
     if (reset_signals() < 0)
         goto fail;
+    if (spec->cgroup_fd > 0)
+        (void)!write(spec->cgroup_fd, "0", 1);
     f.step = STEP_GROUP;
     if (spec->new_group && setsid() < 0)
         goto fail;

@@ -27,6 +27,7 @@ struct fl_child_spec {
     const struct fl_child_fd *fds; /* everything else is closed; 0-2 default to /dev/null */
     size_t n_fds;
     bool new_group; /* the child leads its own process group (and session: setsid) */
+    int cgroup_fd;  /* above 0: the cgroup.procs of the control group it joins, if it can */
     bool set_ids;   /* change to uid/gid below, dropping supplementary groups */
     uid_t uid;
     gid_t gid;
