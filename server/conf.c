@@ -12,6 +12,10 @@
 #define NODE_TOKEN_DEFAULT_S 3600
 #define PORT_DEFAULT         8443
 
+/* Of all loop threads together; the other limits have theirs in common/net/server.c. */
+#define MAX_CONNECTIONS_DEFAULT 65536
+#define MAX_GUESTS_DEFAULT      2048
+
 static const char *const levels[] = { "error", "warn", "info", "debug", NULL };
 static const char *const formats[] = { "text", "json", NULL };
 
@@ -28,6 +32,17 @@ static const struct fl_field conf_fields[] = {
     F(readers, "Readers", 0, .limits = { .min = 1, .max = 64 }),
     F(node_token_s, "NodeTokenSeconds", 0, .limits = { .min = 900, .max = 43200 }),
     F(metrics_from, "MetricsFrom", 0, .limits = { .max = 64 }, .elem = { .min = 1, .max = 64 }),
+    F(max_connections, "MaxConnections", 0, .limits = { .min = 16, .max = 1 << 24 }),
+    F(max_guests, "MaxUnauthenticated", 0, .limits = { .min = 4, .max = 1 << 20 }),
+    F(max_guests_per_address, "MaxUnauthenticatedPerAddress", 0,
+      .limits = { .min = 1, .max = 1 << 20 }),
+    F(header_s, "HeaderSeconds", 0, .limits = { .min = 1, .max = 600 }),
+    F(idle_s, "IdleSeconds", 0, .limits = { .min = 1, .max = 3600 }),
+    F(min_bytes_per_s, "MinBytesPerSecond", 0, .limits = { .min = 1, .max = 1 << 20 }),
+    /* AWS takes parameters and documents of 64 KiB; results come over WebSockets */
+    F(max_body_bytes, "MaxBodyBytes", 0, .limits = { .min = 256 * 1024, .max = 16 * 1024 * 1024 }),
+    F(max_header_bytes, "MaxHeaderBytes", 0, .limits = { .min = 8 * 1024, .max = 64 * 1024 }),
+    F(silent_s, "SilentNodeSeconds", 0, .limits = { .min = 3, .max = 3600 }),
     F(log_level, "LogLevel", 0, .limits = { .enums = levels }),
     F(log_format, "LogFormat", 0, .limits = { .enums = formats }),
 };
@@ -80,6 +95,10 @@ static void fill_defaults(struct fl_conf *c)
         c->port.v = PORT_DEFAULT;
     if (!c->node_token_s.set)
         c->node_token_s.v = NODE_TOKEN_DEFAULT_S;
+    if (!c->max_connections.set)
+        c->max_connections.v = MAX_CONNECTIONS_DEFAULT;
+    if (!c->max_guests.set)
+        c->max_guests.v = MAX_GUESTS_DEFAULT;
     if (!c->metrics_from.v)
         c->metrics_from = (struct fl_strs){ .v = loopback, .n = FL_ARRAY_LEN(loopback) };
 }
@@ -144,6 +163,15 @@ void fl_conf_plane(const struct fl_conf *conf, const char *data_dir,
         .readers = (unsigned)conf->readers.v,
         .node_token_life_ms = conf->node_token_s.v * 1000,
         .metrics_from = conf->metrics_from,
+        .max_connections = (unsigned)conf->max_connections.v,
+        .max_guests = (unsigned)conf->max_guests.v,
+        .max_guests_per_address = (unsigned)conf->max_guests_per_address.v,
+        .header_s = (unsigned)conf->header_s.v,
+        .idle_s = (unsigned)conf->idle_s.v,
+        .min_bytes_per_s = (unsigned)conf->min_bytes_per_s.v,
+        .max_body_bytes = (size_t)conf->max_body_bytes.v,
+        .max_header_bytes = (size_t)conf->max_header_bytes.v,
+        .silent_s = (unsigned)conf->silent_s.v,
     };
 }
 

@@ -18,6 +18,14 @@
  *   Readers           store readers
  *   NodeTokenSeconds  life of a node's credentials, 900-43200
  *   MetricsFrom       addresses and CIDRs that may read /metrics; default loopback
+ *   MaxConnections    at once; never more than the open files allow, less a reserve
+ *   MaxUnauthenticated, MaxUnauthenticatedPerAddress
+ *                     of them, those that have shown no credentials yet
+ *   HeaderSeconds     for the TLS handshake and the head of a request
+ *   IdleSeconds       between two requests of a connection
+ *   MinBytesPerSecond at which a body must come and an answer must be read
+ *   MaxBodyBytes, MaxHeaderBytes
+ *   SilentNodeSeconds without a word of a node, its connection counts as lost
  *   LogLevel          error, warn, info, debug
  *   LogFormat         text, json
  */
@@ -37,6 +45,15 @@ struct fl_conf {
     struct fl_opt_int readers;
     struct fl_opt_int node_token_s;
     struct fl_strs metrics_from;
+    struct fl_opt_int max_connections;
+    struct fl_opt_int max_guests;
+    struct fl_opt_int max_guests_per_address;
+    struct fl_opt_int header_s;
+    struct fl_opt_int idle_s;
+    struct fl_opt_int min_bytes_per_s;
+    struct fl_opt_int max_body_bytes;
+    struct fl_opt_int max_header_bytes;
+    struct fl_opt_int silent_s;
     char *log_level;
     char *log_format;
 };

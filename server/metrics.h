@@ -26,9 +26,14 @@ enum fl_counter {
     FL_CTR_JOB_ACKS,
     FL_CTR_JOB_REPLIES,
     FL_CTR_AUTH_FAILURES,
+    FL_CTR_GUESSES_SLOWED,
+    FL_CTR_GUESSES_REFUSED,
     FL_CTR_BAD_FRAMES,
     FL_CTR_CHANNEL_OPENS,
     FL_CTR_CLONES,
+    FL_CTR_CONNECTIONS_REFUSED,
+    FL_CTR_CONNECTIONS_DROPPED,
+    FL_CTR_ACCEPT_FAILURES,
     FL_CTR__N,
 };
 void fl_metrics_count(struct fl_metrics *m, enum fl_counter c);

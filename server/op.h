@@ -44,10 +44,11 @@ struct fl_call {
     const char *region;
     const char *request_id;
     int64_t now_ms;
-    /* Set by a handler: its successful answer is kept back this long on the loop, without a store
-     * thread (a long poll). */
+    /* Set by a handler: its answer is kept back this long on the loop, without a store thread (a
+     * long poll, a wrong guess). */
     uint32_t hold_ms;
-    void *published; /* private to call.c */
+    const char *guessed; /* a wrong secret was shown for this (server/auth/guard.h) */
+    void *published;     /* private to call.c */
 };
 
 /* Remembers to publish `key` on `subject` (a static string, see bus.h) once this call is committed.

@@ -8,6 +8,7 @@
 #include "server/store/store.h"
 
 struct fl_audit;   /* server/audit.h */
+struct fl_guard;   /* server/auth/guard.h */
 struct fl_revoked; /* server/auth/revoked.h */
 struct fl_clones;  /* server/channel/clones.h */
 
@@ -20,6 +21,11 @@ struct fl_plane_conf {
     char *region;      /* "local" */
     unsigned loops;    /* loop threads; 0: one per core */
     unsigned readers;
+    /* 0: the default (common/net/server.h); of all loop threads together */
+    unsigned max_connections, max_guests, max_guests_per_address;
+    unsigned header_s, idle_s, min_bytes_per_s;
+    size_t max_body_bytes, max_header_bytes;
+    unsigned silent_s;           /* a node not heard of for so long has lost its connection */
     int64_t node_token_life_ms;  /* 3600000 */
     struct fl_strs metrics_from; /* addresses and CIDRs that may read /metrics */
 };
@@ -34,11 +40,12 @@ struct fl_plane {
     struct fl_audit *audit; /* NULL: nothing is recorded (tests) */
     struct fl_revoked *revoked;
     struct fl_clones *clones;
+    struct fl_guard *guard;
 };
 
 /* Fills in everything but conf, seal_key and audit: store (exclusive), bus, presence, metrics,
- * revoked, clones. On failure what was made is freed. The database directory is made if it is
- * missing. */
+ * revoked, clones, guard. On failure what was made is freed. The database directory is made if it
+ * is missing. */
 int fl_plane_open(struct fl_plane *plane, struct fl_err *err);
 
 /* Frees what fl_plane_open made, and the audit log. */

@@ -108,8 +108,8 @@ void fl_server_req_set_tag(struct fl_server_req *req, void *tag);
 /* The peer is known: its connection is no guest any more. */
 void fl_server_req_trust(struct fl_server_req *req);
 
-/* Frees the body of a request that was copied. */
-void fl_server_req_drop_body(struct fl_server_req *req);
+/* The body, owned by the caller from now on (free), NUL-terminated; NULL without memory. */
+char *fl_server_req_take_body(struct fl_server_req *req);
 
 /* Answers and ends `req`. `headers` are extra ones; Content-Length, Date and Connection are added
  * here. HEAD answers drop the body. */

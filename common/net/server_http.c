@@ -743,10 +743,10 @@ void fl_server_req_trust(struct fl_server_req *req)
     fl_guest_leave(req->conn->server, &req->conn->guest);
 }
 
-void fl_server_req_drop_body(struct fl_server_req *req)
+char *fl_server_req_take_body(struct fl_server_req *req)
 {
-    fl_buf_done(&req->body);
     fl_guest_holds(req->conn->server, &req->conn->guest, 0);
+    return fl_buf_take(&req->body, NULL);
 }
 
 void fl_server_reply(struct fl_server_req *req, int status, const char *content_type,

@@ -25,8 +25,9 @@ static const char usage[] =
     "  --data DIR    its data directory (default: /var/lib/fairlead-server for root, else\n"
     "                ~/.local/state/fairlead-server)\n"
     "\n"
-    "SIGTERM and SIGINT stop it gracefully, a second one at once. The port stands in\n"
-    "DIR/run/port once it listens, and DIR/run/ready exists while it does.\n";
+    "SIGTERM and SIGINT stop it gracefully, a second one at once. SIGHUP reads the server\n"
+    "certificate again. The port stands in DIR/run/port once it listens, and DIR/run/ready exists\n"
+    "while it does.\n";
 
 struct server {
     struct fl_arena arena;
@@ -79,9 +80,26 @@ static void on_stop(void *arg, int signo)
     fl_front_stop(s->front);
 }
 
+/* One that is about to end. */
+static int renew_certificate(struct server *s, struct fl_err *err)
+{
+    fl_autofree char *pki = fl_path_join(s->plane.conf.data_dir, FL_DATA_PKI);
+    int r = pki ? fl_pki_renew(pki, &s->conf.hosts, fl_now_ms(), err)
+                : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+
+    if (r > 0)
+        fl_log_info("server certificate renewed");
+    return r;
+}
+
 static void on_hangup(void *arg, int signo)
 {
-    fl_log_info("settings and certificates are read at start: restart to change them");
+    struct server *s = arg;
+    struct fl_err err = { 0 };
+
+    if (renew_certificate(s, &err) < 0)
+        fl_log_error("server certificate cannot be renewed", FL_S("error", fl_err_text(&err)));
+    fl_front_reload(s->front);
 }
 
 static int watch_signals(struct server *s)
@@ -104,7 +122,7 @@ static int watch_signals(struct server *s)
 
 static int prepare(struct server *s, const char *dir)
 {
-    const char *pki, *audit;
+    const char *audit;
     int r = fl_conf_load(dir, &s->arena, &s->conf, s->err);
 
     if (r < 0)
@@ -116,13 +134,10 @@ static int prepare(struct server *s, const char *dir)
         r = fl_plane_open(&s->plane, s->err);
     if (r < 0)
         return r;
-    pki = path_of(s, FL_DATA_PKI);
     audit = path_of(s, FL_DATA_AUDIT);
-    if (!pki || !audit)
+    if (!audit)
         return fl_err_set(s->err, -ENOMEM, NULL, "out of memory");
-    r = fl_pki_renew(pki, &s->conf.hosts, fl_now_ms(), s->err);
-    if (r > 0)
-        fl_log_info("server certificate renewed");
+    r = renew_certificate(s, s->err);
     return r < 0 ? r : fl_audit_new(audit, &s->plane.audit, s->err);
 }
 

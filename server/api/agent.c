@@ -7,22 +7,16 @@
 #include "common/base/log.h"
 #include "common/base/rand.h"
 #include "server/api/activations.h"
-#include "server/api/guess.h"
 #include "server/api/nodes.h"
 #include "server/api/registry.h"
 #include "server/api/tags.h"
+#include "server/auth/auth.h"
 #include "server/auth/token.h"
 #include "server/channel/clones.h"
 
 #define KEY_TYPE      "Rsa"
 #define KEY_MAX_CHARS 4096 /* RSA-8192 takes 1432 */
 #define ID_TRIES      3
-#define WRONG_PER_ACTIVATION                                                                  \
-    10                       /* in a minute; then nobody may try this activation for a minute \
-                              */
-#define WRONG_PER_ADDRESS 30 /* the same for whoever asks from this address */
-
-static struct fl_guesses guesses = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 /* ---- RegisterManagedInstance ---- */
 struct register_in {
@@ -54,21 +48,7 @@ static const struct fl_field register_out_fields[] = {
 static const struct fl_shape register_out_shape =
     FL_SHAPE(struct register_out, "RegisterManagedInstanceResult", register_out_fields);
 
-/* Counts a refused code and says so in the log: this is the one call that needs no identity. */
-static void note_wrong_code(struct fl_call *call, const struct register_in *req, bool known)
-{
-    const char *ip = call->who->source_ip;
-    bool blocks = false;
-
-    if (known)
-        blocks = fl_guess_wrong(&guesses, req->activation_id, WRONG_PER_ACTIVATION, call->now_ms);
-    if (ip)
-        blocks |= fl_guess_wrong(&guesses, ip, WRONG_PER_ADDRESS, call->now_ms);
-    fl_log_warn("registration refused", FL_S("reason", known ? "wrong code" : "unknown activation"),
-                FL_S("activation", req->activation_id), FL_S("source", ip),
-                FL_I("blocked", blocks));
-}
-
+/* This is the one call that needs no identity. */
 static int check_code(struct fl_call *call, const struct register_in *req,
                       struct fl_activation *activation, struct fl_err *err)
 {
@@ -76,11 +56,8 @@ static int check_code(struct fl_call *call, const struct register_in *req,
     const char *ip = call->who->source_ip;
     int found;
 
-    if (fl_guess_blocked(&guesses, req->activation_id, call->now_ms) ||
-        (ip && fl_guess_blocked(&guesses, ip, call->now_ms)))
-        return fl_err_set(err, -EAGAIN, "ThrottlingException",
-                          "Too many registrations with a wrong code; try again in a minute");
-
+    if (!fl_auth_admit(call->plane, ip, req->activation_id, err))
+        return -EAGAIN;
     fl_activation_code_mac(call->plane, req->activation_id, req->code, mac);
     found = fl_activation_find(call, req->activation_id, activation, err);
     if (found < 0)
@@ -88,9 +65,10 @@ static int check_code(struct fl_call *call, const struct register_in *req,
     if (found &&
         fl_equal_secret(mac, strlen(mac), activation->code_mac, strlen(activation->code_mac)))
         return 0;
-    note_wrong_code(call, req, found > 0);
-    return fl_err_set(err, -EINVAL, "InvalidActivation",
-                      "The activation ID and the activation code do not match an activation");
+    fl_err_set(err, -EKEYREJECTED, "InvalidActivation",
+               "The activation ID and the activation code do not match an activation");
+    fl_auth_wrong(call, ip, req->activation_id, err);
+    return -EKEYREJECTED;
 }
 
 /* The one way this key is written, however it came; in call->arena. */

@@ -6,9 +6,12 @@
 #include <time.h>
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "server/auth/guard.h"
 #include "server/auth/keys.h"
 #include "server/auth/revoked.h"
 #include "server/auth/token.h"
+
+#define UNKNOWN "UnrecognizedClientException"
 
 #define SIGNED_MAX 64 /* fl_sigv4_parse refuses more */
 
@@ -105,10 +108,15 @@ static int refuse(struct check *c, const char *name, const char *text)
     return fl_err_set(c->err, -EACCES, name, "%s", text);
 }
 
+/* A secret that is wrong, or that nobody has: perhaps a guess. */
+static int rejected(struct check *c, const char *name, const char *text)
+{
+    return fl_err_set(c->err, -EKEYREJECTED, name, "%s", text);
+}
+
 static int unknown_token(struct check *c)
 {
-    return refuse(c, "UnrecognizedClientException",
-                  "The security token included in the request is invalid.");
+    return rejected(c, UNKNOWN, "The security token included in the request is invalid.");
 }
 
 static int out_of_memory(struct check *c)
@@ -210,7 +218,7 @@ static int check_signature(struct check *c, const char *secret)
     if (r < 0)
         return r;
     r = fl_sigv4_verify(&sr, &c->req->auth, c->amz_date, secret, c->err);
-    return r < 0 ? -EACCES : 0;
+    return r < 0 ? -EKEYREJECTED : 0;
 }
 
 /* ---- credentials ---- */
@@ -286,8 +294,10 @@ static int verify_token(struct check *c, const char *session_token, struct fl_ca
     if (c->now_ms >= t.expires_ms)
         return refuse(c, "ExpiredTokenException",
                       "The security token included in the request is expired");
-    if (t.kind == FL_ID_NODE && fl_revoked_has(c->plane->revoked, t.node_id))
-        return unknown_token(c);
+    if (t.kind == FL_ID_NODE && fl_revoked_has(c->plane->revoked, t.node_id)) {
+        unknown_token(c);
+        return -EACCES; /* its secret is right */
+    }
     return t.kind == FL_ID_USER ? fill_user(c, t.user, t.principal_id, out)
                                 : fill_session(c, &t, out);
 }
@@ -315,8 +325,8 @@ static int verify_key(struct check *c, struct fl_caller *out)
 
 static int rsa_denied(struct check *c)
 {
-    return refuse(c, "AccessDeniedException",
-                  "The node is not registered, or its key does not fit the signature.");
+    return rejected(c, "AccessDeniedException",
+                    "The node is not registered, or its key does not fit the signature.");
 }
 
 /* 0 if `public_key` (may be NULL) made the signature. */
@@ -407,21 +417,59 @@ int fl_auth_verify(struct fl_plane *plane, struct fl_tx *tx, const struct fl_aut
                        .err = err };
     int r = verify(&c, rsa, ret_caller);
 
-    if (r == -EACCES)
+    if (r == -EACCES || r == -EKEYREJECTED)
         fl_metrics_count(plane->metrics, FL_CTR_AUTH_FAILURES);
     return r;
+}
+
+const char *fl_auth_target(const struct fl_auth_request *req)
+{
+    return req->parsed ? req->auth.access_key_id : "";
+}
+
+bool fl_auth_admit(struct fl_plane *plane, const char *source_ip, const char *target,
+                   struct fl_err *err)
+{
+    if (!fl_guard_refuses(plane->guard, source_ip, target, fl_mono_ms()))
+        return true;
+    fl_metrics_count(plane->metrics, FL_CTR_GUESSES_REFUSED);
+    fl_err_set(err, -EAGAIN, "ThrottlingException",
+               "Too many calls with a wrong secret at once; try again later");
+    return false;
+}
+
+void fl_auth_wrong(struct fl_call *call, const char *source_ip, const char *target,
+                   const struct fl_err *err)
+{
+    bool known = !err->name || strcmp(err->name, UNKNOWN) != 0, tell;
+
+    call->guessed = known ? target : NULL;
+    call->hold_ms =
+        fl_guard_wrong(call->plane->guard, source_ip, call->guessed, fl_mono_ms(), &tell);
+    if (call->hold_ms)
+        fl_metrics_count(call->plane->metrics, FL_CTR_GUESSES_SLOWED);
+    if (tell)
+        fl_log_warn("wrong credentials", FL_S("source", source_ip), FL_S("for", target),
+                    FL_S("error", err->name), FL_I("held_ms", call->hold_ms));
 }
 
 int fl_auth_verify_node_sync(struct fl_plane *plane, const struct fl_server_req *req,
                              const char *service, struct fl_arena *arena,
                              struct fl_caller *ret_caller, struct fl_err *err)
 {
+    struct fl_call call = { .plane = plane };
     struct fl_auth_request ar;
     struct fl_caller caller;
     int r = fl_auth_request_read(req, arena, &ar, err);
 
+    if (r >= 0 && !fl_auth_admit(plane, ar.source_ip, fl_auth_target(&ar), err))
+        r = -EAGAIN;
     if (r >= 0)
         r = fl_auth_verify(plane, NULL, &ar, service, false, fl_now_ms(), arena, &caller, err);
+    if (r == -EKEYREJECTED) {
+        fl_auth_wrong(&call, ar.source_ip, fl_auth_target(&ar), err);
+        fl_guard_answered(plane->guard, ar.source_ip, call.guessed); /* at once: it is closed */
+    }
     if (r < 0)
         return r;
     if (caller.id.kind != FL_ID_NODE)

@@ -46,10 +46,22 @@ const char *fl_auth_header(const struct fl_auth_request *req, const char *name);
 /* Verifies. `service`: what the credential scope must name. `rsa`: the operation takes the RSA form
  * and nothing else. `tx` NULL: only self-contained credentials can be verified; all others are
  * refused as unknown. 0 with *ret_caller filled (strings in the arena), or an error named as in
- * protocol 1 §5.3: -EACCES for a refusal, anything else for a fault of the plane. */
+ * protocol 1 §5.3: -EKEYREJECTED if the secret was wrong or is none of ours, -EACCES for any other
+ * refusal, anything else for a fault of the plane. */
 int fl_auth_verify(struct fl_plane *plane, struct fl_tx *tx, const struct fl_auth_request *req,
                    const char *service, bool rsa, int64_t now_ms, struct fl_arena *arena,
                    struct fl_caller *ret_caller, struct fl_err *err);
+
+/* Around the checking of any secret (guard.h). `target`: what the secret is for. False: refuse this
+ * one unchecked, `err` is set. And after a wrong one, `err` saying why: counts it, and makes the
+ * call keep its answer back. */
+bool fl_auth_admit(struct fl_plane *plane, const char *source_ip, const char *target,
+                   struct fl_err *err);
+void fl_auth_wrong(struct fl_call *call, const char *source_ip, const char *target,
+                   const struct fl_err *err);
+
+/* The target of a signed request; "" if there is none. */
+const char *fl_auth_target(const struct fl_auth_request *req);
 
 /* On a loop thread, without the store: the request is signed for `service` with the temporary
  * credentials of a node that is not revoked. */

@@ -14,6 +14,7 @@
 #include "server/api/registry.h"
 #include "server/audit.h"
 #include "server/auth/authorize.h"
+#include "server/auth/guard.h"
 #include "server/call.h"
 #include "server/http/health.h"
 #include "server/http/reply.h"
@@ -52,7 +53,7 @@ struct exchange {
     enum fl_dialect dialect;
 
     struct fl_auth_request auth;
-    const char *body; /* in the arena */
+    char *body;
     size_t body_len;
 
     const char *service; /* "ssm"; NULL until known */
@@ -68,6 +69,7 @@ struct exchange {
     void *in, *out;
     struct fl_route_out route_out;
     struct fl_resources resources;
+    int result;
     struct fl_buf reply;
     struct fl_err err;
 };
@@ -126,14 +128,26 @@ static void answer(struct exchange *x, int status, const char *type, const char 
     if (error)
         headers[n++] = (struct fl_http_header){ "x-amzn-ErrorType", error };
     record(x, status, error);
+    if (x->req && x->known && (!error || x->caller.id.kind != FL_ID_ANONYMOUS))
+        fl_server_req_trust(x->req);
     if (x->req)
         fl_server_reply(FL_TAKE(x->req), status, type, headers, n, x->reply.data, x->reply.len);
+}
+
+static void drop_body(struct exchange *x)
+{
+    x->ctx->body_bytes -= x->body_len;
+    x->body_len = 0;
+    free(x->body);
+    x->body = NULL;
 }
 
 static void release(struct exchange *x)
 {
     x->ctx->open--;
-    x->ctx->body_bytes -= x->body_len;
+    if (x->call.guessed)
+        fl_guard_answered(x->plane->guard, x->auth.source_ip, x->call.guessed);
+    drop_body(x);
     fl_buf_done(&x->reply);
     fl_buf_done(&x->route_out.body);
     fl_arena_done(&x->arena);
@@ -226,9 +240,13 @@ static int identify(struct exchange *x, struct fl_tx *tx, int64_t now_ms)
         x->known = true;
         return 0;
     }
+    if (!fl_auth_admit(x->plane, x->auth.source_ip, fl_auth_target(&x->auth), &x->err))
+        return -EAGAIN;
     r = fl_auth_verify(x->plane, tx, &x->auth, x->service, x->op && x->op->auth == FL_AUTH_NODE_RSA,
                        now_ms, &x->arena, &x->caller, &x->err);
     x->known = r >= 0;
+    if (r == -EKEYREJECTED)
+        fl_auth_wrong(&x->call, x->auth.source_ip, fl_auth_target(&x->auth), &x->err);
     return r;
 }
 
@@ -285,11 +303,12 @@ static int stage_read(struct fl_tx *tx, void *arg)
 {
     struct exchange *x = arg;
     int64_t now_ms = fl_now_ms();
-    int r = begin(x) ? identify(x, tx, now_ms) : -ETIME;
+    int r;
 
+    fl_call_init(&x->call, x->plane, &x->arena, &x->caller.id, x->request_id, now_ms);
+    r = begin(x) ? identify(x, tx, now_ms) : -ETIME;
     if (r < 0)
         return r;
-    fl_call_init(&x->call, x->plane, &x->arena, &x->caller.id, x->request_id, now_ms);
     x->call.tx = tx;
     r = x->route ? check_route(x) : check_op(x);
     if (r < 0 || lane_of(x) == FL_LANE_WRITE)
@@ -319,6 +338,16 @@ static void succeed(struct exchange *x)
     release(x);
 }
 
+static void conclude(struct exchange *x)
+{
+    if (x->result < 0) {
+        answer_error(x, x->result);
+        release(x);
+    } else {
+        succeed(x);
+    }
+}
+
 static void on_held(void *arg)
 {
     struct exchange *x = arg;
@@ -327,7 +356,7 @@ static void on_held(void *arg)
         x->held.next->prev = x->held.prev;
     *x->held.prev = x->held.next;
     x->held.timer = fl_timer_free(x->held.timer);
-    succeed(x);
+    conclude(x);
 }
 
 /* True if the answer waits now. */
@@ -345,6 +374,7 @@ static bool hold(struct exchange *x)
     if (x->held.next)
         x->held.next->prev = &x->held.next;
     ctx->held = &x->held;
+    drop_body(x);
     fl_timer_start(x->held.timer, x->call.hold_ms);
     return true;
 }
@@ -435,12 +465,9 @@ static void finish(void *arg, int r)
         return;
     if (r >= 0 && lane_of(x) == FL_LANE_WRITE)
         r = encode(x);
-    if (r < 0) {
-        answer_error(x, r);
-        release(x);
-    } else if (!hold(x)) {
-        succeed(x);
-    }
+    x->result = r;
+    if (!hold(x))
+        conclude(x);
 }
 
 static void submit(struct exchange *x, enum fl_lane lane, fl_store_job_fn job,
@@ -545,15 +572,15 @@ static bool route(struct exchange *x)
 
 static int take(struct exchange *x)
 {
-    size_t len;
-    const char *body = fl_server_req_body(x->req, &len);
     int r = fl_auth_request_read(x->req, &x->arena, &x->auth, &x->err);
+    size_t len;
 
     if (r < 0)
         return r;
+    fl_server_req_body(x->req, &len);
     if (x->ctx->body_bytes + len > FL_EXCHANGE_MAX_BYTES)
         return fl_err_set(&x->err, -EAGAIN, "ThrottlingException", "Rate exceeded");
-    x->body = fl_arena_memdup(&x->arena, len ? body : "", len);
+    x->body = fl_server_req_take_body(x->req);
     if (!x->body)
         return fl_err_set(&x->err, -ENOMEM, NULL, "out of memory");
     x->body_len = len;
@@ -596,10 +623,20 @@ void fl_exchange_start(struct fl_exchange_ctx *ctx, struct fl_server_req *req)
         submit(x, FL_LANE_READ, stage_read, after_read);
 }
 
-void fl_exchange_abort(struct fl_server_req *req)
+void fl_exchange_abort(struct fl_exchange_ctx *ctx, struct fl_server_req *req)
 {
     struct fl_server_req **slot = fl_server_req_tag(req);
 
-    if (slot)
-        *slot = NULL;
+    if (!slot)
+        return;
+    *slot = NULL;
+    /* Nobody waits for an answer that is kept back. */
+    for (struct fl_exchange_held *h = ctx->held; h; h = h->next) {
+        struct exchange *x = FL_CONTAINER_OF(h, struct exchange, held);
+
+        if (&x->req == slot) {
+            on_held(x);
+            return;
+        }
+    }
 }

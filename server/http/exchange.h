@@ -45,4 +45,4 @@ void fl_exchange_start(struct fl_exchange_ctx *ctx, struct fl_server_req *req);
 void fl_exchange_drain(struct fl_exchange_ctx *ctx);
 
 /* The client is gone (on_abort). */
-void fl_exchange_abort(struct fl_server_req *req);
+void fl_exchange_abort(struct fl_exchange_ctx *ctx, struct fl_server_req *req);

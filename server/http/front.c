@@ -3,8 +3,10 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include "common/base/clock.h"
 #include "common/base/log.h"
@@ -18,6 +20,8 @@
 #define DRAIN_MS      10000 /* requests in flight get this long */
 #define CHANNELS_MS   2000  /* channels are closed over this time */
 #define DRAIN_POLL_MS 50
+#define FD_RESERVE    128 /* descriptors that are not for connections */
+#define SAY_MS        60000
 #define LAST_TURNS    8 /* of each loop, for callbacks that lead to callbacks */
 
 struct thread {
@@ -39,6 +43,8 @@ struct fl_front {
     unsigned n;
     void *services[SERVICES_MAX];
     bool stopping;
+    const char *cert_file, *key_file;
+    atomic_int_fast64_t said_ms; /* that nothing can be accepted is not said again before */
 };
 
 /* ---- server events ---- */
@@ -52,7 +58,9 @@ static void on_request(void *arg, struct fl_server_req *req)
 
 static void on_abort(void *arg, struct fl_server_req *req)
 {
-    fl_exchange_abort(req);
+    struct thread *t = arg;
+
+    fl_exchange_abort(&t->exchanges, req);
 }
 
 static int on_upgrade(void *arg, struct fl_server_req *req, struct fl_ws_events *ret_events,
@@ -69,10 +77,38 @@ static int on_upgrade(void *arg, struct fl_server_req *req, struct fl_ws_events 
     return fl_upgrade(t->front->plane, t->states, req, &result);
 }
 
+/* Once a minute for all threads: it may happen ten times a second. */
+static void say_accept_failed(struct fl_front *front, int error)
+{
+    int64_t now = fl_mono_ms(), then = atomic_load(&front->said_ms);
+
+    if (now < then || !atomic_compare_exchange_strong(&front->said_ms, &then, now + SAY_MS))
+        return;
+    fl_log_warn(error == EMFILE || error == ENFILE
+                    ? "no descriptor is free for new connections: raise the limit of open files"
+                    : "new connections cannot be accepted",
+                FL_S("error", strerror(error)));
+}
+
+static void on_limit(void *arg, enum fl_server_limit what, int error)
+{
+    static const enum fl_counter counters[FL_LIMIT__N] = {
+        [FL_LIMIT_REFUSED] = FL_CTR_CONNECTIONS_REFUSED,
+        [FL_LIMIT_DROPPED] = FL_CTR_CONNECTIONS_DROPPED,
+        [FL_LIMIT_ACCEPT] = FL_CTR_ACCEPT_FAILURES,
+    };
+    struct thread *t = arg;
+
+    fl_metrics_count(t->front->plane->metrics, counters[what]);
+    if (what == FL_LIMIT_ACCEPT)
+        say_accept_failed(t->front, error);
+}
+
 static const struct fl_server_events server_events = {
     .on_request = on_request,
     .on_upgrade = on_upgrade,
     .on_abort = on_abort,
+    .on_limit = on_limit,
 };
 
 /* ---- stopping ---- */
@@ -125,6 +161,30 @@ void fl_front_stop(struct fl_front *front)
             fl_log_error("out of memory while stopping");
 }
 
+/* ---- certificates ---- */
+
+static void reload(void *arg)
+{
+    struct thread *t = arg;
+    struct fl_err err = { 0 };
+
+    if (!t->server) /* stopped meanwhile */
+        return;
+    if (fl_server_reload(t->server, t->front->cert_file, t->front->key_file, &err) < 0)
+        fl_log_error("the certificate in use stays", FL_S("error", fl_err_text(&err)));
+    else if (t->index == 0)
+        fl_log_info("server certificate read again");
+}
+
+void fl_front_reload(struct fl_front *front)
+{
+    if (!front->cert_file)
+        return;
+    for (unsigned i = 0; i < front->n; i++)
+        if (fl_loop_post(front->threads[i].loop, reload, &front->threads[i]) < 0)
+            fl_log_error("out of memory: a certificate is not read again");
+}
+
 /* ---- starting ---- */
 
 static void on_revoked(void *arg, const char *node_id)
@@ -135,15 +195,38 @@ static void on_revoked(void *arg, const char *node_id)
         fl_log_error("out of memory: a revoked node is not remembered", FL_S("node", node_id));
 }
 
-static int thread_init(struct fl_front *f, unsigned index, const struct fl_front_conf *conf,
-                       struct fl_err *err)
+/* A loop's share of what all of them may have. Connections leave descriptors for the store and the
+ * audit log, and those without credentials leave places for nodes. */
+static void share_limits(const struct fl_front *f, unsigned loops, struct fl_server_conf *sc)
+{
+    const struct fl_plane_conf *c = &f->plane->conf;
+    unsigned all = c->max_connections, guests, per_address;
+    struct rlimit files;
+
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0)
+        all = (unsigned)FL_MIN(all, files.rlim_cur - FL_MIN(FD_RESERVE, files.rlim_cur / 2));
+    guests = FL_MIN(c->max_guests, all / 2);
+    per_address = c->max_guests_per_address ? c->max_guests_per_address : guests / 2;
+    sc->max_connections = all / loops + 1;
+    sc->max_guests = guests / loops + 1;
+    sc->max_guests_per_address = per_address / loops + 1;
+}
+
+static int thread_init(struct fl_front *f, unsigned index, unsigned loops,
+                       const struct fl_front_conf *conf, struct fl_err *err)
 {
     struct thread *t = &f->threads[index];
-    const struct fl_server_conf sc = {
+    struct fl_server_conf sc = {
         .bind = f->plane->conf.bind,
         .port = f->plane->conf.port,
         .cert_file = conf->cert_file,
         .key_file = conf->key_file,
+        .exclusive = index == 0, /* it shares with our other loops only */
+        .max_body_bytes = f->plane->conf.max_body_bytes,
+        .max_header_bytes = f->plane->conf.max_header_bytes,
+        .header_timeout_s = f->plane->conf.header_s,
+        .idle_timeout_s = f->plane->conf.idle_s,
+        .min_bytes_per_s = f->plane->conf.min_bytes_per_s,
     };
     int r = fl_loop_new(&t->loop);
 
@@ -155,6 +238,7 @@ static int thread_init(struct fl_front *f, unsigned index, const struct fl_front
     t->drain_timer = fl_timer_new(t->loop, on_drain_tick, t);
     if (!t->drain_timer || fl_exchange_ctx_init(&t->exchanges, f->plane, t->loop) < 0)
         return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    share_limits(f, loops, &sc);
     r = fl_server_new(t->loop, &sc, &server_events, t, &t->server, err);
     if (r < 0)
         return r;
@@ -177,7 +261,7 @@ static int front_start(struct fl_front *f, const struct fl_front_conf *conf, str
 
     n = FL_MIN(n, (unsigned)LOOPS_MAX);
     for (unsigned i = 0; r >= 0 && i < n; i++)
-        r = thread_init(f, i, conf, err);
+        r = thread_init(f, i, n, conf, err);
     if (r < 0)
         return r;
     r = fl_bus_subscribe(f->plane->bus, FL_SUBJECT_NODE_DROP, f->threads[0].loop, on_revoked,
@@ -199,6 +283,8 @@ int fl_front_new(struct fl_plane *plane, const struct fl_front_conf *conf,
     if (!f)
         return fl_err_set(err, -ENOMEM, NULL, "out of memory");
     f->plane = plane;
+    f->cert_file = conf->cert_file;
+    f->key_file = conf->key_file;
     r = front_start(f, conf, err);
     if (r < 0) {
         fl_front_free(f);

@@ -7,7 +7,7 @@
 struct fl_front;
 
 struct fl_front_conf {
-    const char *cert_file; /* PEM chain; NULL: plain HTTP (tests) */
+    const char *cert_file; /* PEM chain; NULL: plain HTTP (tests). Both must outlive the front */
     const char *key_file;
 };
 
@@ -21,6 +21,9 @@ struct fl_loop *fl_front_loop(struct fl_front *front);
 
 /* Serves until a stop has been asked for and is complete. */
 int fl_front_run(struct fl_front *front, struct fl_err *err);
+
+/* Reads the certificate and its key again, from the first loop's thread. No connection ends. */
+void fl_front_reload(struct fl_front *front);
 
 /* Starts a graceful stop, from the first loop's thread: no new connections, channels are closed
  * spread over two seconds, requests get ten seconds to finish. A second call stops at once. */

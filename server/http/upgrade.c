@@ -97,6 +97,8 @@ static int open_route(struct upgrade *u, const struct fl_route *route, void *sta
         return refuse(u, route, r);
     in.rest = rest.data;
     r = route->upgrade(state, &in, u->result->events, u->result->arg, u->result->limits);
+    if (r == 0)
+        fl_server_req_trust(u->req);
     record(u, route, r ? r : 101, r ? "UpgradeRefused" : NULL);
     return r;
 }

@@ -11,6 +11,7 @@
 #include "common/base/file.h"
 #include "common/base/rand.h"
 #include "server/api/registry.h"
+#include "server/auth/guard.h"
 #include "server/auth/revoked.h"
 #include "server/channel/clones.h"
 #include "server/call.h"
@@ -45,6 +46,7 @@ void fl_fixture_open(struct fl_fixture *f)
     assert_int_equal(fl_presence_new(&f->plane.presence), 0);
     assert_int_equal(fl_revoked_new(&f->plane.revoked), 0);
     assert_int_equal(fl_clones_new(&f->plane.clones), 0);
+    assert_int_equal(fl_guard_new(&f->plane.guard), 0);
     assert_int_equal(fl_metrics_new(&f->plane.metrics), 0);
     fl_fixture_as_admin(f);
 }
@@ -56,6 +58,7 @@ void fl_fixture_close(struct fl_fixture *f)
     f->plane.presence = fl_presence_free(f->plane.presence);
     f->plane.revoked = fl_revoked_free(f->plane.revoked);
     f->plane.clones = fl_clones_free(f->plane.clones);
+    f->plane.guard = fl_guard_free(f->plane.guard);
     f->plane.metrics = fl_metrics_free(f->plane.metrics);
     free(f->reply);
     fl_dir_remove(f->dir, NULL);

@@ -9,6 +9,7 @@
 
 #include "common/aws/crypto.h"
 #include "common/base/log.h"
+#include "server/auth/guard.h"
 #include "tests/server/fixture.h"
 
 #define FINGERPRINT "11111111-2222-4333-8444-555555555555"
@@ -167,34 +168,31 @@ static void checks_come_in_order(void **state)
     assert_string_equal(fl_fixture_text(f, "ActivationList.0.RegistrationsCount"), "0");
 }
 
+/* With more wrong codes under way than are answered at a time nothing more is looked at; those who
+ * ask from elsewhere, or for something else, do not notice. (The answers' delay is the exchange's.)
+ */
 static void guessing_is_slowed_down(void **state)
 {
     struct fl_fixture *f = *state;
     char id[24], wrong[24];
 
-    for (int i = 0; i < 10; i++) {
+    f->who.source_ip = "198.51.100.1";
+    for (int i = 0; i < FL_GUARD_HELD; i++) {
         snprintf(wrong, sizeof(wrong), "AAAAAAAAAAAAAAAAAAA%d", i);
         fl_fixture_fails(f, "RegisterManagedInstance", request(activation, wrong, key_a, "Rsa"),
                          "InvalidActivation");
     }
     fl_fixture_fails(f, "RegisterManagedInstance", request(activation, code, key_a, "Rsa"),
                      "ThrottlingException");
-    f->now_ms += 60000;
-    register_node(f, key_a, id);
-
-    /* one address over many activations that do not exist */
-    f->who.source_ip = "198.51.100.1";
-    for (int i = 0; i < 30; i++) {
-        char other[64];
-
-        snprintf(other, sizeof(other), "00000000-0000-4000-8000-0000000000%02d", i);
-        fl_fixture_fails(f, "RegisterManagedInstance", request(other, code, key_a, "Rsa"),
-                         "InvalidActivation");
-    }
-    fl_fixture_fails(f, "RegisterManagedInstance", request(activation, code, key_b, "Rsa"),
-                     "ThrottlingException");
+    fl_fixture_fails(f, "RegisterManagedInstance",
+                     request("00000000-0000-4000-8000-000000000000", code, key_a, "Rsa"),
+                     "InvalidActivation");
     f->who.source_ip = "198.51.100.2";
     register_node(f, key_b, id);
+    f->who.source_ip = "198.51.100.1";
+    for (int i = 0; i < FL_GUARD_HELD; i++)
+        fl_guard_answered(f->plane.guard, "198.51.100.1", activation);
+    register_node(f, key_a, id);
 }
 
 static void token(struct fl_fixture *f, const char *error)
