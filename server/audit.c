@@ -7,13 +7,16 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "server/audit_flood.h"
 
 #define LINE_MAX_BYTES 8192
 #define RESOURCES_MAX  16
 #define FILE_NAME      "audit.log"
+#define COUNTED_LOOK_S 5 /* how often what was only counted is looked at */
 
 struct fl_audit {
     pthread_mutex_t lock;
@@ -21,6 +24,7 @@ struct fl_audit {
     pthread_t thread;
     bool running, closing;
     struct fl_buf queue;
+    struct fl_flood flood;
     uint64_t dropped; /* since the last line that said so */
     /* the thread's own */
     char *dir;
@@ -40,6 +44,7 @@ struct line {
     int32_t status;
     char *error;
     int64_t lost;
+    int64_t count;
 };
 
 #define F(member, key, flags) FL_FIELD(struct line, member, key, flags)
@@ -54,6 +59,7 @@ static const struct fl_field line_fields[] = {
     F(status, "status", FL_OMIT_ZERO),
     F(error, "error", 0),
     F(lost, "lostLines", FL_OMIT_ZERO),
+    F(count, "count", FL_OMIT_ZERO),
 };
 #undef F
 static const struct fl_shape line_shape = FL_SHAPE(struct line, "AuditLine", line_fields);
@@ -125,6 +131,59 @@ static int write_out(struct fl_audit *a, const struct fl_buf *b)
     return 0;
 }
 
+/* ---- lines ---- */
+
+/* Called with the lock held. */
+static int append(struct fl_audit *a, const struct line *l)
+{
+    fl_autobuf struct fl_buf text = { 0 };
+    int r;
+
+    fl_buf_init(&text, LINE_MAX_BYTES);
+    r = fl_json_encode(&line_shape, l, &text);
+    if (r >= 0)
+        r = fl_buf_puts(&text, "\n");
+    return r < 0 ? r : fl_buf_append(&a->queue, text.data, text.len);
+}
+
+/* What was only counted, once its minute is over. Called with the lock held. */
+static void append_counted(struct fl_audit *a)
+{
+    struct fl_flood_row row;
+    int64_t now_ms = fl_now_ms();
+    char time_text[FL_ISO_BYTES];
+
+    while (fl_flood_next(&a->flood, now_ms, a->closing, &row)) {
+        struct line l = { .time = time_text,
+                          .operation = *row.operation ? row.operation : NULL,
+                          .source_ip = *row.source ? row.source : NULL,
+                          .status = row.status,
+                          .error = *row.error ? row.error : NULL,
+                          .count = (int64_t)row.seen };
+
+        fl_time_iso(now_ms, false, time_text);
+        if (append(a, &l) < 0)
+            a->dropped++;
+    }
+}
+
+/* Called with the lock held; comes back with lines, with the end, or to look at what was counted.
+ */
+static void wait_for_lines(struct fl_audit *a)
+{
+    struct timespec until;
+
+    if (a->queue.len > 0 || a->closing)
+        return;
+    if (a->flood.n == 0) {
+        pthread_cond_wait(&a->filled, &a->lock);
+        return;
+    }
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += COUNTED_LOOK_S;
+    pthread_cond_timedwait(&a->filled, &a->lock, &until);
+}
+
 static size_t count_lines(const struct fl_buf *b)
 {
     size_t n = 0;
@@ -143,8 +202,8 @@ static void *audit_main(void *arg)
         struct fl_buf out;
 
         pthread_mutex_lock(&a->lock);
-        while (a->queue.len == 0 && !a->closing)
-            pthread_cond_wait(&a->filled, &a->lock);
+        wait_for_lines(a);
+        append_counted(a);
         out = a->queue;
         fl_buf_init(&a->queue, FL_AUDIT_QUEUE_BYTES);
         closing = a->closing;
@@ -161,18 +220,14 @@ static void *audit_main(void *arg)
 }
 
 /* ---- the callers' side ---- */
-
-/* Called with the lock held. */
-static int append(struct fl_audit *a, const struct line *l)
+static bool admit(struct fl_audit *a, const struct fl_audit_entry *e)
 {
-    fl_autobuf struct fl_buf text = { 0 };
-    int r;
+    struct fl_flood_row row = { .status = e->status };
 
-    fl_buf_init(&text, LINE_MAX_BYTES);
-    r = fl_json_encode(&line_shape, l, &text);
-    if (r >= 0)
-        r = fl_buf_puts(&text, "\n");
-    return r < 0 ? r : fl_buf_append(&a->queue, text.data, text.len);
+    snprintf(row.source, sizeof(row.source), "%s", e->source_ip ? e->source_ip : "");
+    snprintf(row.error, sizeof(row.error), "%s", e->error ? e->error : "");
+    snprintf(row.operation, sizeof(row.operation), "%s", e->operation ? e->operation : "");
+    return fl_flood_admit(&a->flood, &row, e->time_ms);
 }
 
 void fl_audit_write(struct fl_audit *audit, const struct fl_audit_entry *entry)
@@ -195,6 +250,10 @@ void fl_audit_write(struct fl_audit *audit, const struct fl_audit_entry *entry)
         return;
     fl_time_iso(entry->time_ms, false, time_text);
     pthread_mutex_lock(&audit->lock);
+    if (entry->nobody && !admit(audit, entry)) {
+        pthread_mutex_unlock(&audit->lock);
+        return;
+    }
     if (audit->dropped > 0) {
         struct line lost = { .time = time_text, .lost = (int64_t)audit->dropped };
 

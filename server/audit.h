@@ -1,8 +1,10 @@
 /* audit.h - who did what, when, from where: one JSON line a call in <data>/audit/audit.log.
  *
  * Written by a thread of its own; a line is lost only when the disk cannot take it or the queue of
- * 8 MiB is full, and then a later line says how many were. At 64 MiB the file becomes audit.log.1,
- * and so on up to audit.log.8. Never holds secrets, parameters or outputs.
+ * 8 MiB is full, and then a later line says how many were. Refusals of callers that are nobody are
+ * counted once there are many (audit_flood.h): a line with "count" says how many more there were.
+ * At 64 MiB the file becomes audit.log.1, and so on up to audit.log.8. Never holds secrets,
+ * parameters or outputs.
  */
 #pragma once
 #include "common/base/err.h"
@@ -24,6 +26,7 @@ struct fl_audit_entry {
     const char *source_ip;
     const char *const *resources; /* ARNs; at most 16 are written */
     size_t n_resources;
+    bool nobody;       /* refused before it was known who called: may only be counted */
     int status;        /* HTTP status */
     const char *error; /* API error name, NULL on success */
 };

@@ -106,6 +106,7 @@ static void record(struct exchange *x, int status, const char *error)
         .access_key_id = x->auth.parsed ? x->auth.auth.access_key_id : NULL,
         .source_ip = x->auth.source_ip,
         .resources = arns,
+        .nobody = error && (!x->known || x->caller.id.kind == FL_ID_ANONYMOUS),
         .status = status,
         .error = error,
     };

@@ -42,6 +42,7 @@ static void record(struct upgrade *u, const struct fl_route *route, int status, 
         .caller = u->known ? u->caller.id.arn : NULL,
         .access_key_id = u->known ? u->caller.id.access_key_id : NULL,
         .source_ip = fl_server_req_peer(u->req),
+        .nobody = !u->known,
         .status = status,
         .error = error,
     };
