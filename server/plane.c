@@ -30,8 +30,7 @@ int fl_plane_open(struct fl_plane *plane, struct fl_err *err)
 
     if (r >= 0 && (fl_bus_new(&plane->bus) < 0 || fl_presence_new(&plane->presence) < 0 ||
                    fl_metrics_new(&plane->metrics) < 0 || fl_revoked_new(&plane->revoked) < 0 ||
-                   fl_clones_new(&plane->clones) < 0))
-                   fl_guard_new(&plane->guard) < 0))
+                   fl_clones_new(&plane->clones) < 0 || fl_guard_new(&plane->guard) < 0))
         r = fl_err_set(err, -ENOMEM, NULL, "out of memory");
     if (r >= 0)
         r = fl_revoked_load(plane->revoked, plane, err);

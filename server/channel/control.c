@@ -19,7 +19,7 @@
 #include <string.h>
 
 #define TICK_MS         1000
-#define SLOW_TICK_MS    30000
+#define SLOW_TICKS      6 /* looks within the silence that is allowed */
 #define DRAIN_TICK_MS   50
 #define OPEN_ARENA      (64 * 1024)
 #define FRAME_MAX_BYTES (4 * 1024 * 1024)
@@ -432,16 +432,16 @@ static void on_slow_timer(void *arg)
 
     for (struct fl_ctl_channel *ch = ctl->first, *next; ch; ch = next) {
         next = ch->next;
-        if (ch->dead || ch->retiring || !ch->ws || now - ch->heard_ms < FL_CTL_QUIET_MS)
+        if (ch->dead || ch->retiring || !ch->ws || now - ch->heard_ms < ctl->silent_ms / 3 * 2)
             continue;
-        if (now - ch->heard_ms > FL_CTL_DEAD_MS && ch->pinged) {
+        if (now - ch->heard_ms > ctl->silent_ms && ch->pinged) {
             fl_ctl_drop(ch, WS_GOING_AWAY);
         } else if (!ch->pinged) {
             ch->pinged = true;
             ping(ch);
         }
     }
-    fl_timer_start(ctl->slow_timer, SLOW_TICK_MS);
+    fl_timer_start(ctl->slow_timer, (uint64_t)ctl->silent_ms / SLOW_TICKS);
 }
 
 static void on_drain_timer(void *arg)
@@ -531,6 +531,7 @@ static int control_start(struct fl_plane *plane, struct fl_loop *loop, unsigned 
         return fl_err_set(err, -ENOMEM, NULL, "out of memory");
     ctl->plane = plane;
     ctl->loop = loop;
+    ctl->silent_ms = (plane->conf.silent_s ? plane->conf.silent_s : FL_CTL_SILENT_S) * 1000;
     ctl->refs = 1;
     ctl->waiting_tail = &ctl->waiting;
     ctl->timer = fl_timer_new(loop, on_timer, ctl);
@@ -544,7 +545,7 @@ static int control_start(struct fl_plane *plane, struct fl_loop *loop, unsigned 
         control_stop(ctl);
         return fl_err_set(err, r, NULL, "control channels: %s", strerror(-r));
     }
-    fl_timer_start(ctl->slow_timer, SLOW_TICK_MS);
+    fl_timer_start(ctl->slow_timer, (uint64_t)ctl->silent_ms / SLOW_TICKS);
     *ret_state = ctl;
     return 0;
 }

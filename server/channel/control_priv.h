@@ -15,8 +15,9 @@
 #define FL_CTL_WINDOW      10                /* jobs sent to a node and not acknowledged */
 #define FL_CTL_OPEN_MS     15000             /* for OpenControlChannel */
 #define FL_CTL_RESEND_MS   10000             /* protocol 2 §3.3 */
-#define FL_CTL_QUIET_MS    120000            /* a node not heard for this long is pinged … */
-#define FL_CTL_DEAD_MS     180000 /* … and then dropped; agents ping, but unseen by us */
+#define FL_CTL_SILENT_S                                                       \
+    180 /* a node not heard for so long has lost its connection; it is pinged \
+           after two thirds of it. Agents ping too, but unseen by us */
 #define FL_CTL_MAX_WAITING (64 * 1024 * 1024) /* bytes of reports that wait for the store */
 #define FL_CTL_RECENT      8
 #define FL_CTL_PROBE_MS    5000 /* a replaced channel that is silent for so long is dead */
@@ -71,6 +72,7 @@ struct fl_control {
     struct fl_loop *loop;
     struct fl_timer *timer;      /* runs while something is timed */
     struct fl_timer *slow_timer; /* looks for dead connections */
+    int64_t silent_ms;
     struct fl_timer *drain_timer;
     struct fl_ctl_channel *first;
     size_t n_channels;

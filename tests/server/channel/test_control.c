@@ -3,6 +3,8 @@
 #include "tests/server/command/command_fixture.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include "common/base/clock.h"
 #include "common/base/rand.h"
 #include "common/net/server.h"
@@ -677,6 +679,123 @@ static void reports_wait_for_a_busy_store(void **state)
         expect_reply_ack(&p, ids[i]); /* in their order */
 }
 
+/* ---- peers that say nothing ---- */
+
+/* A channel is opened, and from then on neither read from nor written to, as by a machine that lost
+ * its network; the socket. */
+static int open_deaf_peer(void)
+{
+    struct sockaddr_in sa = { .sin_family = AF_INET,
+                              .sin_port = htons(fl_server_port(server)),
+                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    char *token = NULL, text[1024];
+    uint8_t head[8] = { 0x81, 0x80 | 126 };
+    int n;
+
+    assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+    n = snprintf(text, sizeof(text),
+                 "GET /v1/control-channel/%s HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+                 "Connection: Upgrade\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+                 "Sec-WebSocket-Version: 13\r\n\r\n",
+                 node);
+    assert_int_equal(send(fd, text, (size_t)n, MSG_NOSIGNAL), n);
+    assert_int_equal(fl_control_token_new(f.plane.seal_key, node, fl_now_ms(), &token), 0);
+    n = snprintf(text, sizeof(text),
+                 "{\"MessageSchemaVersion\":\"1.0\",\"RequestId\":\"r\",\"TokenValue\":\"%s\"}",
+                 token);
+    free(token);
+    head[2] = (uint8_t)(n >> 8);
+    head[3] = (uint8_t)n; /* and a mask of zeroes */
+    assert_int_equal(send(fd, head, sizeof(head), MSG_NOSIGNAL), sizeof(head));
+    assert_int_equal(send(fd, text, (size_t)n, MSG_NOSIGNAL), n);
+    for (int64_t end = fl_mono_ms() + WAIT_MS; !fl_presence_connected(f.plane.presence, node);) {
+        assert_true(fl_mono_ms() < end);
+        fl_loop_run_once(loop, true);
+    }
+    return fd;
+}
+
+/* As if that time had passed without a word of the node. */
+static struct fl_ctl_channel *let_pass(int64_t ms)
+{
+    struct fl_control *ctl = control;
+    struct fl_ctl_channel *ch = fl_ctl_find(ctl, node, 0);
+
+    assert_non_null(ch);
+    ch->heard_ms -= ms;
+    fl_timer_start(ctl->slow_timer, 0);
+    return ch;
+}
+
+static void a_vanished_node_is_noticed(void **state)
+{
+    struct fl_control *ctl = control;
+    struct fl_ctl_channel *ch;
+    uint8_t seen[4096];
+    struct peer next;
+    ssize_t n;
+    int fd;
+
+    (void)state;
+    assert_int_equal(ctl->silent_ms, FL_CTL_SILENT_S * 1000);
+    fd = open_deaf_peer();
+    send_to(&f, node, cmd); /* into the void */
+    ch = let_pass(ctl->silent_ms / 3 * 2 + 1);
+    run_until(&ch->pinged, "ping");
+    fl_loop_run_once(loop, false);
+    assert_true(fl_presence_connected(f.plane.presence, node)); /* it has time to answer */
+    n = recv(fd, seen, sizeof(seen), MSG_DONTWAIT);
+    assert_true(n > 0);
+    assert_non_null(memmem(seen, (size_t)n, "\x89\x09keepalive", 11));
+    let_pass(ctl->silent_ms);
+    for (int64_t end = fl_mono_ms() + WAIT_MS; fl_presence_connected(f.plane.presence, node);) {
+        assert_true(fl_mono_ms() < end);
+        fl_loop_run_once(loop, true);
+    }
+    /* what it was sent and never acknowledged is for the next channel */
+    open_peer(&next);
+    assert_non_null(strstr(next_message(&next, FL_MSG_AGENT_JOB)->payload, job_id(cmd, node)));
+    close(fd);
+}
+
+static void a_quiet_node_that_answers_stays(void **state)
+{
+    struct fl_control *ctl = control;
+    struct fl_ctl_channel *ch;
+    struct peer p;
+    int64_t then;
+
+    (void)state;
+    open_peer(&p);
+    settle(&p);
+    ch = let_pass(ctl->silent_ms / 3 * 2 + 1);
+    then = ch->heard_ms;
+    for (int64_t end = fl_mono_ms() + WAIT_MS; ch->heard_ms == then;) {
+        assert_true(fl_mono_ms() < end);
+        fl_loop_run_once(loop, true);
+    }
+    assert_false(ch->pinged);
+    settle(&p);
+    assert_true(fl_presence_connected(f.plane.presence, node));
+}
+
+/* An upgrade without OpenControlChannel is worth nothing. */
+static void an_upgrade_that_says_nothing_is_closed(void **state)
+{
+    struct fl_control *ctl = control;
+    struct peer p;
+
+    (void)state;
+    connect_peer(&p);
+    assert_non_null(ctl->first);
+    assert_int_equal(ctl->first->gen, 0);
+    ctl->first->since_ms -= FL_CTL_OPEN_MS + 1;
+    run_until(&p.closed, "close of a silent upgrade");
+    assert_int_equal(p.code, 1008);
+    assert_false(fl_presence_connected(f.plane.presence, node));
+}
+
 static void an_upgrade_for_another_node_is_refused(void **state)
 {
     const struct fl_identity who = { .kind = FL_ID_NODE, .node_id = "mi-0123456789abcdef0" };
@@ -730,6 +849,9 @@ int main(void)
         CASE(an_unreadable_reply_is_acknowledged),
         CASE(a_reply_of_many_frames),
         CASE(reports_wait_for_a_busy_store),
+        CASE(a_vanished_node_is_noticed),
+        CASE(a_quiet_node_that_answers_stays),
+        CASE(an_upgrade_that_says_nothing_is_closed),
         CASE(an_upgrade_for_another_node_is_refused),
         CASE(draining_closes_and_takes_no_more),
     };
