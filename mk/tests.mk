@@ -50,10 +50,20 @@ $(BUILD)/tests/%.o $(BUILD)/tests/%.syntax: CFLAGS_ALL += -Wno-write-strings
 .SECONDARY: $(call obj,$(TEST_SRC) $(FUZZ_SRC) tests/e2e/takeover.c tests/fuzz/replay_main.c $(SERVER_FIXTURE))
 
 .PHONY: test-programs fuzz-replay lint-fast
+# The swarm (tests/bench/swarm.h): nodes made of the agent's own network code. What that code asks of
+# the processes around it, the linker gives to the swarm.
+SWARM := $(BUILD)/tests/bench/swarm
+SWARM_SRC := $(wildcard tests/bench/*.c)
+SWARM_WRAP := fl_ipc_send fl_ws_connect fl_ws_ping malloc_trim connect
+$(SWARM): $(call obj,$(SWARM_SRC)) $(AGENT_LIBS) $(PLUGIN_LIBS) $(COMMON_LIB)
+	@echo "  LD    $@"
+	@$(CC) $(LDFLAGS_ALL) $(SWARM_WRAP:%=-Wl,--wrap=%) -o $@ $(filter %.o,$^) \
+	    -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(PKG_LIBS) -lpthread -ldl
+
 # `make unit T=codec` builds and runs only the programs whose path holds that word; `make e2e T=…` likewise.
 T ?=
 matching = $(if $(T),$(foreach f,$(1),$(if $(findstring $(T),$(f)),$(f))),$(1))
-test-programs: $(call matching,$(TEST_BIN) $(FUZZ_BIN)) $(TAKEOVER)
+test-programs: $(call matching,$(TEST_BIN) $(FUZZ_BIN)) $(TAKEOVER) $(SWARM)
 
 RUN_TESTS := $(PYTHON) scripts/run-tests --build $(BUILD) $(if $(T),--match '$(T)')
 
@@ -63,7 +73,7 @@ check: all test-programs
 unit: test-programs
 	@$(RUN_TESTS) unit fuzz
 
-e2e: all $(TAKEOVER)
+e2e: all $(TAKEOVER) $(SWARM)
 	@$(RUN_TESTS) e2e
 
 SAN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined
@@ -85,16 +95,6 @@ $(BUILD)/libfuzzer/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(FUZZ_LIBS)
 	@mkdir -p $(dir $@)
 	@echo "  LD    $@"
 	@$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -Wl,-Map=$@.map -o $@ $(filter %.o,$^) \
-	    -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(PKG_LIBS) -lpthread -ldl
-
-# The swarm (tests/bench/swarm.h): nodes made of the agent's own network code. What that code asks of
-# the processes around it, the linker gives to the swarm.
-SWARM := $(BUILD)/tests/bench/swarm
-SWARM_SRC := $(wildcard tests/bench/*.c)
-SWARM_WRAP := fl_ipc_send fl_ws_connect fl_ws_ping malloc_trim connect
-$(SWARM): $(call obj,$(SWARM_SRC)) $(AGENT_LIBS) $(PLUGIN_LIBS) $(COMMON_LIB)
-	@echo "  LD    $@"
-	@$(CC) $(LDFLAGS_ALL) $(SWARM_WRAP:%=-Wl,--wrap=%) -o $@ $(filter %.o,$^) \
 	    -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(PKG_LIBS) -lpthread -ldl
 
 # Load: 15,000 nodes at one plane; SCALE=0.1 for a tenth of them, T=WORD for one scenario.

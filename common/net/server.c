@@ -10,13 +10,16 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
+#include "common/base/clock.h"
 #include "common/net/server_lws.h"
 #include "common/net/server_private.h"
 
-#define BACKLOG        4096 /* the kernel's somaxconn caps it; fleets reconnect all at once */
-#define ACCEPTS_A_TURN 64
-#define LOCK_TRIES     50 /* a second in all */
-#define LOCK_PAUSE_NS  (20 * 1000 * 1000)
+#define BACKLOG       4096 /* the kernel's somaxconn caps it; fleets reconnect all at once */
+#define ACCEPTS_FIRST 4    /* of a turn of the loop: at first, */
+#define ACCEPTS_MOST  64   /* and when turns stay short */
+#define TURN_MS       10   /* a longer turn lets those wait who are connected */
+#define LOCK_TRIES    50   /* a second in all */
+#define LOCK_PAUSE_NS (20 * 1000 * 1000)
 
 #define DEFAULT_MAX_BODY_BYTES   (2 * 1024 * 1024)
 #define DEFAULT_MAX_HEADER_BYTES (16 * 1024)
@@ -39,11 +42,32 @@ void fl_server_limit(struct fl_server *server, enum fl_server_limit what, int er
         server->events.on_limit(server->arg, what, error);
 }
 
+/* How many to accept in this turn of the loop. A handshake takes a millisecond; when a fleet comes
+ * back, thousands at once would make a turn of seconds, in which nobody who is connected already is
+ * heard. So fewer are taken after a long turn and one more after a short one; the rest waits in the
+ * kernel, first come, first served. Connections that do nothing make no turn long. */
+static unsigned accept_quota(struct fl_server *server)
+{
+    int64_t now = fl_mono_ms(), took = now - server->accepted_ms;
+
+    /* Only after a full quota the loop came straight back here, and the time is that of a turn. */
+    if (!server->more_waiting)
+        server->quota = ACCEPTS_FIRST;
+    else if (took > TURN_MS)
+        server->quota = FL_MAX(server->quota / 2, 1u);
+    else
+        server->quota = FL_MIN(server->quota + 1, (unsigned)ACCEPTS_MOST);
+    server->accepted_ms = now;
+    return server->quota;
+}
+
 static void on_listen(void *arg, unsigned events)
 {
     struct fl_server *server = arg;
+    unsigned quota = accept_quota(server);
 
-    for (int i = 0; i < ACCEPTS_A_TURN; i++) {
+    server->more_waiting = false;
+    for (unsigned i = 0; i < quota; i++) {
         struct sockaddr_storage addr = { 0 };
         socklen_t len = sizeof(addr);
         int fd = accept4(server->listen_fd, (struct sockaddr *)&addr, &len,
@@ -62,6 +86,7 @@ static void on_listen(void *arg, unsigned events)
         }
         return;
     }
+    server->more_waiting = true;
 }
 
 /* ---- listening ---- */

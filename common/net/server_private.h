@@ -35,6 +35,9 @@ struct fl_server {
     size_t pace_bytes; /* at least, in pace_ms */
     int listen_fd;
     struct fl_io *listen_io;
+    unsigned quota;      /* connections to accept in a turn of the loop */
+    bool more_waiting;   /* the last turn took all it might */
+    int64_t accepted_ms; /* monotonic: when it did */
     uint16_t port;
     bool draining;
     struct fl_server_stats stats;

@@ -42,7 +42,6 @@ KEYS = 16              # identity keys a large swarm makes (a third of a second 
 STARTING = 48          # nodes that a swarm process brings up at a time
 OPEN_FILES = 20000     # what the plane is given
 SOURCES = 200          # loopback addresses that nodes come from
-SETTLE_S = 16          # until the connections of API calls are closed (10 s) and memory is given back
 KEPT_RATE, FRESH_RATE = 20, 5
 API_P99_MS = 50
 NICE_SWARM, NICE_PROBE = 5, -10
@@ -235,7 +234,7 @@ class Load:
     # ---- scenarios ----
 
     def idle(self):
-        time.sleep(SETTLE_S)
+        time.sleep(self.args.settle_s)
         n = self.nodes
         self.row("idle", "nodes online", self.stats()["online"], "")
         self.row("idle", "plane memory per node (RSS)", (self.rss_kb() - self.empty_kb) / n, "kB", 25)
@@ -252,8 +251,8 @@ class Load:
         self.row("idle", "health pings in that time", after["health_pings"] - before["health_pings"], "")
         cpu, then = self.cpu_s(), time.monotonic()
         before = self.stats()["pings"]
-        self.tell_all("ping", 2000)
-        time.sleep(4)
+        self.tell_all("ping", int(self.args.idle_s * 100))
+        time.sleep(self.args.idle_s / 5)
         pings = self.stats()["pings"] - before
         idle_cpu = self.rows_value("idle", "plane CPU, all nodes idle") / 100 * (time.monotonic() - then)
         self.row("idle", "plane CPU per WebSocket ping", max(self.cpu_s() - cpu - idle_cpu, 0) * 1e6 / max(pings, 1),
@@ -277,7 +276,7 @@ class Load:
         end_perf()
         self.herd_rows("herd", n, cpu, swarm_cpu)
         self.end_calls("herd")
-        time.sleep(SETTLE_S)
+        time.sleep(self.args.settle_s)
         self.row("herd", "plane memory per node afterwards (RSS)", (self.rss_kb() - self.empty_kb) / self.nodes, "kB")
 
     def herd_rows(self, scenario, n, cpu, swarm_cpu):
@@ -436,6 +435,8 @@ def main():
     p.add_argument("--scale", type=float, default=1.0, help="fleet size, 1: 15,000 nodes")
     p.add_argument("--seconds", type=float, help=f"of the scenario `rate` (default {RATE_S})")
     p.add_argument("--idle-s", type=float, default=30, help="how long the idle fleet is watched")
+    p.add_argument("--settle-s", type=float, default=16, help="before memory is read: until nodes have closed the "
+                   "connections of their API calls (10 s)")
     p.add_argument("--json", help="where the figures go (default: BUILD/load.json)")
     p.add_argument("--perf", metavar="DIR", help="perf's recordings of the plane go here")
     args = p.parse_args()
