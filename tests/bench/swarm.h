@@ -71,8 +71,8 @@ int sw_http_call(struct sw_http *h, const struct sw_call *call, sw_http_fn done,
 /* ---- swarm_node.c ---- */
 struct sw_fleet;
 
+/* Lives as long as the process. */
 int sw_fleet_new(struct sw *sw, struct sw_fleet **ret_fleet);
-void sw_fleet_free(struct sw_fleet *fleet);
 /* Registrations that are allowed; `limit` of them from one activation, each with a key of its own.
  */
 int sw_fleet_activation(struct sw_fleet *fleet, const char *id, const char *code, unsigned limit);
