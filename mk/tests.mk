@@ -54,7 +54,7 @@ $(BUILD)/tests/%.o $(BUILD)/tests/%.syntax: CFLAGS_ALL += -Wno-write-strings
 # the processes around it, the linker gives to the swarm.
 SWARM := $(BUILD)/tests/bench/swarm
 SWARM_SRC := $(wildcard tests/bench/*.c)
-SWARM_WRAP := fl_ipc_send fl_ws_connect fl_ws_ping malloc_trim connect
+SWARM_WRAP := fl_ipc_send fl_ws_connect fl_ws_ping malloc_trim connect SSL_set_session
 $(SWARM): $(call obj,$(SWARM_SRC)) $(AGENT_LIBS) $(PLUGIN_LIBS) $(COMMON_LIB)
 	@echo "  LD    $@"
 	@$(CC) $(LDFLAGS_ALL) $(SWARM_WRAP:%=-Wl,--wrap=%) -o $@ $(filter %.o,$^) \

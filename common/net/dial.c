@@ -28,6 +28,8 @@ struct fl_dialer {
     const struct fl_proxy_conf *proxy;
     char *ca_file;
     SSL_CTX *tls;
+    struct fl_url first;  /* the target of the first TLS connection, */
+    SSL_SESSION *session; /* and the last session with it, to go on with; NULL: none */
 };
 
 /* The blocking part, on a pool thread. It outlives a dial that is cancelled meanwhile. */
@@ -160,6 +162,34 @@ static bool is_address(const char *host)
     return inet_pton(AF_INET, host, &a) == 1 || inet_pton(AF_INET6, host, &a) == 1;
 }
 
+/* A ticket came. Coming back with it spares both sides half of the handshake. */
+static int on_session(SSL *ssl, SSL_SESSION *session)
+{
+    struct fl_dialer *dialer = SSL_get_app_data(ssl);
+
+    if (!dialer)
+        return 0;
+    SSL_SESSION_free(dialer->session);
+    /* A copy: OpenSSL spoils the original when the connection ends without a word. */
+    dialer->session = SSL_SESSION_dup(session);
+    return 0;
+}
+
+/* Sessions are kept for one target, the dialer's first: a session vouches for the certificate that
+ * was checked when it began, so it must never be offered to another. */
+static void offer_session(struct fl_dial *d)
+{
+    struct fl_dialer *dialer = d->dialer;
+
+    if (!dialer->first.host[0])
+        dialer->first = d->target;
+    if (strcmp(dialer->first.host, d->target.host) != 0 || dialer->first.port != d->target.port)
+        return;
+    SSL_set_app_data(d->ssl, dialer);
+    if (dialer->session)
+        SSL_set_session(d->ssl, dialer->session);
+}
+
 static int tls_begin(struct fl_dial *d)
 {
     X509_VERIFY_PARAM *param;
@@ -167,6 +197,7 @@ static int tls_begin(struct fl_dial *d)
     d->ssl = SSL_new(d->dialer->tls);
     if (!d->ssl || SSL_set_fd(d->ssl, d->fd) != 1)
         return -ENOMEM;
+    offer_session(d);
     param = SSL_get0_param(d->ssl);
     if (is_address(d->target.host)) {
         if (X509_VERIFY_PARAM_set1_ip_asc(param, d->target.host) != 1)
@@ -525,6 +556,8 @@ int fl_dialer_new(struct fl_loop *loop, const char *ca_file, const struct fl_pro
     SSL_CTX_set_mode(d->tls, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                                  SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_verify(d->tls, SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_session_cache_mode(d->tls, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+    SSL_CTX_sess_set_new_cb(d->tls, on_session);
     ok = ca_file ? SSL_CTX_load_verify_file(d->tls, ca_file)
                  : SSL_CTX_set_default_verify_paths(d->tls);
     if (ok != 1) {
@@ -540,6 +573,7 @@ struct fl_dialer *fl_dialer_free(struct fl_dialer *d)
 {
     if (!d)
         return NULL;
+    SSL_SESSION_free(d->session);
     SSL_CTX_free(d->tls);
     free(d->ca_file);
     free(d);

@@ -236,6 +236,7 @@ def test_reconnects_after_each_kind_of_loss(ref_plane, new_agent):
         opened, channel = ref_plane.channels_opened, ref_plane.channel
         loss(channel)
         ref_plane.wait(lambda: ref_plane.channels_opened > opened and ref_plane.channel, 20, "reconnect")
+        assert ref_plane.channel.sock.session_reused, "a full TLS handshake where a short one would do"
         assert ref_plane.shell("echo back").final()["documentStatus"] == "Success"
 
 
