@@ -61,6 +61,17 @@ static unsigned accept_quota(struct fl_server *server)
     return server->quota;
 }
 
+/* Whoever has waited so long that he gave up is in the queue all the same. Serving him would let
+ * those behind him wait in vain too. */
+static bool has_left(int fd)
+{
+    struct tcp_info info = { 0 };
+    socklen_t len = sizeof(info);
+
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
+           (info.tcpi_state == TCP_CLOSE_WAIT || info.tcpi_state == TCP_CLOSE);
+}
+
 static void on_listen(void *arg, unsigned events)
 {
     struct fl_server *server = arg;
@@ -73,6 +84,10 @@ static void on_listen(void *arg, unsigned events)
         int fd = accept4(server->listen_fd, (struct sockaddr *)&addr, &len,
                          SOCK_CLOEXEC | SOCK_NONBLOCK);
 
+        if (fd >= 0 && has_left(fd)) {
+            close(fd);
+            continue;
+        }
         if (fd >= 0) {
             fl_guests_arrive(server, fd, &addr, len);
             continue;

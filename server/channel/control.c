@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,6 +22,9 @@
 #define TICK_MS         1000
 #define SLOW_TICKS      6 /* looks within the silence that is allowed */
 #define DRAIN_TICK_MS   50
+#define TRIM_OPENS      500 /* so many handshakes leave holes in the heap that are worth giving back, \
+                             */
+#define TRIM_MS         15000 /* once no fleet is coming any more and its API calls are closed */
 #define OPEN_ARENA      (64 * 1024)
 #define FRAME_MAX_BYTES (4 * 1024 * 1024)
 
@@ -116,6 +120,44 @@ int fl_ctl_send(struct fl_ctl_channel *ch, const char *type, const void *payload
     if (ret_id)
         memcpy(ret_id, frame.message_id, sizeof(frame.message_id));
     return fl_ws_send(ch->ws, FL_WS_BINARY, out.data, out.len);
+}
+
+/* ---- memory ---- */
+
+/* A handshake needs twice what a connection keeps, so a fleet that comes at once leaves the heap
+ * full of holes: a third of the process, for good. malloc keeps them; nobody else would ever ask.
+ */
+static void trim_work(void *arg)
+{
+    malloc_trim(0);
+}
+
+static void trim_done(void *arg)
+{
+    fl_ctl_unref(arg);
+}
+
+static void on_trim_timer(void *arg)
+{
+    struct fl_control *ctl = arg;
+
+    if (ctl->opens - ctl->opens_then > TRIM_OPENS / 5) {
+        ctl->opens_then = ctl->opens;
+        fl_timer_start(ctl->trim_timer, TRIM_MS);
+        return;
+    }
+    ctl->opens = 0;
+    fl_ctl_ref(ctl);
+    if (fl_loop_work(ctl->loop, trim_work, trim_done, ctl) < 0)
+        fl_ctl_unref(ctl);
+}
+
+static void count_open(struct fl_control *ctl)
+{
+    if (++ctl->opens < TRIM_OPENS || fl_timer_active(ctl->trim_timer))
+        return;
+    ctl->opens_then = ctl->opens;
+    fl_timer_start(ctl->trim_timer, TRIM_MS);
 }
 
 /* ---- opening ---- */
@@ -232,6 +274,7 @@ static void on_open_message(struct fl_ctl_channel *ch, enum fl_ws_kind kind, con
     ch->held = fl_presence_channels(ctl->plane->presence, ch->node_id) > 1;
     fl_clones_opened(ctl->plane->clones, ch->node_id, fl_mono_ms());
     fl_metrics_count(ctl->plane->metrics, FL_CTR_CHANNEL_OPENS);
+    count_open(ctl);
     snprintf(key, sizeof(key), "%s %" PRIu64 " %s", ch->node_id, ch->gen, ch->address);
     fl_bus_publish(ctl->plane->bus, FL_SUBJECT_NODE_OPEN, key);
     if (ready)
@@ -509,6 +552,7 @@ static void control_stop(void *state)
     ctl->timer = fl_timer_free(ctl->timer);
     ctl->slow_timer = fl_timer_free(ctl->slow_timer);
     ctl->drain_timer = fl_timer_free(ctl->drain_timer);
+    ctl->trim_timer = fl_timer_free(ctl->trim_timer);
     fl_ctl_free_waiting(ctl);
     fl_ctl_unref(ctl);
 }
@@ -537,7 +581,8 @@ static int control_start(struct fl_plane *plane, struct fl_loop *loop, unsigned 
     ctl->timer = fl_timer_new(loop, on_timer, ctl);
     ctl->slow_timer = fl_timer_new(loop, on_slow_timer, ctl);
     ctl->drain_timer = fl_timer_new(loop, on_drain_timer, ctl);
-    if (!ctl->timer || !ctl->slow_timer || !ctl->drain_timer)
+    ctl->trim_timer = fl_timer_new(loop, on_trim_timer, ctl);
+    if (!ctl->timer || !ctl->slow_timer || !ctl->drain_timer || !ctl->trim_timer)
         r = -ENOMEM;
     for (size_t i = 0; i < FL_ARRAY_LEN(subjects) && r == 0; i++)
         r = fl_bus_subscribe(plane->bus, subjects[i].subject, loop, subjects[i].fn, ctl);

@@ -74,6 +74,8 @@ struct fl_control {
     struct fl_timer *slow_timer; /* looks for dead connections */
     int64_t silent_ms;
     struct fl_timer *drain_timer;
+    struct fl_timer *trim_timer; /* runs until memory is given back */
+    uint64_t opens, opens_then;  /* since that was done, and when it was last looked at */
     struct fl_ctl_channel *first;
     size_t n_channels;
     struct fl_counts open; /* node id -> newest struct fl_ctl_channel * */

@@ -45,6 +45,7 @@ SOURCES = 200          # loopback addresses that nodes come from
 KEPT_RATE, FRESH_RATE = 20, 5
 API_P99_MS = 50
 NICE_SWARM, NICE_PROBE = 5, -10
+LIMIT_S = 690           # of the whole run; what is not done by then has failed
 SCENARIOS = ("idle", "herd", "command", "rate", "restart")
 
 
@@ -153,6 +154,7 @@ class Load:
         return total
 
     def wait_online(self, n, timeout_s):
+        timeout_s = max(min(timeout_s, self.began + LIMIT_S - time.monotonic()), 0)
         limit = time.monotonic() + timeout_s
         told = time.monotonic()
         while True:
@@ -408,6 +410,8 @@ class Load:
         }
         for s in wanted:
             self.say(s)
+            if time.monotonic() > self.began + LIMIT_S - 60:
+                raise flsandbox.SandboxError(f"no time left for {s}")
             steps[s]()
         self.say("accounting")
         self.account()
@@ -435,8 +439,8 @@ def main():
     p.add_argument("--scale", type=float, default=1.0, help="fleet size, 1: 15,000 nodes")
     p.add_argument("--seconds", type=float, help=f"of the scenario `rate` (default {RATE_S})")
     p.add_argument("--idle-s", type=float, default=30, help="how long the idle fleet is watched")
-    p.add_argument("--settle-s", type=float, default=16, help="before memory is read: until nodes have closed the "
-                   "connections of their API calls (10 s)")
+    p.add_argument("--settle-s", type=float, default=32, help="before memory is read: until nodes have closed the "
+                   "connections of their API calls and the plane has given memory back")
     p.add_argument("--json", help="where the figures go (default: BUILD/load.json)")
     p.add_argument("--perf", metavar="DIR", help="perf's recordings of the plane go here")
     args = p.parse_args()

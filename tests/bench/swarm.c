@@ -57,8 +57,8 @@ int __wrap_connect(int fd, const struct sockaddr *addr, socklen_t len)
     return __real_connect(fd, addr, len);
 }
 
-/* All nodes share one client, whose last TLS session would be everybody's. Nodes that were connected
- * for months have none that is still good: every handshake is a full one. */
+/* All nodes share one client, whose last TLS session would be everybody's. Nodes that were
+ * connected for months have none that is still good: every handshake is a full one. */
 int __wrap_SSL_set_session(void *ssl, void *session);
 int __wrap_SSL_set_session(void *ssl, void *session)
 {
