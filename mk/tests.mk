@@ -76,6 +76,11 @@ unit: test-programs
 e2e: all $(TAKEOVER) $(SWARM)
 	@$(RUN_TESTS) e2e
 
+# Every point of the loops over faults: minutes.
+.PHONY: check-faults
+check-faults: all
+	@FAULTS_FULL=1 $(PYTHON) -m pytest -c tests/e2e/pytest.ini --rootdir tests/e2e -n 2 tests/e2e/test_faults_plane.py
+
 SAN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 check-asan:
 	@$(MAKE) --no-print-directory BUILD=build/asan SAN="$(SAN_FLAGS)" OPT="-O1 -g -fno-omit-frame-pointer" check
