@@ -294,6 +294,8 @@ int fl_jobdir_open(int dir_fd, const char *name, struct fl_journal *ret, struct 
 {
     int fd = openat(dir_fd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 
+    if (fd < 0 && errno == EROFS)
+        fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return fl_err_set(err, -errno, NULL, "%s: %s", name, strerror(errno));
     fl_journal_init(ret, fd, fl_job_rows, 0);

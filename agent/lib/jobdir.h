@@ -115,7 +115,8 @@ int fl_jobdir_load(int dir_fd, struct fl_arena *arena, struct fl_job *ret_job, s
 #define FL_JOB_DAMAGED_FILE "job.damaged"
 int fl_jobdir_repair(int dir_fd, const struct fl_job *job, struct fl_err *err);
 
-/* Opens `journal` or `acks` (read and write, never created here). */
+/* Opens `journal` or `acks`, which is never created here: to read and write, on a read-only file
+ * system to read. */
 int fl_jobdir_open(int dir_fd, const char *name, struct fl_journal *ret, struct fl_err *err);
 
 /* 0 and the lock held by `fd`; -EWOULDBLOCK if a worker lives. */

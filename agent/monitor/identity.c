@@ -340,7 +340,7 @@ static void on_token(struct fl_identity_keeper *k, const struct fl_net_token_res
     } else {
         k->step = IDLE;
         if (k->has_pending) /* the refresh may be far away; it is never put off */
-            plan(k, FL_MIN(k->due_ms - fl_now_ms(),
+            plan(k, FL_MIN(k->due_ms - fl_boot_ms(),
                            (int64_t)fl_random_between(ROTATE_RETRY_MS, 2 * ROTATE_RETRY_MS)));
     }
 }

@@ -343,6 +343,8 @@ void fl_job_start(struct job *job)
     if (job->backoff.base_ms == 0)
         job->backoff = (struct fl_backoff){ .base_ms = RETRY_BASE_MS, .cap_ms = RETRY_CAP_MS };
     r = fl_job_open(job);
+    if (r == 0 && faccessat(job->dir_fd, "journal", W_OK, 0) < 0)
+        r = -errno;
     if (r == 0)
         r = spawn(job, &err);
     else

@@ -182,6 +182,9 @@ int fl_seen_add(struct fl_seen *s, const char *id, int64_t now_ms)
         return r;
     /* At a multiple of the entry's size: a torn entry before it is overwritten. */
     n = pwrite(s->fd, &e, sizeof(e), (off_t)(s->n * sizeof(e)));
+    /* Opened while it could only be read: now it may be otherwise. */
+    if (n < 0 && errno == EBADF && open_file(s, NULL) == 0)
+        n = pwrite(s->fd, &e, sizeof(e), (off_t)(s->n * sizeof(e)));
     if (n != (ssize_t)sizeof(e))
         return n < 0 ? -errno : -ENOSPC;
     s->n++;

@@ -27,6 +27,14 @@ def pytest_runtest_makereport(item, call):
         item.failed_call = outcome.get_result().failed
 
 
+def pytest_collection_modifyitems(config, items):
+    """What is marked `long` runs in `make check-faults` alone."""
+    if os.environ.get("FAULTS_LONG"):
+        return
+    config.hook.pytest_deselected(items=[i for i in items if i.get_closest_marker("long")])
+    items[:] = [i for i in items if not i.get_closest_marker("long")]
+
+
 def show_logs(logs):
     for log in logs:
         text = flsandbox.tail(log, 25)
