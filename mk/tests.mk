@@ -102,6 +102,13 @@ $(BUILD)/libfuzzer/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(FUZZ_LIBS)
 	@$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -Wl,-Map=$@.map -o $@ $(filter %.o,$^) \
 	    -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(PKG_LIBS) -lpthread -ldl
 
+# What `check` has no time for: the tests marked `long`, and a power cut at each byte of a job's files.
+.PHONY: check-faults
+check-faults: all $(BUILD)/tests/agent/monitor/test_jobs_faults
+	@FAULTS_EVERY_BYTE=1 $(BUILD)/tests/agent/monitor/test_jobs_faults
+	@FAULTS_LONG=1 SANDBOX_BUILD=$(BUILD) $(PYTHON) -m pytest -c tests/e2e/pytest.ini tests/e2e -m long -n 2 \
+	    $(if $(T),-k '$(T)')
+
 # Load: 15,000 nodes at one plane; SCALE=0.1 for a tenth of them, T=WORD for one scenario.
 SCALE ?= 1
 .PHONY: check-load

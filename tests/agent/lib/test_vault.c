@@ -163,6 +163,50 @@ static void a_pending_key_is_kept_promoted_or_dropped(void **state)
     assert_int_equal(fl_vault_date_parse(reg.key_created, &created), 0);
 }
 
+/* Whole, or an error that names the file: never a registration made of half a record. */
+static void records_cut_at_every_byte(void **state)
+{
+    static const struct {
+        const char *name;
+        bool needed; /* without it nothing is registered; the others are found by default */
+    } files[] = {
+        { "Vault/Store/RegistrationKey", true },
+        { "Vault/Manifest", false },
+        { "registration", false },
+        { "Vault/Store/RegistrationKey.pending", false },
+    };
+
+    assert_int_equal(fl_vault_store(tempdir, &registration, NULL), 0);
+    assert_int_equal(fl_vault_pending_store(tempdir, "NEWKEY", NULL), 0);
+    for (size_t i = 0; i < FL_ARRAY_LEN(files); i++) {
+        fl_autofree char *whole = read_file(files[i].name);
+
+        for (size_t size = 0; size < strlen(whole); size++) {
+            fl_autoarena struct fl_arena arena = FL_ARENA(65536);
+            struct fl_registration reg = { 0 };
+            struct fl_err err = { 0 };
+            char *pending = NULL;
+            int r, pending_r;
+
+            assert_int_equal(fl_file_replace(tempdir_path(files[i].name), 0600, whole, size, NULL),
+                             0);
+            r = fl_vault_load(tempdir, true, &arena, &reg, &err);
+            if (files[i].needed) {
+                assert_null(reg.node_id);
+                assert_true(size == 0 ? r == 0 : r < 0 && strstr(err.text, "RegistrationKey"));
+            } else if (r == 0) {
+                assert_string_equal(reg.private_key, key);
+            } else {
+                assert_non_null(strstr(err.text, files[i].name));
+            }
+            pending_r = fl_vault_pending_load(tempdir, &arena, &pending, NULL);
+            assert_true(pending_r < 0 || !pending || strcmp(pending, "NEWKEY") == 0);
+        }
+        write_file(files[i].name, whole);
+    }
+    assert_int_equal(fl_vault_pending_drop(tempdir, NULL), 0);
+}
+
 static void clearing_keeps_the_files(void **state)
 {
     fl_autoarena struct fl_arena arena = FL_ARENA(65536);
@@ -213,6 +257,7 @@ int main(void)
         cmocka_unit_test(the_manifest_is_followed),
         cmocka_unit_test(incomplete_is_not_registered_and_damaged_is_an_error),
         cmocka_unit_test(a_pending_key_is_kept_promoted_or_dropped),
+        cmocka_unit_test(records_cut_at_every_byte),
         cmocka_unit_test(clearing_keeps_the_files),
         cmocka_unit_test(dates),
     };

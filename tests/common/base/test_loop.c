@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <stdint.h>
 #include <string.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -10,6 +11,7 @@
 #include <sys/wait.h>
 #include <cmocka.h>
 #include "common/base/child.h"
+#include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/loop.h"
 
@@ -183,6 +185,71 @@ static void group_is_killed(void **state)
     assert_int_equal(kill(-group, 0), -1);
 }
 
+struct pause {
+    struct fl_io *io;
+    int events;
+};
+
+static void on_paused_event(void *arg, unsigned events)
+{
+    struct pause *p = arg;
+
+    if (++p->events == 2)
+        fl_loop_stop(loop);
+    else
+        fl_io_pause(p->io, 30);
+}
+
+/* The descriptor stays ready all the time: one event before the pause, one after it, none within.
+ */
+static void paused_descriptor_is_left_alone(void **state)
+{
+    struct pause p = { 0 };
+    int64_t begin = fl_mono_ms();
+    int fds[2];
+
+    assert_int_equal(pipe(fds), 0);
+    assert_int_equal(write(fds[1], "x", 1), 1);
+    p.io = fl_io_new(loop, fds[0], on_paused_event, &p);
+    fl_io_set(p.io, FL_IO_READ);
+    for (int i = 0; i < 5; i++)
+        fl_loop_run_once(loop, false);
+    assert_int_equal(p.events, 1);
+    fl_io_set(p.io, FL_IO_READ); /* asked for again within the pause: as after it */
+    fl_loop_run_once(loop, false);
+    assert_int_equal(p.events, 1);
+    fl_loop_run(loop);
+    assert_true(fl_mono_ms() - begin >= 30);
+    fl_io_pause(p.io, 1000000);
+    p.io = fl_io_free(p.io); /* in the middle of one */
+    close(fds[0]);
+    close(fds[1]);
+}
+
+static int count_threads(void)
+{
+    DIR *dir = opendir("/proc/self/task");
+    int n = 0;
+
+    for (struct dirent *e; (e = readdir(dir));)
+        n += e->d_name[0] != '.';
+    closedir(dir);
+    return n;
+}
+
+/* libuv starts all threads of its pool with the first work; no child is to see the variable that
+ * says how many. */
+static void small_pool_is_one_thread(void **state)
+{
+    pthread_t where = pthread_self();
+    int before = count_threads();
+
+    assert_int_equal(fl_loop_work(loop, blocking_work, count_and_stop, &where), 0);
+    fl_loop_run(loop);
+    assert_int_equal(count_threads() - before, 1);
+    assert_null(getenv("UV_THREADPOOL_SIZE"));
+}
+
 static void forgotten_child_is_reaped(void **state)
 {
     const char *const argv[] = { "true", NULL };
@@ -204,6 +271,8 @@ static void forgotten_child_is_reaped(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(small_pool_is_one_thread, setup, teardown),
+        cmocka_unit_test_setup_teardown(paused_descriptor_is_left_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(posts_arrive_in_order, setup, teardown),
         cmocka_unit_test_setup_teardown(timer_fires_once_and_may_be_moved, setup, teardown),
         cmocka_unit_test_setup_teardown(work_runs_elsewhere, setup, teardown),
@@ -214,5 +283,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(forgotten_child_is_reaped, setup, teardown),
     };
 
+    fl_loop_pool_small(); /* before any other work of this process */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
