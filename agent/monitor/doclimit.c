@@ -163,8 +163,8 @@ int fl_doclimit_join(struct fl_doclimit *d, const char *command_id)
     return r < 0 ? -1 : openat(fd, "cgroup.procs", O_WRONLY | O_CLOEXEC);
 }
 
-void fl_doclimit_leave(struct fl_doclimit *d, const char *command_id)
+void fl_doclimit_sweep(struct fl_doclimit *d)
 {
     if (d->dir_fd >= 0)
-        unlinkat(d->dir_fd, command_id, AT_REMOVEDIR);
+        remove_empty(d);
 }

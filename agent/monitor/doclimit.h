@@ -32,5 +32,7 @@ void fl_doclimit_close(struct fl_doclimit *d);
  * (fl_child_spec.cgroup_fd); the caller closes it. -1: there is none. */
 int fl_doclimit_join(struct fl_doclimit *d, const char *command_id);
 
-/* The document is over. Its group stays while it has processes in the background. */
-void fl_doclimit_leave(struct fl_doclimit *d, const char *command_id);
+/* A document is over: its group goes, and those of earlier ones whose last process has ended since.
+ * A group stays while somebody is in it: what a script left in the background, or what was killed a
+ * moment ago. */
+void fl_doclimit_sweep(struct fl_doclimit *d);

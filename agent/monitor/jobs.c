@@ -132,7 +132,7 @@ void fl_job_ended(struct job *job)
     jobs->n_running -= job->state == JOB_RUNNING;
     job->state = JOB_ENDED;
     fl_job_detach(job);
-    fl_doclimit_leave(&jobs->limit, job->command_id);
+    fl_doclimit_sweep(&jobs->limit);
     fl_log_info("document ended", FL_S("command", job->command_id), FL_S("status", job->status),
                 FL_I("ms", fl_now_ms() - job->accepted_ms));
     fl_jobs_start_next(jobs);

@@ -20,6 +20,7 @@
 #include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "common/base/nodump.h"
 #include "common/net/proxy.h"
 
 #define MEMORY_MAX_BYTES (1u << 20) /* configuration and registration */
@@ -473,6 +474,7 @@ int fl_monitor_main(const struct fl_cli *cli, const struct fl_paths *paths)
 
     signal(SIGPIPE, SIG_IGN);
     umask(022); /* scripts inherit it */
+    fl_nodump(false); /* it holds the node's credentials and documents with their parameters */
     prctl(PR_SET_NAME, "fairlead-agent");
     fl_log_setup(FL_LOG_INFO, FL_LOG_TEXT, "monitor");
     fl_arena_init(&m.arena, MEMORY_MAX_BYTES);

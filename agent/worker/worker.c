@@ -19,6 +19,7 @@
 #include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "common/base/nodump.h"
 #include "common/doc/doc.h"
 #include "common/wire/control.h"
 
@@ -605,6 +606,7 @@ int fl_worker_main(int argc, char **argv)
     int r;
 
     prctl(PR_SET_NAME, "fairlead-worker");
+    fl_nodump(false); /* a document's parameters may be secrets; its scripts may dump as they like */
     signal(SIGPIPE, SIG_IGN);
     fl_arena_init(&w.arena, JOB_MAX_BYTES + DOC_MAX_BYTES);
     r = parse_args(&w, argc, argv);

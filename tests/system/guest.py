@@ -145,7 +145,10 @@ def groups_of_documents():
     assert pathlib.Path(f"/proc/{main}/cgroup").read_text().strip().endswith("/fairlead-agent.service")
     node.api.call("CancelCommand", CommandId=command)
     assert node.ended(command)["Status"] == "Cancelled"
-    wait("the group gone", lambda: not group.exists())
+    wait("nobody left in it", lambda: not group.exists() or
+         (group / "cgroup.events").read_text().startswith("populated 0"))
+    node.works("after-the-group")
+    assert not group.exists()
 
 
 def restart_during_a_document():
@@ -193,7 +196,11 @@ def fork_bomb():
     node.works("reachable", timeout_s=300)
     node.api.call("CancelCommand", CommandId=command)
     assert node.ended(command, 300)["Status"] == "Cancelled"
-    wait("the bomb's group gone", lambda: not group.exists())
+    node.works("after-the-bomb", timeout_s=300)
+    wait("nobody left of the bomb", lambda: not group.exists() or
+         (group / "cgroup.events").read_text().startswith("populated 0"))
+    node.works("and-its-group-goes")
+    assert not group.exists()
     assert prop(AGENT, "NRestarts") == restarts
 
 
