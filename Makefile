@@ -43,6 +43,7 @@ help:
 	@echo "make check      unit tests, fuzz corpora, end-to-end tests"
 	@echo "make unit       unit tests and fuzz corpora only"
 	@echo "make check-asan the same unit tests and the end-to-end tests under ASan and UBSan"
+	@echo "make check-system  the systemd units on a booted Debian (root, minutes)"
 	@echo "make fuzz       run every fuzz target (FUZZ_SECONDS of CPU time each, default 60)"
 	@echo "make check-faults  faults that take minutes to go through (15 minutes)"
 	@echo "make check-soak long runs with a fast clock and high rates (25 minutes; SCALE=0.1 for less)"
