@@ -473,7 +473,7 @@ int fl_monitor_main(const struct fl_cli *cli, const struct fl_paths *paths)
     int r;
 
     signal(SIGPIPE, SIG_IGN);
-    umask(022); /* scripts inherit it */
+    umask(022);       /* scripts inherit it */
     fl_nodump(false); /* it holds the node's credentials and documents with their parameters */
     prctl(PR_SET_NAME, "fairlead-agent");
     fl_log_setup(FL_LOG_INFO, FL_LOG_TEXT, "monitor");

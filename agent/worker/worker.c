@@ -606,7 +606,8 @@ int fl_worker_main(int argc, char **argv)
     int r;
 
     prctl(PR_SET_NAME, "fairlead-worker");
-    fl_nodump(false); /* a document's parameters may be secrets; its scripts may dump as they like */
+    fl_nodump(
+        false); /* a document's parameters may be secrets; its scripts may dump as they like */
     signal(SIGPIPE, SIG_IGN);
     fl_arena_init(&w.arena, JOB_MAX_BYTES + DOC_MAX_BYTES);
     r = parse_args(&w, argc, argv);

@@ -194,6 +194,7 @@ def fork_bomb():
     assert current <= (TASKS_MAX - RESERVE) // 2, current
     assert node.connected()
     node.works("reachable", timeout_s=300)
+    assert "cannot fork" not in sh("journalctl", "--no-pager", "-o", "cat", "-u", AGENT)
     node.api.call("CancelCommand", CommandId=command)
     assert node.ended(command, 300)["Status"] == "Cancelled"
     node.works("after-the-bomb", timeout_s=300)
