@@ -115,8 +115,12 @@ SCALE ?= 1
 check-load: all $(SWARM)
 	@$(PYTHON) tests/bench/load.py --build $(BUILD) --scale $(SCALE) $(if $(T),--only '$(T)')
 
+.PHONY: bench-baseline
+BENCH := $(PYTHON) tests/bench/bench.py --build $(BUILD) $(if $(T),--only '$(T)')
 bench: all
-	@$(PYTHON) tests/bench/bench.py --build $(BUILD) $(if $(T),--only '$(T)')
+	@$(BENCH) $(if $(STRICT),--strict)
+bench-baseline: all
+	@$(BENCH) --quick --baseline 5
 
 # Amounts are multiplied by SCALE; `make check-soak T=week SCALE=0.1` is one part in a tenth of its time.
 .PHONY: check-soak

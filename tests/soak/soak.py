@@ -47,7 +47,7 @@ class Run:
     @property
     def slack(self):
         """What descriptors and threads may grow by."""
-        return 0 if self.scale >= TINY else 8
+        return 0 if self.scale >= 0.5 else 2 if self.scale >= TINY else 8
 
     def count(self, full, least=1):
         return max(least, int(full * self.scale))
