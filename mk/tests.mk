@@ -120,7 +120,7 @@ BENCH := $(PYTHON) tests/bench/bench.py --build $(BUILD) $(if $(T),--only '$(T)'
 bench: all
 	@$(BENCH) $(if $(STRICT),--strict)
 bench-baseline: all
-	@$(BENCH) --quick --baseline 5
+	@$(BENCH) --baseline 5
 
 # Amounts are multiplied by SCALE; `make check-soak T=week SCALE=0.1` is one part in a tenth of its time.
 .PHONY: check-soak
