@@ -29,48 +29,56 @@ int64_t fl_boot_ms(void)
     return read_clock(CLOCK_BOOTTIME);
 }
 
-static int split(int64_t ms, struct tm *tm)
-{
-    int64_t rest = ms % 1000;
-    time_t s;
+/* The years that four digits can write. What is outside is written as the nearest of them. */
+#define FIRST_MS (-62167219200000)
+#define LAST_MS  (253402300799999)
 
-    if (rest < 0)
-        rest += 1000;
-    s = (time_t)((ms - rest) / 1000);
-    gmtime_r(&s, tm);
-    return (int)rest;
+struct parts {
+    unsigned year, month, day, hour, minute, second, ms;
+};
+
+static struct parts split(int64_t ms)
+{
+    int64_t since = FL_MIN(FL_MAX(ms, FIRST_MS), LAST_MS) - FIRST_MS;
+    time_t s = (time_t)((since + FIRST_MS - since % 1000) / 1000);
+    struct tm tm;
+
+    /* The remainders say to the compiler what is so anyway: how many digits there are. */
+    gmtime_r(&s, &tm);
+    return (struct parts){ .year = (unsigned)(tm.tm_year + 1900) % 10000,
+                           .month = (unsigned)(tm.tm_mon + 1) % 100,
+                           .day = (unsigned)tm.tm_mday % 100,
+                           .hour = (unsigned)tm.tm_hour % 100,
+                           .minute = (unsigned)tm.tm_min % 100,
+                           .second = (unsigned)tm.tm_sec % 100,
+                           .ms = (unsigned)(since % 1000) };
 }
 
 void fl_time_iso(int64_t ms, bool zero_as_unset, char *out)
 {
-    struct tm tm;
-    int rest;
+    struct parts p = split(ms);
 
-    if (ms == 0 && zero_as_unset) {
+    if (ms == 0 && zero_as_unset)
         strcpy(out, "0001-01-01T00:00:00.000Z");
-        return;
-    }
-    rest = split(ms, &tm);
-    snprintf(out, FL_ISO_BYTES, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ",
-             (unsigned)(tm.tm_year + 1900) % 10000, (unsigned)(tm.tm_mon + 1) % 100,
-             (unsigned)tm.tm_mday % 100, (unsigned)tm.tm_hour % 100, (unsigned)tm.tm_min % 100,
-             (unsigned)tm.tm_sec % 100, (unsigned)rest % 1000);
+    else
+        snprintf(out, FL_ISO_BYTES, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ", p.year, p.month, p.day,
+                 p.hour, p.minute, p.second, p.ms);
 }
 
 void fl_time_iso_seconds(int64_t ms, char *out)
 {
-    struct tm tm;
+    struct parts p = split(ms);
 
-    split(ms, &tm);
-    strftime(out, FL_ISO_BYTES, "%Y-%m-%dT%H:%M:%SZ", &tm);
+    snprintf(out, FL_ISO_BYTES, "%04u-%02u-%02uT%02u:%02u:%02uZ", p.year, p.month, p.day, p.hour,
+             p.minute, p.second);
 }
 
 void fl_time_compact(int64_t ms, char *out)
 {
-    struct tm tm;
+    struct parts p = split(ms);
 
-    split(ms, &tm);
-    strftime(out, FL_COMPACT_BYTES, "%Y%m%dT%H%M%SZ", &tm);
+    snprintf(out, FL_COMPACT_BYTES, "%04u%02u%02uT%02u%02u%02uZ", p.year, p.month, p.day, p.hour,
+             p.minute, p.second);
 }
 
 /* `n` decimal digits at *s; moves *s behind them. -1 if there are fewer. */
@@ -121,6 +129,15 @@ static bool time_ok(int h, int m, int s)
 static int64_t to_ms(int y, int mo, int d, int h, int mi, int s)
 {
     return (days_of(y, mo, d) * 86400 + h * 3600 + mi * 60 + s) * 1000;
+}
+
+/* A leap second or a zone may lead out of the years that can be written. */
+static int check_range(int64_t ms, int64_t *ret_ms)
+{
+    if (ms < FIRST_MS || ms > LAST_MS)
+        return -EINVAL;
+    *ret_ms = ms;
+    return 0;
 }
 
 /* Optional ".fraction" and the zone; adds their effect to *ms. */
@@ -180,10 +197,7 @@ int fl_time_parse_iso(const char *s, int64_t *ret_ms)
     if (!time_ok(h, mi, se))
         return -EINVAL;
     ms = to_ms(y, mo, d, h, mi, se);
-    if (parse_tail(s, &ms) < 0)
-        return -EINVAL;
-    *ret_ms = ms;
-    return 0;
+    return parse_tail(s, &ms) < 0 ? -EINVAL : check_range(ms, ret_ms);
 }
 
 int fl_time_parse_compact(const char *s, int64_t *ret_ms)
@@ -200,6 +214,5 @@ int fl_time_parse_compact(const char *s, int64_t *ret_ms)
     se = mi < 0 ? -1 : digits(&s, 2);
     if (se < 0 || !time_ok(h, mi, se) || !eat(&s, 'Z') || *s)
         return -EINVAL;
-    *ret_ms = to_ms(y, mo, d, h, mi, se);
-    return 0;
+    return check_range(to_ms(y, mo, d, h, mi, se), ret_ms);
 }

@@ -28,6 +28,12 @@ static const struct {
     { "2026-01-02T03:04:05Zx", -EINVAL, 0 },
     { "2026-01-02T03:04:05+1", -EINVAL, 0 },
     { "", -EINVAL, 0 },
+    /* the edges of what four digits can write, and over them by a zone or a leap second */
+    { "0000-01-01T00:00:00Z", 0, -62167219200000 },
+    { "9999-12-31T23:59:59.999Z", 0, 253402300799999 },
+    { "0000-01-01T00:00:00+00:01", -EINVAL, 0 },
+    { "9999-12-31T23:59:00-00:01", -EINVAL, 0 },
+    { "9999-12-31T23:59:60Z", -EINVAL, 0 },
 };
 
 static void parses_iso(void **state)
@@ -60,9 +66,36 @@ static void formats(void **state)
     assert_int_equal(fl_time_parse_compact("", &ms), -EINVAL);
 }
 
+static const struct {
+    int64_t ms;
+    const char *iso, *seconds, *compact;
+} edges[] = {
+    { -1, "1969-12-31T23:59:59.999Z", "1969-12-31T23:59:59Z", "19691231T235959Z" },
+    { -62135596800000, "0001-01-01T00:00:00.000Z", "0001-01-01T00:00:00Z", "00010101T000000Z" },
+    { -62167219200001, "0000-01-01T00:00:00.000Z", "0000-01-01T00:00:00Z", "00000101T000000Z" },
+    { INT64_MIN, "0000-01-01T00:00:00.000Z", "0000-01-01T00:00:00Z", "00000101T000000Z" },
+    { 253402300800000, "9999-12-31T23:59:59.999Z", "9999-12-31T23:59:59Z", "99991231T235959Z" },
+    { INT64_MAX, "9999-12-31T23:59:59.999Z", "9999-12-31T23:59:59Z", "99991231T235959Z" },
+};
+
+static void formats_every_time(void **state)
+{
+    for (size_t i = 0; i < FL_ARRAY_LEN(edges); i++) {
+        char text[FL_ISO_BYTES], compact[FL_COMPACT_BYTES];
+
+        fl_time_iso(edges[i].ms, false, text);
+        assert_string_equal(text, edges[i].iso);
+        fl_time_iso_seconds(edges[i].ms, text);
+        assert_string_equal(text, edges[i].seconds);
+        fl_time_compact(edges[i].ms, compact);
+        assert_string_equal(compact, edges[i].compact);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(parses_iso), cmocka_unit_test(formats) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(parses_iso), cmocka_unit_test(formats),
+                                        cmocka_unit_test(formats_every_time) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
