@@ -107,7 +107,8 @@ class Taken:
 
     def stop(self):
         """At once: a hostile net does not end when it is asked to."""
-        self.agent.kill()
+        if self.agent.running():
+            self.agent.kill()
         self.agent.end_everything()
         for name in ("jobs", "done", "seen"):
             shutil.rmtree(self.agent.state / name, ignore_errors=True)
@@ -185,8 +186,9 @@ def test_breaches_of_the_ipc(taken):
         taken.wait_log(r"net ended role=monitor signal=9")
         code, status = taken.agent.status()
         assert status["registered"] and taken.agent.running(), (name, code)
-        fds = len(os.listdir(f"/proc/{taken.agent.pid}/fd"))
-        assert fds < 64, (name, fds)
+        if os.geteuid() == 0:  # the monitor is undumpable: nobody else may look
+            fds = len(os.listdir(f"/proc/{taken.agent.pid}/fd"))
+            assert fds < 64, (name, fds)
         taken.stop()
 
 
@@ -230,13 +232,12 @@ def test_a_job_that_net_invents_runs(taken):
 
     The day jobs are signed, or a policy of the node refuses them, this test is the one to turn round.
     """
+    proof = taken.prefix.parent / "proof"
     document = {"schemaVersion": "2.2", "mainSteps": [
-        {"action": "aws:runShellScript", "name": "x", "inputs": {"runCommand": ["id -u"]}}]}
+        {"action": "aws:runShellScript", "name": "x", "inputs": {"runCommand": [f"id -u > {proof}"]}}]}
     content = json.dumps({"DocumentContent": document, "CommandId": "forged", "DocumentName": "x", "Parameters": {}})
     taken.run("forge-job", content=content)
-    flsandbox.wait_for("the job's result", lambda: any(
-        f'"runtimeStatus"' in r["content"] and str(os.getuid()) in r["content"]
-        for r in taken.said("job-reply")), 30)
+    flsandbox.wait_for("the job's work", lambda: proof.exists() and proof.read_text() == f"{os.geteuid()}\n", 30)
 
 
 # Process -> what /proc/<pid>/status must show. None: whatever the agent itself was started with.
