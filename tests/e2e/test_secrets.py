@@ -5,8 +5,10 @@ import os
 import pathlib
 import re
 import resource
+import shutil
 import signal
 import stat
+import subprocess
 
 import pytest
 
@@ -87,6 +89,40 @@ def test_modes_of_everything(new_box, umask):
                     wrong.append((name, found, row, st.st_uid))
     assert wrong == []
     assert set(MUST_BE_SEEN) <= seen
+
+
+# What may be made for others to read, from the first moment on.
+PUBLIC = r".*/(nodes/1/run|plane/data/run)"
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
+def test_modes_hold_from_creation_on(new_box, tmp_path, build):
+    """No file or folder is made open and closed later: under umask 0 the very call that makes it says its mode."""
+    if b"__asan_report_load" in (build / "fairlead-agent").read_bytes():
+        pytest.skip("the leak check at exit traces, which a traced program cannot")
+    trace = tmp_path / "trace"
+    strace = ["strace", "-f", "-qq", "-e", "trace=open,openat,creat,mkdir,mkdirat,mknod,mknodat", "-e", "signal=none",
+              "-s", "512", "-o", str(trace), "-A"]
+    box = new_box(nodes=0)
+    old = os.umask(0)
+    try:
+        agent = flsandbox.Agent(box.folder / "nodes/1", build, box.plane.endpoint, box.plane.ca_file)
+        for argv in ([build / "fairlead-server", "init", "--data", box.folder / "second/plane/data"],
+                     agent.argv(*agent.register_argv(box.plane.activation()))):
+            subprocess.run(strace + [str(a) for a in argv], env=agent.env(), check=True, capture_output=True,
+                           timeout=120)
+    finally:
+        os.umask(old)
+    made, wrong = 0, []
+    for line in trace.read_text().splitlines():
+        m = re.search(r'"([^"]+)", (?:O_\S*O_CREAT\S*, )?(0[0-7]+)\) += \d', line)
+        if not m or not ("O_CREAT" in line or "mkdir" in line) or not m[1].startswith(str(box.folder)):
+            continue
+        made += 1
+        if int(m[2], 8) & 0o077 and not re.fullmatch(PUBLIC, m[1]):
+            wrong.append(line)
+    assert wrong == []
+    assert made >= 15, trace.read_text()[-3000:]
 
 
 def the_secrets(box, activation):
