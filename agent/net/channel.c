@@ -304,7 +304,8 @@ static int sign_upgrade(struct fl_channel *c, const char *date, const char *host
 
 static int connect_ws(struct fl_channel *c, struct fl_err *err)
 {
-    static const struct fl_ws_limits limits = { MAX_MESSAGE_BYTES, MAX_QUEUE_BYTES };
+    static const struct fl_ws_limits limits = { .max_message_bytes = MAX_MESSAGE_BYTES,
+                                                .max_queue_bytes = MAX_QUEUE_BYTES };
     const char *base = c->net->start.mgs_url;
     fl_autofree char *authorization = NULL;
     fl_autofree char *url = NULL;

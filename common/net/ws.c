@@ -4,11 +4,13 @@
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
+#include "common/base/clock.h"
 #include "common/base/rand.h"
 #include "common/net/ws_frame.h"
 #include "common/net/ws_private.h"
 
 #define DEFAULT_MAX_BYTES (1024 * 1024)
+#define SECOND_US         ((int64_t)1000 * 1000)
 #define CLOSE_MS          5000 /* how long the peer may take to answer our close */
 
 /* RFC 6455 §7.4.1 */
@@ -24,6 +26,9 @@ struct fl_ws {
     struct fl_ws_events events;
     void *arg;
     size_t max_queue_bytes;
+    int64_t each_us;    /* a message's share of a second; 0: no limit */
+    int64_t used_up_us; /* monotonic: the time that what was read stands for ends here */
+    bool paused;
     struct fl_ws_reader reader;
     int code;        /* the peer's close code */
     const char *why; /* what ended it, if not the stream */
@@ -136,6 +141,32 @@ static void dispatch(struct fl_ws *ws, int op)
     }
 }
 
+/* Counts one, at the rate of the limit. */
+static void count(struct fl_ws *ws)
+{
+    int64_t now_us = fl_mono_ms() * 1000;
+
+    ws->used_up_us = FL_MAX(ws->used_up_us, now_us) + ws->each_us;
+}
+
+/* Reads no more until the peer is back within its limit; its messages are not lost. */
+static void hold_back(struct fl_ws *ws)
+{
+    int64_t over_us = ws->used_up_us - fl_mono_ms() * 1000 - FL_WS_BURST_S * SECOND_US;
+
+    if (over_us <= 0 || ws->state != OPEN)
+        return;
+    ws->paused = true;
+    fl_stream_pause(ws->stream, true);
+    fl_stream_timer(ws->stream, (uint32_t)(over_us / 1000) + 1);
+}
+
+static void go_on(struct fl_ws *ws)
+{
+    ws->paused = false;
+    fl_stream_pause(ws->stream, false);
+}
+
 /* ---- stream callbacks ---- */
 
 static void on_data(void *arg, uint8_t *data, size_t len)
@@ -152,9 +183,13 @@ static void on_data(void *arg, uint8_t *data, size_t len)
         }
         data += used;
         len -= used;
+        if (op && ws->each_us)
+            count(ws);
         if (op)
             dispatch(ws, op);
     }
+    if (ws->each_us)
+        hold_back(ws);
     /* An idle connection holds no buffer. */
     if (!ws->reader.message_op)
         fl_buf_done(&ws->reader.message);
@@ -168,12 +203,15 @@ static void on_drain(void *arg)
         ws->events.on_drain(ws->arg, ws);
 }
 
-/* The peer did not answer our close. */
+/* The pause is over, or the peer did not answer our close. */
 static void on_timer(void *arg)
 {
     struct fl_ws *ws = arg;
 
-    fl_stream_abort(ws->stream);
+    if (ws->paused)
+        go_on(ws);
+    else
+        fl_stream_abort(ws->stream);
 }
 
 static void finish(struct fl_ws *ws, int http_status, const char *why)
@@ -217,6 +255,7 @@ struct fl_ws *fl_ws_new(bool server, const struct fl_ws_limits *limits,
         return NULL;
     fl_ws_reader_init(&ws->reader, server, max_message ? max_message : DEFAULT_MAX_BYTES);
     ws->max_queue_bytes = max_queue ? max_queue : DEFAULT_MAX_BYTES;
+    ws->each_us = limits && limits->max_per_s ? SECOND_US / limits->max_per_s : 0;
     ws->events = *events;
     ws->arg = arg;
     ws->how = how;
@@ -291,6 +330,8 @@ void fl_ws_close(struct fl_ws *ws, int code, bool abort)
     if (ws->state != OPEN)
         return;
     ws->state = CLOSING;
+    if (ws->paused) /* the answer stands behind what was not read */
+        go_on(ws);
     fl_stream_timer(ws->stream, CLOSE_MS);
     queue_close(ws, code);
 }

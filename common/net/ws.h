@@ -29,9 +29,13 @@ struct fl_ws_events {
     void (*on_close)(void *arg, struct fl_ws *ws, int code, int http_status, const char *why);
 };
 
+#define FL_WS_BURST_S 5
+
 struct fl_ws_limits {
     size_t max_message_bytes; /* a longer message closes with 1009; 0: 1 MiB */
     size_t max_queue_bytes;   /* fl_ws_send fails with -ENOBUFS beyond; 0: 1 MiB */
+    unsigned max_per_s; /* messages, pings and pongs that are read, on the average of FL_WS_BURST_S;
+                           the rest stays with the peer. 0: no limit */
 };
 
 struct fl_ws_client_conf {

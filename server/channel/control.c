@@ -398,7 +398,7 @@ static int upgrade(void *state, const struct fl_upgrade_in *in, struct fl_ws_eve
     ctl->n_channels++;
     *ret_events = events;
     *ret_arg = ch;
-    *ret_limits = (struct fl_ws_limits){ FL_CTL_MAX_MESSAGE, FL_CTL_MAX_QUEUE };
+    *ret_limits = (struct fl_ws_limits){ FL_CTL_MAX_MESSAGE, FL_CTL_MAX_QUEUE, FL_CTL_MAX_PER_S };
     return 0;
 }
 

@@ -12,6 +12,7 @@
 
 #define FL_CTL_MAX_MESSAGE (512 * 1024)      /* protocol 2 §8.3: reassemble 256 KiB and more */
 #define FL_CTL_MAX_QUEUE   (8 * 1024 * 1024) /* not yet taken by a node */
+#define FL_CTL_MAX_PER_S   1000              /* frames of a node */
 #define FL_CTL_WINDOW      10                /* jobs sent to a node and not acknowledged */
 #define FL_CTL_OPEN_MS     15000             /* for OpenControlChannel */
 #define FL_CTL_RESEND_MS   10000             /* protocol 2 §3.3 */

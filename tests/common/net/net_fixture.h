@@ -41,6 +41,7 @@ struct test_server {
  *   /trust    as /echo; the connection is no guest from then on
  *   /big?N    N bytes
  *   /ws…      upgrade: messages come back; "close" makes it close with 4001, "abort" drop
+ *   /ws-100   the same, but no more than 100 messages a second are read
  *   /deny     upgrade refused with 403 and a body */
 void test_server_start(struct test_server *s);
 void test_server_stop(struct test_server *s);

@@ -1,4 +1,5 @@
 /* WebSocket client and server, against each other and against hand-made frames. */
+#include "common/base/clock.h"
 #include "tests/common/net/net_fixture.h"
 #include "tests/common/net/net_fixture.inc"
 #include "common/net/ws.h"
@@ -444,6 +445,28 @@ static void silence_is_no_timeout(void **state)
     fl_ws_client_free(client);
 }
 
+/* A peer that says too much is read more slowly; all of it is read. */
+static void too_many_messages_wait(void **state)
+{
+    struct fl_ws_client *client = new_client(test_certs()->cert, NULL);
+    const int allowed = 100 * FL_WS_BURST_S, extra = 100;
+    struct peer p;
+    int64_t since;
+
+    dial(client, "wss", "localhost", tls.port, "/ws-100", &p);
+    WAIT_FOR(p.opened);
+    since = fl_mono_ms();
+    for (int i = 0; i < allowed + extra; i++)
+        fl_ws_send(p.ws, FL_WS_TEXT, "x", 1);
+    WAIT_FOR(p.messages == allowed + extra); /* what was read at once is answered */
+    fl_ws_send(p.ws, FL_WS_TEXT, "last", 4);
+    WAIT_FOR(p.messages > allowed + extra);
+    assert_string_equal(p.last, "last");
+    assert_true(fl_mono_ms() - since >= 1000 * extra / 100);
+    hang_up(&p);
+    fl_ws_client_free(client);
+}
+
 static void freeing_ends_connections(void **state)
 {
     struct fl_ws_client *client = new_client(test_certs()->cert, NULL);
@@ -567,6 +590,7 @@ int main(void)
         cmocka_unit_test(through_a_proxy),
         cmocka_unit_test(connecting_has_a_deadline),
         cmocka_unit_test(silence_is_no_timeout),
+        cmocka_unit_test(too_many_messages_wait),
         cmocka_unit_test(freeing_ends_connections),
         cmocka_unit_test(raw_frames),
         cmocka_unit_test(deaf_peer_is_dropped),

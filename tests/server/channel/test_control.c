@@ -129,7 +129,8 @@ static void connect_peer(struct peer *p)
     static const struct fl_ws_events events = { .on_open = peer_open,
                                                 .on_message = peer_message,
                                                 .on_close = peer_close };
-    static const struct fl_ws_limits limits = { 1 << 20, 1 << 20 };
+    static const struct fl_ws_limits limits = { .max_message_bytes = 1 << 20,
+                                                .max_queue_bytes = 1 << 20 };
     char url[128];
 
     memset(p, 0, sizeof(*p));
