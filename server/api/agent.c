@@ -242,7 +242,8 @@ static int op_token(struct fl_call *call, const void *in, void *out, struct fl_e
 
     if (r < 0)
         return r;
-    if (strcmp(req->fingerprint, node.fingerprint) != 0) {
+    if (!fl_equal_secret(req->fingerprint, strlen(req->fingerprint), node.fingerprint,
+                         strlen(node.fingerprint))) {
         fl_clones_seen(call->plane, call->who->node_id, FL_CLONE_FINGERPRINT, NULL,
                        call->who->source_ip);
         return fl_err_set(err, -EINVAL, "MachineFingerprintDoesNotMatch",
