@@ -502,7 +502,7 @@ static int start_lookup(struct fl_dial *d)
     const char *host = d->proxied ? d->proxy.host : d->target.host;
     struct lookup *l;
 
-    snprintf(port, sizeof(port), "%u", d->proxied ? d->proxy.port : d->target.port);
+    snprintf(port, sizeof(port), "%d", d->proxied ? d->proxy.port : d->target.port);
     if (look_up(host, port, AI_NUMERICHOST, &d->list) == 0) {
         d->next = d->list;
         fl_timer_start(d->soon, 0); /* an address needs no thread */
