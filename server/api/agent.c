@@ -1,6 +1,7 @@
 /* agent.c - the operations only agents call: registration, role token, key change, health ping, and
  * the associations of a node (protocol 1 §1.2, §3.2, §4.3, §6). */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/aws/crypto.h"
@@ -232,6 +233,38 @@ static const struct fl_field token_out_fields[] = {
 static const struct fl_shape token_out_shape =
     FL_SHAPE(struct token_out, "RequestManagedInstanceRoleTokenResult", token_out_fields);
 
+struct promotion {
+    char node_id[FL_NODE_ID_BYTES];
+    char key[KEY_MAX_CHARS + 1];
+};
+
+static int promote(struct fl_tx *tx, void *arg)
+{
+    const struct promotion *p = arg;
+    int r = fl_sql_exec(tx, FL_SQL_node_key_promote, NULL, FL_T(p->node_id), FL_T(p->key));
+
+    return r < 0 ? r : 0;
+}
+
+static void promoted(void *arg, int r)
+{
+    free(arg); /* after a failure the next token request does it */
+}
+
+/* Apart, so that a token needs no disk: nodes keep their credentials while nothing can be written.
+ */
+static void promote_later(struct fl_call *call, const char *key)
+{
+    struct promotion *p = calloc(1, sizeof(*p));
+
+    if (!p)
+        return;
+    snprintf(p->node_id, sizeof(p->node_id), "%s", call->who->node_id);
+    snprintf(p->key, sizeof(p->key), "%s", key);
+    if (fl_store_submit(call->plane->store, FL_LANE_WRITE, promote, promoted, p, NULL) < 0)
+        free(p);
+}
+
 static int op_token(struct fl_call *call, const void *in, void *out, struct fl_err *err)
 {
     const struct token_in *req = in;
@@ -249,11 +282,8 @@ static int op_token(struct fl_call *call, const void *in, void *out, struct fl_e
         return fl_err_set(err, -EINVAL, "MachineFingerprintDoesNotMatch",
                           "The fingerprint is not the one this node was registered with");
     }
-    if (node.previous_public_key && signed_with_current(call, &node)) {
-        r = fl_sql_exec(call->tx, FL_SQL_node_key_promote, err, FL_T(call->who->node_id));
-        if (r < 0)
-            return r;
-    }
+    if (node.previous_public_key && signed_with_current(call, &node))
+        promote_later(call, node.public_key);
     r = fl_token_issue_node(call, call->who->node_id, node.iam_role, &creds, err);
     if (r < 0)
         return r;
@@ -480,7 +510,7 @@ static int op_association_status(struct fl_call *call, const void *in, void *out
 static const struct fl_op ops[] = {
     { "RegisterManagedInstance", &register_in_shape, &register_out_shape, op_register,
       FL_LANE_WRITE, FL_AUTH_NONE, NULL },
-    { "RequestManagedInstanceRoleToken", &token_in_shape, &token_out_shape, op_token, FL_LANE_WRITE,
+    { "RequestManagedInstanceRoleToken", &token_in_shape, &token_out_shape, op_token, FL_LANE_READ,
       FL_AUTH_NODE_RSA, NULL },
     { "UpdateManagedInstancePublicKey", &key_in_shape, &fl_shape_empty, op_update_key,
       FL_LANE_WRITE, FL_AUTH_NODE_RSA, NULL },

@@ -106,13 +106,20 @@ class Tracer:
     def attach(self, pids, inject, follow):
         """False if one of them has just gone."""
         self.child = subprocess.Popen(
-            ["strace", *(["-f"] if follow else []), "-o", str(self.log), "-e", f"inject={inject}",
+            ["strace", *(["-f"] if follow else []), "-o", str(self.log),
+             "-e", f"trace={inject.split(':')[0]}", "-e", f"inject={inject}",
              *[a for p in pids for a in ("-p", str(p))]],
             stderr=subprocess.PIPE, text=True, start_new_session=True)
         if pids and all("attached" in self.child.stderr.readline() for _ in pids):
             return True
         self.stop()
         return False
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.stop()
 
     def stop(self):
         """Lets go of those that live. True if one was killed."""

@@ -1,6 +1,6 @@
 """Faults under the plane: kills, power loss, full, failing and slow disks, cloned nodes, key rotations cut short.
 
-FAULTS_FULL=1 (make check-faults) runs every point of the loops; otherwise a sample of them.
+The loops go through a sample of their points in `make check`, and through all of them in `make check-faults`.
 """
 import ctypes
 import json
@@ -23,9 +23,9 @@ import flsandbox
 import refnode
 from conftest import check_and_stop
 from test_faults import send, settled
+from test_faults_agent import TRACED, Tracer, long
 
-FULL = bool(os.environ.get("FAULTS_FULL"))
-only_full = pytest.mark.skipif(not FULL, reason="make check-faults")
+all_points = pytest.mark.parametrize("full", [False, pytest.param(True, marks=long)])
 ROOT = os.geteuid() == 0
 need_root = pytest.mark.skipif(not ROOT, reason="needs root")
 need_strace = pytest.mark.skipif(not (ROOT and shutil.which("strace")), reason="needs root and strace")
@@ -95,30 +95,6 @@ def refused(plane, node):
         return e, None
 
 
-class Tracer:
-    """strace on every thread of a running process, to make its system calls fail, lag or kill."""
-
-    def __init__(self, pid, inject, out):
-        self.child = subprocess.Popen(["strace", "-f", "-p", str(pid), "-o", str(out), "-e", "trace=" + inject.split(":")[0],
-                                       "-e", "inject=" + inject], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                                      preexec_fn=flproc.die_with_parent)
-        threads = pathlib.Path(f"/proc/{pid}/task")
-        flsandbox.wait_for("strace", lambda: all(
-            "TracerPid:\t0" not in (t / "status").read_text() for t in threads.iterdir()), 20)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc):
-        self.child.terminate()
-        self.child.wait()
-
-
-def untraced_leaks(env):
-    """LeakSanitizer cannot look at a process that is traced."""
-    return dict(env, ASAN_OPTIONS=env["ASAN_OPTIONS"] + ":detect_leaks=0")
-
-
 def strace_to_end(argv, inject, out, env, timeout_s=60):
     """Runs argv under strace -f with one injection; whether something of it was killed."""
     done = subprocess.run(["strace", "-f", "-o", str(out), "-e", "trace=" + inject.split(":")[0], "-e", "inject=" + inject,
@@ -130,7 +106,8 @@ def strace_to_end(argv, inject, out, env, timeout_s=60):
 # ---- killed -----------------------------------------------------------------------------------------
 
 @pytest.mark.slow
-def test_killed_again_and_again(new_box, new_node):
+@all_points
+def test_killed_again_and_again(new_box, new_node, full):
     """Commands, replies, registrations, tokens and admin commands, and kill -9 at random moments: what was
     answered is there after each start, and nothing of anything is there by half."""
     box = new_box(nodes=0)
@@ -173,7 +150,7 @@ def test_killed_again_and_again(new_box, new_node):
             keys.append(json.loads(done.stdout))
 
     work = [lambda: commands.append(send(plane, node.node_id, "true"))] * 2 + [register, node.get_token, make_key]
-    for cycle in range(20 if FULL else 3):
+    for cycle in range(20 if full else 3):
         before = len(commands), len(nodes), len(keys)
         running.set()
         threads = [threading.Thread(target=forever, args=(w,)) for w in work]
@@ -209,21 +186,19 @@ def test_killed_again_and_again(new_box, new_node):
         assert n.register(activation) == n.node_id
 
 
-WRITES = ("rename", "mkdir", "fdatasync", "pwrite64") + (("write", "fsync", "openat", "ftruncate") if FULL else ())
-
-
 @need_strace
-def test_init_killed_at_each_write(tmp_path):
+@all_points
+def test_init_killed_at_each_write(tmp_path, full):
     """Killed in the middle, `init` run again ends well, or says that a folder has to be removed, and then does."""
     plane = flsandbox.Plane(tmp_path / "p", flsandbox.default_build())
     kills = asked = 0
-    for call in WRITES:
+    for call in ("rename", "mkdir", "fdatasync", "pwrite64") + (("write", "fsync", "openat", "ftruncate") if full else ()):
         for n in range(1, 200):
-            if not FULL and n > 1 and n % 12:
+            if not full and n > 1 and n % 12:
                 continue
             data = tmp_path / "data"
             argv = [plane.build / "fairlead-server", "init", "--data", data, "--port", "18443"]
-            killed, done = strace_to_end(argv, f"{call}:signal=KILL:when={n}", tmp_path / "trace", untraced_leaks(plane.base_env()))
+            killed, done = strace_to_end(argv, f"{call}:signal=KILL:when={n}", tmp_path / "trace", dict(plane.base_env(), **TRACED))
             again = plane.command(*argv[1:])
             if killed and again.returncode != 0 and not (data / "server.json").exists():
                 assert str(data) in again.stderr and "remove that folder" in again.stderr, again
@@ -245,7 +220,8 @@ def test_init_killed_at_each_write(tmp_path):
 # ---- power loss -------------------------------------------------------------------------------------
 
 @pytest.mark.slow
-def test_power_lost_at_any_byte_of_the_log(new_box, new_node, tmp_path):
+@all_points
+def test_power_lost_at_any_byte_of_the_log(new_box, new_node, tmp_path, full):
     """The disk keeps any part of the write-ahead log: its start up to some byte, the rest gone or garbage. What
     was answered before the last byte that is there was written, is there."""
     box = new_box(nodes=0)
@@ -269,9 +245,9 @@ def test_power_lost_at_any_byte_of_the_log(new_box, new_node, tmp_path):
     assert len(log) < 1000 * frame, "the log was begun anew in between: its offsets say nothing"
     ends = range(32, len(log) + 1, frame)
     rnd = random.Random(7)
-    some = ends if FULL else rnd.sample(ends, min(12, len(ends)))
+    some = ends if full else rnd.sample(ends, min(12, len(ends)))
     cuts = {0, 1, 31, 33, len(log)} | {e + d for e in some for d in (-1, 0, 1, 24)} | \
-        {rnd.randrange(len(log)) for _ in range(2000 if FULL else 40)}
+        {rnd.randrange(len(log)) for _ in range(2000 if full else 40)}
     work = tmp_path / "cut"
     work.mkdir()
     seen = set()
@@ -289,7 +265,7 @@ def test_power_lost_at_any_byte_of_the_log(new_box, new_node, tmp_path):
     assert len(seen) > 5  # the cuts did take something away
     # And the plane itself starts on such a log.
     plane.kill()
-    for cut in rnd.sample(range(len(log)), 6 if FULL else 2):
+    for cut in rnd.sample(range(len(log)), 6 if full else 2):
         shutil.copyfile(base, db_path(plane))
         wal.write_bytes(log[:cut])
         pathlib.Path(f"{db_path(plane)}-shm").unlink(missing_ok=True)
@@ -430,8 +406,9 @@ def test_full_disk(small_disk):
     go.touch()
     time.sleep(1.5)  # the reply comes, and is refused
     assert plane.api.call("GetCommandInvocation", CommandId=slow, InstanceId=agent.node_id)["Status"] == "InProgress"
-    # A node that comes back now is connected too.
+    # A node that comes back now is connected too, with fresh credentials.
     agent.stop()
+    forget_credentials(agent)
     agent.start()
     flsandbox.wait_for("the channel", lambda: plane.api.call(
         "GetConnectionStatus", Target=agent.node_id)["Status"] == "connected", 20)
@@ -483,7 +460,7 @@ def test_failing_disk(new_box, new_node, inject):
     node = new_node(plane=plane)
     node.on_job = node.answer_success
     before = [send(plane, node.node_id, "true") for _ in range(3)]
-    with Tracer(plane.pid, inject, box.folder / "trace"):
+    with Tracer(lambda: [plane.pid], inject, box.folder):
         for _ in range(5):
             error, _ = refused(plane, node.node_id)
             assert error and (error.status, error.code) == (503, "ServiceUnavailable"), error
@@ -500,8 +477,7 @@ def test_failing_disk(new_box, new_node, inject):
 
 
 @need_strace
-@only_full
-@pytest.mark.slow
+@long
 def test_slow_disk(new_box, new_node):
     """Every sync takes two seconds: writers wait together, readers not at all, and it is over when it is."""
     box = new_box(nodes=0)
@@ -520,7 +496,7 @@ def test_slow_disk(new_box, new_node):
         with lock:
             accepted.append(command)
 
-    with Tracer(plane.pid, "fdatasync,fsync:delay_exit=2000000", box.folder / "trace"):
+    with Tracer(lambda: [plane.pid], "fdatasync,fsync:delay_exit=2000000", box.folder):
         threads = [threading.Thread(target=one) for _ in range(30)]
         started = time.monotonic()
         for t in threads:
@@ -539,8 +515,7 @@ def test_slow_disk(new_box, new_node):
         assert settled(plane, command, node.node_id)["Status"] == "Success"
 
 
-@only_full
-@pytest.mark.slow
+@long
 def test_a_call_that_waits_too_long_is_not_done(new_box):
     """Another program keeps the database locked: calls are answered within their time, with nothing done."""
     box = new_box(nodes=0)
@@ -700,7 +675,8 @@ AGENT_WRITES = ("rename", "fsync", "unlink", "fchmod", "sendto")
 
 @need_strace
 @pytest.mark.slow
-def test_rotation_killed_at_each_write_of_the_agent(new_box):
+@all_points
+def test_rotation_killed_at_each_write_of_the_agent(new_box, full):
     """Monitor, net or key process die at each write of a rotation: the node is never locked out, and one key is
     left in the end."""
     box = new_box(nodes=0)
@@ -710,7 +686,7 @@ def test_rotation_killed_at_each_write_of_the_agent(new_box):
     agent.configure(Profile={"KeyAutoRotateDays": 1})
     agent.register(plane.activation())
     # (system call, its N-th in any one process)
-    points = [(c, n) for c in AGENT_WRITES for n in range(1, 9)] if FULL else \
+    points = [(c, n) for c in AGENT_WRITES for n in range(1, 9)] if full else \
         [("rename", 2), ("unlink", 1)]
     killed = 0
     for call, n in points:
@@ -721,7 +697,7 @@ def test_rotation_killed_at_each_write_of_the_agent(new_box):
         with open(agent.log, "ab") as log:
             child = subprocess.Popen(["strace", "-f", "-o", trace, "-e", f"trace={call}", "-e",
                                       f"inject={call}:signal=KILL:when={n}", *[str(a) for a in agent.argv()]],
-                                     env=untraced_leaks(agent.env()), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                     env=dict(agent.env(), **TRACED), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                      start_new_session=True, preexec_fn=flproc.die_with_parent)
         try:
             flsandbox.wait_for("a death", lambda: "killed by SIGKILL" in trace.read_text() or child.poll() is not None or
@@ -736,7 +712,7 @@ def test_rotation_killed_at_each_write_of_the_agent(new_box):
 
 @need_strace
 @pytest.mark.slow
-@pytest.mark.parametrize("nth", range(1, 7) if FULL else (2,))
+@pytest.mark.parametrize("nth", [2, *(pytest.param(n, marks=long) for n in (1, 3, 4, 5, 6))])
 def test_rotation_and_the_plane_killed(new_box, nth):
     """The plane dies before or after it has committed what a rotation asks of it."""
     box = new_box(nodes=0)
@@ -746,7 +722,7 @@ def test_rotation_and_the_plane_killed(new_box, nth):
     agent.configure(Profile={"KeyAutoRotateDays": 1})
     agent.register(plane.activation())
     old = age_key(agent)
-    with Tracer(plane.pid, f"fdatasync:signal=KILL:when={nth}", box.folder / "trace"):
+    with Tracer(lambda: [plane.pid], f"fdatasync:signal=KILL:when={nth}", box.folder):
         agent.start()
         flsandbox.wait_for("the plane's death", lambda: not plane.running() or one_new_key(plane, agent, old), 20)
     if plane.running():

@@ -32,10 +32,10 @@ WHERE previous_public_key = $1 AND previous_public_key IS NOT NULL AND state = '
 UPDATE node SET public_key = $2, previous_public_key = $3, update_key_requested = 0
 WHERE node_id = $1;
 
--- The current key has signed: the previous one is accepted no more.
+-- This key has signed: if it still is the current one, the previous one is accepted no more.
 -- :name node_key_promote
 UPDATE node SET previous_public_key = NULL
-WHERE node_id = $1 AND previous_public_key IS NOT NULL;
+WHERE node_id = $1 AND public_key = $2 AND previous_public_key IS NOT NULL;
 
 -- An operator wants this node to change its key at the next token request.
 -- :name node_key_request
