@@ -133,7 +133,7 @@ def test_killed_again_and_again(new_box, new_node, full):
                 work()
             except (OSError, flapi.ApiError, refnode.NodeError, ValueError, subprocess.SubprocessError):
                 pass  # the plane is down
-            time.sleep(0.03)  # the load is the plane's, not the test's
+            time.sleep(0.1)  # the load is the plane's, not the test's
 
     def register():
         fresh = refnode.RefNode(plane.endpoint, plane.ca_file)
