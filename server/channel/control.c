@@ -230,9 +230,12 @@ static void retire(struct fl_ctl_channel *ch, const char *other)
 static bool check_retiring(struct fl_ctl_channel *ch, int64_t now)
 {
     int64_t age_ms = now - ch->retired_ms;
+    int64_t patience_ms = !ch->alive       ? FL_CTL_PROBE_MS
+                          : ch->n_jobs > 0 ? FL_CTL_RESEND_MS
+                                           : FL_CTL_LAST_MS;
 
     settle(ch);
-    if (ch->alive ? ch->n_jobs == 0 || age_ms >= FL_CTL_RESEND_MS : age_ms >= FL_CTL_PROBE_MS) {
+    if (age_ms >= patience_ms) {
         fl_ctl_drop(ch, ch->alive ? FL_CLOSE_CLONED : WS_NORMAL);
         return false;
     }

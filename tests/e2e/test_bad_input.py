@@ -385,7 +385,7 @@ def test_newer_channel_replaces_the_older(box, new_node, ssm):
     node = new_node()
     first = node.thread
     node.open()
-    first.join(10)
+    first.join(30)
     assert not first.is_alive()
     assert invocation(ssm, command_for(ssm, node), node)["Status"] == "Success"
     assert len(node.jobs) == 1

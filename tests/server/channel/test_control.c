@@ -438,13 +438,16 @@ static void a_token_works_once(void **state)
 
 static void a_newer_channel_replaces_the_older(void **state)
 {
+    struct fl_ctl_channel *older;
     struct peer p, q;
 
     (void)state;
     open_peer(&p);
     settle(&p);
+    older = fl_ctl_find(control, node, 0);
     open_peer(&q);
     settle(&q);
+    older->retired_ms -= FL_CTL_PROBE_MS;
     run_until(&p.closed, "close of the older channel");
     assert_true(fl_presence_connected(f.plane.presence, node));
     assert_int_equal(fl_presence_count(f.plane.presence), 1);
@@ -482,25 +485,30 @@ static int64_t sightings(void)
  * on the wire is its own to acknowledge: the newer one does not get it. */
 static void a_job_runs_on_one_of_two_clones(void **state)
 {
-    struct fl_ctl_channel *newer;
+    struct fl_ctl_channel *older, *newer;
     struct peer p, q;
+    uint8_t id[16];
 
     (void)state;
     open_peer(&p);
     settle(&p);
     send_to(&f, node, cmd);
     next_message(&p, FL_MSG_AGENT_JOB);
+    older = fl_ctl_find(control, node, 0);
     open_peer(&q);
     settle(&q);
     newer = fl_ctl_find(control, node, 0);
     assert_true(newer->held);
     assert_false(p.closed);
     send_ack(&p, cmd, "200");
+    while (newer->held)
+        fl_loop_run_once(loop, true);
+    send_reply(&p, cmd, REPLY_STEP, id); /* what it still says is heard for a while */
+    expect_reply_ack(&p, id);
+    older->retired_ms -= FL_CTL_LAST_MS;
     run_until(&p.closed, "close of the older channel");
     assert_int_equal(p.code, FL_CLOSE_CLONED);
     assert_string_equal(invocation(&f, cmd, node), "InProgress/InProgress");
-    while (newer->held)
-        fl_loop_run_once(loop, true);
     settle(&q);
     assert_int_equal(q.n_inbox, q.n_read);
     assert_int_equal(sightings(), 1);
@@ -539,17 +547,21 @@ static void a_dead_channel_is_no_clone(void **state)
 /* Two loop threads are two managers; the bus tells the one about the other. */
 static void a_newer_channel_on_another_thread_replaces_it_too(void **state)
 {
+    struct fl_ctl_channel *older;
     struct peer p;
     char key[64];
 
     (void)state;
     open_peer(&p);
     settle(&p);
+    older = fl_ctl_find(control, node, 0);
     snprintf(key, sizeof(key), "%s 1 192.0.2.9", node); /* an older generation does nothing */
     assert_int_equal(fl_bus_publish(f.plane.bus, "node.open", key), 0);
     settle(&p);
     snprintf(key, sizeof(key), "%s 999999999 192.0.2.9", node);
     assert_int_equal(fl_bus_publish(f.plane.bus, "node.open", key), 0);
+    run_until(&older->retiring, "the older channel to be told");
+    older->retired_ms -= FL_CTL_PROBE_MS;
     run_until(&p.closed, "close of the older channel");
 }
 
