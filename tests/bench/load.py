@@ -40,7 +40,6 @@ IDLE, HERD, COMMAND, RATE, RATE_NODES, RATE_S = 15000, 10000, 10000, 500, 1000, 
 KEYS = 16              # identity keys a large swarm makes (a third of a second each); as many nodes
                        # register with one activation, for which a key stands for one node
 STARTING = 48          # nodes that a swarm process brings up at a time
-OPEN_FILES = 20000     # what the plane is given
 SOURCES = 200          # loopback addresses that nodes come from
 KEPT_RATE, FRESH_RATE = 20, 5
 API_P99_MS = 50
@@ -279,7 +278,8 @@ class Load:
         self.herd_rows("herd", n, cpu, swarm_cpu)
         self.end_calls("herd")
         time.sleep(self.args.settle_s)
-        self.row("herd", "plane memory per node afterwards (RSS)", (self.rss_kb() - self.empty_kb) / self.nodes, "kB")
+        self.row("herd", "plane memory per node afterwards (RSS)", (self.rss_kb() - self.empty_kb) / self.nodes, "kB",
+                 25)
 
     def herd_rows(self, scenario, n, cpu, swarm_cpu):
         tries, opens, errors = self.spread()
