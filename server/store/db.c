@@ -111,8 +111,10 @@ struct fl_db *fl_db_free(struct fl_db *db)
 {
     if (!db)
         return NULL;
-    for (int i = 0; i < FL_SQL__N; i++)
+    for (int i = 0; i < FL_SQL__N; i++) {
         sqlite3_finalize(db->cache[i].stmt);
+        free(db->cache[i].places);
+    }
     sqlite3_close(db->sql);
     free(db);
     return NULL;

@@ -14,6 +14,7 @@ struct fl_db {
     struct {
         sqlite3_stmt *stmt; /* prepared at first use */
         bool busy;          /* a cursor is on it: nested use gets one of its own */
+        uint8_t *places;    /* SQLite's number of each argument; found at the first use */
     } cache[FL_SQL__N + 1];
 };
 

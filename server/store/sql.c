@@ -70,27 +70,48 @@ static int bind_one(sqlite3_stmt *stmt, int at, const struct fl_sql_arg *a)
     return SQLITE_MISUSE;
 }
 
-/* SQLite numbers "$2" by where it stands in the text, PostgreSQL by what it says: bind by name. */
-static int bind(struct fl_cursor *c, const struct fl_sql_arg *args, size_t n, struct fl_err *err)
+/* SQLite numbers "$2" by where it stands in the text, PostgreSQL by what it says: so the place of
+ * each argument is looked up by name, once a statement. */
+static int find_places(struct fl_cursor *c, size_t n, const uint8_t **ret_places,
+                       struct fl_err *err)
 {
-    if (n > MAX_ARGS || sqlite3_bind_parameter_count(c->stmt) != (int)n)
+    struct fl_db *db = c->tx->db;
+    fl_autofree uint8_t *places = NULL;
+
+    if (sqlite3_bind_parameter_count(c->stmt) != (int)n || n > MAX_ARGS)
         return fl_err_set(err, -EINVAL, NULL, "database: %s: %zu arguments given, %d wanted",
                           fl_sql_statements[c->id].name, n, sqlite3_bind_parameter_count(c->stmt));
-
+    *ret_places = db->cache[c->id].places;
+    if (*ret_places || n == 0)
+        return 0;
+    places = malloc(n);
+    if (!places)
+        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
     for (size_t i = 0; i < n; i++) {
         char name[8];
-        int at, rc;
 
         snprintf(name, sizeof(name), "$%u", (unsigned)(i + 1) % 1000);
-        at = sqlite3_bind_parameter_index(c->stmt, name);
-        if (at == 0)
+        places[i] = (uint8_t)sqlite3_bind_parameter_index(c->stmt, name);
+        if (places[i] == 0)
             return fl_err_set(err, -EINVAL, NULL, "database: %s: no placeholder %s",
                               fl_sql_statements[c->id].name, name);
-        rc = bind_one(c->stmt, at, &args[i]);
-        if (rc != SQLITE_OK)
-            return fail(c, rc, err);
     }
+    *ret_places = db->cache[c->id].places = FL_TAKE(places);
     return 0;
+}
+
+static int bind(struct fl_cursor *c, const struct fl_sql_arg *args, size_t n, struct fl_err *err)
+{
+    const uint8_t *places = NULL;
+    int r = find_places(c, n, &places, err);
+
+    for (size_t i = 0; r == 0 && i < n; i++) {
+        int rc = bind_one(c->stmt, places[i], &args[i]);
+
+        if (rc != SQLITE_OK)
+            r = fail(c, rc, err);
+    }
+    return r;
 }
 
 struct fl_cursor *fl_sql_close(struct fl_cursor *c)
