@@ -47,7 +47,7 @@ $(TAKEOVER): $(BUILD)/tests/e2e/takeover.o $(AGENT_LIBS) $(COMMON_LIB)
 $(BUILD)/tests/%.o $(BUILD)/tests/%.syntax: CFLAGS_ALL += -Wno-write-strings
 
 # Objects of tests stay: make would delete them as intermediates of the rules above.
-.SECONDARY: $(call obj,$(TEST_SRC) $(FUZZ_SRC) tests/e2e/takeover.c tests/fuzz/replay_main.c $(SERVER_FIXTURE))
+.SECONDARY: $(call obj,$(TEST_SRC) $(FUZZ_SRC) $(SWARM_SRC) tests/e2e/takeover.c tests/fuzz/replay_main.c $(SERVER_FIXTURE))
 
 .PHONY: test-programs fuzz-replay lint-fast
 # The swarm (tests/bench/swarm.h): nodes made of the agent's own network code. What that code asks of
@@ -133,7 +133,7 @@ lint:
 .PHONY: asan-programs syntax
 asan-programs:
 	@$(MAKE) --no-print-directory BUILD=build/asan SAN="$(SAN_FLAGS)" OPT="-O1 -g -fno-omit-frame-pointer" all test-programs
-ALL_SRC := $(COMMON_SRC) $(PLUGIN_SRC) $(SERVER_SRC) $(CLI_SRC) $(TEST_SRC) $(FUZZ_SRC) tests/e2e/takeover.c \
+ALL_SRC := $(COMMON_SRC) $(PLUGIN_SRC) $(SERVER_SRC) $(CLI_SRC) $(TEST_SRC) $(FUZZ_SRC) $(SWARM_SRC) tests/e2e/takeover.c \
            $(sort $(AGENT_SRC) $(wildcard agent/*/*.c))
 syntax: $(ALL_SRC:%.c=$(BUILD)/%.syntax)
 $(BUILD)/%.syntax: %.c | $(BUILD)/gen/sql_table.h $(BUILD)/gen/embedded.h

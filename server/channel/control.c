@@ -19,13 +19,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#define TICK_MS       1000
-#define SLOW_TICKS    6 /* looks within the silence that is allowed */
-#define DRAIN_TICK_MS 50
-#define TRIM_OPENS                                                                \
-    500 /* so many handshakes leave holes in the heap that are worth giving back, \
-         */
-#define TRIM_MS         15000 /* once no fleet is coming any more and its API calls are closed */
+#define TICK_MS         1000
+#define SLOW_TICKS      6 /* looks within the silence that is allowed */
+#define DRAIN_TICK_MS   50
+#define TRIM_OPENS      500   /* handshakes that leave holes worth giving back, */
+#define TRIM_MS         15000 /* once the fleet has come and its API calls are closed */
 #define OPEN_ARENA      (64 * 1024)
 #define FRAME_MAX_BYTES (4 * 1024 * 1024)
 
