@@ -76,6 +76,15 @@ unit: test-programs
 e2e: all $(TAKEOVER) $(SWARM)
 	@$(RUN_TESTS) e2e
 
+# What `check` has no time for: every point of the loops over faults, the tests marked `long`, and a power
+# cut at each byte of a job's files.
+.PHONY: check-faults
+check-faults: export FAULTS_FULL = 1
+check-faults: all $(BUILD)/tests/agent/monitor/test_jobs_faults
+	@$(BUILD)/tests/agent/monitor/test_jobs_faults
+	@SANDBOX_BUILD=$(BUILD) $(PYTHON) -m pytest -c tests/e2e/pytest.ini --rootdir tests/e2e -n 2 \
+	    tests/e2e/test_faults_plane.py tests/e2e/test_faults_agent.py $(if $(T),-k '$(T)')
+
 SAN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 check-asan:
 	@$(MAKE) --no-print-directory BUILD=build/asan SAN="$(SAN_FLAGS)" OPT="-O1 -g -fno-omit-frame-pointer" check
@@ -96,16 +105,6 @@ $(BUILD)/libfuzzer/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(FUZZ_LIBS)
 	@echo "  LD    $@"
 	@$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -Wl,-Map=$@.map -o $@ $(filter %.o,$^) \
 	    -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(PKG_LIBS) -lpthread -ldl
-
-# What `check` has no time for: the tests marked `long`, a power cut at each byte of a job's files, and every point
-# of the loops over faults.
-.PHONY: check-faults
-check-faults: all $(BUILD)/tests/agent/monitor/test_jobs_faults
-	@FAULTS_EVERY_BYTE=1 $(BUILD)/tests/agent/monitor/test_jobs_faults
-	@FAULTS_LONG=1 SANDBOX_BUILD=$(BUILD) $(PYTHON) -m pytest -c tests/e2e/pytest.ini tests/e2e -m long -n 2 \
-	    $(if $(T),-k '$(T)')
-	@FAULTS_FULL=1 SANDBOX_BUILD=$(BUILD) $(PYTHON) -m pytest -c tests/e2e/pytest.ini tests/e2e/test_faults_plane.py -n 2 \
-	    $(if $(T),-k '$(T)')
 
 # Load: 15,000 nodes at one plane; SCALE=0.1 for a tenth of them, T=WORD for one scenario.
 SCALE ?= 1

@@ -29,7 +29,7 @@ def pytest_runtest_makereport(item, call):
 
 def pytest_collection_modifyitems(config, items):
     """What is marked `long` runs in `make check-faults` alone."""
-    if os.environ.get("FAULTS_LONG"):
+    if os.environ.get("FAULTS_FULL"):
         return
     config.hook.pytest_deselected(items=[i for i in items if i.get_closest_marker("long")])
     items[:] = [i for i in items if not i.get_closest_marker("long")]

@@ -20,7 +20,7 @@ import refplane
 sys.path.append(str(flsandbox.ROOT / "tests/soak"))
 import fastclock  # noqa: E402
 
-LONG = bool(os.environ.get("FAULTS_LONG"))
+LONG = bool(os.environ.get("FAULTS_FULL"))
 long = pytest.mark.long
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs to be root")
 # A traced process cannot be looked through for leaks at its end.

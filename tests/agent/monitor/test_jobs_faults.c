@@ -151,7 +151,7 @@ static void every_file_cut_at_every_byte(void **state)
 {
     static const char zeros[512], ones[] = "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff";
     struct fixture *f = *state;
-    const char *every = getenv("FAULTS_EVERY_BYTE");
+    const char *every = getenv("FAULTS_FULL");
     size_t stride = every ? 1 : 23; /* odd, and no divisor of what is aligned */
     struct image image = { 0 };
 
