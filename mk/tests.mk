@@ -121,7 +121,6 @@ bench-baseline: all
 
 # Amounts are multiplied by SCALE; `make check-soak T=week SCALE=0.1` is one part in a tenth of its time.
 .PHONY: check-soak
-SCALE ?= 1
 check-soak: all
 	@$(PYTHON) tests/soak/soak.py --build $(BUILD) --scale $(SCALE) $(if $(T),--only '$(T)')
 

@@ -2,6 +2,7 @@
 #include "agent/monitor/monitor.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,6 +27,7 @@
 #define MEMORY_MAX_BYTES (1u << 20) /* configuration and registration */
 #define NET_STOP_MAX_MS  5000
 #define ERROR_TEXT_BYTES 512
+#define MMAP_THRESHOLD   65536 /* large buffers go back to the system when freed */
 
 struct monitor {
     const struct fl_paths *paths;
@@ -472,6 +474,8 @@ int fl_monitor_main(const struct fl_cli *cli, const struct fl_paths *paths)
     struct fl_err err = { 0 };
     int r;
 
+    mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD);
+    mallopt(M_TRIM_THRESHOLD, MMAP_THRESHOLD);
     signal(SIGPIPE, SIG_IGN);
     umask(022);       /* scripts inherit it */
     fl_nodump(false); /* it holds the node's credentials and documents with their parameters */

@@ -130,6 +130,7 @@ def forget(run, plane, n):
     run.figure("seconds to forget", round(time.monotonic() - started, 1), "s")
     run.check("every row is gone", not any(left.values()), left)
     plane.stop()
+    fastclock.sweep()
     plane.extra_env = {}
     plane.start()
     nodes, again = Nodes(plane, NODES), max(50, n // 20)

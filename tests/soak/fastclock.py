@@ -6,6 +6,7 @@ back-offs are gone through one by one: nothing is skipped. The network part is r
 the monitor's environment, and its seccomp filter allows what the library calls.
 """
 import glob
+import os
 import time
 
 
@@ -13,6 +14,17 @@ def library():
     """Path of libfaketime, None if it is not installed (Debian: package faketime)."""
     found = glob.glob("/usr/lib/*/faketime/libfaketime.so.1") + glob.glob("/usr/lib*/faketime/libfaketime.so.1")
     return found[0] if found else None
+
+
+def sweep():
+    """Removes what the library left of processes that are gone. It makes a semaphore and a counter for each, named by
+    its pid, and a process of another user that gets the pid later could not open them."""
+    for path in glob.glob("/dev/shm/faketime_shm_*") + glob.glob("/dev/shm/sem.faketime_sem_*"):
+        if not os.path.exists("/proc/" + path.rpartition("_")[2]):
+            try:
+                os.unlink(path)
+            except OSError:
+                pass
 
 
 class FastClock:
@@ -25,6 +37,10 @@ class FastClock:
         self.started = None
         self.write()
         self.file.chmod(0o644)
+        sweep()
+
+    def close(self):
+        sweep()
 
     def env(self):
         return {"LD_PRELOAD": library(), "FAKETIME_TIMESTAMP_FILE": str(self.file), "FAKETIME_NO_CACHE": "1",

@@ -7,8 +7,8 @@ import refplane
 NAME = "rotations"
 ABOUT = "1,000 token rotations, 100 of them with a key rotation"
 ROTATIONS = 1000
-RATE = 30
-TOKEN_LIFE_S = 12   # simulated; fetched anew at half of it
+RATE = 10             # a new key takes up to a second or two of a busy machine, and has a minute
+TOKEN_LIFE_S = 4    # simulated; fetched anew at half of it
 KEY_EVERY = 10
 SAMPLES = 50
 
@@ -38,6 +38,7 @@ def run(run):
     finally:
         agent.end_everything()
         plane.close()
+        clock.close()
 
 
 def rotate(run, plane, agent, n):

@@ -70,6 +70,7 @@ def run(run):
     finally:
         agent.end_everything()
         plane.close()
+        clock.close()
 
 
 def stay_away(run, plane, clock, agent):
