@@ -78,5 +78,5 @@ def cycle_all(run, plane, nodes, n):
     run.check("every descriptor is given back", fds(plane) <= before, f"{before} -> {fds(plane)}")
     status = {plane.api.call("GetConnectionStatus", Target=node.node_id)["Status"] for node in nodes}
     run.check("no node is taken for connected", status == {"notconnected"}, status)
-    for key in ("Rss", "threads"):
-        meters.judge_one(run, "fairlead-server", key)
+    for key in ("Rss", "threads"):  # memory fills up over some 4000 connects, and then stays
+        meters.judge_one(run, "fairlead-server", key, warm_up=0.4)

@@ -35,7 +35,7 @@ class Meter:
             if row["Rss"]:
                 self.samples.setdefault(name, []).append(row)
 
-    def grown(self, name, key, warm_up=0.2):
+    def grown(self, name, key, warm_up):
         """(first, last, most) of the fifth after the warm-up and of the last fifth: medians of memory; of what
         work under way holds for a moment, the least."""
         values = [s[key] for s in self.samples[name]]
@@ -52,8 +52,8 @@ class Meter:
             for key, unit in (("Rss", "kB"), ("fds", ""), ("threads", "")):
                 self.judge_one(run, name, key, unit)
 
-    def judge_one(self, run, name, key, unit=""):
-        first, last, most = self.grown(name, key)
+    def judge_one(self, run, name, key, unit="", warm_up=0.2):
+        first, last, most = self.grown(name, key, warm_up)
         allowed = first * run.flat if key == "Rss" else run.slack
         run.figure(f"{name}: {key} first, last, most", [first, last, most], unit)
         run.check(f"{name}: {key} does not grow", last - first <= allowed, f"{first} -> {last} {unit}".strip())
