@@ -47,7 +47,7 @@ help:
 	@echo "make fuzz       run every fuzz target (FUZZ_SECONDS of CPU time each, default 60)"
 	@echo "make check-faults  faults that take minutes to go through (15 minutes)"
 	@echo "make check-soak long runs with a fast clock and high rates (25 minutes; SCALE=0.1 for less)"
-	@echo "make bench      measure and print the table of budgets"
+	@echo "make bench      measure and print the table of budgets; STRICT=1 fails on a regression"
 	@echo "make check-load a fleet of 15,000 nodes at one plane, up to 12 minutes (SCALE=0.1, T=WORD)"
 	@echo "make lint       format, include layers, shellcheck, cppcheck, both compilers with -Werror"
 	@echo "make format     rewrite sources with clang-format"

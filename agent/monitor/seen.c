@@ -121,6 +121,10 @@ static int compact(struct fl_seen *s, int64_t now_ms, struct fl_err *err)
 
     fl_buf_init(&k.out, FL_SEEN_MAX_ENTRIES * sizeof(struct entry));
     k.left = k.n;
+    /* At once, so that it is mapped and not a heap grown step by step. */
+    if (r == 0)
+        r = fl_buf_reserve(&k.out,
+                           FL_MIN(k.n, (uint64_t)FL_SEEN_MAX_ENTRIES) * sizeof(struct entry));
     if (r == 0)
         r = scan(s, keep_one, &k);
     if (r >= 0)
