@@ -22,7 +22,7 @@ TEST_LIBS_cli     := $(COMMON_LIB)
 TEST_LIBS_plugins := $(PLUGIN_LIBS) $(COMMON_LIB)
 TEST_LIBS_agent   := $(AGENT_LIBS) $(PLUGIN_LIBS) $(COMMON_LIB)
 TEST_LIBS_server  := $(call obj,$(SERVER_FIXTURE)) $(SERVER_LIBS) $(COMMON_LIB)
-FUZZ_LIBS := $(COMMON_LIB) $(SERVER_LIBS) $(AGENT_LIBS) $(PLUGIN_LIBS)
+FUZZ_LIBS := $(if $(SERVER_FIXTURE),$(BUILD)/libfixture.a) $(COMMON_LIB) $(PLUGIN_LIBS) $(AGENT_LIBS) $(SERVER_LIBS)
 
 define test_rule
 $(BUILD)/tests/$(1)/%: $(BUILD)/tests/$(1)/%.o $$(TEST_LIBS_$(1))
@@ -32,6 +32,7 @@ $(BUILD)/tests/$(1)/%: $(BUILD)/tests/$(1)/%.o $$(TEST_LIBS_$(1))
 endef
 $(foreach c,common cli plugins agent server,$(eval $(call test_rule,$(c))))
 
+$(BUILD)/libfixture.a: $(call obj,$(SERVER_FIXTURE))
 $(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay_main.o $(FUZZ_LIBS)
 	@echo "  LD    $@"
 	@$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) \
@@ -104,7 +105,7 @@ $(BUILD)/libfuzzer/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(FUZZ_LIBS)
 	@mkdir -p $(dir $@)
 	@echo "  LD    $@"
 	@$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -Wl,-Map=$@.map -o $@ $(filter %.o,$^) \
-	    -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(PKG_LIBS) -lpthread -ldl
+	    -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(PKG_LIBS) -lcmocka -lpthread -ldl
 
 # Load: 15,000 nodes at one plane; SCALE=0.1 for a tenth of them, T=WORD for one scenario.
 SCALE ?= 1
