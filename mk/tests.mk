@@ -36,7 +36,7 @@ $(BUILD)/libfixture.a: $(call obj,$(SERVER_FIXTURE))
 $(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay_main.o $(FUZZ_LIBS)
 	@echo "  LD    $@"
 	@$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) \
-	    -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(PKG_LIBS) -lpthread -ldl
+	    -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(PKG_LIBS) -lcmocka -lpthread -ldl
 
 # What test_privileges.py puts in the place of net and fetch.
 TAKEOVER := $(BUILD)/tests/e2e/takeover

@@ -162,7 +162,7 @@ static int open_socket(struct fl_server *server, const struct fl_server_conf *co
     socklen_t len = sizeof(bound);
     struct addrinfo *ai = NULL;
     char port[8];
-    fl_autofd int lock = conf->exclusive && conf->port ? lock_port(conf->port) : -1;
+    fl_autofd FL_UNUSED int lock = conf->exclusive && conf->port ? lock_port(conf->port) : -1;
     int r;
 
     snprintf(port, sizeof(port), "%u", conf->port);

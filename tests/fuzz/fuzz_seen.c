@@ -50,7 +50,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     snprintf(path, sizeof(path), "%s/seen", dir ? dir : "/tmp");
     write_file(path, end + 1, size - (size_t)(end + 1 - data));
     open_seen(path, &s);
-    known = fl_seen_has(&s, asked) == 1;
+    /* the oldest of more may be dropped when it is compacted */
+    known = s.n < FL_SEEN_KEEP_ENTRIES - 1 && fl_seen_has(&s, asked) == 1;
     if (fl_seen_add(&s, "added", NOW_MS) < 0)
         abort();
     want(&s, "added");
