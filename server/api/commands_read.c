@@ -311,7 +311,8 @@ static int make_plugins(struct fl_call *call, const struct steps *steps,
     for (size_t i = 0; i < row->n_steps; i++) {
         const struct fl_step_result *s = steps->results[i];
         bool ended = false;
-        enum fl_inv_state state = s ? fl_step_state(s->status, &ended) : silent_state(steps, i);
+        enum fl_inv_state state =
+            s ? fl_inv_state_of_step(s->status, &ended) : silent_state(steps, i);
 
         out->plugins[i] = (struct fl_plugin_out){
             .name = row->steps[i].name,
@@ -476,7 +477,7 @@ static int fill_result(struct fl_call *call, const struct fl_step_result *s,
 {
     char elapsed[ELAPSED_BYTES];
     bool ended;
-    enum fl_inv_state state = fl_step_state(s->status, &ended);
+    enum fl_inv_state state = fl_inv_state_of_step(s->status, &ended);
 
     out->status = (char *)fl_inv_info[state].status;
     out->status_details = (char *)fl_inv_info[state].details;

@@ -365,7 +365,7 @@ static int merge_step(struct fl_engine *e, const struct fl_inv *inv, const struc
 
         /* What ended with its invocation stays as it was seen; a step that the final reply overtook
          * is still filled in. */
-        fl_step_state(old.status, &ended);
+        fl_inv_state_of_step(old.status, &ended);
         if ((ended && fl_inv_info[inv->state].terminal) || !fl_step_replaces(&old, s))
             return 0;
     }

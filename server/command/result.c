@@ -36,7 +36,7 @@ static size_t find_status(const char *status)
     return ROW_OF_UNKNOWN;
 }
 
-enum fl_inv_state fl_step_state(const char *status, bool *ret_ended)
+enum fl_inv_state fl_inv_state_of_step(const char *status, bool *ret_ended)
 {
     size_t i = find_status(status);
 

@@ -55,7 +55,7 @@ bool fl_step_replaces(const struct fl_step_result *a, const struct fl_step_resul
 
 /* The state a step shows in the API, and whether it has ended: Skipped is Success, SuccessAndReboot
  * is InProgress until the report that follows the reboot. */
-enum fl_inv_state fl_step_state(const char *status, bool *ret_ended);
+enum fl_inv_state fl_inv_state_of_step(const char *status, bool *ret_ended);
 
 /* stderr as GetCommandInvocation shows it: FL_STEP_SHOW_STDERR characters, a cut marked as agents
  * mark theirs. `s` itself, or memory of the arena; NULL without. */

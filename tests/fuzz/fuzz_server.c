@@ -158,7 +158,7 @@ static void turn(void)
 static void serve(uint8_t how, const uint8_t *data, size_t size, size_t step)
 {
     struct fl_server server = {
-        .events = { on_request, on_upgrade, on_abort },
+        .events = { .on_request = on_request, .on_upgrade = on_upgrade, .on_abort = on_abort },
         .max_body_bytes = MAX_BODY_BYTES,
         .max_header_bytes = MAX_HEADER_BYTES,
         .header_ms = 1,

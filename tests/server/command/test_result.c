@@ -262,7 +262,7 @@ static void what_a_step_shows(void **state)
     for (size_t i = 0; i < FL_ARRAY_LEN(cases); i++) {
         bool ended;
 
-        assert_int_equal(fl_step_state(cases[i].status, &ended), cases[i].want);
+        assert_int_equal(fl_inv_state_of_step(cases[i].status, &ended), cases[i].want);
         assert_int_equal(ended, cases[i].ended);
     }
 }
