@@ -60,7 +60,7 @@ def make_plane(tmp_path, request):
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory):
     """One plane for the tests that leave it as it was."""
-    plane = start_plane(tmp_path_factory.mktemp("limits") / "plane", settings={"HeaderSeconds": 4})
+    plane = start_plane(tmp_path_factory.mktemp("limits") / "plane", settings={"HeaderSeconds": 6})
     yield plane
     plane.end_everything()
 
@@ -174,25 +174,30 @@ class Slow:
             return False
 
 
+def timed_call(plane):
+    began = time.monotonic()
+    plane.api.call("ListCommands", timeout_s=10)
+    return time.monotonic() - began
+
+
 def test_slow_connections_do_no_harm(plane):
     """Several hundred attackers: whoever has a request is answered, and the attackers are cut off."""
-    before_kb = rss_kb(plane.pid)
-    slow = [Slow(plane, kind) for kind in ["silent"] * 140 + ["hello"] * 120 + ["head"] * 60]
+    quiet = sorted(timed_call(plane) for _ in range(20))
+    before_kb, before_s = rss_kb(plane.pid), cpu_s(plane.pid)
+    slow = [Slow(plane, kind) for kind in ["silent"] * 200 + ["hello"] * 180 + ["head"] * 120]
     peak_kb, times = before_kb, []
     end = time.monotonic() + 40
     while slow:
         assert time.monotonic() < end, [s.kind for s in slow]
-        began = time.monotonic()
-        plane.api.call("ListCommands", timeout_s=10)
-        times.append(time.monotonic() - began)
+        times += [timed_call(plane) for _ in range(10)]
         peak_kb = max(peak_kb, rss_kb(plane.pid))
         slow = [s for s in slow if s.drip()]
-        time.sleep(0.2)
     times.sort()
-    print(f"\n320 slow connections: memory {before_kb} -> {peak_kb} KB, "
-          f"a call {times[len(times) // 2] * 1000:.1f} ms (median), {times[-1] * 1000:.1f} ms (most)")
+    print(f"\n500 slow connections: memory {before_kb} -> {peak_kb} KB, {cpu_s(plane.pid) - before_s:.2f} s of CPU; "
+          f"a call {times[len(times) // 2] * 1000:.1f} ms (median of {len(times)}), {times[-1] * 1000:.1f} ms (most); "
+          f"before {quiet[10] * 1000:.1f} and {quiet[-1] * 1000:.1f} ms")
     if "asan" not in str(plane.build):
-        assert peak_kb - before_kb < 320 * 100
+        assert peak_kb - before_kb < 500 * 100
 
 
 def test_more_slow_connections_than_places(make_plane):
