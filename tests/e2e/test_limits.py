@@ -552,3 +552,45 @@ def test_the_plane_leaves_no_core_file(plane):
     if os.geteuid() == 0:
         return  # root's files are root's either way
     assert os.stat(f"/proc/{plane.pid}/environ").st_uid == 0  # as the kernel marks the undumpable
+
+
+# ---- what the agent speaks to ---------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def tls_files(tmp_path_factory):
+    """A CA that agents are told to trust, good for 127.0.0.1, and one for another name."""
+    folder = tmp_path_factory.mktemp("tls")
+    for p in (folder, *folder.parents):  # the agent's network part is another user
+        if os.stat(p).st_uid == os.getuid() and p != pathlib.Path("/"):
+            with contextlib.suppress(PermissionError):
+                p.chmod(p.stat().st_mode | 0o711)
+    for name, san in (("good", "IP:127.0.0.1"), ("other", "DNS:other.example.net")):
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=t",
+                        "-addext", f"subjectAltName={san}", "-keyout", str(folder / f"{name}.key"), "-out",
+                        str(folder / f"{name}.crt")], check=True, capture_output=True)
+        (folder / f"{name}.crt").chmod(0o644)
+    return folder
+
+
+@pytest.mark.parametrize("cert, args, words", [
+    ("good", ["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"], "protocol version|no protocols"),
+    ("good", ["-tls1_2", "-cipher", "ECDHE-RSA-AES128-SHA:AES128-GCM-SHA256:@SECLEVEL=0"], "handshake failure"),
+    ("other", ["-tls1_2"], "does not match|subject name"),
+])
+def test_the_agent_insists_on_tls(tls_files, tmp_path, cert, args, words):
+    """Old versions and suites and another's certificate: registration gives up before it says anything."""
+    port = flsandbox.free_port()
+    server = subprocess.Popen(["openssl", "s_server", "-accept", f"127.0.0.1:{port}", "-cert",
+                               str(tls_files / f"{cert}.crt"), "-key", str(tls_files / f"{cert}.key"), "-www", *args],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        flsandbox.wait_for("s_server", lambda: not flsandbox.port_is_free(port))
+        agent = flsandbox.Agent(tmp_path / "agent", flsandbox.default_build(), f"https://127.0.0.1:{port}",
+                                tls_files / f"{cert}.crt")
+        with pytest.raises(flsandbox.SandboxError) as e:
+            agent.register({"ActivationId": "00000000-0000-4000-8000-000000000000", "ActivationCode": "A" * 20})
+        said = str(e.value)
+        assert re.search(words, said), said
+    finally:
+        server.kill()
+        server.communicate()
