@@ -6,6 +6,7 @@
 #include <string.h>
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "common/codec/json_load.h"
 #include "server/auth/policy.h"
 #include "server/pattern.h"
 
@@ -114,7 +115,7 @@ int fl_conf_parse(const char *text, size_t len, struct fl_arena *arena, struct f
     if (len > FL_CONF_MAX_BYTES)
         return fl_err_set(err, -EMSGSIZE, NULL, FL_DATA_CONF ": longer than %d bytes",
                           FL_CONF_MAX_BYTES);
-    root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &jerr);
+    root = fl_json_load(text, len, JSON_REJECT_DUPLICATES, &jerr);
     if (!root)
         return fl_err_set(err, -EINVAL, NULL, FL_DATA_CONF ": line %d: %s", jerr.line, jerr.text);
     r = json_is_object(root) ? check_keys(root, err)

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include "common/base/file.h"
+#include "common/codec/json_load.h"
 
 #define MAX_CONFIG_BYTES (1u << 20)
 
@@ -42,7 +43,7 @@ static int load(const char *path, json_t **ret_root, struct fl_err *err)
 
     if (r < 0 && r != -ENOENT)
         return r;
-    *ret_root = r == -ENOENT ? json_object() : json_loadb(text, len, 0, &bad);
+    *ret_root = r == -ENOENT ? json_object() : fl_json_load(text, len, 0, &bad);
     if (*ret_root && json_is_object(*ret_root))
         return 0;
     json_decref(*ret_root);

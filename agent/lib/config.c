@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "common/base/file.h"
+#include "common/codec/json_load.h"
 
 #define MAX_CONFIG_BYTES (1u << 20)
 #define NO_LIMIT         INT64_MAX
@@ -305,7 +306,7 @@ int fl_agent_config_load(const char *path, struct fl_arena *arena,
     if (r < 0 && r != -ENOENT)
         return r;
     if (r == 0) {
-        root = json_loadb(text, len, 0, &bad);
+        root = fl_json_load(text, len, 0, &bad);
         if (!root)
             return fl_err_set(err, -EBADMSG, NULL, "%s: line %d: %s", file, bad.line, bad.text);
         if (!json_is_object(root)) {

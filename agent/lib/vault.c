@@ -9,6 +9,7 @@
 #include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/codec/codec.h"
+#include "common/codec/json_load.h"
 
 #define MAX_ITEM_BYTES (256u << 10)
 #define KEY_ITEM       "RegistrationKey"
@@ -102,7 +103,7 @@ static int load_manifest(const char *path, json_t **ret_manifest, struct fl_err 
     }
     if (r < 0)
         return fl_err_set(err, r, NULL, "%s: %s", path, strerror(-r));
-    *ret_manifest = json_loadb(text, len, 0, &bad);
+    *ret_manifest = fl_json_load(text, len, 0, &bad);
     if (*ret_manifest && json_is_object(*ret_manifest))
         return 0;
     json_decref(*ret_manifest);
@@ -205,7 +206,7 @@ static int decode_record(const char *text, const struct fl_shape *shape, struct 
                          void *out, struct fl_err *err)
 {
     json_error_t bad;
-    json_t *root = json_loads(text, 0, &bad);
+    json_t *root = fl_json_load_text(text, 0, &bad);
     char *key;
     int r;
 

@@ -2,6 +2,7 @@
 #include "agent/worker/flow.h"
 #include <jansson.h>
 #include <string.h>
+#include "common/codec/json_load.h"
 
 static const char *const no_handler_here[] = {
     /* Known to the official agent, without a handler on Linux. Its other actions that we do not
@@ -24,7 +25,7 @@ static bool is_value(const json_t *inputs, const char *key, const char *want)
 
 void fl_flow_props_read(const char *inputs_json, struct fl_flow_props *ret_props)
 {
-    json_t *in = json_loads(inputs_json, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+    json_t *in = fl_json_load_text(inputs_json, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
 
     /* An array of inputs cannot carry these keys: json_object_get of it finds nothing. */
     *ret_props = (struct fl_flow_props){

@@ -4,6 +4,7 @@
 #include <jansson.h>
 #include <string.h>
 #include "common/base/log.h"
+#include "common/codec/json_load.h"
 #include "common/doc/go_text.h"
 
 #define INPUT_MAX_BYTES     (16u << 20)
@@ -178,7 +179,7 @@ int fl_step_new(struct fl_loop *loop, const struct fl_plugin *plugin, const char
     fl_stream_init(&s->streams[FL_STEP_STDOUT], dir_fd, "stdout", (uint64_t)output_max_bytes);
     fl_stream_init(&s->streams[FL_STEP_STDERR], dir_fd, "stderr", (uint64_t)output_max_bytes);
     s->timer = fl_timer_new(loop, on_timeout, s);
-    s->inputs = json_loads(inputs_json, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+    s->inputs = fl_json_load_text(inputs_json, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
     if (!s->timer || !s->inputs) {
         fl_step_free(s);
         return -ENOMEM;

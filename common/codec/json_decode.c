@@ -4,6 +4,7 @@
 #include <jansson.h>
 #include <string.h>
 #include <strings.h>
+#include "common/codec/json_load.h"
 
 #define MAX_DEPTH  32                 /* of nested shapes; real ones have less than ten */
 #define MAX_EXACT  9007199254740992.0 /* integers beyond it are not exact in a double */
@@ -347,7 +348,7 @@ int fl_json_decode(const struct fl_shape *shape, const char *text, size_t len, u
     json_error_t e;
 
     memset(out, 0, shape->size);
-    json = json_loadb(text, len, JSON_ALLOW_NUL, &e);
+    json = fl_json_load(text, len, JSON_ALLOW_NUL, &e);
     if (!json)
         return fl_err_set(err, -EBADMSG, NULL, "not valid JSON (line %d, column %d): %s", e.line,
                           e.column, e.text);

@@ -4,6 +4,7 @@
 #include <jansson.h>
 #include <string.h>
 #include "common/base/buf.h"
+#include "common/codec/json_load.h"
 #include "common/doc/go_text.h"
 #include "common/doc/precondition.h"
 #include "common/doc/subst.h"
@@ -126,8 +127,8 @@ static int too_large(struct load *l)
 static int collect_params(struct load *l, const char *supplied_text, const struct fl_raw *declared,
                           json_t *params)
 {
-    autojson json_t *supplied = supplied_text ? json_loads(supplied_text, LOAD_FLAGS, NULL) : NULL;
-    autojson json_t *decls = declared->text ? json_loads(declared->text, LOAD_FLAGS, NULL) : NULL;
+    autojson json_t *supplied = fl_json_load_text(supplied_text, LOAD_FLAGS, NULL);
+    autojson json_t *decls = fl_json_load_text(declared->text, LOAD_FLAGS, NULL);
     const char *key;
     json_t *value;
 
@@ -147,7 +148,7 @@ static int collect_params(struct load *l, const char *supplied_text, const struc
     json_object_foreach(decls, key, value)
     {
         struct param_in p = { 0 };
-        json_t *dflt = NULL;
+        json_t *dflt;
         int r;
 
         if (!json_is_object(value))
@@ -157,8 +158,7 @@ static int collect_params(struct load *l, const char *supplied_text, const struc
             return r;
         if (json_object_get(params, key))
             continue;
-        if (p.default_value.text)
-            dflt = json_loads(p.default_value.text, LOAD_FLAGS, NULL);
+        dflt = fl_json_load_text(p.default_value.text, LOAD_FLAGS, NULL);
         if (json_object_set_new(params, key, dflt ? dflt : json_null()) < 0)
             return too_large(l);
     }
@@ -193,7 +193,7 @@ static int take_inputs(struct load *l, const struct fl_raw *raw, struct fl_doc_s
         step->inputs = fl_arena_strdup(l->arena, "null");
         return step->inputs ? 0 : too_large(l);
     }
-    in = json_loads(raw->text, LOAD_FLAGS, NULL);
+    in = fl_json_load_text(raw->text, LOAD_FLAGS, NULL);
     if (!in)
         return too_large(l);
     r = fl_subst_value(&l->subst, in, &made, l->err);
@@ -243,8 +243,7 @@ static int load_main_steps(struct load *l, const struct doc_in *in)
 
 static int load_runtime_config(struct load *l, const struct doc_in *in)
 {
-    autojson json_t *config =
-        in->runtime_config.text ? json_loads(in->runtime_config.text, LOAD_FLAGS, NULL) : NULL;
+    autojson json_t *config = fl_json_load_text(in->runtime_config.text, LOAD_FLAGS, NULL);
     const char *plugin;
     json_t *value;
     int r;
@@ -293,7 +292,7 @@ int fl_doc_load(const char *document, const char *parameters, const char *platfo
 {
     struct fl_doc doc = { 0 };
     struct load l = { .arena = arena, .err = err, .platform = platform, .doc = &doc };
-    autojson json_t *json = document ? json_loads(document, LOAD_FLAGS, NULL) : NULL;
+    autojson json_t *json = fl_json_load_text(document, LOAD_FLAGS, NULL);
     autojson json_t *params = json_object();
     struct doc_in in = { 0 };
     int r;

@@ -5,6 +5,7 @@
  */
 #include "server/api/commands.h"
 #include "common/base/rand.h"
+#include "common/codec/json_load.h"
 #include "common/wire/control.h"
 #include "server/api/documents.h"
 #include "server/api/nodes.h"
@@ -147,7 +148,7 @@ static json_t *job_value(const struct fl_document_parameter *decl, const struct 
 
     if (strcmp(decl->type, "StringList") != 0 && values->n == 1) {
         map = strcmp(decl->type, "StringMap") == 0 || strcmp(decl->type, "MapList") == 0
-                  ? json_loads(values->v[0], 0, NULL)
+                  ? fl_json_load_text(values->v[0], 0, NULL)
                   : NULL;
         return map ? map : json_string(values->v[0]);
     }
@@ -187,7 +188,7 @@ static int add_step(struct fl_buf *out, const char *name, const char *action)
 static int read_content(struct fl_call *call, const struct fl_document *doc, char **ret_content,
                         char **ret_steps, struct fl_err *err)
 {
-    json_t *json = json_loadb(doc->content, doc->content_len, 0, NULL);
+    json_t *json = fl_json_load(doc->content, doc->content_len, 0, NULL);
     fl_autofree char *compact = json ? json_dumps(json, JSON_COMPACT) : NULL;
     fl_autobuf struct fl_buf steps = FL_BUF(JOB_MAX_BYTES);
     const char *name;

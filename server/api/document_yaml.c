@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 #include <yaml.h>
+#include "common/codec/json_load.h"
 
 /* What a plain scalar would be read as by YAML 1.1, other than a string. */
 static const char *const reserved_words[] = { "y",    "n",     "yes",  "no",   "on",  "off",
@@ -137,7 +138,7 @@ int fl_document_to_yaml(const char *json, size_t len, struct fl_buf *out, struct
     struct sink sink = { out, 0 };
     json_error_t why;
     yaml_emitter_t em;
-    json_t *root = json_loadb(json, len, JSON_DECODE_ANY, &why);
+    json_t *root = fl_json_load(json, len, JSON_DECODE_ANY, &why);
     bool ok;
 
     if (!root)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/codec/json_load.h"
 #include "gen/embedded.h"
 #include "server/api/document_list.h"
 #include "server/api/allowed_pattern.h"
@@ -125,7 +126,7 @@ static void free_json(json_t **v)
 static int load_parameters(struct fl_call *call, const char *text, struct fl_document *doc,
                            struct fl_err *err)
 {
-    FL_CLEANUP(free_json) json_t *all = json_loads(text, 0, NULL);
+    FL_CLEANUP(free_json) json_t *all = fl_json_load_text(text, 0, NULL);
     const char *name;
     json_t *v;
 
@@ -287,7 +288,7 @@ const char *fl_document_string(struct fl_call *call, const struct fl_document *d
         return values->v[0];
     if (!p || !p->default_json)
         return NULL;
-    dflt = json_loads(p->default_json, JSON_DECODE_ANY, NULL);
+    dflt = fl_json_load_text(p->default_json, JSON_DECODE_ANY, NULL);
     return json_is_string(dflt) ? fl_arena_strdup(call->arena, json_string_value(dflt))
                                 : p->default_json;
 }

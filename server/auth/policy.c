@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include "common/codec/json_load.h"
 
 #define STATEMENTS_MAX 100
 #define VALUES_MAX     256 /* of one Action, Resource or condition key */
@@ -445,7 +446,7 @@ int fl_policy_parse(const char *text, size_t len, enum fl_policy_kind kind, stru
     policy = fl_arena_calloc(arena, 1, sizeof(*policy));
     if (!policy)
         return no_memory(&p);
-    root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &jerr);
+    root = fl_json_load(text, len, JSON_REJECT_DUPLICATES, &jerr);
     if (!json_is_object(root)) {
         r = fl_err_set(err, -EINVAL, "MalformedPolicyDocument", "policy: %.200s, line %d",
                        root ? "not an object" : jerr.text, root ? 1 : jerr.line);

@@ -1,6 +1,7 @@
 /* result.c - see result.h. */
 #include "server/command/result.h"
 #include "common/base/clock.h"
+#include "common/codec/json_load.h"
 #include "common/wire/control.h"
 
 #include <errno.h>
@@ -151,7 +152,7 @@ static int take_step(const char *name, const json_t *value, struct fl_arena *are
 static int take_steps(const char *text, struct fl_arena *arena, struct fl_reply *reply,
                       struct fl_err *err)
 {
-    json_t *steps = json_loads(text, JSON_ALLOW_NUL, NULL);
+    json_t *steps = fl_json_load_text(text, JSON_ALLOW_NUL, NULL);
     const char *name;
     json_t *value;
     int r = 0;

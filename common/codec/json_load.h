@@ -1,0 +1,17 @@
+/* json_load.h - JSON text to jansson's values: the one way to parse it.
+ *
+ * jansson 2.14 does not look whether its token buffer could grow: without memory it goes on with a
+ * text that lacks a byte, or reads past its end. And its NULL says "not JSON" and "no memory"
+ * alike, where callers refuse the one for good and should try the other again. So a process whose
+ * memory ends while it parses ends, too, as if it had been killed: what it was told stands on disk.
+ */
+#pragma once
+#include <jansson.h>
+#include <stddef.h>
+
+/* As json_loadb(): the value, NULL with `ret_why` (may be NULL) if the text is not JSON. `flags`
+ * are jansson's JSON_… */
+json_t *fl_json_load(const char *text, size_t len, size_t flags, json_error_t *ret_why);
+
+/* The same of a string; NULL of NULL. */
+json_t *fl_json_load_text(const char *text, size_t flags, json_error_t *ret_why);
