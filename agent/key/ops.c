@@ -350,7 +350,7 @@ int fl_key_run(struct fl_key *key, const struct fl_key_request *req, struct fl_a
      * hold a different one for the node's next key. No folder yet: nobody to wait for. */
     fl_autofd int lock = open(key->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-    if (lock >= 0 && flock(lock, LOCK_EX) < 0)
+    if (lock >= 0 && TEMP_FAILURE_RETRY(flock(lock, LOCK_EX)) < 0)
         return fl_err_set(err, -errno, NULL, "%s: cannot lock: %s", key->state_dir,
                           strerror(errno));
     for (size_t i = 0; i < FL_ARRAY_LEN(ops); i++)

@@ -87,11 +87,13 @@ void fl_stream_recover(struct fl_stream *s)
 
     if (fd < 0 || fstat(fd, &st) < 0 || fl_buf_reserve(&s->head, s->head.max_bytes) < 0)
         return;
-    n = read(fd, s->head.data, s->head.max_bytes);
-    if (n > 0) {
-        s->head.len = (size_t)n;
-        s->head.data[n] = '\0';
-    }
+    while (s->head.len < s->head.max_bytes &&
+           (n = read(fd, s->head.data + s->head.len, s->head.max_bytes - s->head.len)) != 0)
+        if (n > 0)
+            s->head.len += (size_t)n;
+        else if (errno != EINTR)
+            break;
+    s->head.data[s->head.len] = '\0';
     s->total_bytes = s->file_bytes = (uint64_t)st.st_size;
 }
 

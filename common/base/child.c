@@ -259,7 +259,8 @@ run_child(const struct fl_child_spec *spec, int status_fd, pid_t parent)
     execve(spec->path, spec->argv, spec->envp ? spec->envp : environ);
 fail:
     f.error = errno;
-    (void)!write(status_fd, &f, sizeof(f));
+    while (write(status_fd, &f, sizeof(f)) < 0 && errno == EINTR)
+        ;
     _exit(127);
 }
 
@@ -284,6 +285,7 @@ int fl_child_spawn(struct fl_loop *loop, const struct fl_child_spec *spec, fl_ch
     fl_autofd int status_w = -1;
     struct reaper *reaper;
     struct failure f;
+    size_t got = 0;
     sigset_t all, old;
     ssize_t n;
     int pipe_fds[2];
@@ -310,10 +312,12 @@ int fl_child_spawn(struct fl_loop *loop, const struct fl_child_spec *spec, fl_ch
         return fl_err_set(err, -errno, NULL, "%s: cannot fork: %s", spec->path, strerror(errno));
 
     close(FL_TAKE_FD(status_w));
-    do
-        n = read(status_r, &f, sizeof(f));
-    while (n < 0 && errno == EINTR);
-    if (n == sizeof(f)) {
+    while (got < sizeof(f) && (n = read(status_r, (char *)&f + got, sizeof(f) - got)) != 0)
+        if (n > 0)
+            got += (size_t)n;
+        else if (errno != EINTR)
+            break;
+    if (got == sizeof(f)) {
         while (waitpid(c->pid, NULL, 0) < 0 && errno == EINTR)
             ;
         return fl_err_set(err, -f.error, NULL, "%s: cannot %s: %s", spec->path, step_text[f.step],

@@ -319,6 +319,20 @@ static void tunnel_answered(struct fl_dial *d, size_t head_len)
     fail(d);
 }
 
+/* Takes bytes off the socket that were seen there. */
+static bool take(int fd, char *data, size_t n)
+{
+    while (n > 0) {
+        ssize_t got = recv(fd, data, n, 0);
+
+        if (got > 0)
+            n -= (size_t)got;
+        else if (got == 0 || (errno != EINTR && errno != EAGAIN))
+            return false;
+    }
+    return true;
+}
+
 /* What stands behind the head belongs to the target: only the head is taken off the socket. */
 static void tunnel_receive(struct fl_dial *d)
 {
@@ -336,7 +350,7 @@ static void tunnel_receive(struct fl_dial *d)
     }
     head = fl_head_length(d->buf.data, d->buf.len, before > 3 ? before - 3 : 0);
     n = head ? (ssize_t)(head - before) : n;
-    if (recv(d->fd, peeked, (size_t)n, 0) != n) {
+    if (!take(d->fd, peeked, (size_t)n)) {
         d->r = fl_err_set(&d->err, -EIO, NULL, "proxy %s:%u: the connection broke", d->proxy.host,
                           d->proxy.port);
         fail(d);
