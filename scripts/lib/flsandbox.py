@@ -22,7 +22,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 REGION = "local"
 START_TIMEOUT_S = float(os.environ.get("SANDBOX_TIMEOUT", 60))
 SANITIZER_MARKS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:",
-                   "AddressSanitizer:DEADLYSIGNAL")
+                   "AddressSanitizer:DEADLYSIGNAL", "WARNING: ThreadSanitizer", "FATAL: ThreadSanitizer")
 
 
 class SandboxError(Exception):
@@ -93,6 +93,7 @@ class Program:
         env.setdefault("ASAN_OPTIONS", "exitcode=99")
         env.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
         env.setdefault("LSAN_OPTIONS", f"suppressions={supp}/lsan.supp:print_suppressions=0")
+        env.setdefault("TSAN_OPTIONS", f"suppressions={supp}/tsan.supp:exitcode=99:second_deadlock_stack=1")
         return env
 
     def spawn(self, argv, log, env):
