@@ -42,6 +42,8 @@ help:
 	@echo "make            build everything into $(BUILD)/"
 	@echo "make check      unit tests, fuzz corpora, end-to-end tests"
 	@echo "make unit       unit tests and fuzz corpora only"
+	@echo "make check-calls    every test with memory, descriptors, disk running out at each place, and interrupted calls"
+	@echo "make check-valgrind unit tests under memcheck; make check-tsan under ThreadSanitizer, with a loaded plane"
 	@echo "make check-asan the same unit tests and the end-to-end tests under ASan and UBSan"
 	@echo "make check-system  the systemd units on a booted Debian (root, minutes)"
 	@echo "make fuzz       run every fuzz target (FUZZ_SECONDS of CPU time each, default 60)"

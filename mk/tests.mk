@@ -68,8 +68,18 @@ test-programs: $(call matching,$(TEST_BIN) $(FUZZ_BIN)) $(TAKEOVER) $(SWARM)
 
 RUN_TESTS := $(PYTHON) scripts/run-tests --build $(BUILD) $(if $(T),--match '$(T)')
 
-check: all test-programs
-	@$(RUN_TESTS) unit fuzz e2e
+# Preloaded into test programs: calls that fail, are interrupted or do a part (tests/preload/fault.h).
+FAULT_SRC := $(sort $(wildcard tests/preload/*.c))
+FAULT_LIB := $(BUILD)/libfault.so
+$(FAULT_LIB): $(FAULT_SRC) tests/preload/fault.h
+	@mkdir -p $(dir $@)
+	@echo "  LD    $@"
+	@$(CC) -std=gnu17 -O1 -g $(WARN) -fPIC -fvisibility=hidden -fno-builtin -D_GNU_SOURCE -shared -o $@ \
+	    $(FAULT_SRC) -lgcc_s
+
+# Under a sanitizer the sample of failing calls adds nothing: `make check-calls` does all of it there.
+check: all test-programs $(if $(SAN),,$(FAULT_LIB))
+	@$(RUN_TESTS) unit fuzz $(if $(SAN),,faults) e2e
 
 unit: test-programs
 	@$(RUN_TESTS) unit fuzz
@@ -85,6 +95,24 @@ check-faults: all $(BUILD)/tests/agent/monitor/test_jobs_faults
 	@$(BUILD)/tests/agent/monitor/test_jobs_faults
 	@SANDBOX_BUILD=$(BUILD) $(PYTHON) -m pytest -c tests/e2e/pytest.ini --rootdir tests/e2e -n 2 \
 	    tests/e2e/test_faults_plane.py tests/e2e/test_faults_agent.py $(if $(T),-k '$(T)')
+
+# SWEEP: alloc fd disk proc noise; SAMPLE: at most so many places of a program for each kind of failure.
+.PHONY: check-calls check-valgrind check-tsan
+SWEEP ?=
+SAMPLE ?=
+check-calls: all test-programs $(FAULT_LIB)
+	@scripts/faults --build $(BUILD) --log $(BUILD)/calls $(if $(T),--match '$(T)') \
+	    $(if $(SAMPLE),--sample $(SAMPLE)) $(SWEEP)
+
+check-valgrind: test-programs
+	@$(RUN_TESTS) --valgrind unit fuzz
+
+# The unit tests, then the plane under many callers, killed and restarted.
+TSAN := BUILD=build/tsan SAN=-fsanitize=thread OPT="-O1 -g -fno-omit-frame-pointer"
+check-tsan:
+	@$(MAKE) --no-print-directory $(TSAN) all test-programs
+	@$(MAKE) --no-print-directory $(TSAN) unit
+	@$(MAKE) --no-print-directory $(TSAN) e2e T='$(or $(T),test_concurrent or test_faults.py)'
 
 SAN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 check-asan:

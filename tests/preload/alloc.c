@@ -3,28 +3,29 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* The C library's own, for what dlsym() itself asks for while the next malloc is being looked up. */
+/* The C library's own, for what dlsym() itself asks for while the next malloc is being looked up.
+ */
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t n, size_t size);
 void *__libc_realloc(void *p, size_t size);
 
 static __thread bool resolving __attribute__((tls_model("initial-exec")));
 
-#define ALLOCATOR(name, fallback, params, args, refused)                  \
-    EXPORT void *name params                                              \
-    {                                                                     \
-        static void *(*real)params;                                       \
-                                                                          \
-        if (!real) {                                                      \
-            if (resolving)                                                \
-                return fallback;                                          \
-            resolving = true;                                             \
-            real = (void *(*)params)dlsym(RTLD_NEXT, #name);              \
-            resolving = false;                                            \
-        }                                                                 \
-        if ((refused) && fault_now(FAULT_ALLOC, CALLER))                  \
-            return NULL;                                                  \
-        return real args;                                                 \
+#define ALLOCATOR(name, fallback, params, args, refused)     \
+    EXPORT void *name params                                 \
+    {                                                        \
+        static void *(*real)params;                          \
+                                                             \
+        if (!real) {                                         \
+            if (resolving)                                   \
+                return fallback;                             \
+            resolving = true;                                \
+            real = (void *(*)params)dlsym(RTLD_NEXT, #name); \
+            resolving = false;                               \
+        }                                                    \
+        if ((refused) && fault_now(FAULT_ALLOC, CALLER))     \
+            return NULL;                                     \
+        return real args;                                    \
     }
 
 ALLOCATOR(malloc, __libc_malloc(size), (size_t size), (size), true)

@@ -11,7 +11,8 @@
 #include <cmocka.h>
 
 EXPORT int _cmocka_run_group_tests(const char *name, const struct CMUnitTest *const tests,
-                                   const size_t n, CMFixtureFunction setup, CMFixtureFunction teardown)
+                                   const size_t n, CMFixtureFunction setup,
+                                   CMFixtureFunction teardown)
 {
     const char *only = getenv("FL_FAULT_TEST");
 

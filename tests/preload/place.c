@@ -1,4 +1,5 @@
-/* place.c - where a call comes from, which calls fail, and what is written about it; see fault.h. */
+/* place.c - where a call comes from, which calls fail, and what is written about it; see fault.h.
+ */
 #include "fault.h"
 #include <dirent.h>
 #include <errno.h>
@@ -19,6 +20,7 @@
 #define MAX_SKIPS   1024
 #define MAX_PLACES  65536 /* a power of two */
 #define LINE_BYTES  4096
+#define MAX_FAILED  100 /* calls in a row, where a failure stays */
 
 struct object {
     uintptr_t base, start, end;
@@ -53,6 +55,9 @@ static struct {
     uint64_t hash;
     int error;
     bool sticky, fired;
+    unsigned failed;
+    pid_t thread; /* where it fired, and the function of the test that had called */
+    uintptr_t from;
 } target;
 
 static uint64_t seen[MAX_PLACES];
@@ -76,8 +81,7 @@ static int add_object(struct dl_phdr_info *info, __attribute__((unused)) size_t 
             if (from + info->dlpi_phdr[i].p_memsz > o.end)
                 o.end = from + info->dlpi_phdr[i].p_memsz;
         }
-    snprintf(o.name, sizeof(o.name), "%s",
-             *n == 0 ? "main" : slash ? slash + 1 : info->dlpi_name);
+    snprintf(o.name, sizeof(o.name), "%s", *n == 0 ? "main" : slash ? slash + 1 : info->dlpi_name);
     if (*n < MAX_OBJECTS)
         objects[(*n)++] = o;
     return 0;
@@ -117,7 +121,8 @@ bool fault_called_by(void *caller, const char *object)
 /* Straight to the kernel: the functions of the C library are ours here. No descriptor stays. */
 static void log_line(const char *line, size_t len)
 {
-    long fd = syscall(SYS_openat, AT_FDCWD, log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    long fd =
+        syscall(SYS_openat, AT_FDCWD, log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
 
     if (fd < 0)
         return;
@@ -130,8 +135,9 @@ static void log_line(const char *line, size_t len)
 struct walk {
     uintptr_t frames[MAX_FRAMES];
     size_t n, skip;
-    bool of_test; /* the first function of the program itself is the test's */
-    bool product; /* … or is not */
+    bool of_test;   /* the first function of the program itself is the test's */
+    bool product;   /* … or is not */
+    uintptr_t from; /* where the test called the product, 0 if it did not */
 };
 
 static _Unwind_Reason_Code walk_frame(struct _Unwind_Context *context, void *arg)
@@ -148,6 +154,7 @@ static _Unwind_Reason_Code walk_frame(struct _Unwind_Context *context, void *arg
     }
     if (of_the_test(ip - 1)) {
         w->of_test = !w->product;
+        w->from = ip;
         return _URC_END_OF_STACK;
     }
     o = object_of(ip);
@@ -214,10 +221,12 @@ static void record(const struct walk *w, enum fault_class class, const struct ob
     log_line(line, (size_t)len);
 }
 
-static bool fail(void)
+static bool fail(const struct walk *w)
 {
     if (!target.fired) {
         target.fired = true;
+        target.thread = gettid();
+        target.from = w->from;
         log_line("fired\n", 6);
     }
     errno = target.error;
@@ -244,11 +253,16 @@ static bool decide(enum fault_class class, void *caller)
     _Unwind_Backtrace(walk_frame, &w);
     if (w.of_test || !w.product)
         return false; /* the test's own, or of a library before main() and after it */
-    if (sticking)
-        return fail();
+    if (sticking) {
+        /* Until the test has control again: what it builds next is not what is tested. A thread
+         * that waits for better times gets them after a while. */
+        if (target.thread == gettid() && (target.from != w.from || ++target.failed > MAX_FAILED))
+            target.sticky = false;
+        return target.thread == gettid() && target.sticky && fail(&w);
+    }
     hash = hash_of(&w, class);
     if (mode == HIT)
-        return hash == target.hash && fail();
+        return hash == target.hash && fail(&w);
     if (is_new(hash))
         record(&w, class, leaf, offset, hash);
     return false;
@@ -288,8 +302,8 @@ unsigned fault_dice(unsigned n)
 
 /* ---- crashes ---- */
 
-/* Notes whose crash it is. A test that uses what an error left empty fails: as good as an assertion. What called
- * abort() stands in the log, for what libraries are known to do. */
+/* Notes whose crash it is. A test that uses what an error left empty fails: as good as an
+ * assertion. What called abort() stands in the log, for what libraries are known to do. */
 static const int crashes[] = { SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL };
 
 static void on_crash(int signo)
@@ -305,11 +319,16 @@ static void on_crash(int signo)
         _exit(1);
     }
     for (size_t i = 0; i < w.n && len < LINE_BYTES - 600; i++) {
-        Dl_info info;
+        const struct object *o = object_of(w.frames[i]);
+        Dl_info info = { 0 };
 
-        if (dladdr((void *)w.frames[i], &info))
-            len += snprintf(line + len, 512, "%s%s:%s", i ? "," : "crash ",
-                            object_of(w.frames[i])->name, info.dli_sname ?: "?");
+        if (!o)
+            continue;
+        len += snprintf(line + len, 100, "%s%s:", i ? "," : "crash ", o->name);
+        if (o == &objects[0])
+            len += snprintf(line + len, 100, "%lx", (unsigned long)(w.frames[i] - o->base));
+        else if (dladdr((void *)w.frames[i], &info))
+            len += snprintf(line + len, 100, "%.90s", info.dli_sname ?: "?");
     }
     line[len++] = '\n';
     log_line(line, (size_t)len);
@@ -335,9 +354,10 @@ static bool read_target(const char *text)
     char class[16], name[256];
     unsigned long offset, hash;
 
-    if (!text || sscanf(text, "%255s %15s %63[^:]:%lx %lx", name, class, target.object, &offset, &hash) != 5)
+    if (!text ||
+        sscanf(text, "%255s %15s %63[^:]:%lx %lx", name, class, target.object, &offset, &hash) != 5)
         return false;
-    for (target.class = 0; target.class < FAULT__N; target.class++)
+    for (target.class = 0; target.class < FAULT__N; target.class ++)
         if (strcmp(class, class_name[target.class]) == 0)
             break;
     target.offset = offset;

@@ -211,6 +211,7 @@ static inline void wait_replies(struct fixture *f, size_t n)
     int64_t end = fl_mono_ms() + PATIENCE_MS;
     struct fl_timer *tick = fl_timer_new(f->loop, no_op, NULL);
 
+    assert_non_null(tick);
     while (f->n_replies < n && fl_mono_ms() < end) {
         fl_timer_start(tick, 100);
         fl_loop_run_once(f->loop, true);
@@ -226,6 +227,7 @@ static inline void wait_closed(struct fixture *f)
     struct fl_timer *tick = fl_timer_new(f->loop, no_op, NULL);
     struct fl_jobs_counts c;
 
+    assert_non_null(tick);
     do {
         fl_timer_start(tick, 20);
         fl_loop_run_once(f->loop, true);

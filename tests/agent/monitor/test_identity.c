@@ -327,6 +327,7 @@ static void run_until(struct fixture *f, bool (*test)(struct fixture *f))
     bool over = false;
     struct fl_timer *t = fl_timer_new(f->loop, on_patience, &over);
 
+    assert_non_null(t);
     fl_timer_start(t, PATIENCE_MS);
     while (!test(f) && !over)
         fl_loop_run_once(f->loop, true);

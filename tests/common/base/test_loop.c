@@ -67,6 +67,8 @@ static void timer_fires_once_and_may_be_moved(void **state)
     struct fl_timer *t = fl_timer_new(loop, count_and_stop, NULL);
     struct fl_timer *stopped = fl_timer_new(loop, count_and_stop, NULL);
 
+    assert_non_null(t);
+    assert_non_null(stopped);
     fl_timer_start(stopped, 1);
     fl_timer_stop(stopped);
     assert_false(fl_timer_active(stopped));
@@ -107,6 +109,7 @@ static void descriptor_is_watched(void **state)
 
     assert_int_equal(pipe(fds), 0);
     io = fl_io_new(loop, fds[0], on_io, NULL);
+    assert_non_null(io);
     assert_int_equal(fl_io_set(io, FL_IO_READ), 0);
     assert_int_equal(write(fds[1], "x", 1), 1);
     fl_loop_run(loop);
