@@ -27,6 +27,11 @@ def sweep():
                 pass
 
 
+def own_lines(log):
+    """Lines of a log that are not the library's."""
+    return [line for line in log.read_text().splitlines() if not line.startswith("libfaketime:")]
+
+
 class FastClock:
     """fake = start + (now - start) * rate + offset, in every process with `start` as its own start. A change of
     the rate changes the offset so that the clock of a process started when start() was called never jumps."""

@@ -47,6 +47,7 @@ def sleep_sampling(seconds, samples, meters):
     for _ in range(samples):
         time.sleep(seconds / samples)
         meters.take()
+        fastclock.sweep()  # thousands of short processes: their pids come round
 
 
 def run(run):
@@ -92,18 +93,18 @@ def stay_away(run, plane, clock, agent):
     plane.go()
     fail(plane, False)
 
-    lines = len(agent.log.read_text().splitlines())
+    lines = fastclock.own_lines(agent.log)
     after = folders()
     log_kb = agent.log.stat().st_size // 1024
     run.figure("simulated hours away", round((clock.now() - left) / 3600, 1), "h")
     run.figure("requests seen while failing", len(plane.requests))
-    run.figure("log lines, bytes", [lines, agent.log.stat().st_size])
+    run.figure("log lines", len(lines))
     run.figure("disk before, after", [before["kB"], after["kB"]], "kB")
     run.figure("files before, after", [before["files"], after["files"]])
     meters.judge(run, ["fairlead-agent", "fairlead-agent-net"])
     run.check("disk is bounded", after["kB"] - log_kb <= before["kB"] + 64, f"{before['kB']} -> {after['kB']} kB")
     run.check("files are bounded", after["files"] <= before["files"] + 2, f"{before['files']} -> {after['files']}")
-    run.check("the log is bounded", lines <= LOG_LINES, f"{lines} lines")
+    run.check("the log is bounded", len(lines) <= LOG_LINES, f"{len(lines)} lines")
 
 
 def come_back(run, plane, clock, agent):
