@@ -43,7 +43,8 @@ static void answer(struct fl_server_req *req)
     size_t len;
 
     fl_server_req_body(req, &len);
-    fl_server_reply(req, len % 2 ? 400 : 200, "application/json", headers, 1, "{}", 2);
+    /* ends a line, for add_sent to see where the next answer begins */
+    fl_server_reply(req, len % 2 ? 400 : 200, "application/json", headers, 1, "{}\n", 3);
 }
 
 static void on_request(void *arg, struct fl_server_req *req)
