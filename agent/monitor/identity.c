@@ -643,7 +643,8 @@ void fl_identity_keeper_refused(struct fl_identity_keeper *k)
 {
     if (k->step != IDLE || !k->net_up || (k->fresh_ms && fl_boot_ms() - k->fresh_ms < NEW_CREDS_MS))
         return;
-    fl_log_info("the service refuses the credentials: asking for fresh ones");
+    if (!k->error) /* else it is known that none are to be had */
+        fl_log_info("the service refuses the credentials: asking for fresh ones");
     begin(k);
 }
 
