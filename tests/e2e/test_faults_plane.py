@@ -400,7 +400,9 @@ def test_full_disk(small_disk):
     assert len(errors) == 20
     assert {(e.status, e.code) for e in errors} == {(503, "ServiceUnavailable")}
     # SDKs try again by themselves, and do not take it for their own mistake.
-    assert plane.api.get("/readyz")[0] == 503 and plane.api.get("/healthz")[0] == 200
+    # It answers from memory for a second, and the little that it writes may still have found room.
+    flsandbox.wait_for("unreadiness", lambda: plane.api.get("/readyz")[0] == 503, 20)
+    assert plane.api.get("/healthz")[0] == 200
     assert metric(plane, "fairlead_store_writable") == 0 and metric(plane, "fairlead_store_failed_commits_total") > 0
     assert plane.api.call("ListCommands", MaxResults=1)["Commands"]
     go.touch()
@@ -414,7 +416,8 @@ def test_full_disk(small_disk):
         "GetConnectionStatus", Target=agent.node_id)["Status"] == "connected", 20)
     time.sleep(1)
     assert plane.api.call("GetConnectionStatus", Target=agent.node_id)["Status"] == "connected"
-    assert log_count(plane, "store: cannot be written") == 1
+    said = log_count(plane, "store: cannot be written")
+    assert 1 <= said <= 5, "it is said once each time that it begins"
     assert log_count(plane, "request failed") == log_count(plane, "command work failed") == 0
     filler.unlink()
     got = settled(plane, slow, agent.node_id, 30)
@@ -422,7 +425,7 @@ def test_full_disk(small_disk):
     assert ran.read_text() == "ran\n"
     for command in [*accepted, send(plane, agent.node_id, "true")]:
         assert settled(plane, command, agent.node_id)["Status"] == "Success"
-    assert log_count(plane, "store: can be written again") == 1
+    assert log_count(plane, "store: can be written again") == log_count(plane, "store: cannot be written")
     assert metric(plane, "fairlead_store_writable") == 1
     plane.kill()
     books(db_path(plane)).close()
