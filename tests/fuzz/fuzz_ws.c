@@ -69,7 +69,9 @@ static void ended(void *maker)
 
 static void talk(bool server, const uint8_t *data, size_t size, size_t step)
 {
-    static const struct fl_ws_events events = { on_open, on_message, on_pong, NULL, on_close };
+    static const struct fl_ws_events events = {
+        .on_open = on_open, .on_message = on_message, .on_pong = on_pong, .on_close = on_close
+    };
     static const struct fl_ws_limits limits = { .max_message_bytes = MAX_MESSAGE_BYTES };
     static const struct fl_ws_maker maker = { cancel, ended };
     size_t at = FL_MIN(size, step), n;
