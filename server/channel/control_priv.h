@@ -22,8 +22,7 @@
 #define FL_CTL_MAX_WAITING (64 * 1024 * 1024) /* bytes of reports that wait for the store */
 #define FL_CTL_RECENT      8
 #define FL_CTL_PROBE_MS    5000 /* a replaced channel that is silent for so long is dead */
-#define FL_CTL_LAST_MS     3000 /* one that answers is heard for so long: replies may be on their way \
-                                 */
+#define FL_CTL_LAST_MS     3000 /* one that answers is heard for so long: replies are on their way */
 #define FL_CTL_AGAIN_MS    5000 /* what the store could not do for a new channel */
 
 #define FL_SUBJECT_NODE_OPEN "node.open" /* key: "<node id> <generation> <address>" */

@@ -44,6 +44,7 @@ class RefNode:
         self.jobs = []        # (Message, outer, content) of every agent_job
         self.other = []       # every other message
         self.acked = set()    # message ids of replies the plane acknowledged
+        self.owed = {}        # job id -> ids of its two replies, of what answer_success took over
         self.changed = threading.Condition()
         self.on_job = self.answer_success
 
@@ -195,6 +196,10 @@ class RefNode:
         return self.channel
 
     def listen(self, channel):
+        try:
+            self.answer_owed()
+        except OSError:
+            pass  # as below
         while True:
             try:
                 opcode, data = channel.recv(timeout_s=None)
@@ -265,19 +270,29 @@ class RefNode:
                 "endDateTime": now_text(), "outputS3BucketName": "", "outputS3KeyPrefix": "",
                 "stepName": "", "standardOutput": out, "standardError": err}
 
-    def finish(self, job_id, status="Success", **step):
+    def finish(self, job_id, status="Success", message_ids=(None, None), **step):
         """Step reply and final reply, as for a document of one step; ids of both replies."""
         steps = {"aws:runShellScript": self.step(status, **step)}
-        return [self.reply(job_id, "InProgress", steps, {status: 1}),
-                self.reply(job_id, status, steps, {status: 1})]
+        return [self.reply(job_id, "InProgress", steps, {status: 1}, message_id=message_ids[0]),
+                self.reply(job_id, status, steps, {status: 1}, message_id=message_ids[1])]
 
     def answer_success(self, message, outer, content):
-        self.ack(message, outer["JobId"])
-        if outer["Topic"].startswith("aws.ssm.sendCommand"):
-            self.reply(outer["JobId"], "InProgress")
-            self.finish(outer["JobId"])
+        job_id = outer["JobId"]
+        command = outer["Topic"].startswith("aws.ssm.sendCommand")
+        if command:
+            self.owed.setdefault(job_id, [str(uuid.uuid4()), str(uuid.uuid4())])
+        self.ack(message, job_id)
+        if command:
+            self.reply(job_id, "InProgress")
+            self.finish(job_id, message_ids=self.owed[job_id])
         else:
-            self.reply(outer["JobId"], "InProgress", topic="aws.ssm.cancelCommand")
+            self.reply(job_id, "InProgress", topic="aws.ssm.cancelCommand")
+
+    def answer_owed(self):
+        """What answer_success took over is told, with the same ids, until the plane has acknowledged it."""
+        for job_id, ids in self.owed.items():
+            if not self.acked.issuperset(ids):
+                self.finish(job_id, message_ids=ids)
 
     def close(self):
         if self.channel:
