@@ -274,6 +274,7 @@ uint16_t fl_server_port(const struct fl_server *server)
 void fl_server_get_stats(const struct fl_server *server, struct fl_server_stats *ret_stats)
 {
     *ret_stats = server->stats;
+    ret_stats->guest_bytes = server->guest_bytes;
 }
 
 int fl_server_reload(struct fl_server *server, const char *cert_file, const char *key_file,

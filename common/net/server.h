@@ -17,6 +17,7 @@ struct fl_server_stats {
     uint64_t websockets;  /* open now */
     uint64_t guests;      /* of the connections, those nobody has vouched for */
     uint64_t waiting;     /* accepted sockets that are not served yet */
+    uint64_t guest_bytes; /* of guests' bodies, beyond what each may have anyway */
     uint64_t requests;    /* served since start */
     uint64_t refused;     /* by a limit, since start */
 };
