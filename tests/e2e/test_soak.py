@@ -29,4 +29,5 @@ def test_soak(part, build, tmp_path):
         if p.stat().st_uid == 0 and p != pathlib.Path("/"):
             p.chmod(p.stat().st_mode | 0o711)
     run = soak.run_part(part, build, tmp_path, SCALE[part.NAME])
-    assert not run.failed
+    # Freed memory stays in the sanitizer's quarantine for a while: its growth says nothing.
+    assert [f for f in run.failed if not (is_sanitized(build) and ": Rss " in f)] == []

@@ -28,8 +28,9 @@ static void set_up(void)
 
     fl_log_setup(FL_LOG_ERROR, FL_LOG_TEXT, NULL);
     fl_fixture_open(&fixture);
-    atexit(tear_down);
     fl_fixture_ok(&fixture, "CreateActivation", "{\"IamRole\":\"fleet\"}");
+    /* OpenSSL has been used by now: it cleans up after us, not before the writer's thread ends. */
+    atexit(tear_down);
     fl_fixture_node(&fixture, "Prod");
     snprintf(node_id, sizeof(node_id), "%s", fl_fixture_node(&fixture, "Dev"));
     snprintf(request, sizeof(request),

@@ -94,7 +94,7 @@ static void talk(bool server, const uint8_t *data, size_t size, size_t step)
     if (server)
         add(stream.sent.data ? stream.sent.data : "", stream.sent.len);
     else
-        add("", stream.sent.len);
+        add(&stream.sent.len, sizeof(stream.sent.len));
     fakestream_close(&stream);
     free(first);
     if (seen.opens != 1 || seen.closes != 1 || seen.ended != 1)
