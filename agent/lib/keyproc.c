@@ -169,6 +169,23 @@ struct fl_keyproc *fl_keyproc_free(struct fl_keyproc *p)
     return NULL;
 }
 
+/* A line fits the socket's buffer, which is empty (nothing was sent that is not answered): it does
+ * not block. */
+static int send_line(int fd, const char *data, size_t len)
+{
+    while (len > 0) {
+        ssize_t n = send(fd, data, len, MSG_NOSIGNAL);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        data += n;
+        len -= (size_t)n;
+    }
+    return 0;
+}
+
 int fl_keyproc_ask(struct fl_keyproc *p, const struct fl_key_request *req, uint32_t timeout_ms,
                    struct fl_err *err)
 {
@@ -182,10 +199,10 @@ int fl_keyproc_ask(struct fl_keyproc *p, const struct fl_key_request *req, uint3
         r = fl_buf_puts(&line, "\n");
     if (r < 0)
         return fl_err_set(err, r, NULL, "request to fairlead-agent-key is too large");
-    /* A line fits the socket's buffer, which is empty: nothing was sent that is not answered. */
-    if (send(p->fd, line.data, line.len, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)line.len)
-        return fl_err_set(err, -EPIPE, NULL, "fairlead-agent-key is gone");
+    r = send_line(p->fd, line.data, line.len);
     explicit_bzero(line.data, line.len);
+    if (r < 0)
+        return fl_err_set(err, r, NULL, "fairlead-agent-key is gone");
     p->busy = true;
     fl_timer_start(p->timer, timeout_ms);
     return 0;
