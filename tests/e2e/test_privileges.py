@@ -148,7 +148,6 @@ def test_taken_over_net_and_fetch(taken, build):
     job = state / "jobs/j/journal"
     job.parent.mkdir(parents=True)
     job.write_text("x")
-    taken.agent.configure()
     taken.agent.config.chmod(0o600)
     os.chmod(taken.agent.config.parent, 0o755)
     taken.run("attacks", vault=vault, registration=state / "registration", state=state, job=job,
