@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 #include "common/base/log.h"
-#include "server/api/registry.h"
 #include "server/call.h"
+#include "tests/fuzz/pick_op.h"
 #include "tests/server/fixture.h"
 
 #define ANSWER_MAX_BYTES (16 << 20)
@@ -38,21 +38,6 @@ static void set_up(void)
              "\"Parameters\":{\"commands\":[\"id\"]}}",
              node_id);
     fl_fixture_ok(&fixture, "SendCommand", request);
-}
-
-static const struct fl_op *pick(uint8_t n)
-{
-    size_t count = 0, at;
-
-    for (const struct fl_op_table *const *t = fl_op_tables; *t; t++)
-        count += (*t)->n_ops;
-    at = (uint8_t)(n - '0') % count;
-    for (const struct fl_op_table *const *t = fl_op_tables; *t; t++) {
-        if (at < (*t)->n_ops)
-            return &(*t)->ops[at];
-        at -= (*t)->n_ops;
-    }
-    abort();
 }
 
 struct job {
@@ -92,7 +77,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     if (!node_id[0])
         set_up();
-    job = (struct job){ pick(data[0]), (const char *)data + 1, size - 1 };
+    job = (struct job){ pick_op(data[0]), (const char *)data + 1, size - 1 };
     if (job.op->auth == FL_AUTH_NODE || job.op->auth == FL_AUTH_NODE_RSA)
         fl_fixture_as_node(&fixture, node_id);
     else

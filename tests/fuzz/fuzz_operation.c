@@ -4,29 +4,14 @@
 #include <string.h>
 #include "common/codec/form.h"
 #include "common/codec/xml.h"
-#include "server/api/registry.h"
 #include "server/call.h"
 #include "server/pattern.h"
+#include "tests/fuzz/pick_op.h"
 
 #define TEXT_MAX_BYTES (1 << 24)
 #define MAX_NESTING    6
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static const struct fl_op *pick(uint8_t n)
-{
-    size_t count = 0, at;
-
-    for (const struct fl_op_table *const *t = fl_op_tables; *t; t++)
-        count += (*t)->n_ops;
-    at = (uint8_t)(n - '0') % count;
-    for (const struct fl_op_table *const *t = fl_op_tables; *t; t++) {
-        if (at < (*t)->n_ops)
-            return &(*t)->ops[at];
-        at -= (*t)->n_ops;
-    }
-    abort();
-}
 
 /* JSON text of what the model may also judge. */
 static void put_json(const struct fl_shape *shape, const void *msg, struct fl_buf *text)
@@ -112,7 +97,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (size < 2)
         return 0;
-    op = pick(data[0]);
+    op = pick_op(data[0]);
     shape = data[1] == 'o' ? op->out : op->in;
     text = (const char *)data + 2;
     msg = fl_arena_alloc(&arena, shape->size);
