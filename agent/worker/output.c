@@ -83,16 +83,10 @@ void fl_stream_recover(struct fl_stream *s)
 {
     fl_autofd int fd = openat(s->dir_fd, s->file_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     struct stat st;
-    ssize_t n;
 
     if (fd < 0 || fstat(fd, &st) < 0 || fl_buf_reserve(&s->head, s->head.max_bytes) < 0)
         return;
-    while (s->head.len < s->head.max_bytes &&
-           (n = read(fd, s->head.data + s->head.len, s->head.max_bytes - s->head.len)) != 0)
-        if (n > 0)
-            s->head.len += (size_t)n;
-        else if (errno != EINTR)
-            break;
+    s->head.len += fl_fd_read_upto(fd, s->head.data + s->head.len, s->head.max_bytes - s->head.len);
     s->head.data[s->head.len] = '\0';
     s->total_bytes = s->file_bytes = (uint64_t)st.st_size;
 }

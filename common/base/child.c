@@ -17,6 +17,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include "common/base/file.h"
 
 struct fl_child {
     LIST_ENTRY(fl_child) entry;
@@ -285,9 +286,7 @@ int fl_child_spawn(struct fl_loop *loop, const struct fl_child_spec *spec, fl_ch
     fl_autofd int status_w = -1;
     struct reaper *reaper;
     struct failure f;
-    size_t got = 0;
     sigset_t all, old;
-    ssize_t n;
     int pipe_fds[2];
     pid_t self = getpid();
 
@@ -312,12 +311,7 @@ int fl_child_spawn(struct fl_loop *loop, const struct fl_child_spec *spec, fl_ch
         return fl_err_set(err, -errno, NULL, "%s: cannot fork: %s", spec->path, strerror(errno));
 
     close(FL_TAKE_FD(status_w));
-    while (got < sizeof(f) && (n = read(status_r, (char *)&f + got, sizeof(f) - got)) != 0)
-        if (n > 0)
-            got += (size_t)n;
-        else if (errno != EINTR)
-            break;
-    if (got == sizeof(f)) {
+    if (fl_fd_read_upto(status_r, &f, sizeof(f)) == sizeof(f)) {
         while (waitpid(c->pid, NULL, 0) < 0 && errno == EINTR)
             ;
         return fl_err_set(err, -f.error, NULL, "%s: cannot %s: %s", spec->path, step_text[f.step],

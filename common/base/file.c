@@ -30,6 +30,19 @@ int fl_fd_write_all(int fd, const void *data, size_t len)
     return 0;
 }
 
+size_t fl_fd_read_upto(int fd, void *out, size_t len)
+{
+    size_t got = 0;
+    ssize_t n;
+
+    while (got < len && (n = read(fd, (char *)out + got, len - got)) != 0)
+        if (n > 0)
+            got += (size_t)n;
+        else if (errno != EINTR)
+            break;
+    return got;
+}
+
 int fl_fd_read_all(int fd, size_t max_bytes, char **ret_data, size_t *ret_len)
 {
     /* One byte over the limit may be read, to tell a full file from one that goes on. */

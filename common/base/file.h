@@ -7,6 +7,10 @@
 /* Writes all of `len` bytes, retrying short writes and EINTR. 0 or -errno. */
 int fl_fd_write_all(int fd, const void *data, size_t len);
 
+/* Reads `len` bytes, over short reads and EINTR. How many came: fewer at the end of the file, or
+ * before an error. */
+size_t fl_fd_read_upto(int fd, void *out, size_t len);
+
 /* Reads to end of file into fresh memory with a NUL behind it (caller frees). -EFBIG over
  * max_bytes. */
 int fl_fd_read_all(int fd, size_t max_bytes, char **ret_data, size_t *ret_len);
