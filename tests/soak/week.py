@@ -1,4 +1,6 @@
-"""The plane is away for a simulated week: it refuses connections, then takes them and is silent, then fails."""
+"""The plane is away for a simulated week: it refuses connections, takes them and is silent, fails, refuses again.
+
+What is held while a try is under way differs from one to the next: it ends as it began, so that like is compared with like."""
 import pathlib
 import socket
 import time
@@ -80,8 +82,8 @@ def stay_away(run, plane, clock, agent):
     left = clock.now()
     plane.go()
     clock.run(RATE)
-    part_s = WEEK_S * run.scale / RATE / 3
-    each = max(5, int(SAMPLES * min(1, run.scale * 5) / 3))
+    part_s = WEEK_S * run.scale / RATE / 4
+    each = max(5, int(SAMPLES * min(1, run.scale * 5) / 4))
 
     sleep_sampling(part_s, each, meters)      # refuses
     silent = Silent(plane.port)
@@ -92,6 +94,7 @@ def stay_away(run, plane, clock, agent):
     sleep_sampling(part_s, each, meters)      # fails
     plane.go()
     fail(plane, False)
+    sleep_sampling(part_s, each, meters)      # refuses
 
     lines = fastclock.own_lines(agent.log)
     after = folders()
