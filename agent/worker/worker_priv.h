@@ -1,0 +1,81 @@
+/* worker_priv.h - what the files of the worker share: one document on its way through its steps.
+ *
+ * worker.c is the role, folder.c reads the job folder, steps.c runs the steps, results.c writes the
+ * journal. Order of things: a record is on disk before the fact in it is told or acted on. A step's
+ * result and the start of the next step (or the document's end) share one sync.
+ */
+#pragma once
+#include "agent/lib/ipc_worker.h"
+#include "agent/lib/jobdir.h"
+#include "agent/worker/flow.h"
+#include "agent/worker/step.h"
+#include "common/doc/doc.h"
+
+struct worker {
+    struct fl_loop *loop;
+    const char *path;
+    int dir_fd, step_fd, listen_fd;
+    struct fl_arena arena;
+    struct fl_job job;
+    struct fl_doc doc;
+    struct fl_journal journal;
+    struct fl_ipc *ipc;
+    struct fl_io *listener;
+    struct fl_ipc_row rows[FL_N_WORKER_ROWS];
+    int exit_status;
+    bool cancelled;
+
+    /* what the journal says */
+    size_t next;      /* step to be looked at next */
+    bool started;     /* it was begun */
+    int64_t start_ms; /* when */
+    struct fl_group group;
+    bool stopped, reboot, done;
+    uint32_t counts[FL_STATUS__N];
+    int64_t n_results;
+
+    struct fl_step *step; /* running, or NULL */
+    struct fl_flow_props props;
+    char *step_dir, *downloads;
+};
+
+/* ---- folder.c ---- */
+
+/* Opens and locks the job folder and reads what stands in it; the journal is then ready for more.
+ * -EWOULDBLOCK if another worker has it. */
+int fl_worker_open_folder(struct worker *w, struct fl_err *err);
+
+/* ---- results.c: 0, or negative once the journal could not be written; the worker stops then ----
+ */
+
+/* A result before it is written: what a plugin, the flow rules or a crash made of a step. */
+struct fl_outcome {
+    enum fl_status status;
+    int64_t code;
+    bool apply_flow;             /* the step ran: codes and properties count */
+    const char *error;           /* stands in `output` instead of the streams; NULL for none */
+    struct fl_stream *out, *err; /* NULL: nothing was printed */
+    int64_t start_ms, end_ms;
+};
+
+/* What returns int here is 0, or negative once the journal could not be written: the worker stops.
+ */
+
+void fl_worker_look(struct worker *w); /* tells the monitor that the journal has grown */
+void fl_worker_stop(struct worker *w, int exit_status);
+int fl_worker_append(struct worker *w, uint16_t type, const void *in); /* without sync */
+int fl_worker_commit(struct worker *w);                                /* sync, look */
+
+/* Appends (without sync) the result of step w->next and moves on. */
+int fl_worker_record(struct worker *w, const struct fl_outcome *o);
+
+/* The document's end. `error` is a document error, or NULL. */
+void fl_worker_finish(struct worker *w, enum fl_status status, const char *error);
+
+/* ---- steps.c ---- */
+
+/* Takes the document as far as it goes without waiting: to a running step or to its end. */
+void fl_worker_advance(struct worker *w);
+
+/* A step that was running when the worker before us died: ended, reported, never run again. */
+int fl_worker_report_interrupted(struct worker *w);
