@@ -40,7 +40,8 @@ struct fl_step_context {
     const char *command_id, *node_id, *region, *platform_name, *platform_version;
     const char *aws_profile, *aws_credentials_file; /* NULL: not shared */
     const char *dir;                                /* the step's own folder, 0700; exists */
-    const char *downloads; /* the document's download folder; may not exist */
+    const char *downloads;       /* the document's download folder; may not exist */
+    const struct fl_strmap *env; /* variables that scripts get from the document's parameters */
 };
 
 enum fl_step_stream { FL_STEP_STDOUT, FL_STEP_STDERR };

@@ -73,6 +73,7 @@ static int start_step(struct worker *w, const struct fl_doc_step *s, const struc
         .aws_profile = w->job.aws_profile,
         .aws_credentials_file = w->job.aws_credentials_file,
         .downloads = w->downloads,
+        .env = &w->doc.env,
     };
     struct fl_jrec_step_start rec = { .index = (int64_t)w->next, .time_ms = fl_now_ms() };
     int r;

@@ -123,8 +123,9 @@ static void begin(void *arg)
     int r = load_document(w, &err);
 
     if (r < 0) {
+        /* The value of a parameter may be a secret: it goes to who sent it, not to the log. */
         fl_log_warn("document refused", FL_S("command", w->job.command_id),
-                    FL_S("error", fl_err_text(&err)));
+                    FL_S("error", err.name ? err.name : fl_err_text(&err)));
         fl_worker_finish(w, FL_STATUS_FAILED, fl_err_text(&err));
         return;
     }

@@ -6,6 +6,7 @@
 #include "common/base/buf.h"
 #include "common/codec/json_load.h"
 #include "common/doc/go_text.h"
+#include "common/doc/params.h"
 #include "common/doc/precondition.h"
 #include "common/doc/subst.h"
 
@@ -47,26 +48,6 @@ static const struct fl_field plugin_fields[] = {
 static const struct fl_shape plugin_shape =
     FL_SHAPE(struct plugin_in, "PluginConfig", plugin_fields);
 
-struct param_in {
-    char *type, *description, *allowed_pattern;
-    struct fl_raw default_value, min_chars, max_chars, min_items, max_items;
-    struct fl_strs allowed_values;
-};
-#define F(member, key) FL_FIELD(struct param_in, member, key, 0)
-static const struct fl_field param_fields[] = {
-    F(type, "type"),
-    F(description, "description"),
-    F(allowed_pattern, "allowedPattern"),
-    F(default_value, "default"),
-    F(min_chars, "minChars"),
-    F(max_chars, "maxChars"),
-    F(min_items, "minItems"),
-    F(max_items, "maxItems"),
-    F(allowed_values, "allowedValues"),
-};
-#undef F
-static const struct fl_shape param_shape = FL_SHAPE(struct param_in, "Parameter", param_fields);
-
 struct doc_in {
     char *schema_version, *description;
     struct fl_raw parameters, runtime_config;
@@ -106,63 +87,9 @@ static void decref(json_t **j)
 }
 #define autojson FL_CLEANUP(decref)
 
-/* Decodes by shape; a mismatch is told in Go's words where its cause is a wrong type. */
-static int decode(struct load *l, const struct fl_shape *shape, const json_t *json, void *out)
-{
-    fl_autobuf struct fl_buf text = FL_BUF(1024);
-    int r = fl_json_decode_value(shape, json, FL_DECODE_NOCASE, l->arena, out, l->err);
-    if (r == -EINVAL && fl_go_mismatch_text(shape, json, &text) == 1)
-        fl_err_set(l->err, r, NULL, "encountered error while parsing input - internal error %s",
-                   text.data);
-    return r;
-}
-
 static int too_large(struct load *l)
 {
     return fl_err_set(l->err, -EMSGSIZE, NULL, "the document is too large");
-}
-
-/* Every value of the payload whose name is allowed, then the defaults of missing names (protocol 4
- * §1.3 step 1: defaults are taken without looking at the name). */
-static int collect_params(struct load *l, const char *supplied_text, const struct fl_raw *declared,
-                          json_t *params)
-{
-    autojson json_t *supplied = fl_json_load_text(supplied_text, LOAD_FLAGS, NULL);
-    autojson json_t *decls = fl_json_load_text(declared->text, LOAD_FLAGS, NULL);
-    const char *key;
-    json_t *value;
-
-    if (supplied_text && (!supplied || !(json_is_object(supplied) || json_is_null(supplied))))
-        return fl_err_set(l->err, -EBADMSG, NULL, "the parameters are not a JSON object");
-    if (decls && !json_is_object(decls))
-        return fl_err_set(l->err, -EINVAL, NULL,
-                          "encountered error while parsing input - internal error json: cannot "
-                          "unmarshal into Go struct field DocumentContent.parameters of type "
-                          "map[string]*contracts.Parameter");
-    if (json_is_object(supplied))
-        json_object_foreach(supplied, key,
-                            value) if (fl_param_name_valid(key) &&
-                                       json_object_set(params, key, value) < 0) return too_large(l);
-    if (!decls)
-        return 0;
-    json_object_foreach(decls, key, value)
-    {
-        struct param_in p = { 0 };
-        json_t *dflt;
-        int r;
-
-        if (!json_is_object(value))
-            return fl_err_set(l->err, -EINVAL, NULL, "parameter %.100s: must be an object", key);
-        r = decode(l, &param_shape, value, &p);
-        if (r < 0)
-            return r;
-        if (json_object_get(params, key))
-            continue;
-        dflt = fl_json_load_text(p.default_value.text, LOAD_FLAGS, NULL);
-        if (json_object_set_new(params, key, dflt ? dflt : json_null()) < 0)
-            return too_large(l);
-    }
-    return 0;
 }
 
 /* The name becomes a key of replies; it may not be empty, huge or hold control characters. */
@@ -261,7 +188,7 @@ static int load_runtime_config(struct load *l, const struct doc_in *in)
         if (!json_is_object(value))
             return fl_err_set(l->err, -EINVAL, NULL, "runtimeConfig of %.100s: must be an object",
                               plugin);
-        r = decode(l, &plugin_shape, value, &p);
+        r = fl_go_decode(&plugin_shape, value, l->arena, &p, l->err);
         if (r == 0)
             r = take_name(l, plugin, "plugin", l->doc->n_steps, &step->action);
         if (r == 0)
@@ -303,11 +230,11 @@ int fl_doc_load(const char *document, const char *parameters, const char *platfo
         return no_steps(&l);
     if (!json_is_object(json))
         return fl_err_set(err, -EBADMSG, NULL, "the document is not a JSON object");
-    r = decode(&l, &doc_shape, json, &in);
+    r = fl_go_decode(&doc_shape, json, arena, &in, err);
     if (r == 0)
         r = find_schema(&l, in.schema_version);
     if (r == 0)
-        r = collect_params(&l, parameters, &in.parameters, params);
+        r = fl_params_collect(parameters, in.parameters.text, arena, params, &doc, err);
     if (r < 0)
         return r;
     fl_subst_init(&l.subst, params);

@@ -30,11 +30,14 @@ struct fl_doc {
     enum fl_doc_schema schema;
     struct fl_doc_step *steps;
     size_t n_steps;
+    struct fl_strmap env; /* SSM_<name>: parameters that scripts get as variables (params.h) */
 };
 
 /* `document` and `parameters` are JSON text; parameters may be NULL, "null" or "{}". Memory is
  * taken from `arena`. `platform` is what the variable platformType means here: "linux". 0; -EINVAL
- * with the official agent's text for a document error; -EBADMSG for text that is not JSON;
+ * with the official agent's text for a document error, whose name is FL_ERR_PARAMETER if the text
+ * shows the value of a parameter, which may be a secret; -EBADMSG for text that is not JSON;
  * -EMSGSIZE. */
+#define FL_ERR_PARAMETER "InvalidParameters"
 int fl_doc_load(const char *document, const char *parameters, const char *platform,
                 struct fl_arena *arena, struct fl_doc *ret_doc, struct fl_err *err);

@@ -224,3 +224,14 @@ int fl_go_json_text(const void *json, struct fl_buf *out)
     }
     return r;
 }
+
+int fl_go_decode(const struct fl_shape *shape, const void *json, struct fl_arena *arena, void *out,
+                 struct fl_err *err)
+{
+    fl_autobuf struct fl_buf text = FL_BUF(1024);
+    int r = fl_json_decode_value(shape, json, FL_DECODE_NOCASE, arena, out, err);
+    if (r == -EINVAL && fl_go_mismatch_text(shape, json, &text) == 1)
+        fl_err_set(err, r, NULL, "encountered error while parsing input - internal error %s",
+                   text.data);
+    return r;
+}

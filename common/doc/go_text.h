@@ -18,3 +18,7 @@ int fl_go_mismatch_text(const struct fl_shape *shape, const void *json, struct f
 
 /* Appends compact JSON as Go marshals it: sorted keys, <, >, & and U+2028/9 escaped. */
 int fl_go_json_text(const void *json, struct fl_buf *out);
+
+/* Decodes an object in any letter case; -EINVAL for a member of the wrong type, in Go's words. */
+int fl_go_decode(const struct fl_shape *shape, const void *json, struct fl_arena *arena, void *out,
+                 struct fl_err *err);

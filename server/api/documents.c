@@ -7,9 +7,9 @@
 #include <string.h>
 
 #include "common/codec/json_load.h"
+#include "common/doc/allowed_pattern.h"
 #include "gen/embedded.h"
 #include "server/api/document_list.h"
-#include "server/api/allowed_pattern.h"
 #include "server/api/tags.h"
 
 #define BUILTIN_CREATED_MS 1767225600000 /* 2026-01-01: the date of version "1" of all of them */

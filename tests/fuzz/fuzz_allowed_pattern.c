@@ -2,7 +2,7 @@
  * It is found, not found, or refused in words, within bounded work. */
 #include <errno.h>
 #include <string.h>
-#include "server/api/allowed_pattern.h"
+#include "common/doc/allowed_pattern.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

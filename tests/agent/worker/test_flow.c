@@ -47,8 +47,8 @@ static const struct {
       "Precondition is not supported" },
     /* An action of the official agent that is not built in here must never be skipped in silence.
      */
-    { FL_DOC_2_2, "aws:runPowerShellScript", FL_PRE_NONE, false, false, false, false, FAIL,
-      "Plugin with name aws:runPowerShellScript is not supported by" },
+    { FL_DOC_2_2, "aws:configurePackage", FL_PRE_NONE, false, false, false, false, FAIL,
+      "Plugin with name aws:configurePackage is not supported by" },
 };
 
 static void decisions(void **state)

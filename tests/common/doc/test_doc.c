@@ -106,6 +106,106 @@ static void defaults_and_names(void **state)
     }
 }
 
+#define ERRORS "all errors during param validation errors: "
+#define IN(p)  "error thrown in 'AllowedRegexParamValidator' while validating parameter /" p "/: "
+#define NOT(v) "parameter value /" v "/ does not match the allowed pattern "
+static const struct {
+    const char *declared, *supplied;
+    const char *want; /* NULL: accepted */
+} pattern_cases[] = {
+    { "{\"p\":{\"allowedPattern\":\"b+\"}}", "{\"p\":\"abbc\"}", NULL }, /* a search */
+    { "{\"p\":{\"allowedPattern\":\"^b$\"}}", "{\"p\":\"b\\n\"}",
+      ERRORS IN("p") NOT("b\n") "/^b$/" },
+    { "{\"p\":{\"allowedPattern\":\"\"}}", "{\"p\":\"x\"}", NULL },
+    { "{\"p\":{\"allowedPattern\":\"^d\",\"default\":\"e\"}}", "{}",
+      ERRORS IN("p") NOT("e") "/^d/" },
+    { "{\"p\":{\"allowedPattern\":\"^[ab]$\"}}", "{\"p\":[\"a\",\"b\"]}", NULL },
+    { "{\"p\":{\"allowedPattern\":\"^[ab]$\"}}", "{\"p\":[\"a\",\"c\"]}",
+      ERRORS IN("p") NOT("c") "/^[ab]$/" },
+    { "{\"p\":{\"allowedPattern\":\"^\\\\d+$\"}}", "{\"p\":12}", NULL },
+    { "{\"p\":{\"allowedPattern\":\"^.\\\"a\\\":1.$\"}}", "{\"p\":{\"a\":1}}", NULL },
+    { "{\"p\":{\"allowedPattern\":\".*\"}}", "{}", ERRORS IN("p") NOT("null") "/.*/" },
+    { "{\"p\":{\"allowedPattern\":\"^ok\"}}", "{\"p\":\"ok\\u0000bad\"}",
+      ERRORS IN("p") NOT("ok") "/^ok/" },
+    { "{\"p\":{\"allowedPattern\":\"(\"}}", "{\"p\":\"x\"}",
+      ERRORS IN("p") "allowed pattern /(/: not a regular expression" },
+    { "{\"p\":{\"allowedPattern\":\"^(a+)+$\"}}",
+      "{\"p\":\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab\"}",
+      ERRORS IN("p") "allowed pattern /^(a+)+$/: the pattern takes too much work" },
+    { "{\"p\":{\"allowedPattern\":\"^a\"},\"q\":{\"allowedPattern\":\"^a\"}}",
+      "{\"p\":\"b\",\"q\":\"c\"}", ERRORS IN("p") NOT("b") "/^a/\n" IN("q") NOT("c") "/^a/" },
+};
+
+static void allowed_patterns(void **state)
+{
+    for (size_t i = 0; i < FL_ARRAY_LEN(pattern_cases); i++) {
+        fl_autoarena struct fl_arena arena = FL_ARENA(1 << 20);
+        struct fl_err err = { 0 };
+        struct fl_doc doc;
+        char text[1024];
+        int r;
+        snprintf(text, sizeof(text),
+                 "{\"schemaVersion\":\"2.2\",\"parameters\":%s,\"mainSteps\":[" STEP "]}",
+                 pattern_cases[i].declared);
+        r = fl_doc_load(text, pattern_cases[i].supplied, "linux", &arena, &doc, &err);
+        if (!pattern_cases[i].want) {
+            if (r < 0)
+                fail_msg("%s: %s", text, err.text);
+            continue;
+        }
+        assert_int_equal(r, -EINVAL);
+        assert_string_equal(err.name, FL_ERR_PARAMETER);
+        if (strncmp(err.text, pattern_cases[i].want, strlen(pattern_cases[i].want)) != 0)
+            fail_msg("%s: %s", text, err.text);
+    }
+}
+
+static const struct {
+    const char *declaration, *supplied;
+    const char *name, *value; /* NULL: no variable */
+} env_cases[] = {
+    { "\"p\":{\"type\":\"String\",\"interpolationType\":\"ENV_VAR\"}", "{\"p\":\"a b\"}", "SSM_p",
+      "a b" },
+    { "\"p\":{\"type\":\"String\",\"interpolationType\":\"ENV_VAR\",\"default\":\"d\"}", "{}",
+      "SSM_p", "d" },
+    { "\"my_p\":{\"type\":\"String\",\"interpolationType\":\"ENV_VAR\",\"default\":\"d\"}", "{}",
+      "SSM_my_p", "d" },
+    { "\"p\":{\"type\":\"String\"}", "{\"p\":\"x\"}", NULL, NULL },
+    { "\"p\":{\"type\":\"String\",\"interpolationType\":\"other\"}", "{\"p\":\"x\"}", NULL, NULL },
+    { "\"p\":{\"type\":\"StringList\",\"interpolationType\":\"ENV_VAR\"}", "{\"p\":[\"x\"]}", NULL,
+      NULL },
+    { "\"p\":{\"type\":\"String\",\"interpolationType\":\"ENV_VAR\"}", "{}", NULL, NULL },
+    { "\"p=q\":{\"type\":\"String\",\"interpolationType\":\"ENV_VAR\",\"default\":\"d\"}", "{}",
+      NULL, NULL },
+};
+
+static void variables_of_scripts(void **state)
+{
+    fl_autoarena struct fl_arena nul_arena = FL_ARENA(1 << 20);
+    struct fl_err err = { 0 };
+    struct fl_doc doc;
+
+    for (size_t i = 0; i < FL_ARRAY_LEN(env_cases); i++) {
+        fl_autoarena struct fl_arena arena = FL_ARENA(1 << 20);
+        char text[1024];
+
+        snprintf(text, sizeof(text),
+                 "{\"schemaVersion\":\"2.2\",\"parameters\":{%s},\"mainSteps\":[" STEP "]}",
+                 env_cases[i].declaration);
+        assert_int_equal(fl_doc_load(text, env_cases[i].supplied, "linux", &arena, &doc, NULL), 0);
+        assert_int_equal(doc.env.n, env_cases[i].name ? 1 : 0);
+        if (!env_cases[i].name)
+            continue;
+        assert_string_equal(doc.env.v[0].key, env_cases[i].name);
+        assert_string_equal(doc.env.v[0].value, env_cases[i].value);
+    }
+    assert_int_equal(
+        fl_doc_load("{\"schemaVersion\":\"2.2\",\"parameters\":{\"p\":{\"type\":\"String\","
+                    "\"interpolationType\":\"ENV_VAR\"}},\"mainSteps\":[" STEP "]}",
+                    "{\"p\":\"a\\u0000b\"}", "linux", &nul_arena, &doc, &err),
+        -EINVAL);
+}
+
 #define EQ "\"StringEquals\": "
 static const struct {
     const char *pre;
@@ -173,10 +273,9 @@ static void too_many_steps(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(accepted_or_refused),
-        cmocka_unit_test(defaults_and_names),
-        cmocka_unit_test(preconditions),
-        cmocka_unit_test(too_many_steps),
+        cmocka_unit_test(accepted_or_refused),  cmocka_unit_test(allowed_patterns),
+        cmocka_unit_test(variables_of_scripts), cmocka_unit_test(defaults_and_names),
+        cmocka_unit_test(preconditions),        cmocka_unit_test(too_many_steps),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,6 @@
 /* allowed_pattern.c - a bounded PCRE2 search. */
 #define PCRE2_CODE_UNIT_WIDTH 8
-#include "server/api/allowed_pattern.h"
+#include "common/doc/allowed_pattern.h"
 
 #include <errno.h>
 #include <pcre2.h>

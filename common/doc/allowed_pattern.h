@@ -1,8 +1,8 @@
 /* allowed_pattern.h - searching a value for the allowedPattern of a document's parameter.
  *
- * Unlike the model's patterns (server/pattern.h) these come from users and need not match the whole
- * value: they are compiled for one use, and work and depth are bounded. Documents are written for
- * RE2; what they use of it means the same here.
+ * The patterns come from users and need not match the whole value: they are compiled for one use,
+ * and work and depth are bounded. Documents are written for RE2; what they use of it means the same
+ * here. The node checks a value as the plane does.
  */
 #pragma once
 #include "common/base/err.h"

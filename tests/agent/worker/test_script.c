@@ -1,11 +1,14 @@
-/* The timeout input of aws:runShellScript; what it runs is tested by the worker's tests. */
+/* The timeout input of the plugins that run scripts; what they run is tested by the worker's tests.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
 #include <string.h>
+#include "plugins/run_powershell/run_powershell.h"
 #include "plugins/run_shell/run_shell.h"
+#include "plugins/script/script.h"
 
 static const struct {
     const char *json;
@@ -21,12 +24,13 @@ static const struct {
 static void timeouts(void **state)
 {
     for (size_t i = 0; i < FL_ARRAY_LEN(cases); i++)
-        assert_int_equal(fl_run_shell_timeout(cases[i].json), cases[i].want);
+        assert_int_equal(fl_script_timeout(cases[i].json), cases[i].want);
 }
 
-static void it_is_registered(void **state)
+static void they_are_registered(void **state)
 {
     assert_ptr_equal(fl_plugin_find("aws:runShellScript"), &fl_plugin_run_shell);
+    assert_ptr_equal(fl_plugin_find("aws:runPowerShellScript"), &fl_plugin_run_powershell);
     assert_null(fl_plugin_find("aws:runshellscript"));
     assert_null(fl_plugin_find("aws:bogus"));
 }
@@ -35,7 +39,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(timeouts),
-        cmocka_unit_test(it_is_registered),
+        cmocka_unit_test(they_are_registered),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,215 @@
+/* params.c - see params.h. */
+#include "common/doc/params.h"
+#include <errno.h>
+#include <jansson.h>
+#include <string.h>
+#include "common/base/buf.h"
+#include "common/codec/json_load.h"
+#include "common/doc/allowed_pattern.h"
+#include "common/doc/go_text.h"
+#include "common/doc/subst.h"
+
+#define LOAD_FLAGS           (JSON_DECODE_ANY | JSON_ALLOW_NUL)
+#define VIOLATIONS_MAX_BYTES 8192
+#define VALUE_TEXT_MAX_BYTES (4u << 20)
+
+struct param_in {
+    char *type, *description, *allowed_pattern, *interpolation;
+    struct fl_raw default_value, min_chars, max_chars, min_items, max_items;
+    struct fl_strs allowed_values;
+};
+#define F(member, key) FL_FIELD(struct param_in, member, key, 0)
+static const struct fl_field param_fields[] = {
+    F(type, "type"),
+    F(description, "description"),
+    F(allowed_pattern, "allowedPattern"),
+    F(interpolation, "interpolationType"),
+    F(default_value, "default"),
+    F(min_chars, "minChars"),
+    F(max_chars, "maxChars"),
+    F(min_items, "minItems"),
+    F(max_items, "maxItems"),
+    F(allowed_values, "allowedValues"),
+};
+#undef F
+static const struct fl_shape param_shape = FL_SHAPE(struct param_in, "Parameter", param_fields);
+
+static void decref(json_t **j)
+{
+    json_decref(*j);
+}
+#define autojson FL_CLEANUP(decref)
+
+static int no_memory(struct fl_err *err)
+{
+    return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+}
+
+/* ---- checks ---- */
+
+/* A string, a list's element, or the JSON text of anything else. */
+static int pattern_check_one(const char *pattern, const json_t *value, struct fl_buf *out_text)
+{
+    fl_autobuf struct fl_buf json = FL_BUF(VALUE_TEXT_MAX_BYTES);
+    const char *text = json_string_value(value);
+    struct fl_err why = { 0 };
+    int r;
+    if (!text && fl_go_json_text(value, &json) < 0)
+        return -ENOMEM;
+    if (!text)
+        text = json.data;
+    /* What follows a NUL would not be looked at: such a value is not let through. */
+    r = json_is_null(value) || (json_is_string(value) && strlen(text) < json_string_length(value))
+            ? 0
+            : fl_allowed_pattern_search(pattern, text, &why);
+    if (r == 1)
+        return 0;
+    if (r == 0)
+        r = fl_buf_printf(out_text,
+                          "parameter value /%.200s/ does not match the allowed pattern /%.200s/",
+                          text, pattern);
+    else
+        r = fl_buf_printf(out_text, "allowed pattern /%.200s/: %s", pattern, fl_err_text(&why));
+    return r < 0 ? r : 1;
+}
+
+static int check_pattern(const struct param_in *p, const json_t *value, struct fl_buf *out)
+{
+    int r = 0;
+
+    if (!p->allowed_pattern || !p->allowed_pattern[0])
+        return 0;
+    if (!json_is_array(value))
+        return pattern_check_one(p->allowed_pattern, value, out);
+    for (size_t i = 0; r == 0 && i < json_array_size(value); i++)
+        r = pattern_check_one(p->allowed_pattern, json_array_get(value, i), out);
+    return r;
+}
+
+/* What is checked of each value: 0 good, 1 bad and in words, or negative. Other limits that a
+ * declaration may set are the service's to check (protocol 4 §1.2). */
+static const struct {
+    const char *name;
+    int (*check)(const struct param_in *p, const json_t *value, struct fl_buf *out);
+} validators[] = {
+    { "AllowedRegexParamValidator", check_pattern },
+};
+
+/* Appends what is wrong with the value, a line a validator. */
+static int validate(const char *name, const struct param_in *p, const json_t *value,
+                    struct fl_buf *violations)
+{
+    for (size_t i = 0; i < FL_ARRAY_LEN(validators); i++) {
+        fl_autobuf struct fl_buf text = FL_BUF(2048);
+        int r = validators[i].check(p, value, &text);
+
+        if (r == 1)
+            r = fl_buf_printf(violations,
+                              "%serror thrown in '%s' while validating parameter /%.100s/: %s",
+                              violations->len ? "\n" : "", validators[i].name, name, text.data);
+        if (r == -EMSGSIZE && violations->len)
+            return 0; /* enough is known */
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* ---- variables of scripts ---- */
+
+static bool is_variable_name(const char *s)
+{
+    return *s &&
+           s[strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")] == '\0';
+}
+
+/* A String that is declared with interpolationType ENV_VAR becomes SSM_<name>. */
+static int export_variable(const char *name, const struct param_in *p, const json_t *value,
+                           struct fl_arena *arena, struct fl_doc *doc, struct fl_err *err)
+{
+    struct fl_strmap_entry *entry = &doc->env.v[doc->env.n];
+
+    if (!p->interpolation || strcmp(p->interpolation, "ENV_VAR") != 0 || !p->type ||
+        strcmp(p->type, "String") != 0 || !json_is_string(value) || !is_variable_name(name))
+        return 0;
+    if (strlen(json_string_value(value)) < json_string_length(value))
+        return fl_err_set(err, -EINVAL, NULL,
+                          "parameter %.100s: a variable of a script cannot hold a NUL", name);
+    entry->key = fl_arena_printf(arena, "SSM_%s", name);
+    entry->value = fl_arena_strdup(arena, json_string_value(value));
+    if (!entry->key || !entry->value)
+        return no_memory(err);
+    doc->env.n++;
+    return 0;
+}
+
+/* ---- all of them ---- */
+
+/* Values of names that are not allowed are dropped; defaults are taken whatever the name. */
+static int take_supplied(const char *text, json_t *params, struct fl_err *err)
+{
+    autojson json_t *supplied = fl_json_load_text(text, LOAD_FLAGS, NULL);
+    const char *key;
+    json_t *value;
+
+    if (text && !json_is_object(supplied) && !json_is_null(supplied))
+        return fl_err_set(err, -EBADMSG, NULL, "the parameters are not a JSON object");
+    if (json_is_object(supplied))
+        json_object_foreach(supplied, key, value) if (fl_param_name_valid(key) &&
+                                                      json_object_set(params, key, value) <
+                                                          0) return no_memory(err);
+    return 0;
+}
+
+static int take_declared(const char *name, const json_t *declaration, struct fl_arena *arena,
+                         json_t *params, struct fl_doc *doc, struct fl_buf *violations,
+                         struct fl_err *err)
+{
+    struct param_in p = { 0 };
+    json_t *dflt;
+    int r;
+
+    if (!json_is_object(declaration))
+        return fl_err_set(err, -EINVAL, NULL, "parameter %.100s: must be an object", name);
+    r = fl_go_decode(&param_shape, declaration, arena, &p, err);
+    if (r < 0)
+        return r;
+    if (!json_object_get(params, name)) {
+        dflt = fl_json_load_text(p.default_value.text, LOAD_FLAGS, NULL);
+        if (json_object_set_new(params, name, dflt ? dflt : json_null()) < 0)
+            return no_memory(err);
+    }
+    if (validate(name, &p, json_object_get(params, name), violations) < 0)
+        return no_memory(err);
+    return export_variable(name, &p, json_object_get(params, name), arena, doc, err);
+}
+
+int fl_params_collect(const char *supplied, const char *declared, struct fl_arena *arena,
+                      void *params, struct fl_doc *ret_doc, struct fl_err *err)
+{
+    fl_autobuf struct fl_buf violations = FL_BUF(VIOLATIONS_MAX_BYTES);
+    autojson json_t *decls = fl_json_load_text(declared, LOAD_FLAGS, NULL);
+    const char *name;
+    json_t *declaration;
+    int r = take_supplied(supplied, params, err);
+    if (r < 0 || !decls || json_is_null(decls))
+        return r;
+    if (!json_is_object(decls))
+        return fl_err_set(err, -EINVAL, NULL,
+                          "encountered error while parsing input - internal error json: cannot "
+                          "unmarshal into Go struct field DocumentContent.parameters of type "
+                          "map[string]*contracts.Parameter");
+    ret_doc->env.v = fl_arena_calloc(arena, json_object_size(decls), sizeof(*ret_doc->env.v));
+    if (!ret_doc->env.v)
+        return no_memory(err);
+    json_object_foreach(decls, name, declaration)
+    {
+        r = take_declared(name, declaration, arena, params, ret_doc, &violations, err);
+        if (r < 0)
+            return r;
+    }
+    if (violations.len > 0)
+        return fl_err_set(err, -EINVAL, FL_ERR_PARAMETER,
+                          "all errors during param validation errors: %s", violations.data);
+    return 0;
+}
