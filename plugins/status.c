@@ -34,6 +34,11 @@ enum fl_status fl_status_worse(enum fl_status a, enum fl_status b)
     return FL_MAX(a, b);
 }
 
+bool fl_status_is_bad(enum fl_status s)
+{
+    return s == FL_STATUS_FAILED || s == FL_STATUS_TIMED_OUT || s == FL_STATUS_CANCELLED;
+}
+
 enum fl_status fl_status_aggregate(const uint32_t counts[FL_STATUS__N])
 {
     static const enum fl_status first_match[] = { FL_STATUS_SUCCESS_AND_REBOOT, FL_STATUS_FAILED,

@@ -21,5 +21,8 @@ int fl_status_parse(const char *name, enum fl_status *ret_status); /* 0 or -EINV
 
 enum fl_status fl_status_worse(enum fl_status a, enum fl_status b);
 
+/* After a reboot only results that are bad count on, and are told once more: the good ones were. */
+bool fl_status_is_bad(enum fl_status s);
+
 /* Status of a document from the number of its results by status. */
 enum fl_status fl_status_aggregate(const uint32_t counts[FL_STATUS__N]);

@@ -118,6 +118,7 @@ static const struct row rows[] = {
     STR_KEY(OUR_SECTION ".LogLevel", "info", USED(log_level), .values = log_levels),
     STR_KEY(OUR_SECTION ".LogFormat", "text", USED(log_format), .values = log_formats),
     STR_KEY(OUR_SECTION ".CredentialsFile", "", USED(credentials_file)),
+    STR_KEY(OUR_SECTION ".RebootCommand", "/sbin/shutdown -r +1", USED(reboot_command)),
     INT_KEY(OUR_SECTION ".Jobs.MaxBytes", 1LL << 30, 1 << 20, NO_LIMIT, USED(jobs_max_bytes)),
     INT_KEY(OUR_SECTION ".Jobs.MaxFiles", 100000, 100, NO_LIMIT, USED(jobs_max_files)),
     INT_KEY(OUR_SECTION ".Jobs.MaxOutputBytes", 16 << 20, 65536, NO_LIMIT, USED(output_max_bytes)),

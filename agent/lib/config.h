@@ -34,6 +34,7 @@ struct fl_agent_config {
     char *log_level;          /* LogLevel: info */
     char *log_format;         /* LogFormat: text | json */
     char *credentials_file;   /* CredentialsFile: "" = the official rule */
+    char *reboot_command;     /* RebootCommand, for sh -c: "/sbin/shutdown -r +1" */
     int64_t jobs_max_bytes;   /* Jobs.MaxBytes: 1 GiB */
     int64_t jobs_max_files;   /* Jobs.MaxFiles: 100000 */
     int64_t output_max_bytes; /* Jobs.MaxOutputBytes per stream and step kept on disk: 16 MiB */

@@ -17,6 +17,7 @@ enum {
     FL_WORKER_EXIT_DONE = 0,  /* the document's end is in the journal */
     FL_WORKER_EXIT_BUSY = 73, /* another worker holds this job */
     FL_WORKER_EXIT_IO = 74,   /* the job folder cannot be read or written */
+    FL_WORKER_EXIT_BOOT = 75, /* the document goes on after the next boot */
 };
 
 /* Types, names, shapes and phases (always 1); the ends add their handlers to a copy. */

@@ -62,6 +62,12 @@ static const struct fl_field doc_done_fields[] = {
     F(fl_jrec_doc_done, n_results, "results"),
     F(fl_jrec_doc_done, error, "error"),
 };
+static const struct fl_field reboot_fields[] = {
+    F(fl_jrec_reboot, index, "index"),
+    F(fl_jrec_reboot, boot_id, "bootId"),
+    F(fl_jrec_reboot, counts, "counts"),
+    F(fl_jrec_reboot, n_results, "results"),
+};
 static const struct fl_field acked_fields[] = {
     F(fl_jrec_acked, message_id, "messageId"),
 };
@@ -77,6 +83,8 @@ static const struct fl_shape step_done_shape =
     FL_SHAPE(struct fl_jrec_step_done, "StepDone", step_done_fields);
 static const struct fl_shape doc_done_shape =
     FL_SHAPE(struct fl_jrec_doc_done, "DocDone", doc_done_fields);
+static const struct fl_shape reboot_shape =
+    FL_SHAPE(struct fl_jrec_reboot, "Reboot", reboot_fields);
 static const struct fl_shape acked_shape = FL_SHAPE(struct fl_jrec_acked, "Acked", acked_fields);
 
 const struct fl_journal_row fl_job_rows[] = {
@@ -86,8 +94,10 @@ const struct fl_journal_row fl_job_rows[] = {
     { FL_JREC_STEP_CHILD, &step_child_shape },
     { FL_JREC_STEP_DONE, &step_done_shape },
     { FL_JREC_DOC_DONE, &doc_done_shape },
+    { FL_JREC_REBOOT, &reboot_shape },
     { FL_JREC_ACKED, &acked_shape },
     { FL_JREC_CANCEL, &fl_shape_empty },
+    { FL_JREC_ASKED, &fl_shape_empty },
     { 0, NULL },
 };
 
@@ -138,7 +148,7 @@ static uint64_t mix(uint64_t x)
     return x ^ (x >> 31);
 }
 
-void fl_job_reply_id(const char *nonce, int64_t index, char out[FL_UUID_BYTES])
+void fl_job_reply_id(const char *nonce, uint32_t reboots, int64_t index, char out[FL_UUID_BYTES])
 {
     uint64_t half[2] = { 0, 0 };
     uint8_t id[16];
@@ -149,7 +159,7 @@ void fl_job_reply_id(const char *nonce, int64_t index, char out[FL_UUID_BYTES])
 
         *h = *h << 4 | (uint64_t)(c >= 'a' ? c - 'a' + 10 : c - '0');
     }
-    half[0] = mix(half[0] ^ mix((uint64_t)index));
+    half[0] = mix(half[0] ^ mix((uint64_t)index ^ (uint64_t)reboots << 32));
     half[1] = mix(half[1] ^ half[0]);
     memcpy(id, half, sizeof(id));
     id[6] = (id[6] & 0x0f) | 0x40; /* version 4 */

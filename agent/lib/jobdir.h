@@ -23,6 +23,9 @@
 #define FL_JOB_MAX_CONTENT_BYTES (1u << 20)
 #define FL_JOB_NONCE_DIGITS      32
 
+/* A document older than this is not resumed after a reboot (protocol 4 §6). */
+#define FL_JOB_RESUME_MS (48LL * 3600 * 1000)
+
 /* The job and what the node was when it came. Everything a worker needs stands in it. */
 struct fl_job {
     char *job_id, *command_id, *document_name;
@@ -43,9 +46,11 @@ enum fl_job_record_type {
     FL_JREC_STEP_CHILD, /* struct fl_jrec_step_child */
     FL_JREC_STEP_DONE,  /* struct fl_jrec_step_done */
     FL_JREC_DOC_DONE,   /* struct fl_jrec_doc_done: the last record */
+    FL_JREC_REBOOT,     /* struct fl_jrec_reboot: nothing more in this boot */
     /* acks */
     FL_JREC_ACKED = 32, /* struct fl_jrec_acked */
     FL_JREC_CANCEL,     /* empty: a cancel was asked for */
+    FL_JREC_ASKED,      /* empty: the reboot of the newest FL_JREC_REBOOT was asked for */
 };
 
 struct fl_jrec_run {
@@ -80,6 +85,14 @@ struct fl_jrec_doc_done {
     int64_t n_results;
     char *error; /* document error, NULL for none */
 };
+/* A step ended with SuccessAndReboot: on disk before the reboot is asked for. The next FL_JREC_RUN,
+ * which comes in another boot (or for a cancel), begins that step anew. Counts as in doc_done. */
+struct fl_jrec_reboot {
+    int64_t index;
+    char *boot_id; /* of the boot that is to end */
+    struct fl_intmap counts;
+    int64_t n_results;
+};
 struct fl_jrec_acked {
     char *message_id;
 };
@@ -92,10 +105,10 @@ bool fl_command_id_valid(const char *s);
 /* Every bound above, on strings that may be NULL. 0 or -EINVAL naming the member. */
 int fl_job_check(const struct fl_job *job, struct fl_err *err);
 
-/* Id of the reply for step `index`, or of the final one (FL_REPLY_FINAL): the same on every call.
- */
+/* Id of the reply for step `index`, or of the final one (FL_REPLY_FINAL), after so many reboots:
+ * the same on every call. */
 #define FL_REPLY_FINAL (-1)
-void fl_job_reply_id(const char *nonce, int64_t index, char out[FL_UUID_BYTES]);
+void fl_job_reply_id(const char *nonce, uint32_t reboots, int64_t index, char out[FL_UUID_BYTES]);
 
 /* Makes the folder below `jobs_dir` (path); whole and on disk when it returns. -EEXIST if there is
  * one; -ENOSPC and the like leave nothing behind. */

@@ -20,19 +20,30 @@
 #define RECORD_MAX_BYTES (4u << 20)
 #define REPLY_BUF_BYTES  (256u << 10)
 
-int fl_job_add_reply(struct job *job, int64_t index, uint64_t offset)
+int fl_job_add_reply(struct job *job, int64_t index, uint64_t offset, bool again)
 {
     struct job_reply *grown;
 
-    /* A worker's journal cannot hold more results than a document has steps. */
-    if (job->n_replies > FL_DOC_MAX_STEPS)
+    /* A worker's journal cannot hold more results than a document has steps, each time it runs. */
+    if (job->n_replies > (job->reboots + 1) * (FL_DOC_MAX_STEPS + 1))
         return -EMSGSIZE;
     grown = realloc(job->replies, (job->n_replies + 1) * sizeof(*grown));
     if (!grown)
         return -ENOMEM;
     job->replies = grown;
-    job->replies[job->n_replies++] = (struct job_reply){ .index = index, .offset = offset };
+    job->replies[job->n_replies++] = (struct job_reply){
+        .index = index, .reboots = job->reboots, .offset = offset, .again = again
+    };
     return 0;
+}
+
+void fl_job_repeat_replies(struct job *job)
+{
+    size_t n = job->n_replies;
+
+    for (size_t i = 0; i < n; i++)
+        if (job->replies[i].again && job->replies[i].reboots + 1 == job->reboots)
+            fl_job_add_reply(job, job->replies[i].index, job->replies[i].offset, true);
 }
 
 size_t fl_job_unacked(const struct job *job)
@@ -45,42 +56,57 @@ size_t fl_job_unacked(const struct job *job)
 }
 
 /* Reads the record at `offset` of an open journal. */
-static int read_record(struct fl_journal *j, uint64_t offset, uint16_t type, struct fl_arena *arena,
-                       const void **ret)
+static int read_record(struct fl_journal *j, uint64_t offset, struct fl_arena *arena,
+                       struct fl_journal_record *ret)
 {
-    struct fl_journal_record rec;
     int r;
 
     j->end = offset;
-    r = fl_journal_read(j, arena, &rec);
-    if (r < 0)
-        return r;
-    if (r == 0 || rec.type != type)
-        return -EBADMSG;
-    *ret = rec.in;
-    return 0;
+    r = fl_journal_read(j, arena, ret);
+    return r < 0 ? r : r == 0 ? -EBADMSG : 0;
 }
 
-static int build_final(struct job *job, struct fl_journal *j, uint64_t offset,
+static int read_step(struct fl_journal *j, uint64_t offset, struct fl_arena *arena,
+                     const struct fl_jrec_step_done **ret)
+{
+    struct fl_journal_record rec;
+    int r = read_record(j, offset, arena, &rec);
+
+    if (r == 0 && rec.type != FL_JREC_STEP_DONE)
+        r = -EBADMSG;
+    if (r == 0)
+        *ret = rec.in;
+    return r;
+}
+
+/* The last reply of a run: at the document's end, or before a reboot. */
+static int build_final(struct job *job, struct fl_journal *j, const struct job_reply *final,
                        struct fl_arena *arena, struct fl_buf *out)
 {
     const struct fl_reply_agent *agent = &job->jobs->agent;
     const struct fl_jrec_step_done *only = NULL;
-    const struct fl_jrec_doc_done *doc;
-    const void *rec;
-    int r = read_record(j, offset, FL_JREC_DOC_DONE, arena, &rec);
+    char reboot_status[] = "SuccessAndReboot";
+    struct fl_jrec_doc_done doc;
+    struct fl_journal_record rec;
+    int r = read_record(j, final->offset, arena, &rec);
 
     if (r < 0)
         return r;
-    doc = rec;
-    for (size_t i = 0; doc->n_results == 1 && i < job->n_replies; i++)
-        if (job->replies[i].index != FL_REPLY_FINAL) {
-            r = read_record(j, job->replies[i].offset, FL_JREC_STEP_DONE, arena, &rec);
-            if (r < 0)
-                return r;
-            only = rec;
-        }
-    return fl_reply_final(agent, doc, only, fl_now_ms(), out);
+    if (rec.type == FL_JREC_DOC_DONE) {
+        doc = *(const struct fl_jrec_doc_done *)rec.in;
+    } else if (rec.type == FL_JREC_REBOOT) {
+        const struct fl_jrec_reboot *reboot = rec.in;
+
+        doc = (struct fl_jrec_doc_done){ .status = reboot_status,
+                                         .counts = reboot->counts,
+                                         .n_results = reboot->n_results };
+    } else {
+        return -EBADMSG;
+    }
+    for (size_t i = 0; r == 0 && doc.n_results == 1 && i < job->n_replies; i++)
+        if (job->replies[i].index != FL_REPLY_FINAL && job->replies[i].reboots == final->reboots)
+            r = read_step(j, job->replies[i].offset, arena, &only);
+    return r < 0 ? r : fl_reply_final(agent, &doc, only, fl_now_ms(), out);
 }
 
 static int open_file(const struct job *job, const char *name, struct fl_journal *ret)
@@ -96,17 +122,17 @@ static int build(struct job *job, const struct job_reply *reply, struct fl_buf *
     const struct fl_reply_agent *agent = &job->jobs->agent;
     struct fl_journal j fl_autojournal = { .fd = -1 };
     fl_autoarena struct fl_arena arena = FL_ARENA(RECORD_MAX_BYTES);
-    const void *rec;
+    const struct fl_jrec_step_done *step;
     int r;
-    if (job->failure && reply->index == FL_REPLY_FINAL)
+    if (job->failure && reply == &job->replies[job->n_replies - 1])
         return fl_reply_bare(agent, "Failed", job->failure, fl_now_ms(), out);
     r = open_file(job, "journal", &j);
     if (r < 0)
         return r;
     if (reply->index == FL_REPLY_FINAL)
-        return build_final(job, &j, reply->offset, &arena, out);
-    r = read_record(&j, reply->offset, FL_JREC_STEP_DONE, &arena, &rec);
-    return r < 0 ? r : fl_reply_step(agent, rec, fl_now_ms(), out);
+        return build_final(job, &j, reply, &arena, out);
+    r = read_step(&j, reply->offset, &arena, &step);
+    return r < 0 ? r : fl_reply_step(agent, step, fl_now_ms(), out);
 }
 
 /* 0 if it was sent (or can never be), else net does not take it now. */
@@ -122,7 +148,7 @@ static int send_reply(struct job *job, struct job_reply *reply)
         reply->sent_ms = fl_mono_ms();
         return 0;
     }
-    fl_job_reply_id(job->nonce, reply->index, id);
+    fl_job_reply_id(job->nonce, reply->reboots, reply->index, id);
     r = job->jobs->conf.out.reply(job->jobs->conf.out.arg,
                                   &(struct fl_net_job_reply){ .job_id = job->job_id,
                                                               .topic = topic,
@@ -272,7 +298,7 @@ static struct job_reply *find_reply(struct fl_jobs *jobs, const char *message_id
         for (size_t i = 0; i < job->n_replies; i++) {
             if (job->replies[i].acked)
                 continue;
-            fl_job_reply_id(job->nonce, job->replies[i].index, id);
+            fl_job_reply_id(job->nonce, job->replies[i].reboots, job->replies[i].index, id);
             if (strcasecmp(id, message_id) == 0) {
                 *ret_job = job;
                 return &job->replies[i];
@@ -295,7 +321,7 @@ void fl_jobs_acked(struct fl_jobs *jobs, const char *message_id)
         char id[FL_UUID_BYTES];
 
         /* Without sync: lost in a power cut, the reply is sent once more under the same id. */
-        fl_job_reply_id(job->nonce, reply->index, id);
+        fl_job_reply_id(job->nonce, reply->reboots, reply->index, id);
         fl_job_note(job, FL_JREC_ACKED, &(struct fl_jrec_acked){ .message_id = id }, false);
     }
     fl_jobs_pump(jobs);

@@ -13,6 +13,7 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/clock.h"
+#include "plugins/status.h"
 
 #define RECORD_MAX_BYTES (4u << 20)
 #define RETRY_BASE_MS    200
@@ -52,16 +53,28 @@ static void take_record(struct job *job, const struct fl_journal_record *rec)
 {
     const struct fl_jrec_step_done *step = rec->in;
     const struct fl_jrec_doc_done *doc = rec->in;
+    const struct fl_jrec_reboot *reboot = rec->in;
+    enum fl_status status;
 
     switch (rec->type) {
     case FL_JREC_RUN:
         job->runs++;
+        if (job->boot_id[0])
+            fl_job_repeat_replies(job);
+        job->boot_id[0] = '\0';
         break;
     case FL_JREC_STEP_DONE:
-        fl_job_add_reply(job, step->index, rec->offset);
+        fl_job_add_reply(job, step->index, rec->offset,
+                         fl_status_parse(step->status, &status) == 0 && fl_status_is_bad(status));
+        break;
+    case FL_JREC_REBOOT:
+        fl_job_add_reply(job, FL_REPLY_FINAL, rec->offset, false);
+        job->reboots++;
+        job->runs = 0; /* what was counted are tries to get so far */
+        snprintf(job->boot_id, sizeof(job->boot_id), "%s", reboot->boot_id ? reboot->boot_id : "");
         break;
     case FL_JREC_DOC_DONE:
-        fl_job_add_reply(job, FL_REPLY_FINAL, rec->offset);
+        fl_job_add_reply(job, FL_REPLY_FINAL, rec->offset, false);
         snprintf(job->status, sizeof(job->status), "%s", doc->status ? doc->status : "Failed");
         break;
     default:
@@ -124,7 +137,7 @@ void fl_job_fail(struct job *job, const char *text)
     if (write_end(job, text) < 0)
         job->failure = strdup(text);
     snprintf(job->status, sizeof(job->status), "Failed");
-    fl_job_add_reply(job, FL_REPLY_FINAL, at);
+    fl_job_add_reply(job, FL_REPLY_FINAL, at, false);
     fl_job_ended(job);
     fl_jobs_pump(jobs);
 }
@@ -200,7 +213,10 @@ static void on_probe(void *arg)
         return;
     if (fl_jobdir_open(job->dir_fd, "journal", &lock, NULL) == 0 && fl_jobdir_lock(lock.fd) == 0) {
         fl_journal_done(&lock);
-        retry_later(job, "the worker ended without a result");
+        if (fl_job_awaits_boot(job))
+            fl_job_await_boot(job);
+        else
+            retry_later(job, "the worker ended without a result");
         return;
     }
     fl_journal_done(&lock);
@@ -274,6 +290,10 @@ static void on_exit_status(void *arg, int status)
     job->ipc = fl_ipc_free(job->ipc);
     if (look(job))
         return;
+    if (fl_job_awaits_boot(job)) {
+        fl_job_await_boot(job);
+        return;
+    }
     if (job->runs == job->runs_before)
         job->runs++; /* it did not get as far as to say so in the journal */
     if (WIFEXITED(status) && WEXITSTATUS(status) == FL_WORKER_EXIT_BUSY) {
@@ -293,6 +313,7 @@ static int spawn(struct job *job, struct fl_err *err)
     const struct fl_agent_config *config = job->jobs->conf.config;
     fl_autofree char *path = fl_path_join(job->jobs->jobs_dir, job->command_id);
     fl_autofd int cgroup_fd = fl_doclimit_join(&job->jobs->limit, job->command_id);
+    char reboots[24];
     char *const argv[] = {
         (char *)"fairlead-agent: worker",
         (char *)"worker",
@@ -300,12 +321,15 @@ static int spawn(struct job *job, struct fl_err *err)
         config->log_level ? config->log_level : (char *)"info",
         (char *)"--log-format",
         config->log_format ? config->log_format : (char *)"text",
+        (char *)"--reboots",
+        reboots,
         path,
         job->cancel ? (char *)"--cancel" : NULL,
         NULL,
     };
     int fds[2], r;
 
+    snprintf(reboots, sizeof(reboots), "%lld", (long long)config->command_retry_limit);
     if (!path || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0) {
         r = path ? -errno : -ENOMEM;
         return fl_err_set(err, r, NULL, "cannot make a socket pair: %s", strerror(-r));
@@ -337,7 +361,8 @@ void fl_job_start(struct job *job)
     int r;
 
     job->runs_before = job->runs;
-    if (job->state == JOB_QUEUED)
+    fl_job_stop_waiting(job);
+    if (job->state != JOB_RUNNING)
         job->jobs->n_running++;
     job->state = JOB_RUNNING;
     if (job->backoff.base_ms == 0)

@@ -100,24 +100,29 @@ static struct job *find_job(struct fl_jobs *jobs, const char *command_id)
     return NULL;
 }
 
-static size_t count_queued(const struct fl_jobs *jobs)
+static size_t count_jobs(const struct fl_jobs *jobs, enum job_state state)
 {
     struct job *job;
     size_t n = 0;
 
     TAILQ_FOREACH (job, &jobs->list, entry)
-        n += job->state == JOB_QUEUED;
+        n += job->state == state;
     return n;
+}
+
+/* None is begun just before the machine goes down. */
+static bool can_start(const struct fl_jobs *jobs)
+{
+    return !jobs->closed && jobs->n_holding == 0 &&
+           (int64_t)jobs->n_running < jobs->conf.config->command_workers;
 }
 
 void fl_jobs_start_next(struct fl_jobs *jobs)
 {
     struct job *job, *next;
 
-    for (job = TAILQ_FIRST(&jobs->list); job && !jobs->closed; job = next) {
+    for (job = TAILQ_FIRST(&jobs->list); job && can_start(jobs); job = next) {
         next = TAILQ_NEXT(job, entry);
-        if ((int64_t)jobs->n_running >= jobs->conf.config->command_workers)
-            return;
         if (job->state == JOB_QUEUED)
             fl_job_start(job);
     }
@@ -130,6 +135,7 @@ void fl_job_ended(struct job *job)
     if (job->state == JOB_ENDED)
         return;
     jobs->n_running -= job->state == JOB_RUNNING;
+    fl_job_stop_waiting(job);
     job->state = JOB_ENDED;
     fl_job_detach(job);
     fl_doclimit_sweep(&jobs->limit);
@@ -300,8 +306,7 @@ static const char *accept_job(struct fl_jobs *jobs, const struct fl_net_job *in,
         return FL_ACK_DUPLICATE;
     if (r < 0)
         fl_err_set(err, r, NULL, "cannot look whether it ran before: %s", strerror(-r));
-    if (((int64_t)jobs->n_running >= config->command_workers &&
-         (int64_t)count_queued(jobs) >= config->command_buffer) ||
+    if ((!can_start(jobs) && (int64_t)count_jobs(jobs, JOB_QUEUED) >= config->command_buffer) ||
         jobs->n_jobs >= FL_JOBS_MAX_OPEN)
         return FL_ACK_BUFFER_FULL;
 
@@ -365,11 +370,11 @@ static void handle_cancel(struct fl_jobs *jobs, const struct fl_net_job *in)
     send_status(jobs, in, FL_TOPIC_CANCEL, "InProgress", NULL);
     if (!job)
         return;
-    /* A queued document is reported by a worker too, which runs none of its steps. */
-    if (job->state == JOB_QUEUED)
-        fl_job_start(job);
-    else
+    /* A document without a worker is reported by one too, which runs none of its steps. */
+    if (job->state == JOB_RUNNING)
         fl_job_cancel_worker(job);
+    else
+        fl_job_start(job);
 }
 
 void fl_jobs_handle(struct fl_jobs *jobs, const struct fl_net_job *in)
@@ -399,10 +404,11 @@ static void read_acks(struct job *job)
         if (r != 1)
             break;
         job->cancel |= rec.type == FL_JREC_CANCEL;
+        job->reboots_asked += rec.type == FL_JREC_ASKED;
         for (size_t i = 0; rec.type == FL_JREC_ACKED && i < job->n_replies; i++) {
             const struct fl_jrec_acked *acked = rec.in;
 
-            fl_job_reply_id(job->nonce, job->replies[i].index, id);
+            fl_job_reply_id(job->nonce, job->replies[i].reboots, job->replies[i].index, id);
             job->replies[i].acked |= acked->message_id && strcmp(id, acked->message_id) == 0;
         }
     }
@@ -434,6 +440,8 @@ static void resume(struct job *job)
         return;
     }
     fl_job_detach(job); /* opened again when its turn comes */
+    if (fl_job_awaits_boot(job))
+        fl_job_await_boot(job);
 }
 
 /* A record that stands for one that is lost. The ids follow from the folder's name (protocol 2
@@ -625,7 +633,9 @@ void fl_jobs_close(struct fl_jobs *jobs)
 
 struct fl_jobs_counts fl_jobs_count(const struct fl_jobs *jobs)
 {
-    struct fl_jobs_counts c = { .running = jobs->n_running, .queued = count_queued(jobs) };
+    struct fl_jobs_counts c = { .running = jobs->n_running,
+                                .queued = count_jobs(jobs, JOB_QUEUED),
+                                .waiting = count_jobs(jobs, JOB_WAITING) };
     struct job *job;
 
     TAILQ_FOREACH (job, &jobs->list, entry)
@@ -635,10 +645,14 @@ struct fl_jobs_counts fl_jobs_count(const struct fl_jobs *jobs)
 
 void fl_jobs_each(const struct fl_jobs *jobs, fl_jobs_each_fn fn, void *arg)
 {
+    static const char *const states[] = {
+        [JOB_QUEUED] = "queued",
+        [JOB_RUNNING] = "running",
+        [JOB_WAITING] = "waiting for a reboot",
+    };
     struct job *job;
 
     TAILQ_FOREACH (job, &jobs->list, entry)
         if (job->state != JOB_ENDED)
-            fn(arg, job->command_id, job->document_name, job->accepted_ms,
-               job->state == JOB_RUNNING);
+            fn(arg, job->command_id, job->document_name, job->accepted_ms, states[job->state]);
 }

@@ -52,11 +52,11 @@ void fl_jobs_online(struct fl_jobs *jobs, bool online);
 void fl_jobs_close(struct fl_jobs *jobs);
 
 struct fl_jobs_counts {
-    size_t running, queued, unacked_replies;
+    size_t running, queued, waiting, unacked_replies; /* waiting: for a reboot */
 };
 struct fl_jobs_counts fl_jobs_count(const struct fl_jobs *jobs);
 
-/* Calls fn for each running or queued job. */
+/* Calls fn for each job that is not over; `state` is a word or two for people. */
 typedef void (*fl_jobs_each_fn)(void *arg, const char *command_id, const char *document_name,
-                                int64_t accepted_ms, bool running);
+                                int64_t accepted_ms, const char *state);
 void fl_jobs_each(const struct fl_jobs *jobs, fl_jobs_each_fn fn, void *arg);

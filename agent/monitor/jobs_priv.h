@@ -1,6 +1,7 @@
-/* jobs_priv.h - what jobs.c, job_worker.c and job_replies.c share. */
+/* jobs_priv.h - what jobs.c, job_worker.c, job_reboot.c and job_replies.c share. */
 #pragma once
 #include <sys/queue.h>
+#include "agent/lib/boot.h"
 #include "agent/lib/ipc_worker.h"
 #include "agent/lib/jobdir.h"
 #include "agent/monitor/doclimit.h"
@@ -13,15 +14,18 @@
 enum job_state {
     JOB_QUEUED,
     JOB_RUNNING, /* a worker lives, or is about to be started again */
+    JOB_WAITING, /* for the next boot of the machine */
     JOB_ENDED,   /* only its replies are left */
 };
 
 /* One reply the journal calls for. */
 struct job_reply {
-    int64_t index;   /* of the step, or FL_REPLY_FINAL */
-    uint64_t offset; /* of the record in the journal */
-    int64_t sent_ms; /* monotonic; 0: waits to be sent */
+    int64_t index;    /* of the step, or FL_REPLY_FINAL */
+    uint32_t reboots; /* before it, in this document */
+    uint64_t offset;  /* of the record in the journal */
+    int64_t sent_ms;  /* monotonic; 0: waits to be sent */
     bool acked;
+    bool again; /* a bad result: told once more after a reboot */
 };
 
 struct job {
@@ -44,6 +48,12 @@ struct job {
     uint32_t runs;        /* workers started, as the journal or we count */
     uint32_t runs_before; /* the newest one was */
 
+    /* reboots */
+    uint32_t reboots;               /* that the journal calls for */
+    uint32_t reboots_asked;         /* of these, as `acks` says */
+    char boot_id[FL_BOOT_ID_BYTES]; /* the boot that is to end before it goes on; "" for none */
+    bool holds;                     /* no other document is begun meanwhile */
+
     struct job_reply *replies;
     size_t n_replies;
     uint64_t acks_end; /* where the next record of `acks` goes */
@@ -58,7 +68,7 @@ struct fl_jobs {
     struct fl_doclimit limit;
     struct fl_seen seen;
     TAILQ_HEAD(job_list, job) list;
-    size_t n_jobs, n_running;
+    size_t n_jobs, n_running, n_holding;
     struct fl_ipc_row worker_rows[FL_N_WORKER_ROWS];
     struct fl_reply_agent agent;
     bool closed, online;
@@ -86,9 +96,15 @@ void fl_job_fail(struct job *job, const char *text);
 void fl_job_detach(struct job *job); /* lets go of the worker and the folder */
 int fl_job_open(struct job *job);    /* dir_fd and journal */
 
+/* ---- job_reboot.c ---- */
+bool fl_job_awaits_boot(const struct job *job); /* there is nothing to do in this boot */
+void fl_job_await_boot(struct job *job);        /* asks for it if nobody did, and waits */
+void fl_job_stop_waiting(struct job *job);      /* for it, if it does */
+
 /* ---- job_replies.c ---- */
-int fl_job_add_reply(struct job *job, int64_t index, uint64_t offset);
-void fl_jobs_pump(struct fl_jobs *jobs); /* sends what may be sent, sets the timer */
+int fl_job_add_reply(struct job *job, int64_t index, uint64_t offset, bool again);
+void fl_job_repeat_replies(struct job *job); /* after a reboot: the bad results of the run before */
+void fl_jobs_pump(struct fl_jobs *jobs);     /* sends what may be sent, sets the timer */
 size_t fl_job_unacked(const struct job *job);
 void fl_jobs_on_reply_timer(void *arg);
 int fl_job_note(struct job *job, uint16_t type, const void *record, bool sync);

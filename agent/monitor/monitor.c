@@ -205,7 +205,7 @@ struct document_list {
 };
 
 static void add_document(void *arg, const char *command_id, const char *document_name,
-                         int64_t accepted_ms, bool running)
+                         int64_t accepted_ms, const char *state)
 {
     struct document_list *l = arg;
 
@@ -214,7 +214,7 @@ static void add_document(void *arg, const char *command_id, const char *document
     l->status->documents[l->status->n_documents++] = (struct fl_agent_status_doc){
         .command_id = fl_arena_strdup(l->arena, command_id),
         .document_name = fl_arena_strdup(l->arena, document_name),
-        .state = fl_arena_strdup(l->arena, running ? "running" : "queued"),
+        .state = fl_arena_strdup(l->arena, state),
         .accepted_at = iso(l->arena, accepted_ms),
     };
 }
@@ -225,7 +225,7 @@ static void fill_status(void *arg, struct fl_arena *arena, struct fl_agent_statu
     struct fl_jobs_counts counts = fl_jobs_count(m->jobs);
     struct document_list list = { .arena = arena,
                                   .status = out,
-                                  .room = counts.running + counts.queued };
+                                  .room = counts.running + counts.queued + counts.waiting };
     const char *why = fl_identity_keeper_error(m->keeper);
 
     *out = (struct fl_agent_status){

@@ -11,14 +11,43 @@
 #define LOCK_TRIES       20
 #define LOCK_WAIT_US     10000
 
+/* A run after a reboot begins with the step that asked for it. Of the results before only the bad
+ * ones count, which are reported once more (protocol 4 §2.1, §6). */
+static void go_on(struct worker *w)
+{
+    if (!w->boot_id[0])
+        return;
+    w->boot_id[0] = '\0';
+    w->reboot = false;
+    w->resumed = true;
+    w->next = w->reboot_step;
+    w->n_results = 0;
+    for (size_t i = 0; i < FL_STATUS__N; i++) {
+        w->counts[i] = fl_status_is_bad((enum fl_status)i) ? w->counts[i] : 0;
+        w->n_results += w->counts[i];
+    }
+}
+
+static bool waits_for_boot(const struct worker *w)
+{
+    char boot_id[FL_BOOT_ID_BYTES];
+
+    fl_boot_id(boot_id);
+    return w->boot_id[0] && strcmp(boot_id, w->boot_id) == 0;
+}
+
 static void replay_record(struct worker *w, const struct fl_journal_record *rec)
 {
     const struct fl_jrec_step_start *start = rec->in;
     const struct fl_jrec_step_child *child = rec->in;
     const struct fl_jrec_step_done *done = rec->in;
+    const struct fl_jrec_reboot *reboot = rec->in;
     enum fl_status status;
 
     switch (rec->type) {
+    case FL_JREC_RUN:
+        go_on(w);
+        break;
     case FL_JREC_STEP_START:
         w->started = true;
         w->start_ms = start->time_ms;
@@ -39,6 +68,11 @@ static void replay_record(struct worker *w, const struct fl_journal_record *rec)
             w->counts[status]++;
             w->reboot |= status == FL_STATUS_SUCCESS_AND_REBOOT;
         }
+        break;
+    case FL_JREC_REBOOT:
+        w->reboots++;
+        w->reboot_step = (size_t)reboot->index;
+        snprintf(w->boot_id, sizeof(w->boot_id), "%s", reboot->boot_id ? reboot->boot_id : "");
         break;
     case FL_JREC_DOC_DONE:
         w->done = true;
@@ -85,8 +119,13 @@ int fl_worker_open_folder(struct worker *w, struct fl_err *err)
     r = replay(w, err);
     if (r == 0)
         r = fl_jobdir_load(w->dir_fd, &w->arena, &w->job, err);
-    if (r == 0 && !w->done)
+    if (r == 0 && !w->done && !w->cancelled && waits_for_boot(w))
+        r = -EINPROGRESS;
+    if (r == 0 && !w->done) {
         r = fl_journal_append(&w->journal, FL_JREC_RUN, &run, err);
+        w->resumed = false;
+        go_on(w);
+    }
     w->downloads = fl_path_join(w->path, "steps/downloads");
     return r < 0 ? r : w->downloads ? 0 : -ENOMEM;
 }

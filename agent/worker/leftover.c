@@ -11,15 +11,6 @@
 
 #define ENVIRON_MAX_BYTES (1u << 20)
 
-static void read_boot_id(char out[FL_BOOT_ID_BYTES])
-{
-    fl_autofd int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, out, FL_BOOT_ID_BYTES - 1);
-
-    out[n > 0 ? n : 0] = '\0';
-    out[strcspn(out, "\n")] = '\0';
-}
-
 /* Session (field 6) and start time (field 22) of /proc/<pid>/stat. */
 static int read_stat(pid_t pid, long *ret_session, int64_t *ret_start)
 {
@@ -68,7 +59,7 @@ void fl_group_describe(pid_t leader, struct fl_group *ret_group)
     long session;
 
     *ret_group = (struct fl_group){ .leader = leader };
-    read_boot_id(ret_group->boot_id);
+    fl_boot_id(ret_group->boot_id);
     read_stat(leader, &session, &ret_group->start_ticks);
 }
 
@@ -97,7 +88,7 @@ bool fl_group_kill(const struct fl_group *group, const char *command_id)
     int64_t start;
     long session;
 
-    read_boot_id(boot_id);
+    fl_boot_id(boot_id);
     if (group->leader <= 1 || strcmp(boot_id, group->boot_id) != 0)
         return false;
     if (read_stat(group->leader, &session, &start) == 0) {

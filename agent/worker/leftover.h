@@ -3,9 +3,8 @@
  */
 #pragma once
 #include <sys/types.h>
+#include "agent/lib/boot.h"
 #include "common/base/util.h"
-
-#define FL_BOOT_ID_BYTES 40
 
 struct fl_group {
     pid_t leader;

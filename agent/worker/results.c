@@ -89,6 +89,19 @@ static int append_result(struct worker *w, struct fl_jrec_step_done *rec, struct
     return r;
 }
 
+/* A reboot that may not be: nobody wants the rest of the document, or it never comes to its end. */
+static void check_reboot(const struct worker *w, struct fl_flow_result *flow)
+{
+    if (w->cancelled) {
+        flow->status = FL_STATUS_CANCELLED;
+    } else if (w->reboots >= w->reboots_max) {
+        flow->status = FL_STATUS_FAILED;
+        flow->stop = true;
+        flow->suffix = "\nfairlead: the document had the machine rebooted as often as "
+                       "Mds.CommandRetryLimit allows. Further document steps will be skipped.";
+    }
+}
+
 int fl_worker_record(struct worker *w, const struct fl_outcome *o)
 {
     const struct fl_doc_step *s = &w->doc.steps[w->next];
@@ -100,6 +113,8 @@ int fl_worker_record(struct worker *w, const struct fl_outcome *o)
 
     if (o->apply_flow)
         fl_flow_after(&w->props, &flow);
+    if (flow.status == FL_STATUS_SUCCESS_AND_REBOOT)
+        check_reboot(w, &flow);
     if (flow.status == FL_STATUS_FAILED && flow.code == 0)
         flow.code = 1;
     for (size_t i = 0; i < 3; i++)
@@ -137,21 +152,45 @@ int fl_worker_record(struct worker *w, const struct fl_outcome *o)
     return 0;
 }
 
+static struct fl_intmap list_counts(const struct worker *w,
+                                    struct fl_intmap_entry entries[FL_STATUS__N])
+{
+    struct fl_intmap counts = { .v = entries };
+
+    for (int i = 0; i < FL_STATUS__N; i++)
+        if (w->counts[i])
+            entries[counts.n++] =
+                (struct fl_intmap_entry){ .key = (char *)fl_status_name((enum fl_status)i),
+                                          .value = w->counts[i] };
+    return counts;
+}
+
+void fl_worker_leave_for_boot(struct worker *w)
+{
+    struct fl_intmap_entry entries[FL_STATUS__N];
+    char boot_id[FL_BOOT_ID_BYTES];
+    struct fl_jrec_reboot rec = {
+        .index = (int64_t)w->next - 1,
+        .boot_id = boot_id,
+        .counts = list_counts(w, entries),
+        .n_results = w->n_results,
+    };
+
+    fl_boot_id(boot_id);
+    if (fl_worker_append(w, FL_JREC_REBOOT, &rec) == 0 && fl_worker_commit(w) == 0)
+        fl_worker_stop(w, FL_WORKER_EXIT_BOOT);
+}
+
 void fl_worker_finish(struct worker *w, enum fl_status status, const char *error)
 {
     struct fl_intmap_entry entries[FL_STATUS__N];
     struct fl_jrec_doc_done rec = {
         .status = (char *)fl_status_name(status),
-        .counts = { .v = entries },
+        .counts = list_counts(w, entries),
         .n_results = w->n_results,
         .error = (char *)error,
     };
 
-    for (int i = 0; i < FL_STATUS__N; i++)
-        if (w->counts[i])
-            entries[rec.counts.n++] =
-                (struct fl_intmap_entry){ .key = (char *)fl_status_name((enum fl_status)i),
-                                          .value = w->counts[i] };
     if (fl_worker_append(w, FL_JREC_DOC_DONE, &rec) < 0 || fl_worker_commit(w) < 0)
         return;
     /* Nothing more is written: the room that was reserved goes back. */

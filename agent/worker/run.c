@@ -99,6 +99,11 @@ static int start_step(struct worker *w, const struct fl_doc_step *s, const struc
         snprintf(text, sizeof(text), "fairlead: the step could not be started: %s", strerror(-r));
         return fl_worker_record(w, &o);
     }
+    /* What it printed before the reboot is part of its output. */
+    if (w->reboots > 0 && w->next == w->reboot_step) {
+        fl_stream_recover(fl_step_stream(w->step, FL_STEP_STDOUT));
+        fl_stream_recover(fl_step_stream(w->step, FL_STEP_STDERR));
+    }
     fl_step_begin(w->step);
     return 0;
 }
@@ -131,7 +136,10 @@ void fl_worker_advance(struct worker *w)
         if (fl_worker_record(w, &o) < 0)
             return;
     }
-    fl_worker_finish(w, fl_status_aggregate(w->counts), NULL);
+    if (w->reboot)
+        fl_worker_leave_for_boot(w);
+    else
+        fl_worker_finish(w, fl_status_aggregate(w->counts), NULL);
 }
 
 int fl_worker_report_interrupted(struct worker *w)

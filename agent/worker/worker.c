@@ -3,11 +3,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include "agent/worker/worker_priv.h"
+#include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/nodump.h"
@@ -17,6 +19,10 @@
 #define JOB_MAX_BYTES   (4u << 20)  /* memory a job record decodes into */
 #define DOC_MAX_BYTES   (32u << 20) /* memory a document decodes into */
 #define ACCEPT_PAUSE_MS 1000
+#define REBOOTS_MAX     15 /* what Mds.CommandRetryLimit is by default */
+#define TOO_OLD_TEXT                                                                               \
+    "fairlead: the machine came back more than 48 hours after the document was sent: it does not " \
+    "go on"
 
 /* The document out of the job's Content. A failure is a document error: reported, not retried. */
 static int load_document(struct worker *w, struct fl_err *err)
@@ -105,6 +111,8 @@ static int parse_args(struct worker *w, int argc, char **argv)
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--cancel") == 0)
             w->cancelled = true;
+        else if (strcmp(argv[i], "--reboots") == 0 && i + 1 < argc)
+            w->reboots_max = (uint32_t)strtoul(argv[++i], NULL, 10);
         else if (strcmp(argv[i], "--log-level") == 0 && i + 1 < argc)
             fl_log_level_parse(argv[++i], &level);
         else if (strcmp(argv[i], "--log-format") == 0 && i + 1 < argc)
@@ -129,6 +137,10 @@ static void begin(void *arg)
         fl_worker_finish(w, FL_STATUS_FAILED, fl_err_text(&err));
         return;
     }
+    if (w->resumed && fl_now_ms() - w->job.accepted_ms > FL_JOB_RESUME_MS) {
+        fl_worker_finish(w, FL_STATUS_FAILED, TOO_OLD_TEXT);
+        return;
+    }
     if (w->started && w->next < w->doc.n_steps && fl_worker_report_interrupted(w) < 0)
         return;
     fl_worker_advance(w);
@@ -151,7 +163,11 @@ static void done(struct worker *w)
 
 int fl_worker_main(int argc, char **argv)
 {
-    struct worker w = { .dir_fd = -1, .step_fd = -1, .listen_fd = -1, .journal = { .fd = -1 } };
+    struct worker w = { .dir_fd = -1,
+                        .step_fd = -1,
+                        .listen_fd = -1,
+                        .journal = { .fd = -1 },
+                        .reboots_max = REBOOTS_MAX };
     struct fl_err err = { 0 };
     int r;
 
@@ -166,11 +182,15 @@ int fl_worker_main(int argc, char **argv)
     if (r == 0 && !w.done)
         r = fl_loop_new(&w.loop);
     if (r < 0) {
-        if (r != -EWOULDBLOCK)
+        int status = r == -EWOULDBLOCK   ? FL_WORKER_EXIT_BUSY
+                     : r == -EINPROGRESS ? FL_WORKER_EXIT_BOOT
+                                         : FL_WORKER_EXIT_IO;
+
+        if (status == FL_WORKER_EXIT_IO)
             fl_log_error("worker cannot begin", FL_S("folder", w.path),
                          FL_S("error", fl_err_text(&err)));
         done(&w);
-        return r == -EWOULDBLOCK ? FL_WORKER_EXIT_BUSY : FL_WORKER_EXIT_IO;
+        return status;
     }
     if (!w.done) {
         open_sockets(&w);

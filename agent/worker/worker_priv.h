@@ -24,6 +24,8 @@ struct worker {
     struct fl_ipc_row rows[FL_N_WORKER_ROWS];
     int exit_status;
     bool cancelled;
+    uint32_t reboots_max;
+    bool resumed; /* by this worker */
 
     /* what the journal says */
     size_t next;      /* step to be looked at next */
@@ -31,6 +33,9 @@ struct worker {
     int64_t start_ms; /* when */
     struct fl_group group;
     bool stopped, reboot, done;
+    uint32_t reboots;               /* asked for so far */
+    size_t reboot_step;             /* the step that asked last */
+    char boot_id[FL_BOOT_ID_BYTES]; /* of the boot that is to end first; "" for none */
     uint32_t counts[FL_STATUS__N];
     int64_t n_results;
 
@@ -42,7 +47,7 @@ struct worker {
 /* ---- folder.c ---- */
 
 /* Opens and locks the job folder and reads what stands in it; the journal is then ready for more.
- * -EWOULDBLOCK if another worker has it. */
+ * -EWOULDBLOCK if another worker has it, -EINPROGRESS if the document waits for the next boot. */
 int fl_worker_open_folder(struct worker *w, struct fl_err *err);
 
 /* ---- results.c: 0, or negative once the journal could not be written; the worker stops then ----
@@ -71,6 +76,9 @@ int fl_worker_record(struct worker *w, const struct fl_outcome *o);
 
 /* The document's end. `error` is a document error, or NULL. */
 void fl_worker_finish(struct worker *w, enum fl_status status, const char *error);
+
+/* Not its end: the step before w->next wants the machine booted anew. */
+void fl_worker_leave_for_boot(struct worker *w);
 
 /* ---- steps.c ---- */
 

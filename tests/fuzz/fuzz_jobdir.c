@@ -85,7 +85,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (fl_jobdir_load(dir_fd, &arena, &job, &err) == 0) {
         if (fl_job_check(&job, NULL) < 0 || !fl_command_id_valid(job.command_id))
             abort();
-        fl_job_reply_id(job.nonce, FL_REPLY_FINAL, id);
+        fl_job_reply_id(job.nonce, 0, FL_REPLY_FINAL, id);
         if (!fl_uuid_valid(id))
             abort();
     } else if (!err.text[0]) {

@@ -130,14 +130,16 @@ static void reply_ids_repeat_and_differ(void **state)
     char a[FL_UUID_BYTES], b[FL_UUID_BYTES];
 
     for (int64_t i = FL_REPLY_FINAL; i < 50; i++) {
-        fl_job_reply_id(nonce, i, a);
+        fl_job_reply_id(nonce, 0, i, a);
         assert_true(fl_uuid_valid(a));
         assert_int_equal(a[14], '4');
-        fl_job_reply_id(nonce, i, b);
+        fl_job_reply_id(nonce, 0, i, b);
         assert_string_equal(a, b);
-        fl_job_reply_id(nonce, i + 1, b);
+        fl_job_reply_id(nonce, 0, i + 1, b);
         assert_string_not_equal(a, b);
-        fl_job_reply_id(other, i, b);
+        fl_job_reply_id(nonce, 1, i, b);
+        assert_string_not_equal(a, b);
+        fl_job_reply_id(other, 0, i, b);
         assert_string_not_equal(a, b);
     }
 }
