@@ -60,6 +60,7 @@ $(BUILD)/libplugins.a: $(call obj,$(PLUGIN_SRC))
 $(BUILD)/libserver.a: $(call obj,$(filter-out server/main.c,$(SERVER_SRC))) $(BUILD)/gen/sql_table.o $(BUILD)/gen/embedded.o
 $(BUILD)/libagent.a: $(call obj,$(filter-out agent/main.c,$(AGENT_SRC)))
 $(BUILD)/libagentlib.a: $(call obj,$(wildcard agent/lib/*.c))
+$(BUILD)/libagentfetch.a: $(call obj,$(filter-out agent/fetch/main.c,$(wildcard agent/fetch/*.c)))
 $(BUILD)/libagentnet.a: $(call obj,$(filter-out agent/net/main.c,$(wildcard agent/net/*.c)))
 $(BUILD)/lib%.a:
 	@rm -f $@
@@ -70,7 +71,7 @@ COMMON_LIB := $(BUILD)/libcommon.a
 AGENT_LIB  := $(BUILD)/libagentlib.a
 $(BUILD)/fairlead-agent: $(call obj,agent/main.c) $(BUILD)/libagent.a $(BUILD)/libplugins.a $(AGENT_LIB) $(COMMON_LIB)
 $(BUILD)/fairlead-agent-net: $(call obj,agent/net/main.c) $(BUILD)/libagentnet.a $(AGENT_LIB) $(COMMON_LIB)
-$(BUILD)/fairlead-agent-fetch: $(call obj,$(wildcard agent/fetch/*.c)) $(AGENT_LIB) $(COMMON_LIB)
+$(BUILD)/fairlead-agent-fetch: $(call obj,agent/fetch/main.c) $(BUILD)/libagentfetch.a $(AGENT_LIB) $(COMMON_LIB)
 $(BUILD)/fairlead-agent-key: $(call obj,$(wildcard agent/key/*.c)) $(AGENT_LIB) $(COMMON_LIB)
 $(BUILD)/fairlead-server: $(call obj,server/main.c) $(BUILD)/libserver.a $(COMMON_LIB)
 $(BUILD)/fairlead: $(call obj,$(CLI_SRC)) $(COMMON_LIB)

@@ -8,6 +8,7 @@
 #include <sys/types.h>
 #include "common/base/loop.h"
 #include "common/codec/codec.h"
+#include "plugins/call.h"
 #include "plugins/status.h"
 
 struct fl_step; /* one run of a plugin; the host's */

@@ -118,7 +118,7 @@ static void judge_refusal(const struct fl_fetch_answer *answer, const char *id, 
 {
     char *name = NULL, *text = NULL;
 
-    fl_service_error(answer->body, arena, &name, &text);
+    fl_service_error(fl_fetch_text(answer), arena, &name, &text);
     if (!name)
         name = fl_text("");
     v->retry_quick = strcmp(name, "TooManyUpdates") == 0;
@@ -154,8 +154,8 @@ void fl_reg_judge(const struct fl_fetch_answer *answer, const char *id, const ch
     } else if (answer->status != 200) {
         judge_refusal(answer, id, url, arena, &v);
     } else if (!answer->body ||
-               fl_json_decode(&out_shape, answer->body, strlen(answer->body), 0, arena, &out,
-                              NULL) < 0 ||
+               fl_json_decode(&out_shape, answer->body, answer->body_len, 0, arena, &out, NULL) <
+                   0 ||
                strncmp(out.node_id, "mi-", 3) != 0 || strlen(out.node_id) > 64 ||
                strspn(out.node_id + 3, "0123456789abcdefghijklmnopqrstuvwxyz") !=
                    strlen(out.node_id + 3)) {

@@ -135,13 +135,14 @@ static void send_call(void *arg)
         .headers = g->headers,
         .n_headers = g->n_headers,
         .body = g->body,
+        .body_len = strlen(g->body),
         .timeout_ms = CALL_TIMEOUT_MS,
         .max_response_bytes = MAX_BODY_BYTES,
     };
 
     g->step = CALL;
     g->tries++;
-    if (fl_fetcher_call(g->fetcher, &call, on_answer, g, NULL) < 0)
+    if (fl_fetcher_call(g->fetcher, &call, NULL, on_answer, g, NULL) < 0)
         complain(g, "out of memory");
 }
 

@@ -64,7 +64,7 @@ static const struct row rows[] = {
     STR_KEY("Ssm.Endpoint", "", USED(ssm_endpoint)),
     STR_KEY("Mgs.Endpoint", "", USED(mgs_endpoint)),
     STR_KEY("Mgs.Region", "", USED(mgs_region)),
-    STR_KEY("S3.Endpoint", ""),
+    STR_KEY("S3.Endpoint", "", USED(s3_endpoint)),
     STR_KEY("Kms.Endpoint", ""),
     STR_KEY("Agent.Region", "", USED(agent_region)),
     STR_KEY("Agent.ServiceDomain", "", USED(service_domain)),

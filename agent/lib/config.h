@@ -18,7 +18,7 @@ struct fl_agent_config {
     int64_t command_buffer;      /* 5 */
     int64_t stop_timeout_ms;     /* 20000 */
     int64_t command_retry_limit; /* 15 */
-    char *ssm_endpoint, *mgs_endpoint, *mgs_region, *agent_region, *service_domain;
+    char *ssm_endpoint, *s3_endpoint, *mgs_endpoint, *mgs_region, *agent_region, *service_domain;
     int64_t health_minutes;               /* 5 */
     int64_t log_retention_hours;          /* 336: Ssm.RunCommandLogsRetentionDurationHours */
     char *output_cleanup;                 /* default | after-execution | after-upload */

@@ -122,13 +122,33 @@ const struct fl_ipc_row fl_net_rows[FL_N_NET_ROWS] = {
 };
 const size_t fl_n_net_rows = FL_ARRAY_LEN(fl_net_rows);
 
-#define F(member) FL_FIELD(struct fl_fetch_conf, member, #member, 0)
+#define F(member) FL_FIELD(struct fl_fetch_endpoint, member, #member, FL_REQUIRED)
+static const struct fl_field fetch_endpoint_fields[] = { F(service), F(url) };
+#undef F
+static const struct fl_shape fetch_endpoint_shape =
+    FL_SHAPE(struct fl_fetch_endpoint, "endpoint", fetch_endpoint_fields);
+
+#define F(member, flags) FL_FIELD(struct fl_fetch_conf, member, #member, flags)
 static const struct fl_field fetch_conf_fields[] = {
-    F(ca_file),    F(proxy_http), F(proxy_https), F(no_proxy),
-    F(user_agent), F(log_level),  F(log_format),  F(idle_ms),
+    F(ca_file, 0),
+    F(proxy_http, 0),
+    F(proxy_https, 0),
+    F(no_proxy, 0),
+    F(user_agent, 0),
+    F(log_level, 0),
+    F(log_format, 0),
+    F(idle_ms, 0),
+    F(region, 0),
+    F(access_key_id, 0),
+    F(secret_access_key, FL_SECRET),
+    F(session_token, FL_SECRET),
+    F(expires_ms, 0),
+    F(offset_ms, 0),
+    FL_FIELD_LIST(struct fl_fetch_conf, endpoints, n_endpoints, "endpoints", 0,
+                  &fetch_endpoint_shape),
 };
 #undef F
-static const struct fl_shape fetch_conf_shape =
+const struct fl_shape fl_shape_fetch_conf =
     FL_SHAPE(struct fl_fetch_conf, "fetch_conf", fetch_conf_fields);
 
 static const struct fl_field fetch_header_fields[] = {
@@ -142,8 +162,22 @@ static const struct fl_shape fetch_header_shape =
 static const struct fl_field fetch_call_fields[] = {
     F(method),
     F(url),
+    F(path_query),
+    F(service),
+    F(region),
     FL_FIELD_LIST(struct fl_fetch_call, headers, n_headers, "headers", 0, &fetch_header_shape),
-    F(body),
+    FL_FIELD_BYTES(struct fl_fetch_call, body, body_len, "body", FL_SECRET),
+    F(body_file),
+    F(body_offset),
+    F(body_bytes),
+    F(body_sha256),
+    F(to_file),
+    F(to_max_bytes),
+    F(auth),
+    F(user),
+    FL_FIELD(struct fl_fetch_call, password, "password", FL_SECRET),
+    F(max_redirects),
+    F(insecure_redirects),
     F(timeout_ms),
     F(max_response_bytes),
 };
@@ -153,18 +187,36 @@ const struct fl_shape fl_shape_fetch_call =
 
 #define F(member) FL_FIELD(struct fl_fetch_answer, member, #member, 0)
 static const struct fl_field fetch_answer_fields[] = {
-    F(error), F(status), F(body), F(date), F(error_text),
+    F(error),
+    F(status),
+    FL_FIELD_BYTES(struct fl_fetch_answer, body, body_len, "body", FL_SECRET),
+    FL_FIELD_LIST(struct fl_fetch_answer, headers, n_headers, "headers", 0, &fetch_header_shape),
+    F(written),
+    F(sha256),
+    F(date),
+    F(error_text),
 };
 #undef F
 static const struct fl_shape fetch_answer_shape =
     FL_SHAPE(struct fl_fetch_answer, "fetch_answer", fetch_answer_fields);
 
 const struct fl_ipc_row fl_fetch_rows[FL_N_FETCH_ROWS] = {
-    { FL_FETCH_CONF, "conf", &fetch_conf_shape, 1, NULL },
+    { FL_FETCH_CONF, "conf", &fl_shape_fetch_conf, 1, NULL },
     { FL_FETCH_CALL, "call", &fl_shape_fetch_call, 1, NULL },
+    { FL_FETCH_CANCEL, "cancel", &fl_shape_empty, 1, NULL },
     { FL_FETCH_ANSWER, "answer", &fetch_answer_shape, 1, NULL },
 };
 const size_t fl_n_fetch_rows = FL_ARRAY_LEN(fl_fetch_rows);
+
+const char *fl_fetch_text(const struct fl_fetch_answer *answer)
+{
+    if (!answer->body)
+        return "";
+    for (size_t i = 0; i < answer->body_len; i++)
+        if (answer->body[i] == '\0')
+            answer->body[i] = ' ';
+    return answer->body;
+}
 
 void fl_ipc_bind(const struct fl_ipc_row *rows, size_t n, const struct fl_ipc_binding *bindings,
                  size_t n_bindings, struct fl_ipc_row *out)

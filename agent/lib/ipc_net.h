@@ -1,4 +1,5 @@
-/* ipc_net.h - what monitor and net say to each other (and net and fetch), as rows of ipc.h.
+/* ipc_net.h - what monitor and net say to each other (and to fetch, as a worker does), as rows of
+ * ipc.h.
  *
  * The monitor trusts nothing that comes from net: every string is bounded by its handler before
  * use.
@@ -112,35 +113,69 @@ extern const size_t fl_n_net_rows;
 /* ---- net (or a download) <-> fetch: one HTTP call ---- */
 enum fl_fetch_msg {
     FL_FETCH_CONF = 1,    /* struct fl_fetch_conf, first message */
-    FL_FETCH_CALL,        /* struct fl_fetch_call */
+    FL_FETCH_CALL,        /* struct fl_fetch_call + body_file, then to_file */
+    FL_FETCH_CANCEL,      /* empty, id of the call: no answer is wanted any more */
     FL_FETCH_ANSWER = 32, /* struct fl_fetch_answer, id of the call */
+};
+struct fl_fetch_endpoint {
+    char *service; /* as it is signed for: "ssm" */
+    char *url;     /* https://host[:port] */
 };
 struct fl_fetch_conf {
     char *ca_file, *proxy_http, *proxy_https, *no_proxy, *user_agent;
     char *log_level, *log_format;
     int64_t idle_ms; /* exit after this long without a call */
+    /* For calls that name a service; absent for a process whose user signs by itself. */
+    char *region;
+    char *access_key_id, *secret_access_key, *session_token;
+    int64_t expires_ms, offset_ms; /* in the service's time, which is fl_boot_ms() + offset_ms */
+    struct fl_fetch_endpoint *endpoints;
+    size_t n_endpoints;
 };
 struct fl_fetch_header {
     char *name, *value;
 };
 struct fl_fetch_call {
-    char *method, *url;
+    char *method;
+    char *url;        /* NULL: path_query at the service's endpoint */
+    char *path_query; /* "/key?list-type=2", encoded as it is sent */
+    char *service;    /* signed for it with the node's credentials; NULL: not signed */
+    char *region;     /* of the signature; NULL: the node's */
     struct fl_fetch_header *headers;
     size_t n_headers;
-    char *body; /* text; JSON here */
+    char *body;
+    size_t body_len;
+    bool body_file; /* a descriptor comes along: so many bytes of it from there on are the body */
+    int64_t body_offset, body_bytes;
+    char *body_sha256; /* of body_file; NULL: unsigned payload, which only s3 takes */
+    bool to_file;      /* a descriptor comes along: the body of a 2xx answer goes there */
+    int64_t to_max_bytes;
+    int32_t auth; /* enum fl_http_auth */
+    char *user, *password;
+    int32_t max_redirects;
+    bool insecure_redirects; /* from https to http, too */
     int64_t timeout_ms, max_response_bytes;
 };
 struct fl_fetch_answer {
-    int32_t error; /* 0 or negative errno as in http.h */
+    /* 0 or negative errno as in http.h; -EKEYEXPIRED: no credentials, or they are no longer good */
+    int32_t error;
     int32_t status;
-    char *body; /* text; NULs were replaced */
+    char *body; /* any bytes and a NUL; fl_fetch_text for those who read text */
+    size_t body_len;
+    struct fl_fetch_header *headers; /* those of fl_http_kept_headers that came */
+    size_t n_headers;
+    int64_t written; /* to to_file */
+    char *sha256;    /* of that, lower-case hex */
     char *date;
     char *error_text;
 };
-#define FL_N_FETCH_ROWS 3
+#define FL_N_FETCH_ROWS 4
 extern const struct fl_ipc_row fl_fetch_rows[FL_N_FETCH_ROWS];
 extern const size_t fl_n_fetch_rows;
-extern const struct fl_shape fl_shape_fetch_call;
+extern const struct fl_shape fl_shape_fetch_conf, fl_shape_fetch_call;
+
+/* The answer's body as text: "" for none, NULs are blanks. */
+const char *fl_fetch_text(const struct fl_fetch_answer *answer);
 
 /* Copies `n` rows to `out`, putting in the handlers of this end. */
 struct fl_ipc_binding {

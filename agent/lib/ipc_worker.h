@@ -9,7 +9,14 @@
 
 enum fl_worker_msg {
     FL_WORKER_CANCEL = 1, /* monitor -> worker, empty: end the document now */
+    FL_WORKER_FETCH, /* monitor -> worker, struct fl_worker_fetch + 1 fd if ok: a socket to a fresh
+                        fetch process that has its configuration */
     FL_WORKER_LOOK = 32,  /* worker -> monitor, empty: the journal has grown and is on disk */
+    FL_WORKER_NEED_FETCH, /* worker -> monitor, empty: answer with FL_WORKER_FETCH */
+};
+struct fl_worker_fetch {
+    bool ok;
+    char *error;
 };
 
 /* Exit statuses of a worker; anything else is a crash. */
@@ -21,7 +28,7 @@ enum {
 };
 
 /* Types, names, shapes and phases (always 1); the ends add their handlers to a copy. */
-#define FL_N_WORKER_ROWS 2
+#define FL_N_WORKER_ROWS 4
 extern const struct fl_ipc_row fl_worker_rows[FL_N_WORKER_ROWS];
 
 /* The listening end in a job folder (an open descriptor of it): made anew, non-blocking, 0600. */

@@ -266,12 +266,17 @@ static void save_now(struct fl_identity_keeper *k)
 
 /* ---- credentials ---- */
 
+static struct fl_net_creds current_creds(const struct fl_identity_keeper *k)
+{
+    return (struct fl_net_creds){ .access_key_id = k->creds.access_key_id,
+                                  .secret_access_key = k->creds.secret_access_key,
+                                  .session_token = k->creds.session_token,
+                                  .expires_ms = k->creds.expires_ms };
+}
+
 static void hand_out(struct fl_identity_keeper *k)
 {
-    const struct fl_net_creds creds = { .access_key_id = k->creds.access_key_id,
-                                        .secret_access_key = k->creds.secret_access_key,
-                                        .session_token = k->creds.session_token,
-                                        .expires_ms = k->creds.expires_ms };
+    const struct fl_net_creds creds = current_creds(k);
 
     k->events.on_creds(k->arg, &creds);
 }
@@ -646,6 +651,13 @@ void fl_identity_keeper_refused(struct fl_identity_keeper *k)
     if (!k->error) /* else it is known that none are to be had */
         fl_log_info("the service refuses the credentials: asking for fresh ones");
     begin(k);
+}
+
+struct fl_net_creds fl_identity_keeper_creds(const struct fl_identity_keeper *k,
+                                             int64_t *ret_offset_ms)
+{
+    *ret_offset_ms = k->offset_ms;
+    return k->creds.node_id ? current_creds(k) : (struct fl_net_creds){ 0 };
 }
 
 int64_t fl_identity_keeper_expires_ms(const struct fl_identity_keeper *k)

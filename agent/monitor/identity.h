@@ -39,6 +39,11 @@ void fl_identity_keeper_online(struct fl_identity_keeper *k);
  */
 void fl_identity_keeper_refused(struct fl_identity_keeper *k);
 
+/* What calls may be signed with now; access_key_id NULL: nothing. Dies with the next event. The
+ * service's time less fl_boot_ms() as far as it is known. */
+struct fl_net_creds fl_identity_keeper_creds(const struct fl_identity_keeper *k,
+                                             int64_t *ret_offset_ms);
+
 /* For status: expiry of the current credentials (0: none), newest failure or NULL. */
 int64_t fl_identity_keeper_expires_ms(const struct fl_identity_keeper *k);
 const char *fl_identity_keeper_error(const struct fl_identity_keeper *k);

@@ -229,6 +229,26 @@ static int on_look(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err)
     return 0;
 }
 
+static int on_need_fetch(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err)
+{
+    struct job *job = arg;
+    const struct fl_jobs_fetch *fetch = &job->jobs->conf.fetch;
+    struct fl_err why = { 0 };
+    fl_autofd int fd = -1;
+    int r = fetch->start(fetch->arg, &fd, &why);
+
+    if (r < 0)
+        fl_log_warn("no fetch process for a worker", FL_S("command", job->command_id),
+                    FL_S("error", fl_err_text(&why)));
+    return fl_ipc_send(job->ipc, FL_WORKER_FETCH, msg->id,
+                       &(struct fl_worker_fetch){ .ok = r == 0, .error = why.text }, &fd, r == 0);
+}
+
+static const struct fl_ipc_binding bindings[] = {
+    { FL_WORKER_LOOK, on_look },
+    { FL_WORKER_NEED_FETCH, on_need_fetch },
+};
+
 static void on_ipc_close(void *arg, int why, const struct fl_err *err)
 {
     struct job *job = arg;
@@ -242,8 +262,8 @@ static void on_ipc_close(void *arg, int why, const struct fl_err *err)
 static int open_ipc(struct job *job, int fd)
 {
     if (job->jobs->worker_rows[0].type == 0)
-        fl_ipc_bind(fl_worker_rows, FL_N_WORKER_ROWS,
-                    &(struct fl_ipc_binding){ FL_WORKER_LOOK, on_look }, 1, job->jobs->worker_rows);
+        fl_ipc_bind(fl_worker_rows, FL_N_WORKER_ROWS, bindings, FL_ARRAY_LEN(bindings),
+                    job->jobs->worker_rows);
     job->ipc = fl_ipc_free(job->ipc);
     return fl_ipc_new(job->jobs->conf.loop, fd, job->jobs->worker_rows, FL_N_WORKER_ROWS,
                       on_ipc_close, job, &job->ipc);

@@ -23,6 +23,12 @@ struct fl_jobs_out {
     void *arg;
 };
 
+/* A fetch process for a worker: the socket to it, configured (fl_fetchproc_start_for_worker). */
+struct fl_jobs_fetch {
+    int (*start)(void *arg, int *ret_fd, struct fl_err *err);
+    void *arg;
+};
+
 /* All pointers outlive the object. */
 struct fl_jobs_conf {
     struct fl_loop *loop;
@@ -32,6 +38,7 @@ struct fl_jobs_conf {
     const char *node_id, *region;
     const char *program; /* this executable: "/proc/self/exe" */
     struct fl_jobs_out out;
+    struct fl_jobs_fetch fetch;
 };
 
 /* Finds the jobs on disk, attaches to workers that live, starts what was waiting. */

@@ -13,6 +13,7 @@
 #include "agent/lib/config.h"
 #include "agent/lib/trouble.h"
 #include "agent/lib/vault.h"
+#include "agent/monitor/fetchproc.h"
 #include "agent/monitor/identity.h"
 #include "agent/monitor/jobs.h"
 #include "agent/monitor/netproc.h"
@@ -24,10 +25,11 @@
 #include "common/base/nodump.h"
 #include "common/net/proxy.h"
 
-#define MEMORY_MAX_BYTES (1u << 20) /* configuration and registration */
-#define NET_STOP_MAX_MS  5000
-#define ERROR_TEXT_BYTES 512
-#define MMAP_THRESHOLD   65536 /* large buffers go back to the system when freed */
+#define MEMORY_MAX_BYTES   (1u << 20) /* configuration and registration */
+#define MAX_WORKER_FETCHES 32         /* alive at once */
+#define NET_STOP_MAX_MS    5000
+#define ERROR_TEXT_BYTES   512
+#define MMAP_THRESHOLD     65536 /* large buffers go back to the system when freed */
 
 struct monitor {
     const struct fl_paths *paths;
@@ -43,6 +45,7 @@ struct monitor {
     struct fl_loop *loop;
     struct fl_signal *signals[3];
     struct fl_netproc *net;
+    struct fl_fetchproc *worker_fetches;
     struct fl_identity_keeper *keeper;
     struct fl_jobs *jobs;
     struct fl_status_socket *status;
@@ -184,6 +187,16 @@ static int send_reply(void *arg, const struct fl_net_job_reply *reply)
     struct monitor *m = arg;
 
     return fl_netproc_send(m->net, FL_NET_JOB_REPLY, reply);
+}
+
+static int start_worker_fetch(void *arg, int *ret_fd, struct fl_err *err)
+{
+    struct monitor *m = arg;
+    int64_t offset_ms;
+    const struct fl_net_creds creds = fl_identity_keeper_creds(m->keeper, &offset_ms);
+
+    return fl_fetchproc_start_for_worker(m->worker_fetches, &m->start, &creds, offset_ms, ret_fd,
+                                         err);
 }
 
 /* ---- status ---- */
@@ -419,6 +432,8 @@ static int start(struct monitor *m, struct fl_err *err)
     if (r == 0)
         r = fl_netproc_new(m->loop, m->paths, &m->config, &m->start, &net_events, m, &m->net, err);
     if (r == 0)
+        r = fl_fetchproc_new(m->loop, m->paths, &m->config, MAX_WORKER_FETCHES, &m->worker_fetches);
+    if (r == 0)
         r = fl_jobs_new(&(struct fl_jobs_conf){ .loop = m->loop,
                                                 .state_dir = m->paths->state,
                                                 .config = &m->config,
@@ -426,7 +441,8 @@ static int start(struct monitor *m, struct fl_err *err)
                                                 .node_id = m->reg.node_id,
                                                 .region = m->start.region,
                                                 .program = "/proc/self/exe",
-                                                .out = out },
+                                                .out = out,
+                                                .fetch = { start_worker_fetch, m } },
                         &m->jobs, err);
     if (r == 0)
         r = fl_status_socket_new(m->loop, m->paths->runtime, fill_status, m, &m->status, err);
@@ -438,6 +454,7 @@ static void done(struct monitor *m)
     m->status = fl_status_socket_free(m->status);
     m->jobs = fl_jobs_free(m->jobs);
     m->net = fl_netproc_free(m->net);
+    m->worker_fetches = fl_fetchproc_free(m->worker_fetches);
     m->keeper = fl_identity_keeper_free(m->keeper);
     for (size_t i = 0; i < FL_ARRAY_LEN(m->signals); i++)
         m->signals[i] = fl_signal_free(m->signals[i]);

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include "agent/lib/role.h"
+#include "agent/monitor/fetchproc.h"
 #include "common/base/backoff.h"
 #include "common/base/log.h"
 #include "common/base/rand.h"
@@ -24,7 +25,7 @@ struct fl_netproc {
     void *arg;
     struct fl_ipc_row rows[FL_N_NET_ROWS];
     struct fl_child *child;
-    struct fl_child *fetches[MAX_FETCHES];
+    struct fl_fetchproc *fetches;
     struct fl_ipc *ipc;
     bool up, stopping;
     void (*stopped)(void *arg);
@@ -84,30 +85,12 @@ static int on_audit(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err)
     return 0;
 }
 
-static void on_fetch_ended(void *arg, int status)
-{
-    struct fl_child **place = arg;
-
-    *place = fl_child_free(*place);
-}
-
-/* Without a limit a net gone bad could have us fork for ever. */
-static int start_fetch(struct fl_netproc *net, int *ret_fd, struct fl_err *err)
-{
-    for (size_t i = 0; i < MAX_FETCHES; i++)
-        if (!net->fetches[i])
-            return fl_role_spawn_fetch(net->loop, net->paths, net->config->net_user,
-                                       net->config->ca_file, on_fetch_ended, &net->fetches[i],
-                                       &net->fetches[i], ret_fd, err);
-    return fl_err_set(err, -EBUSY, NULL, "%d fetch processes run already", MAX_FETCHES);
-}
-
 static int on_need_fetch(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err)
 {
     struct fl_netproc *net = arg;
     struct fl_err why = { 0 };
     fl_autofd int fd = -1;
-    int r = start_fetch(net, &fd, &why);
+    int r = fl_fetchproc_start(net->fetches, &fd, &why);
 
     if (r == 0) {
         r = fl_ipc_send(net->ipc, FL_NET_FETCH, msg->id, &(struct fl_net_fetch){ .ok = true }, &fd,
@@ -258,7 +241,11 @@ int fl_netproc_new(struct fl_loop *loop, const struct fl_paths *paths,
     fl_ipc_bind(fl_net_rows, FL_N_NET_ROWS, bindings, FL_ARRAY_LEN(bindings), net->rows);
     net->timer = fl_timer_new(loop, on_timer, net);
     net->steady = fl_timer_new(loop, on_steady, net);
-    r = net->timer && net->steady ? start_child(net, err) : -ENOMEM;
+    r = net->timer && net->steady ? 0 : -ENOMEM;
+    if (r == 0)
+        r = fl_fetchproc_new(loop, paths, config, MAX_FETCHES, &net->fetches);
+    if (r == 0)
+        r = start_child(net, err);
     if (r < 0) {
         fl_netproc_free(net);
         return r;
@@ -275,8 +262,7 @@ struct fl_netproc *fl_netproc_free(struct fl_netproc *net)
     net->steady = fl_timer_free(net->steady);
     net->ipc = fl_ipc_free(net->ipc);
     net->child = fl_child_free(net->child);
-    for (size_t i = 0; i < MAX_FETCHES; i++)
-        net->fetches[i] = fl_child_free(net->fetches[i]);
+    net->fetches = fl_fetchproc_free(net->fetches);
     free(net);
     return NULL;
 }

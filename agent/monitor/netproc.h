@@ -1,5 +1,5 @@
 /* netproc.h - the net process, from the monitor's side: started, spoken to, started again when it
- * dies, ended in order. Fetch processes are started here too, when net asks for one.
+ * dies, ended in order. It gets fetch processes when it asks for one.
  */
 #pragma once
 #include "agent/lib/config.h"

@@ -7,16 +7,13 @@
 #include <stdio.h>
 #include <string.h>
 #include "agent/lib/service.h"
+#include "agent/lib/sign.h"
 #include "agent/lib/text.h"
 #include "agent/net/net.h"
-#include "common/aws/endpoint.h"
-#include "common/aws/sigv4.h"
 #include "common/base/clock.h"
-#include "common/base/log.h"
 
 #define MAX_ANSWER_BYTES (1 << 20)
 #define TOKEN_TIMEOUT_MS 60000
-#define SKEW_KNOWN_MS    60000 /* smaller differences are the Date header's own */
 
 struct api_call {
     struct fl_net *net;
@@ -31,46 +28,6 @@ int64_t fl_net_now_ms(const struct fl_net *net)
     return fl_boot_ms() + net->offset_ms;
 }
 
-/* True if a signature made with the time just learnt will differ. */
-static bool learn_time(struct fl_net *net, const char *date)
-{
-    int64_t server = fl_http_date_ms(date);
-    int64_t change = server - fl_net_now_ms(net);
-
-    if (!server || (change < SKEW_KNOWN_MS && change > -SKEW_KNOWN_MS))
-        return false;
-    net->offset_ms += change;
-    fl_log_warn("this machine's clock differs from the service's: calls are signed with the "
-                "service's time",
-                FL_I("behind_s", (server - fl_now_ms()) / 1000));
-    return true;
-}
-
-/* Headers of the request that are signed, without Authorization; places for 8. */
-static int make_headers(struct api_call *c, const char *url, struct fl_http_header *headers,
-                        size_t *ret_n, char **ret_date)
-{
-    char host[512], date[FL_COMPACT_BYTES];
-    struct fl_net *net = c->net;
-    size_t n = 0;
-
-    if (fl_url_authority(url, false, host, sizeof(host)) < 0)
-        return -EINVAL;
-    fl_time_compact(fl_net_now_ms(net), date);
-    *ret_date = fl_arena_strdup(&c->arena, date);
-    headers[n++] =
-        (struct fl_http_header){ "Content-Type", c->call.target ? "application/x-amz-json-1.1"
-                                                                : "application/json" };
-    headers[n++] = (struct fl_http_header){ "Host", fl_arena_strdup(&c->arena, host) };
-    headers[n++] = (struct fl_http_header){ "X-Amz-Date", *ret_date };
-    if (net->creds.session_token && *net->creds.session_token)
-        headers[n++] = (struct fl_http_header){ "X-Amz-Security-Token", net->creds.session_token };
-    if (c->call.target)
-        headers[n++] = (struct fl_http_header){ "X-Amz-Target", c->call.target };
-    *ret_n = n;
-    return headers[1].value && *ret_date ? 0 : -ENOMEM;
-}
-
 static void on_answer(void *arg, const struct fl_fetch_answer *answer);
 
 static int send(struct api_call *c)
@@ -80,44 +37,44 @@ static int send(struct api_call *c)
     const char *base = messages ? net->start.mgs_url : net->start.ssm_url;
     const struct fl_aws_creds creds = { net->creds.access_key_id, net->creds.secret_access_key,
                                         net->creds.session_token };
-    struct fl_http_header headers[8];
-    struct fl_fetch_header out[9];
-    char hash[FL_SHA256_HEX_BYTES], *date;
-    fl_autofree char *authorization = NULL;
-    fl_autofree char *url = NULL;
+    struct fl_fetch_header headers[] = {
+        { fl_text("Content-Type"),
+          fl_text(c->call.target ? "application/x-amz-json-1.1" : "application/json") },
+        { fl_text("X-Amz-Target"), fl_text(c->call.target) },
+    };
+    struct fl_sign_in in = {
+        .method = "POST",
+        .service = c->call.service,
+        .region = net->start.region,
+        .creds = &creds,
+        .now_ms = fl_net_now_ms(net),
+        .headers = headers,
+        .n_headers = c->call.target ? 2 : 1,
+    };
+    struct fl_fetch_header *out;
+    char hash[FL_SHA256_HEX_BYTES];
+    char *url;
     size_t n;
     int r;
 
-    r = make_headers(c, base, headers, &n, &date);
-    if (r < 0)
-        return r;
     fl_sha256_hex(c->call.body, strlen(c->call.body), hash);
-    r = fl_sigv4_sign(&(struct fl_sigv4_request){ .method = "POST",
-                                                  .path = c->call.path,
-                                                  .query = "",
-                                                  .headers = headers,
-                                                  .n_headers = n,
-                                                  .body_sha256 = hash,
-                                                  .service = c->call.service },
-                      &creds, net->start.region, date, &authorization, NULL);
+    in.body_sha256 = hash;
+    in.url = url = fl_arena_printf(&c->arena, "%s%s", base, c->call.path);
+    if (!url)
+        return -ENOMEM;
+    r = fl_sign_call(&in, &c->arena, &out, &n);
     if (r < 0)
         return r;
-    for (size_t i = 0; i < n; i++)
-        out[i] = (struct fl_fetch_header){ fl_text(headers[i].name), fl_text(headers[i].value) };
-    out[n++] = (struct fl_fetch_header){ fl_text("Authorization"), authorization };
-    if (asprintf(&url, "%s%s", base, c->call.path) < 0) {
-        url = NULL;
-        return -ENOMEM;
-    }
     return fl_fetcher_call(net->fetcher,
                            &(struct fl_fetch_call){ .method = fl_text("POST"),
                                                     .url = url,
                                                     .headers = out,
                                                     .n_headers = n,
                                                     .body = fl_text(c->call.body),
+                                                    .body_len = strlen(c->call.body),
                                                     .timeout_ms = c->call.timeout_ms,
                                                     .max_response_bytes = MAX_ANSWER_BYTES },
-                           on_answer, c, NULL);
+                           NULL, on_answer, c, NULL);
 }
 
 static void free_call(struct api_call *c)
@@ -126,18 +83,11 @@ static void free_call(struct api_call *c)
     free(c);
 }
 
-static bool is_time_refusal(const char *name)
-{
-    return strcmp(name, "InvalidSignatureException") == 0 ||
-           strcmp(name, "SignatureDoesNotMatch") == 0 || strcmp(name, "RequestExpired") == 0 ||
-           strcmp(name, "RequestTimeTooSkewed") == 0;
-}
-
 static void on_answer(void *arg, const struct fl_fetch_answer *answer)
 {
     struct api_call *c = arg;
     struct fl_api_result result = {
-        .status = answer->status, .body = answer->body ? answer->body : "", .name = "", .text = ""
+        .status = answer->status, .body = fl_fetch_text(answer), .name = "", .text = ""
     };
     char *name = NULL, *text = NULL;
 
@@ -150,12 +100,12 @@ static void on_answer(void *arg, const struct fl_fetch_answer *answer)
         result.name = "RequestError";
         result.text = answer->error_text ? answer->error_text : strerror(-answer->error);
     } else if (answer->status < 200 || answer->status > 299) {
-        fl_service_error(answer->body, &c->arena, &name, &text);
+        fl_service_error(fl_fetch_text(answer), &c->arena, &name, &text);
         result.name = name && *name ? name : "UnknownError";
         result.text = text ? text : "";
         fl_net_note_refusal(c->net, result.name);
-        if (!c->repeated && (answer->status == 403 || is_time_refusal(result.name)) &&
-            learn_time(c->net, answer->date)) {
+        if (!c->repeated &&
+            fl_sign_learn_time(answer->status, result.name, answer->date, &c->net->offset_ms)) {
             c->repeated = true;
             if (send(c) == 0)
                 return;
@@ -212,8 +162,8 @@ static void read_token(const struct fl_fetch_answer *answer, struct fl_arena *ar
 {
     struct token_answer t = { 0 };
 
-    if (fl_json_decode(&token_answer_shape, answer->body, strlen(answer->body), 0, arena, &t,
-                       NULL) < 0) {
+    if (fl_json_decode(&token_answer_shape, answer->body, answer->body_len, 0, arena, &t, NULL) <
+        0) {
         res->error_name = fl_text("SerializationError");
         return;
     }
@@ -238,7 +188,7 @@ static void on_token_answer(void *arg, const struct fl_fetch_answer *answer)
         res.error_name = fl_arena_strdup(&arena, "RequestError");
         res.error_text = answer->error_text;
     } else if (answer->status != 200) {
-        fl_service_error(answer->body, &arena, &res.error_name, &res.error_text);
+        fl_service_error(fl_fetch_text(answer), &arena, &res.error_name, &res.error_text);
         if (res.error_name && !*res.error_name)
             res.error_name = fl_arena_printf(&arena, "HTTP %d", answer->status);
     } else if (strcmp(c->operation, "RequestManagedInstanceRoleToken") == 0 && answer->body) {
@@ -272,9 +222,10 @@ void fl_token_call(struct fl_net *net, const struct fl_net_signed_call *call)
                                                  .headers = headers,
                                                  .n_headers = FL_ARRAY_LEN(headers),
                                                  .body = call->body,
+                                                 .body_len = strlen(call->body),
                                                  .timeout_ms = TOKEN_TIMEOUT_MS,
                                                  .max_response_bytes = MAX_ANSWER_BYTES },
-                        on_token_answer, c, NULL);
+                        NULL, on_token_answer, c, NULL);
     if (r < 0)
         on_token_answer(
             c, &(struct fl_fetch_answer){ .error = r, .error_text = fl_text("too many calls") });

@@ -63,7 +63,9 @@ static int open_step_dir(struct worker *w, size_t index)
 
 static int start_step(struct worker *w, const struct fl_doc_step *s, const struct fl_plugin *plugin)
 {
-    const struct fl_step_host host = { .on_group = on_group, .on_done = on_step_done, .arg = w };
+    const struct fl_step_host host = {
+        .on_group = on_group, .on_done = on_step_done, .arg = w, .calls = w->calls
+    };
     struct fl_step_context context = {
         .command_id = w->job.command_id,
         .node_id = w->job.node_id,

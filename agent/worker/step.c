@@ -18,6 +18,7 @@ struct fl_step {
     json_t *inputs;
     size_t run, n_runs;
     struct fl_stream streams[2];
+    struct fl_step_calls calls;
     struct fl_timer *timer;
     /* of the current run */
     struct fl_arena arena;
@@ -40,6 +41,7 @@ static void begin_run(struct fl_step *s);
 
 static void end_run(struct fl_step *s)
 {
+    fl_step_calls_end(&s->calls);
     if (s->started && s->plugin->release)
         s->plugin->release(s);
     s->started = false;
@@ -74,6 +76,7 @@ void fl_step_done(struct fl_step *s, enum fl_status status, int code)
     if (s->over)
         return;
     s->over = true;
+    fl_step_calls_end(&s->calls);
     s->run_status = status;
     s->run_code = code;
     s->ticket = malloc(sizeof(*s->ticket));
@@ -176,6 +179,7 @@ int fl_step_new(struct fl_loop *loop, const struct fl_plugin *plugin, const char
     s->plugin = plugin;
     s->context = *context;
     s->host = *host;
+    fl_step_calls_init(&s->calls, host->calls);
     fl_stream_init(&s->streams[FL_STEP_STDOUT], dir_fd, "stdout", (uint64_t)output_max_bytes);
     fl_stream_init(&s->streams[FL_STEP_STDERR], dir_fd, "stderr", (uint64_t)output_max_bytes);
     s->timer = fl_timer_new(loop, on_timeout, s);
@@ -278,4 +282,22 @@ void fl_step_kill_group(struct fl_step *s)
 void fl_step_set_timeout(struct fl_step *s, uint64_t ms)
 {
     fl_timer_start(s->timer, ms);
+}
+
+int fl_step_call(struct fl_step *s, const struct fl_step_request *request, fl_step_answer_fn done,
+                 void *arg, uint32_t *ret_id, struct fl_err *err)
+{
+    return fl_step_calls_start(&s->calls, request, done, arg, ret_id, err);
+}
+
+int fl_step_ssm(struct fl_step *s, const char *operation, const struct fl_shape *in_shape,
+                const void *in, const struct fl_shape *out_shape, fl_step_reply_fn done, void *arg,
+                uint32_t *ret_id, struct fl_err *err)
+{
+    return fl_step_calls_ssm(&s->calls, operation, in_shape, in, out_shape, done, arg, ret_id, err);
+}
+
+void fl_step_call_cancel(struct fl_step *s, uint32_t id)
+{
+    fl_step_calls_cancel(&s->calls, id);
 }

@@ -7,12 +7,14 @@
 #pragma once
 #include "agent/worker/leftover.h"
 #include "agent/worker/output.h"
+#include "agent/worker/step_calls.h"
 #include "plugins/plugin.h"
 
 struct fl_step_host {
     void (*on_group)(void *arg, const struct fl_group *group); /* to the journal */
     void (*on_done)(void *arg); /* the step is over; the step may be freed inside */
     void *arg;
+    struct fl_calls *calls; /* NULL: no network */
 };
 
 /* `inputs_json` and `context` are copied or outlive the step; `dir_fd` is the folder context->dir

@@ -8,6 +8,8 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include "agent/lib/ipc_net.h"
+#include "agent/worker/calls.h"
 #include "agent/worker/worker_priv.h"
 #include "common/base/clock.h"
 #include "common/base/file.h"
@@ -49,6 +51,22 @@ static int on_cancel(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err
     return 0;
 }
 
+static int on_fetch(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err)
+{
+    struct worker *w = arg;
+
+    fl_calls_take(w->calls, msg);
+    return 0;
+}
+
+static int need_fetch(void *arg)
+{
+    static const char nothing[1];
+    struct worker *w = arg;
+
+    return w->ipc ? fl_ipc_send(w->ipc, FL_WORKER_NEED_FETCH, 0, nothing, NULL, 0) : -ENOTCONN;
+}
+
 static void on_ipc_close(void *arg, int why, const struct fl_err *err)
 {
     struct worker *w = arg;
@@ -61,6 +79,8 @@ static void attach(struct worker *w, int fd)
     w->ipc = fl_ipc_free(w->ipc);
     if (fl_ipc_new(w->loop, fd, w->rows, FL_N_WORKER_ROWS, on_ipc_close, w, &w->ipc) < 0)
         w->ipc = NULL;
+    else
+        fl_calls_monitor(w->calls);
 }
 
 /* A monitor that was restarted. Only our own user or root can be one. */
@@ -80,15 +100,17 @@ static void on_connection(void *arg, unsigned events)
     fl_worker_look(w); /* whatever happened while nobody listened */
 }
 
+static const struct fl_ipc_binding bindings[] = {
+    { FL_WORKER_CANCEL, on_cancel },
+    { FL_WORKER_FETCH, on_fetch },
+};
+
 /* Without a socket the worker still does its work; a cancel then has to wait for its end. */
 static void open_sockets(struct worker *w)
 {
     struct stat st;
 
-    memcpy(w->rows, fl_worker_rows, sizeof(w->rows));
-    for (size_t i = 0; i < FL_N_WORKER_ROWS; i++)
-        if (w->rows[i].type == FL_WORKER_CANCEL)
-            w->rows[i].handler = on_cancel;
+    fl_ipc_bind(fl_worker_rows, FL_N_WORKER_ROWS, bindings, FL_ARRAY_LEN(bindings), w->rows);
     if (fstat(MONITOR_FD, &st) == 0 && S_ISSOCK(st.st_mode)) {
         fcntl(MONITOR_FD, F_SETFD, FD_CLOEXEC);
         attach(w, MONITOR_FD);
@@ -149,6 +171,7 @@ static void begin(void *arg)
 static void done(struct worker *w)
 {
     w->step = fl_step_free(w->step);
+    w->calls = fl_calls_free(w->calls);
     w->listener = fl_io_free(w->listener);
     w->ipc = fl_ipc_free(w->ipc);
     fl_journal_done(&w->journal);
@@ -181,6 +204,8 @@ int fl_worker_main(int argc, char **argv)
         r = fl_worker_open_folder(&w, &err);
     if (r == 0 && !w.done)
         r = fl_loop_new(&w.loop);
+    if (r == 0 && !w.done)
+        r = fl_calls_new(w.loop, need_fetch, &w, &w.calls);
     if (r < 0) {
         int status = r == -EWOULDBLOCK   ? FL_WORKER_EXIT_BUSY
                      : r == -EINPROGRESS ? FL_WORKER_EXIT_BOOT

@@ -22,6 +22,7 @@ struct worker {
     struct fl_ipc *ipc;
     struct fl_io *listener;
     struct fl_ipc_row rows[FL_N_WORKER_ROWS];
+    struct fl_calls *calls;
     int exit_status;
     bool cancelled;
     uint32_t reboots_max;

@@ -16,6 +16,7 @@
  *   struct fl_raw           any JSON value, kept as compact JSON text; NULL = absent
  *   T * + shape             structure (NULL = absent); FL_FIELD_STRUCT
  *   T * + count + shape     list of structures; FL_FIELD_LIST
+ *   char * + count          any bytes; FL_FIELD_BYTES; packed only (no JSON, forms or XML)
  *
  * Decoded memory belongs to the arena given. Unknown members are ignored, null means absent, the
  * last of duplicate keys wins.
@@ -84,6 +85,7 @@ enum fl_kind {
     FL_KIND_INTMAP,
     FL_KIND_STRUCT,
     FL_KIND_LIST,
+    FL_KIND_BYTES,
     FL_KIND__N,
 };
 
@@ -109,7 +111,7 @@ struct fl_field {
     uint16_t kind;
     uint16_t flags;
     uint32_t offset;
-    uint32_t count_offset;        /* FL_KIND_LIST: the size_t that counts */
+    uint32_t count_offset;        /* FL_KIND_LIST, FL_KIND_BYTES: the size_t that counts */
     const struct fl_shape *shape; /* FL_KIND_STRUCT, FL_KIND_LIST */
     struct fl_limits limits;      /* of the value itself */
     struct fl_limits elem;        /* of list elements or map values (strings in them) */
@@ -152,6 +154,11 @@ struct fl_shape {
         .offset = offsetof(type, member), .count_offset = offsetof(type, count),     \
         .shape = (member_shape)__VA_OPT__(, ) __VA_ARGS__                            \
     }
+#define FL_FIELD_BYTES(type, member, count, json_key, field_flags)               \
+    {                                                                            \
+        .key = (json_key), .kind = FL_KIND_BYTES, .flags = (field_flags),        \
+        .offset = offsetof(type, member), .count_offset = offsetof(type, count), \
+    }
 #define FL_SHAPE(type, shape_name, field_table)                              \
     {                                                                        \
         .name = (shape_name), .size = sizeof(type), .fields = (field_table), \
@@ -183,7 +190,7 @@ int fl_json_quote(struct fl_buf *out, const char *s, size_t len);
 
 /* Packed binary, for ipc and journals between our own processes: strict, bounded, host byte order.
  * Decoding accepts exactly what encoding makes: -EBADMSG otherwise. Strings keep every byte but
- * cannot hold NUL. */
+ * cannot hold NUL; FL_FIELD_BYTES holds it, and gets one more behind its end. */
 int fl_pack_encode(const struct fl_shape *shape, const void *in, struct fl_buf *out);
 int fl_pack_decode(const struct fl_shape *shape, const void *data, size_t len,
                    struct fl_arena *arena, void *out);

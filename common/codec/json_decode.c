@@ -280,6 +280,7 @@ static int decode_field(struct ctx *c, const struct fl_shape *shape, const struc
         return decode_object(c, f->shape, v, *(void **)member);
     case FL_KIND_LIST:
         return decode_list(c, shape, f, v, member, (size_t *)(out + f->count_offset));
+    case FL_KIND_BYTES: /* packed only */
     case FL_KIND__N:
         break;
     }

@@ -11,6 +11,7 @@ bool fl_member_present(const struct fl_field *f, const void *in)
     case FL_KIND_STR:
     case FL_KIND_RAW:
     case FL_KIND_STRUCT:
+    case FL_KIND_BYTES:
         return *(void *const *)member != NULL;
     case FL_KIND_BOOL:
         return zero_too || *(const bool *)member;

@@ -50,15 +50,19 @@ static int put_byte(struct fl_buf *out, bool v)
     return fl_buf_append(out, &b, 1);
 }
 
-static int put_str(struct fl_buf *out, const char *s)
+static int put_bytes(struct fl_buf *out, const char *s, size_t len)
 {
-    size_t len;
-
     if (!s)
         return put_u32(out, 0);
-    len = strlen(s);
+    if (len >= UINT32_MAX)
+        return -EMSGSIZE;
     TRY(put_u32(out, len + 1));
     return fl_buf_append(out, s, len);
+}
+
+static int put_str(struct fl_buf *out, const char *s)
+{
+    return put_bytes(out, s, s ? strlen(s) : 0);
 }
 
 static int put_strs(struct fl_buf *out, const struct fl_strs *l)
@@ -133,6 +137,8 @@ static int put_field(struct fl_buf *out, const struct fl_field *f, const char *i
             TRY(fl_pack_encode(f->shape, items + i * f->shape->size, out));
         return 0;
     }
+    case FL_KIND_BYTES:
+        return put_bytes(out, *(char *const *)member, *(const size_t *)(in + f->count_offset));
     case FL_KIND__N:
         break;
     }
@@ -183,22 +189,31 @@ static int get_count(struct reader *r, size_t min_bytes, size_t *ret)
     return 0;
 }
 
-static int get_str(struct reader *r, char **ret)
+static int get_bytes(struct reader *r, char **ret, size_t *ret_n)
 {
     uint32_t n;
 
     TRY(get(r, &n, sizeof(n)));
-    if (n == 0) {
-        *ret = NULL;
+    *ret = NULL;
+    *ret_n = 0;
+    if (n == 0)
         return 0;
-    }
     n--;
-    if (n > r->left || memchr(r->p, '\0', n))
+    if (n > r->left)
         return -EBADMSG;
     *ret = fl_arena_memdup(r->arena, r->p, n);
+    *ret_n = n;
     r->p += n;
     r->left -= n;
     return *ret ? 0 : -EMSGSIZE;
+}
+
+static int get_str(struct reader *r, char **ret)
+{
+    size_t n;
+
+    TRY(get_bytes(r, ret, &n));
+    return *ret && memchr(*ret, '\0', n) ? -EBADMSG : 0;
 }
 
 /* A string that may not be absent: list elements, map keys and values. */
@@ -316,6 +331,8 @@ static int get_field(struct reader *r, const struct fl_field *f, char *out)
         return get_struct(r, f->shape, member);
     case FL_KIND_LIST:
         return get_list(r, f->shape, member, (size_t *)(out + f->count_offset));
+    case FL_KIND_BYTES:
+        return get_bytes(r, member, (size_t *)(out + f->count_offset));
     case FL_KIND__N:
         break;
     }

@@ -11,6 +11,12 @@
 
 #define DEFAULT_TIMEOUT_MS (60 * 1000)
 #define DEFAULT_MAX_BYTES  (1024 * 1024)
+#define STALL_S            60
+
+const char *const fl_http_kept_headers[FL_HTTP_KEPT_HEADERS] = {
+    "Content-Type",     "Content-Length",      "ETag", "Last-Modified",
+    "x-amzn-RequestId", "x-amz-bucket-region", "Link",
+};
 
 struct fl_http {
     CURLM *multi;
@@ -36,8 +42,13 @@ struct fl_http_call {
     bool added;     /* in http->multi */
     bool reporting; /* its callback is running */
     bool proxied;
-    char where[300]; /* host:port of the URL */
-    char proxy[272]; /* host:port */
+    fl_http_read_fn read;
+    fl_http_write_fn write;
+    void *stream_arg;
+    uint64_t sent, body_len; /* of a body that is read */
+    int stream_error;        /* what a stream's callback returned */
+    char where[300];         /* host:port of the URL */
+    char proxy[272];         /* host:port */
     char curl_says[CURL_ERROR_SIZE];
 };
 
@@ -103,6 +114,10 @@ static int call_error(const struct fl_http_call *call, CURLcode result, struct f
 
     if (status)
         return fl_proxy_refused(call->proxy, call->where, (int)status, err);
+    if (call->stream_error)
+        return fl_err_set(err, call->stream_error, NULL, "%s: %s", call->where,
+                          call->stream_error == -EMSGSIZE ? "the answer is over the limit"
+                                                          : strerror(-call->stream_error));
     if (result == CURLE_OK)
         return 0;
     while (i < FL_ARRAY_LEN(failures) && failures[i].result != result)
@@ -137,9 +152,10 @@ static void call_free(struct fl_http_call *call)
 static void finish(struct fl_http_call *call, CURLcode result)
 {
     struct fl_http_response resp = { .body = "" };
-    struct curl_header *date = NULL;
+    struct curl_header *header = NULL;
     struct fl_err err = { 0 };
     int r = call_error(call, result, &err);
+    char *redirect = NULL;
     long status = 0;
 
     LIST_REMOVE(call, link);
@@ -150,8 +166,16 @@ static void finish(struct fl_http_call *call, CURLcode result)
         resp.body = call->answer.data;
         resp.body_len = call->answer.len;
     }
-    if (curl_easy_header(call->easy, "Date", 0, CURLH_HEADER, -1, &date) == CURLHE_OK)
-        resp.date = date->value;
+    /* curl's struct is overwritten by the next header, the value it points to is not. */
+    if (curl_easy_header(call->easy, "Date", 0, CURLH_HEADER, -1, &header) == CURLHE_OK)
+        resp.date = header->value;
+    for (size_t i = 0; i < FL_HTTP_KEPT_HEADERS; i++)
+        if (curl_easy_header(call->easy, fl_http_kept_headers[i], 0, CURLH_HEADER, -1, &header) ==
+            CURLHE_OK)
+            resp.headers[resp.n_headers++] =
+                (struct fl_http_header){ fl_http_kept_headers[i], header->value };
+    curl_easy_getinfo(call->easy, CURLINFO_REDIRECT_URL, &redirect);
+    resp.redirect_url = redirect;
     call->reporting = true;
     call->done(call->arg, r, &resp, &err);
     call_free(call);
@@ -366,9 +390,47 @@ static int prepare(struct fl_http_call *call, const char *url, uint32_t timeout_
 static size_t on_body(char *data, size_t size, size_t n, void *arg)
 {
     struct fl_http_call *call = arg;
+    size_t len = size * n;
+    long status = 0;
 
     /* Anything but all of it ends the transfer with CURLE_WRITE_ERROR. */
-    return fl_buf_append(&call->answer, data, size * n) < 0 ? 0 : size * n;
+    if (!call->write)
+        return fl_buf_append(&call->answer, data, len) < 0 ? 0 : len;
+    curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+    if (status >= 200 && status < 300) {
+        call->stream_error = call->write(call->stream_arg, data, len);
+        return call->stream_error ? 0 : len;
+    }
+    (void)fl_buf_append(&call->answer, data,
+                        FL_MIN(len, call->answer.max_bytes - call->answer.len));
+    return len;
+}
+
+static size_t on_send(char *out, size_t size, size_t n, void *arg)
+{
+    struct fl_http_call *call = arg;
+    size_t want = (size_t)FL_MIN((uint64_t)size * n, call->body_len - call->sent);
+    ssize_t got = want ? call->read(call->stream_arg, call->sent, out, want) : 0;
+
+    if (got == 0 && want)
+        got = -EIO; /* shorter than was said */
+    if (got < 0) {
+        call->stream_error = (int)got;
+        return CURL_READFUNC_ABORT;
+    }
+    call->sent += (uint64_t)got;
+    return (size_t)got;
+}
+
+/* The server wants the body once more, for a password or on a fresh connection. */
+static int on_seek(void *arg, curl_off_t offset, int origin)
+{
+    struct fl_http_call *call = arg;
+
+    if (origin != SEEK_SET || offset < 0 || (uint64_t)offset > call->body_len)
+        return CURL_SEEKFUNC_FAIL;
+    call->sent = (uint64_t)offset;
+    return CURL_SEEKFUNC_OK;
 }
 
 static int add_header(struct fl_http_call *call, const char *name, const char *value)
@@ -411,7 +473,14 @@ static int set_body(struct fl_http_call *call, const struct fl_http_request *req
     CURL *easy = call->easy;
     bool plain = !strcmp(req->method, "GET") || !strcmp(req->method, "HEAD");
 
-    if (req->body_len || !plain) {
+    if (req->read) {
+        curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
+        curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)req->body_len);
+        curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_send);
+        curl_easy_setopt(easy, CURLOPT_READDATA, call);
+        curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, on_seek);
+        curl_easy_setopt(easy, CURLOPT_SEEKDATA, call);
+    } else if (req->body_len || !plain) {
         curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)req->body_len);
         if (curl_easy_setopt(easy, CURLOPT_COPYPOSTFIELDS,
                              req->body_len ? (const char *)req->body : "") != CURLE_OK)
@@ -422,6 +491,22 @@ static int set_body(struct fl_http_call *call, const struct fl_http_request *req
     curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, req->method);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, call);
+    return 0;
+}
+
+static int set_auth(struct fl_http_call *call, const struct fl_http_request *req)
+{
+    static const long kinds[] = {
+        [FL_HTTP_AUTH_BASIC] = (long)CURLAUTH_BASIC, [FL_HTTP_AUTH_DIGEST] = (long)CURLAUTH_DIGEST
+    };
+
+    if (req->auth == FL_HTTP_AUTH_NONE)
+        return 0;
+    curl_easy_setopt(call->easy, CURLOPT_HTTPAUTH, kinds[req->auth]);
+    if (curl_easy_setopt(call->easy, CURLOPT_USERNAME, req->user ? req->user : "") != CURLE_OK ||
+        curl_easy_setopt(call->easy, CURLOPT_PASSWORD, req->password ? req->password : "") !=
+            CURLE_OK)
+        return -ENOMEM;
     return 0;
 }
 
@@ -500,11 +585,21 @@ int fl_http_start(struct fl_http *http, const struct fl_http_request *req, fl_ht
     call->arg = arg;
     fl_buf_init(&call->answer,
                 req->max_response_bytes ? req->max_response_bytes : DEFAULT_MAX_BYTES);
+    call->read = req->read;
+    call->write = req->write;
+    call->stream_arg = req->stream_arg;
+    call->body_len = req->body_len;
     r = prepare(call, req->url, req->timeout_ms ? req->timeout_ms : DEFAULT_TIMEOUT_MS, err);
     if (r == 0)
         r = set_headers(call, req);
     if (r == 0)
         r = set_body(call, req);
+    if (r == 0)
+        r = set_auth(call, req);
+    if (r == 0 && req->write) {
+        curl_easy_setopt(call->easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
+        curl_easy_setopt(call->easy, CURLOPT_LOW_SPEED_TIME, (long)STALL_S);
+    }
     if (r == 0)
         r = begin(call, err);
     if (r < 0) {

@@ -84,7 +84,8 @@ static void what_answers_mean(void **state)
         fl_autoarena struct fl_arena arena = FL_ARENA(65536);
         const struct fl_fetch_answer a = { .error = cases[i].error,
                                            .status = cases[i].status,
-                                           .body = fl_text(cases[i].body) };
+                                           .body = fl_text(cases[i].body),
+                                           .body_len = cases[i].body ? strlen(cases[i].body) : 0 };
         struct fl_reg_verdict v;
 
         fl_reg_judge(&a, ID, "https://plane", &arena, &v);

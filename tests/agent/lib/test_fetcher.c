@@ -52,7 +52,9 @@ static int on_call(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err)
 {
     struct fixture *t = arg;
     const struct fl_fetch_call *in = msg->in;
-    const struct fl_fetch_answer answer = { .status = 200, .body = in->body };
+    const struct fl_fetch_answer answer = { .status = 200,
+                                            .body = in->body,
+                                            .body_len = in->body_len };
 
     t->far.calls++;
     assert_string_equal(in->headers[0].value, "secret");
@@ -120,9 +122,10 @@ static int call(struct fixture *t, const char *body, uint32_t *ret_id)
                                      .headers = &header,
                                      .n_headers = 1,
                                      .body = fl_text(body),
+                                     .body_len = strlen(body),
                                      .timeout_ms = 60000 };
 
-    return fl_fetcher_call(t->fetcher, &c, on_done, t, ret_id);
+    return fl_fetcher_call(t->fetcher, &c, NULL, on_done, t, ret_id);
 }
 
 static int teardown(void **state)

@@ -1,0 +1,25 @@
+/* fetchproc.h - fetch processes, from the monitor's side: for net, which configures its own, and
+ * for workers, which get theirs with the node's credentials in it and never see those.
+ */
+#pragma once
+#include "agent/lib/config.h"
+#include "agent/lib/ipc_net.h"
+#include "agent/lib/paths.h"
+
+struct fl_fetchproc;
+
+/* At most `max` live at once: without a limit a net gone bad could have us fork for ever. `paths`
+ * and `config` outlive the object. */
+int fl_fetchproc_new(struct fl_loop *loop, const struct fl_paths *paths,
+                     const struct fl_agent_config *config, size_t max,
+                     struct fl_fetchproc **ret_pool);
+struct fl_fetchproc *fl_fetchproc_free(struct fl_fetchproc *pool);
+
+/* A fresh process; its socket is the caller's. -EBUSY with `max` of them. */
+int fl_fetchproc_start(struct fl_fetchproc *pool, int *ret_fd, struct fl_err *err);
+
+/* The same, and told how to reach the node's services: region, proxies and CA as net has them,
+ * `creds` (access_key_id NULL: none yet) and the service's time less fl_boot_ms(). */
+int fl_fetchproc_start_for_worker(struct fl_fetchproc *pool, const struct fl_net_start *net,
+                                  const struct fl_net_creds *creds, int64_t offset_ms, int *ret_fd,
+                                  struct fl_err *err);
