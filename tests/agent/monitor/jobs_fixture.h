@@ -232,7 +232,7 @@ static inline void wait_closed(struct fixture *f)
         fl_timer_start(tick, 20);
         fl_loop_run_once(f->loop, true);
         c = fl_jobs_count(f->jobs);
-    } while ((c.unacked_replies || c.running || c.queued) && fl_mono_ms() < end);
+    } while ((c.unacked_replies || c.running || c.queued || c.waiting) && fl_mono_ms() < end);
     fl_timer_free(tick);
     assert_int_equal(c.unacked_replies, 0);
     assert_int_equal(c.running, 0);

@@ -1,181 +1,12 @@
 /* Real workers on real job folders: the conformance cases, death at every record, floods of output.
- * This program is its own worker. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+ */
 #include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <signal.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
-#include "agent/lib/ipc_worker.h"
-#include "agent/lib/jobdir.h"
-#include "agent/worker/worker.h"
-#include "common/base/clock.h"
-#include "common/base/file.h"
 #include "common/base/log.h"
-#include "tests/agent/tmpdir.h"
-
-static char dir[TMPDIR_BYTES];
-
-static int setup(void **state)
-{
-    make_tmpdir(dir);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    return fl_dir_remove(dir, NULL);
-}
-
-static void job_path(char out[TMPDIR_BYTES + 64], const char *below)
-{
-    snprintf(out, TMPDIR_BYTES + 64, "%s/c1%s", dir, below);
-}
-
-static void make_job(const char *content)
-{
-    static char job_id[] = "aws.ssm.c1.mi-1", id[] = "c1", node[] = "mi-0123456789abcdef0";
-    static char nonce[] = "00112233445566778899aabbccddeeff", region[] = "local";
-    static char name[] = "Debian GNU/Linux", version[] = "12";
-    const struct fl_job job = { .job_id = job_id,
-                                .command_id = id,
-                                .content = (char *)content,
-                                .accepted_ms = 1,
-                                .nonce = nonce,
-                                .node_id = node,
-                                .region = region,
-                                .platform_name = name,
-                                .platform_version = version,
-                                .output_max_bytes = 1 << 20 };
-    char path[TMPDIR_BYTES + 64];
-    struct fl_err err = { 0 };
-
-    job_path(path, "");
-    fl_dir_remove(path, NULL);
-    if (fl_jobdir_create(dir, &job, &err) < 0)
-        fail_msg("%s", fl_err_text(&err));
-}
-
-static void make_document(const char *steps)
-{
-    char *content = NULL;
-
-    assert_true(asprintf(&content,
-                         "{\"DocumentContent\":{\"schemaVersion\":\"2.2\",\"mainSteps\":[%s]},"
-                         "\"CommandId\":\"c1\"}",
-                         steps) > 0);
-    make_job(content);
-    free(content);
-}
-
-static pid_t start_worker(const char *option)
-{
-    char path[TMPDIR_BYTES + 64];
-    pid_t pid;
-
-    job_path(path, "");
-    pid = fork();
-    if (pid == 0) {
-        execl("/proc/self/exe", "worker", "worker", "--log-level", "error", path, option, NULL);
-        _exit(127);
-    }
-    return pid;
-}
-
-static int wait_worker(pid_t pid)
-{
-    int status;
-
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    return status;
-}
-
-static void run_worker(void)
-{
-    assert_int_equal(wait_worker(start_worker(NULL)), 0);
-}
-
-/* ---- what the journal says ---- */
-
-#define MAX_STEPS 16
-
-struct outcome {
-    int starts, dones, ends;
-    struct step {
-        char key[64], status[24], *text[3]; /* output, stdout, stderr: JSON */
-        int64_t index, code, bytes[2];
-    } steps[MAX_STEPS];
-    char status[24], error[512];
-    int64_t n_results;
-    uint64_t ends_at[64]; /* where each record ends */
-    int n_records;
-};
-
-static void take_step(struct outcome *o, const struct fl_jrec_step_done *done)
-{
-    char *const texts[3] = { done->output_json, done->stdout_json, done->stderr_json };
-    struct step *s = &o->steps[o->dones++];
-
-    snprintf(s->key, sizeof(s->key), "%s", done->key);
-    snprintf(s->status, sizeof(s->status), "%s", done->status);
-    s->index = done->index;
-    s->code = done->code;
-    s->bytes[0] = done->stdout_bytes;
-    s->bytes[1] = done->stderr_bytes;
-    for (int i = 0; i < 3; i++)
-        s->text[i] = strdup(texts[i]);
-}
-
-static void read_outcome(struct outcome *o)
-{
-    char path[TMPDIR_BYTES + 64];
-    struct fl_journal j;
-    int fd, r = 1;
-
-    memset(o, 0, sizeof(*o));
-    job_path(path, "/journal");
-    fd = open(path, O_RDONLY);
-    assert_true(fd >= 0);
-    fl_journal_init(&j, fd, fl_job_rows, 0);
-    while (r == 1) {
-        fl_autoarena struct fl_arena arena = FL_ARENA(4 << 20);
-        const struct fl_jrec_doc_done *doc;
-        struct fl_journal_record rec;
-
-        r = fl_journal_read(&j, &arena, &rec);
-        if (r != 1)
-            break;
-        assert_int_equal(o->ends, 0); /* nothing follows the end */
-        o->ends_at[o->n_records++] = j.end;
-        o->starts += rec.type == FL_JREC_STEP_START;
-        if (rec.type == FL_JREC_STEP_DONE) {
-            take_step(o, rec.in);
-        } else if (rec.type == FL_JREC_DOC_DONE) {
-            doc = rec.in;
-            o->ends++;
-            o->n_results = doc->n_results;
-            snprintf(o->status, sizeof(o->status), "%s", doc->status);
-            snprintf(o->error, sizeof(o->error), "%s", doc->error ? doc->error : "");
-        }
-    }
-    assert_int_equal(r, 0);
-    fl_journal_done(&j);
-}
-
-static void free_outcome(struct outcome *o)
-{
-    for (int i = 0; i < o->dones; i++)
-        for (int k = 0; k < 3; k++)
-            free(o->steps[i].text[k]);
-}
+#include "tests/agent/worker/worker_fixture.h"
 
 /* ---- the conformance file ---- */
 
@@ -280,9 +111,9 @@ static void conformance(void **state)
                             "DocumentContent", json_object_get(c, "document"), "CommandId", "c1");
         content = json_dumps(payload, 0);
         make_job(content);
-        run_worker();
+        run_to_boot();
         read_outcome(&o);
-        assert_int_equal(o.ends, 1);
+        assert_int_equal(o.ends + o.reboots, 1);
         check_case(name, json_object_get(c, "expect"), &o);
         free_outcome(&o);
         free(content);
@@ -365,10 +196,6 @@ static void parameters_reach_scripts_as_variables(void **state)
 }
 
 /* ---- death ---- */
-
-#define SHELL(name, script)                               \
-    "{\"action\":\"aws:runShellScript\",\"name\":\"" name \
-    "\",\"inputs\":{\"runCommand\":[\"" script "\"]}}"
 
 /* Three steps that leave a mark each time they run. */
 static void make_marking_document(void)
@@ -638,7 +465,7 @@ int main(int argc, char **argv)
         T(a_timeout_does_not_wait_for_who_left_the_group),
     };
 
-    if (argc > 1 && strcmp(argv[1], "worker") == 0)
-        return fl_worker_main(argc - 1, argv + 1);
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int role = run_role(argc, argv);
+
+    return role >= 0 ? role : cmocka_run_group_tests(tests, NULL, NULL);
 }
