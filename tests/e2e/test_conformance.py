@@ -1,0 +1,150 @@
+"""Every case of documents-conformance.json, sent to a real agent and compared field by field: through the reference
+plane, which sends any payload, and as a document of our own plane, made and run with boto3."""
+import json
+
+import pytest
+from botocore.exceptions import ClientError
+
+import flsandbox
+
+CASES = json.loads((flsandbox.ROOT / "tests/vectors/documents-conformance.json").read_text())
+# Those that need aws:runDocument.
+NOT_YET = {"run-document-noop", "run-document-local-path", "run-document-inner-allowed-values"}
+REBOOTS = "exit-194-requests-reboot"
+HERE = [c for c in CASES if c["name"] not in NOT_YET]
+LIMIT_S = 60
+# What a plane sees to before a node gets it (protocol 4 §1.2, "The rest is the server's job").
+PLANE_REFUSES = {"allowed-pattern-violation-fails-document", "allowed-values-not-checked-by-agent",
+                 "parameter-name-with-underscore", "unsupported-schema", "empty-main-steps",
+                 "step-level-timeout-as-string"}
+REFUSALS = {"InvalidParameters", "InvalidDocumentContent", "InvalidDocumentSchemaVersion"}
+
+
+class Got:
+    """What came of a document, as far as it was told: steps by key."""
+
+    def __init__(self, status, steps, error=None):
+        self.status, self.steps, self.error = status, steps, error
+
+
+def differences(case, got, show=lambda status: status, fields=("code", "stdout", "stderr", "output")):
+    """What is not as the case wants it, in words. `show`: what a status is on this way."""
+    want, name = case["expect"], case["name"]
+    if "error" in want or "error_prefix" in want:
+        if got.status != "Failed" or got.steps:
+            return [f"{name}: {got.status}, steps {sorted(got.steps)}"]
+        good = got.error == want["error"] if "error" in want else got.error.startswith(want["error_prefix"])
+        return [] if good else [f"{name}: error {got.error!r}"]
+    bad = []
+
+    def expect(what, is_, wanted, good):
+        if not good:
+            bad.append(f"{name}: {what} is {is_!r}, not {wanted!r}")
+
+    expect("document", got.status, want["status"], got.status == show(want["status"]))
+    statuses = {k: s["status"] for k, s in got.steps.items()}
+    wanted = {k: show(s) for k, s in want["steps"].items()}
+    expect("steps", statuses, wanted, statuses == wanted)
+    step = got.steps.get(want.get("of", next(iter(want["steps"]))))
+    for field in fields if step else ():
+        is_ = step[field]
+        checks = {"": lambda w: is_ == w, "_prefix": lambda w: is_.startswith(w), "_suffix": lambda w: is_.endswith(w),
+                  "_length": lambda w: len(is_.encode()) == w}
+        for suffix, check in checks.items():
+            if field + suffix in want:
+                expect(field + suffix, is_, want[field + suffix], check(want[field + suffix]))
+    return bad
+
+
+def from_replies(job):
+    """The merged replies of a job at the reference plane."""
+    names = {"code": "code", "stdout": "standardOutput", "stderr": "standardError", "output": "output"}
+    last = job.replies[-1][1]
+    steps = {k: {"status": s["status"], **{n: s[w] for n, w in names.items()}} for k, s in job.steps().items()}
+    return Got(last["documentStatus"], steps, last["documentTraceOutput"])
+
+
+def test_at_the_reference_plane(ref_plane, new_agent):
+    agent = new_agent(ref_plane, config={"Mds": {"CommandWorkersLimit": len(CASES)},
+                                         "Fairlead": {"RebootCommand": "exit 0"}})
+    plain = [(c, ref_plane.send_job(c["document"], c["parameters"])) for c in HERE if c["name"] != REBOOTS]
+    for case, job in plain:
+        ref_plane.finished(job, LIMIT_S)
+    # Alone: while it waits for the reboot no other document is begun.
+    case = next(c for c in CASES if c["name"] == REBOOTS)
+    job = ref_plane.send_job(case["document"], case["parameters"])
+    ref_plane.wait(lambda: any(i["documentStatus"] == "SuccessAndReboot" for _, i, _ in job.replies), LIMIT_S, REBOOTS)
+    bad = [d for c, j in [*plain, (case, job)] for d in differences(c, from_replies(j))]
+    assert not bad, "\n".join(bad)
+    assert agent.running() and len(plain) + 1 + len(NOT_YET) == len(CASES)
+
+
+def shown(status):
+    """The API's enums have no Skipped and no SuccessAndReboot (protocol 4 §2.4)."""
+    return {"Skipped": "Success", "SuccessAndReboot": "InProgress"}.get(status, status)
+
+
+def as_parameters(values):
+    return {k: v if isinstance(v, list) else [v if isinstance(v, str) else json.dumps(v)] for k, v in values.items()}
+
+
+class OverTheApi:
+    """A case as a document of a plane: made, sent, read back, removed."""
+
+    def __init__(self, ssm, node, case):
+        self.ssm, self.node, self.case = ssm, node, case
+        self.name, self.command, self.refused = "conformance-" + case["name"], None, None
+        try:
+            ssm.create_document(Name=self.name, Content=json.dumps(case["document"]), DocumentType="Command")
+            self.command = ssm.send_command(DocumentName=self.name, InstanceIds=[node],
+                                            Parameters=as_parameters(case["parameters"]))["Command"]["CommandId"]
+        except ClientError as e:
+            self.refused = e.response["Error"]["Code"]
+
+    def result(self):
+        """None while it runs."""
+        shown_ = self.ssm.list_command_invocations(CommandId=self.command, InstanceId=self.node, Details=True)
+        if not shown_["CommandInvocations"] or shown_["CommandInvocations"][0]["Status"] in ("Pending", "InProgress"):
+            return None
+        invocation = shown_["CommandInvocations"][0]
+        steps = {}
+        for plugin in invocation["CommandPlugins"]:
+            one = self.ssm.get_command_invocation(CommandId=self.command, InstanceId=self.node,
+                                                  PluginName=plugin["Name"])
+            steps[plugin["Name"]] = {"status": plugin["Status"], "code": plugin["ResponseCode"],
+                                     "stdout": one["StandardOutputContent"], "stderr": one["StandardErrorContent"],
+                                     "output": plugin["Output"]}
+        return Got(invocation["Status"], steps, invocation.get("TraceOutput", ""))
+
+    def wait(self):
+        return flsandbox.wait_for(self.case["name"], self.result, LIMIT_S, 0.1)
+
+    def remove(self):
+        try:
+            self.ssm.delete_document(Name=self.name)
+        except ClientError:
+            pass
+
+
+def test_at_our_plane(box, ssm):
+    try:
+        ssm.create_document(Name="conformance-probe", Content="{", DocumentType="Command")
+    except ClientError as e:
+        if e.response["Error"]["Code"] == "UnknownOperationException":
+            pytest.skip("the plane has no CreateDocument")
+    bad, sent = [], []
+    try:
+        for case in HERE:
+            if case["name"] == REBOOTS:
+                continue  # the box's agent is everybody's
+            one = OverTheApi(ssm, box.agents[0].node_id, case)
+            sent.append(one)
+            if one.refused:
+                if one.refused not in REFUSALS or case["name"] not in PLANE_REFUSES:
+                    bad.append(f"{case['name']}: refused with {one.refused}")
+            else:
+                bad += differences(case, one.wait(), shown)
+    finally:
+        for one in sent:
+            one.remove()
+    assert not bad, "\n".join(bad)
