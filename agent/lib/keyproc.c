@@ -6,6 +6,8 @@
 #include <sys/socket.h>
 #include "agent/lib/role.h"
 
+#define GONE "fairlead-agent-key is gone"
+
 #define F(member, flags) FL_FIELD(struct fl_key_request, member, #member, (flags) | FL_OMIT_ZERO)
 static const struct fl_field request_fields[] = {
     F(op, FL_REQUIRED),
@@ -43,9 +45,17 @@ struct fl_keyproc {
     int fd;
     bool busy;
     struct fl_buf in;
+    struct fl_buf out; /* of the request, what is not sent yet */
     fl_keyproc_fn fn;
     void *arg;
 };
+
+static void forget(struct fl_buf *b)
+{
+    if (b->data)
+        explicit_bzero(b->data, b->cap);
+    fl_buf_done(b);
+}
 
 /* The last thing done with `p`: the callback may free it. */
 static void fail(struct fl_keyproc *p, const char *why)
@@ -74,9 +84,27 @@ static void on_line(struct fl_keyproc *p, size_t len)
     p->fn(p->arg, &answer, NULL);
 }
 
-static void on_io(void *arg, unsigned events)
+/* Sends what the socket takes; the rest goes when it has room. A request may hold secrets. */
+static int flush(struct fl_keyproc *p)
 {
-    struct fl_keyproc *p = arg;
+    ssize_t n;
+
+    while (p->out.len > 0) {
+        n = send(p->fd, p->out.data, p->out.len, MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN)
+            return fl_io_set(p->io, FL_IO_READ | FL_IO_WRITE);
+        if (n < 0)
+            return -errno;
+        fl_buf_consume(&p->out, (size_t)n);
+    }
+    forget(&p->out);
+    return fl_io_set(p->io, FL_IO_READ);
+}
+
+static void take(struct fl_keyproc *p)
+{
     const char *end;
     ssize_t n;
 
@@ -96,6 +124,16 @@ static void on_io(void *arg, unsigned events)
     end = memchr(p->in.data, '\n', p->in.len);
     if (end)
         on_line(p, (size_t)(end - p->in.data));
+}
+
+static void on_io(void *arg, unsigned events)
+{
+    struct fl_keyproc *p = arg;
+
+    if (events & FL_IO_WRITE && flush(p) < 0)
+        fail(p, GONE);
+    else if (events & FL_IO_READ)
+        take(p);
 }
 
 static void on_timeout(void *arg)
@@ -130,6 +168,7 @@ int fl_keyproc_new(struct fl_loop *loop, const struct fl_paths *paths, fl_keypro
     }
     *p = (struct fl_keyproc){ .loop = loop, .fd = fds[0], .fn = fn, .arg = arg };
     fl_buf_init(&p->in, FL_KEY_MAX_LINE_BYTES + 4096);
+    fl_buf_init(&p->out, FL_KEY_MAX_LINE_BYTES);
     r = fl_role_spawn(loop, paths,
                       &(struct fl_role_spec){
                           .program = "fairlead-agent-key",
@@ -162,47 +201,31 @@ struct fl_keyproc *fl_keyproc_free(struct fl_keyproc *p)
     fl_timer_free(p->timer);
     fl_child_free(p->child);
     close(p->fd);
-    if (p->in.data)
-        explicit_bzero(p->in.data, p->in.cap);
-    fl_buf_done(&p->in);
+    forget(&p->in);
+    forget(&p->out);
     free(p);
     return NULL;
-}
-
-/* A line fits the socket's buffer, which is empty (nothing was sent that is not answered): it does
- * not block. */
-static int send_line(int fd, const char *data, size_t len)
-{
-    while (len > 0) {
-        ssize_t n = send(fd, data, len, MSG_NOSIGNAL);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        data += n;
-        len -= (size_t)n;
-    }
-    return 0;
 }
 
 int fl_keyproc_ask(struct fl_keyproc *p, const struct fl_key_request *req, uint32_t timeout_ms,
                    struct fl_err *err)
 {
-    fl_autobuf struct fl_buf line = FL_BUF(FL_KEY_MAX_LINE_BYTES);
     int r;
 
     if (p->busy)
         return fl_err_set(err, -EBUSY, NULL, "fairlead-agent-key is busy");
-    r = fl_json_encode(&fl_shape_key_request, req, &line);
+    r = fl_json_encode(&fl_shape_key_request, req, &p->out);
     if (r == 0)
-        r = fl_buf_puts(&line, "\n");
-    if (r < 0)
+        r = fl_buf_puts(&p->out, "\n");
+    if (r < 0) {
+        forget(&p->out);
         return fl_err_set(err, r, NULL, "request to fairlead-agent-key is too large");
-    r = send_line(p->fd, line.data, line.len);
-    explicit_bzero(line.data, line.len);
-    if (r < 0)
-        return fl_err_set(err, r, NULL, "fairlead-agent-key is gone");
+    }
+    r = flush(p);
+    if (r < 0) {
+        forget(&p->out);
+        return fl_err_set(err, r, NULL, GONE);
+    }
     p->busy = true;
     fl_timer_start(p->timer, timeout_ms);
     return 0;
