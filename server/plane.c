@@ -5,6 +5,7 @@
 #include "common/base/file.h"
 #include "server/audit.h"
 #include "server/auth/guard.h"
+#include "server/auth/known.h"
 #include "server/auth/revoked.h"
 #include "server/channel/clones.h"
 #include "server/conf.h"
@@ -30,7 +31,8 @@ int fl_plane_open(struct fl_plane *plane, struct fl_err *err)
 
     if (r >= 0 && (fl_bus_new(&plane->bus) < 0 || fl_presence_new(&plane->presence) < 0 ||
                    fl_metrics_new(&plane->metrics) < 0 || fl_revoked_new(&plane->revoked) < 0 ||
-                   fl_clones_new(&plane->clones) < 0 || fl_guard_new(&plane->guard) < 0))
+                   fl_clones_new(&plane->clones) < 0 || fl_guard_new(&plane->guard) < 0 ||
+                   fl_known_new(&plane->known) < 0))
         r = fl_err_set(err, -ENOMEM, NULL, "out of memory");
     if (r >= 0)
         r = fl_revoked_load(plane->revoked, plane, err);
@@ -48,6 +50,7 @@ void fl_plane_close(struct fl_plane *plane)
     plane->revoked = fl_revoked_free(plane->revoked);
     plane->clones = fl_clones_free(plane->clones);
     plane->guard = fl_guard_free(plane->guard);
+    plane->known = fl_known_free(plane->known);
     plane->audit = fl_audit_free(plane->audit);
     fl_wipe(plane->seal_key, sizeof(plane->seal_key));
 }

@@ -9,6 +9,7 @@
 
 struct fl_audit;   /* server/audit.h */
 struct fl_guard;   /* server/auth/guard.h */
+struct fl_known;   /* server/auth/known.h */
 struct fl_revoked; /* server/auth/revoked.h */
 struct fl_clones;  /* server/channel/clones.h */
 
@@ -19,7 +20,7 @@ struct fl_plane_conf {
     char *public_host; /* name or address clients use; stands in certificates and stream URLs */
     char *account;     /* 12 digits */
     char *region;      /* "local" */
-    unsigned loops;    /* loop threads; 0: one per core */
+    unsigned loops;    /* loop threads of each kind (front.h); 0: one per core */
     unsigned readers;
     /* 0: the default (common/net/server.h); of all loop threads together */
     unsigned max_connections, max_guests, max_guests_per_address;
@@ -41,10 +42,11 @@ struct fl_plane {
     struct fl_revoked *revoked;
     struct fl_clones *clones;
     struct fl_guard *guard;
+    struct fl_known *known;
 };
 
 /* Fills in everything but conf, seal_key and audit: store (exclusive), bus, presence, metrics,
- * revoked, clones, guard. On failure what was made is freed. The database directory is made if it
+ * revoked, clones, guard, known. On failure what was made is freed. The database directory is made if it
  * is missing. */
 int fl_plane_open(struct fl_plane *plane, struct fl_err *err);
 

@@ -20,9 +20,10 @@
 #define PING_MS            54000 /* protocol 2 §1.5 */
 #define FIRST_PONG_MS      114000
 #define PONG_MS            60000
-#define FIRST_RETRY_MS     2500 /* after a loss: at most so long */
-#define RETRY_BASE_MS      2000
-#define RETRY_CAP_MS       300000
+#define FIRST_RETRY_MS     10000 /* after a loss: at most so long; the whole fleet may have lost its own */
+#define RETRY_BASE_MS      4000
+#define RETRY_CAP_MS       40000  /* within a minute of the service's return all are back, */
+#define REFUSED_CAP_MS     300000 /* but who is not let in has nothing to wait for */
 #define STEADY_MS          30000 /* open for so long, a loss is not held against the channel */
 #define STOP_MS            3000
 #define TRIM_MS            15000      /* after opening: what the start needed is given back */
@@ -137,10 +138,12 @@ static void open_again(struct fl_channel *c, uint32_t delay_ms)
     fl_timer_start(c->retry, delay_ms);
 }
 
-static void on_failure(struct fl_channel *c, const char *what, const char *why)
+/* `status`: of the service's HTTP answer, 0 without one. */
+static void on_failure(struct fl_channel *c, int status, const char *why)
 {
-    fl_net_set_error(c->net, what, why, true);
+    fl_net_set_error(c->net, "control channel not opened", why, true);
     c->refused = c->net->state.creds_refused;
+    c->backoff.cap_ms = status >= 400 && status < 500 ? REFUSED_CAP_MS : RETRY_CAP_MS;
     open_again(c, fl_backoff_next_ms(&c->backoff, fl_random_u32()));
 }
 
@@ -253,13 +256,13 @@ static void on_ws_close(void *arg, struct fl_ws *ws, int code, int http_status, 
     else
         snprintf(text, sizeof(text), "%s", why && *why ? why : "connection lost");
     if (!was_open) {
-        on_failure(c, "control channel not opened", text);
+        on_failure(c, http_status, text);
         return;
     }
     fl_net_set_error(c->net, "control channel lost", text, true);
     if (fl_mono_ms() - c->opened_ms >= STEADY_MS)
         fl_backoff_reset(&c->backoff);
-    /* The first loss is answered at once; a channel that keeps closing is not hammered. */
+    /* The first loss is answered soon; a channel that keeps closing is not hammered. */
     if (c->backoff.tries == 0) {
         c->backoff.tries = 1;
         open_again(c, fl_random_between(0, FIRST_RETRY_MS));
@@ -342,19 +345,19 @@ static void on_created(struct fl_net *net, const struct fl_api_result *result)
     if (result->status != 201) {
         fl_err_set(&err, 0, NULL, "%s: %s", result->name,
                    result->status == 200 ? "HTTP 200 where 201 is due" : result->text);
-        on_failure(c, "control channel not opened", err.text);
+        on_failure(c, result->status, err.text);
         return;
     }
     r = fl_channel_token_parse(result->body, strlen(result->body), &c->token);
     if (r < 0) {
-        on_failure(c, "control channel not opened", "the service's answer has no token");
+        on_failure(c, 0, "the service's answer has no token");
         return;
     }
     c->phase = CONNECTING;
     r = connect_ws(c, &err);
     if (r < 0) {
         drop_token(c);
-        on_failure(c, "control channel not opened", fl_err_text(&err));
+        on_failure(c, 0, fl_err_text(&err));
     }
 }
 
@@ -383,7 +386,7 @@ static void create(void *arg)
                                                 .timeout_ms = CREATE_TIMEOUT_MS },
                          on_created);
     if (r < 0)
-        on_failure(c, "control channel not opened", strerror(-r));
+        on_failure(c, 0, strerror(-r));
 }
 
 /* ---- life ---- */

@@ -4,20 +4,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
-#include "common/base/clock.h"
 #include "common/net/server_lws.h"
 #include "common/net/server_private.h"
 
 #define BACKLOG       4096 /* the kernel's somaxconn caps it; fleets reconnect all at once */
-#define ACCEPTS_FIRST 4    /* of a turn of the loop: at first, */
-#define ACCEPTS_MOST  64   /* and when turns stay short */
-#define TURN_MS       10   /* a longer turn lets those wait who are connected */
+#define ACCEPTS       64   /* in a turn of the loop: a millisecond */
 #define LOCK_TRIES    50   /* a second in all */
 #define LOCK_PAUSE_NS (20 * 1000 * 1000)
 
@@ -42,54 +38,22 @@ void fl_server_limit(struct fl_server *server, enum fl_server_limit what, int er
         server->events.on_limit(server->arg, what, error);
 }
 
-/* How many to accept in this turn of the loop. A handshake takes a millisecond; when a fleet comes
- * back, thousands at once would make a turn of seconds, in which nobody who is connected already is
- * heard. So fewer are taken after a long turn and one more after a short one; the rest waits in the
- * kernel, first come, first served. Connections that do nothing make no turn long. */
-static unsigned accept_quota(struct fl_server *server)
-{
-    int64_t now = fl_mono_ms(), took = now - server->accepted_ms;
-
-    /* Only after a full quota the loop came straight back here, and the time is that of a turn. */
-    if (!server->more_waiting)
-        server->quota = ACCEPTS_FIRST;
-    else if (took > TURN_MS)
-        server->quota = FL_MAX(server->quota / 2, 1u);
-    else
-        server->quota = FL_MIN(server->quota + 1, (unsigned)ACCEPTS_MOST);
-    server->accepted_ms = now;
-    return server->quota;
-}
-
-/* Whoever has waited so long that he gave up is in the queue all the same. Serving him would let
- * those behind him wait in vain too. */
-static bool has_left(int fd)
-{
-    struct tcp_info info = { 0 };
-    socklen_t len = sizeof(info);
-
-    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
-           (info.tcpi_state == TCP_CLOSE_WAIT || info.tcpi_state == TCP_CLOSE);
-}
-
+/* Into our own queue, where nobody is kept waiting for whoever came before him. */
 static void on_listen(void *arg, unsigned events)
 {
     struct fl_server *server = arg;
-    unsigned quota = accept_quota(server);
 
-    server->more_waiting = false;
-    for (unsigned i = 0; i < quota; i++) {
+    for (unsigned i = 0; i < ACCEPTS; i++) {
+        char text[INET6_ADDRSTRLEN];
         struct sockaddr_storage addr = { 0 };
         socklen_t len = sizeof(addr);
         int fd = accept4(server->listen_fd, (struct sockaddr *)&addr, &len,
                          SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-        if (fd >= 0 && has_left(fd)) {
-            close(fd);
-            continue;
-        }
         if (fd >= 0) {
-            fl_guests_arrive(server, fd, &addr, len);
+            fl_peer_text(&addr, len, text);
+            if (!server->events.on_accept || !server->events.on_accept(server->arg, fd, text))
+                fl_guests_arrive(server, fd, &addr, text);
             continue;
         }
         if (errno == ECONNABORTED || errno == EINTR)
@@ -99,9 +63,24 @@ static void on_listen(void *arg, unsigned events)
             fl_server_limit(server, FL_LIMIT_ACCEPT, errno);
             fl_io_pause(server->listen_io, FL_SERVER_ACCEPT_PAUSE_MS);
         }
+        break;
+    }
+    fl_guests_serve(server);
+}
+
+void fl_server_adopt(struct fl_server *server, int fd)
+{
+    char text[INET6_ADDRSTRLEN];
+    struct sockaddr_storage addr = { 0 };
+    socklen_t len = sizeof(addr);
+
+    if (server->draining || getpeername(fd, (struct sockaddr *)&addr, &len) < 0) {
+        close(fd); /* he has left */
         return;
     }
-    server->more_waiting = true;
+    fl_peer_text(&addr, len, text);
+    fl_guests_arrive(server, fd, &addr, text);
+    fl_guests_serve(server);
 }
 
 /* ---- listening ---- */
@@ -203,9 +182,10 @@ static int start(struct fl_server *server, const struct fl_server_conf *conf, st
 
     if (r < 0)
         return r;
+    r = fl_guests_init(server);
+    if (r < 0 || conf->no_listener)
+        return r;
     r = open_socket(server, conf, err);
-    if (r >= 0)
-        r = fl_guests_init(server);
     if (r < 0)
         return r;
     server->listen_io = fl_io_new(server->loop, server->listen_fd, on_listen, server);
@@ -230,6 +210,7 @@ int fl_server_new(struct fl_loop *loop, const struct fl_server_conf *conf,
     server->max_body_bytes = or_default(conf->max_body_bytes, DEFAULT_MAX_BODY_BYTES);
     server->max_header_bytes = or_default(conf->max_header_bytes, DEFAULT_MAX_HEADER_BYTES);
     server->max_connections = (unsigned)or_default(conf->max_connections, DEFAULT_MAX_CONNECTIONS);
+    server->connections = conf->connections ? conf->connections : &server->own_connections;
     server->max_guests = (unsigned)or_default(conf->max_guests, DEFAULT_MAX_GUESTS);
     server->max_guests_per_address =
         (unsigned)or_default(conf->max_guests_per_address, (server->max_guests + 1) / 2);

@@ -42,6 +42,9 @@ struct fl_server_events {
                       const char **ret_type);
     /* The peer went away before the answer, or closed its sending side: forget `req`. */
     void (*on_abort)(void *arg, struct fl_server_req *req);
+    /* May be NULL. A socket was accepted from `peer` (address without port). True: it is the
+     * caller's now, for another server (fl_server_adopt). */
+    bool (*on_accept)(void *arg, int fd, const char *peer);
     /* May be NULL. Only counts and logs. */
     void (*on_limit)(void *arg, enum fl_server_limit what, int error);
 };
@@ -54,18 +57,25 @@ struct fl_server_events {
  * make guests, so few are served at once; who comes when all places are taken waits as a bare
  * socket (a descriptor, no TLS state) up to header_timeout_s. While one waits, the oldest guests
  * give way after guest_ms, save those whose request the caller has. So slow connections cannot hold
- * the places, and a fleet behind one address that returns all at once gets its turn. */
+ * the places, and a fleet behind one address that returns all at once gets its turn.
+ *
+ * Handshakes begin a few in a turn of the loop, so that a herd does not keep those waiting who are
+ * connected. Addresses take turns; one that nobody has come from lately goes first, once (as flows
+ * do in RFC 8290). Of one address the first goes first, until so many wait that clients give up:
+ * then the last, since the others are about to. Who has hung up meanwhile is not served. */
 
 struct fl_server_conf {
     const char *bind;      /* address to listen on */
     uint16_t port;         /* 0: any free one, see fl_server_port */
     const char *cert_file; /* PEM chain; NULL for plain HTTP */
     const char *key_file;
+    bool no_listener;         /* serves what fl_server_adopt brings, and nothing else */
     bool exclusive;           /* -EADDRINUSE if anyone listens on the port, sharing or not */
     size_t max_body_bytes;    /* 0: 2 MiB; more is answered 413 with a JSON error, then closed */
     size_t max_header_bytes;  /* 0: 16 KiB; more is answered 431 or closed */
     size_t max_guest_bytes;   /* of all guests' bodies beyond FL_SERVER_GUEST_BODY; 0: 64 MiB */
     unsigned max_connections; /* with those that wait; 0: 65536 */
+    _Atomic unsigned *connections; /* counts them together with other servers'; NULL: its own */
     unsigned max_guests;      /* 0: 2048 */
     unsigned max_guests_per_address; /* an IPv4 address or a /64 of IPv6; 0: half of max_guests */
     unsigned header_timeout_s;       /* TLS handshake and a request's head; 0: 20 */
@@ -88,6 +98,9 @@ struct fl_server *fl_server_free(struct fl_server *server);
 int fl_server_reload(struct fl_server *server, const char *cert_file, const char *key_file,
                      struct fl_err *err);
 
+/* Serves an accepted socket, which is the server's from now on. On the loop's thread. */
+void fl_server_adopt(struct fl_server *server, int fd);
+
 /* Stops accepting; open connections stay. Keep-alive answers say Connection: close from now on. */
 void fl_server_drain(struct fl_server *server);
 
@@ -108,6 +121,9 @@ void fl_server_req_set_tag(struct fl_server_req *req, void *tag);
 
 /* The peer is known: its connection is no guest any more. */
 void fl_server_req_trust(struct fl_server_req *req);
+
+/* Its answer is the last of its connection. */
+void fl_server_req_last(struct fl_server_req *req);
 
 /* The body, owned by the caller from now on (free), NUL-terminated; NULL without memory. */
 char *fl_server_req_take_body(struct fl_server_req *req);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -10,7 +11,13 @@
 #include "common/net/server_private.h"
 
 #define PEER_BUCKETS 4096
-#define TICK_MS      250 /* looks for guests that must give way, while a socket waits */
+#define TICK_MS      250  /* looks for guests that must give way, while a socket waits */
+#define TURN_MS      4    /* a longer turn of the loop lets those wait who are connected */
+#define NEXT_TURN_MS 1    /* libuv would run 0 in this one */
+#define QUOTA_FIRST  4    /* handshakes to begin in a turn: at first, */
+#define QUOTA_MOST   16   /* and when turns stay short */
+#define LOOKS_MOST   512  /* at sockets whose peers may have left, in a turn */
+#define PATIENCE_MS  2000 /* of one address, who waits longer goes after those that came last */
 
 /* An accepted socket that is not served yet. */
 struct waiting {
@@ -25,7 +32,8 @@ struct fl_peer {
     TAILQ_ENTRY(fl_peer) hungry_link;
     uint8_t key[8]; /* IPv4 address, or the /64 of an IPv6 one: that is what one host commands */
     unsigned guests;
-    TAILQ_HEAD(, waiting) waiting;
+    enum fl_turn turn; /* FL_TURN_OLD with nothing waiting: it was here a moment ago */
+    TAILQ_HEAD(fl_waiting, waiting) waiting;
 };
 
 /* ---- addresses ---- */
@@ -67,22 +75,22 @@ static struct fl_peer *peer_get(struct fl_server *server, const struct sockaddr_
     if (!peer)
         return NULL;
     memcpy(peer->key, key, sizeof(key));
+    peer->turn = FL_TURN_NONE;
     TAILQ_INIT(&peer->waiting);
     LIST_INSERT_HEAD(bucket, peer, link);
     return peer;
 }
 
-/* Forgets an address that has neither guests nor sockets that wait. */
+/* Forgets an address that has neither guests nor sockets that wait, nor a turn. */
 static void peer_put(struct fl_peer *peer)
 {
-    if (peer->guests || !TAILQ_EMPTY(&peer->waiting))
+    if (peer->guests || peer->turn != FL_TURN_NONE)
         return;
     LIST_REMOVE(peer, link);
     free(peer);
 }
 
-static void peer_text(const struct sockaddr_storage *addr, socklen_t len,
-                      char out[INET6_ADDRSTRLEN])
+void fl_peer_text(const struct sockaddr_storage *addr, socklen_t len, char out[INET6_ADDRSTRLEN])
 {
     static const char mapped[] = "::ffff:";
 
@@ -96,12 +104,20 @@ static void peer_text(const struct sockaddr_storage *addr, socklen_t len,
 
 /* ---- waiting ---- */
 
+static void set_turn(struct fl_server *server, struct fl_peer *peer, enum fl_turn turn)
+{
+    if (peer->turn != FL_TURN_NONE)
+        TAILQ_REMOVE(&server->hungry[peer->turn], peer, hungry_link);
+    peer->turn = turn;
+    if (turn != FL_TURN_NONE)
+        TAILQ_INSERT_TAIL(&server->hungry[turn], peer, hungry_link);
+}
+
 static void wait_end(struct fl_server *server, struct fl_peer *peer, struct waiting *w)
 {
     TAILQ_REMOVE(&peer->waiting, w, link);
-    if (TAILQ_EMPTY(&peer->waiting))
-        TAILQ_REMOVE(&server->hungry, peer, hungry_link);
     server->stats.waiting--;
+    atomic_fetch_sub(server->connections, 1);
     free(w);
 }
 
@@ -114,16 +130,57 @@ static int wait_begin(struct fl_server *server, struct fl_peer *peer, int fd, co
     w->fd = fd;
     w->since_ms = fl_mono_ms();
     memcpy(w->text, text, sizeof(w->text));
-    if (TAILQ_EMPTY(&peer->waiting))
-        TAILQ_INSERT_TAIL(&server->hungry, peer, hungry_link);
+    if (peer->turn == FL_TURN_NONE)
+        set_turn(server, peer, FL_TURN_NEW);
     TAILQ_INSERT_TAIL(&peer->waiting, w, link);
     server->stats.waiting++;
+    atomic_fetch_add(server->connections, 1);
     if (!fl_timer_active(server->guest_timer))
         fl_timer_start(server->guest_timer, TICK_MS);
     return 0;
 }
 
+/* Addresses that were served a moment ago are new again once nobody waits. */
+static void end_turns(struct fl_server *server)
+{
+    struct fl_peer *peer;
+
+    for (int turn = 0; turn < FL_TURN_NONE; turn++)
+        while ((peer = TAILQ_FIRST(&server->hungry[turn]))) {
+            set_turn(server, peer, FL_TURN_NONE);
+            peer_put(peer);
+        }
+}
+
 /* ---- serving ---- */
+
+/* How many handshakes may begin in this turn of the loop. One takes half a millisecond; when a
+ * fleet comes back, thousands at once would make a turn of seconds, in which nobody who is
+ * connected already is heard. So fewer begin after a long turn and one more after a short one. */
+static void set_quota(struct fl_server *server)
+{
+    int64_t now = fl_mono_ms(), took = now - server->turn_ms;
+
+    /* Only while the timer runs in every turn, the time since is that of a turn. */
+    if (server->quota == 0)
+        server->quota = QUOTA_FIRST;
+    else if (took > TURN_MS)
+        server->quota = FL_MAX(server->quota / 2, 1u);
+    else
+        server->quota = FL_MIN(server->quota + 1, (unsigned)QUOTA_MOST);
+    server->turn_ms = now;
+}
+
+/* Whoever has waited so long that he gave up is in the queue all the same. Serving him would let
+ * those behind him wait in vain too. */
+static bool has_left(int fd)
+{
+    struct tcp_info info = { 0 };
+    socklen_t len = sizeof(info);
+
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
+           (info.tcpi_state == TCP_CLOSE_WAIT || info.tcpi_state == TCP_CLOSE);
+}
 
 static bool has_place(const struct fl_server *server, const struct fl_peer *peer)
 {
@@ -149,46 +206,104 @@ static int serve(struct fl_server *server, struct fl_peer *peer, int fd, const c
     return 0;
 }
 
-/* One socket of each address in turn, as long as there are places. */
-static void serve_waiting(struct fl_server *server)
+/* The address whose turn it is. NULL: none that waits has a place. */
+static struct fl_peer *next_peer(struct fl_server *server)
 {
-    bool progress = true;
+    struct fl_peer *peer, *next;
 
-    while (progress) {
-        struct fl_peer *peer, *next, *last = TAILQ_LAST(&server->hungry, fl_hungry);
-
-        progress = false;
-        for (peer = TAILQ_FIRST(&server->hungry); peer; peer = next) {
-            struct waiting *w = TAILQ_FIRST(&peer->waiting);
-
-            next = peer == last ? NULL : TAILQ_NEXT(peer, hungry_link);
-            if (!has_place(server, peer))
-                continue;
-            TAILQ_REMOVE(&server->hungry, peer, hungry_link);
-            TAILQ_INSERT_TAIL(&server->hungry, peer, hungry_link);
-            serve(server, peer, w->fd, w->text);
-            wait_end(server, peer, w);
-            peer_put(peer);
-            progress = true;
+    if (server->stats.guests >= server->max_guests)
+        return NULL;
+    for (int turn = 0; turn < FL_TURN_NONE; turn++)
+        for (peer = TAILQ_FIRST(&server->hungry[turn]); peer; peer = next) {
+            next = TAILQ_NEXT(peer, hungry_link);
+            if (TAILQ_EMPTY(&peer->waiting)) {
+                set_turn(server, peer, FL_TURN_NONE);
+                peer_put(peer);
+            } else if (has_place(server, peer)) {
+                return peer;
+            }
         }
+    return NULL;
+}
+
+static struct waiting *next_of(const struct fl_peer *peer)
+{
+    struct waiting *first = TAILQ_FIRST(&peer->waiting);
+
+    return fl_mono_ms() - first->since_ms < PATIENCE_MS ? first
+                                                        : TAILQ_LAST(&peer->waiting, fl_waiting);
+}
+
+void fl_guests_serve(struct fl_server *server)
+{
+    unsigned begun = 0, looks = 0;
+    struct fl_peer *peer;
+
+    if (fl_timer_active(server->turn_timer))
+        return; /* this turn's are begun, or will be */
+    set_quota(server);
+    while (begun < server->quota && looks++ < LOOKS_MOST && (peer = next_peer(server))) {
+        struct waiting *w = next_of(peer);
+
+        if (has_left(w->fd)) {
+            close(w->fd);
+        } else {
+            set_turn(server, peer, FL_TURN_OLD);
+            serve(server, peer, w->fd, w->text);
+            begun++;
+        }
+        wait_end(server, peer, w);
     }
+    if (server->stats.waiting == 0)
+        end_turns(server);
+    if (server->stats.waiting && (begun == server->quota || looks > LOOKS_MOST))
+        fl_timer_start(server->turn_timer, NEXT_TURN_MS);
+    else
+        server->quota = 0;
+}
+
+static void on_turn(void *arg)
+{
+    fl_guests_serve(arg);
 }
 
 /* Who has waited as long as a handshake may take is given up on. */
 static void expire_waiting(struct fl_server *server, int64_t now)
 {
-    struct fl_peer *peer, *next;
+    struct fl_peer *peer;
 
-    for (peer = TAILQ_FIRST(&server->hungry); peer; peer = next) {
-        struct waiting *w;
+    for (int turn = 0; turn < FL_TURN_NONE; turn++)
+        TAILQ_FOREACH (peer, &server->hungry[turn], hungry_link) {
+            struct waiting *w;
 
-        next = TAILQ_NEXT(peer, hungry_link);
-        while ((w = TAILQ_FIRST(&peer->waiting)) && now - w->since_ms >= server->header_ms) {
-            fl_server_limit(server, FL_LIMIT_REFUSED, ETIMEDOUT);
-            close(w->fd);
-            wait_end(server, peer, w);
+            while ((w = TAILQ_FIRST(&peer->waiting)) && now - w->since_ms >= server->header_ms) {
+                fl_server_limit(server, FL_LIMIT_REFUSED, ETIMEDOUT);
+                close(w->fd);
+                wait_end(server, peer, w);
+            }
         }
-        peer_put(peer);
+}
+
+/* Clients that give up leave their sockets here. Looking at all of them takes its time, and a place
+ * that is free again a moment later is soon enough: once a tick at most. */
+static void drop_left(struct fl_server *server)
+{
+    int64_t now = fl_mono_ms();
+
+    if (now - server->looked_ms < TICK_MS)
+        return;
+    server->looked_ms = now;
+    for (int turn = 0; turn < FL_TURN_NONE; turn++) {
+        struct fl_peer *peer;
+
+        TAILQ_FOREACH (peer, &server->hungry[turn], hungry_link)
+            for (struct waiting *w = TAILQ_FIRST(&peer->waiting), *next; w; w = next) {
+                next = TAILQ_NEXT(w, link);
+                if (!has_left(w->fd))
+                    continue;
+                close(w->fd);
+                wait_end(server, peer, w);
+            }
     }
 }
 
@@ -220,7 +335,7 @@ static void on_tick(void *arg)
 
     expire_waiting(server, fl_mono_ms());
     make_places(server, server->stats.waiting, server->stats.guests >= server->max_guests);
-    serve_waiting(server);
+    fl_guests_serve(server);
     if (server->stats.waiting)
         fl_timer_start(server->guest_timer, TICK_MS);
 }
@@ -230,58 +345,64 @@ static void on_tick(void *arg)
 int fl_guests_init(struct fl_server *server)
 {
     TAILQ_INIT(&server->guests);
-    TAILQ_INIT(&server->hungry);
+    for (int turn = 0; turn < FL_TURN_NONE; turn++)
+        TAILQ_INIT(&server->hungry[turn]);
     server->peers = calloc(PEER_BUCKETS, sizeof(*server->peers));
     server->guest_timer = fl_timer_new(server->loop, on_tick, server);
-    return server->peers && server->guest_timer ? 0 : -ENOMEM;
+    server->turn_timer = fl_timer_new(server->loop, on_turn, server);
+    return server->peers && server->guest_timer && server->turn_timer ? 0 : -ENOMEM;
 }
 
 void fl_guests_close(struct fl_server *server)
 {
-    struct fl_peer *peer;
+    for (int turn = 0; turn < FL_TURN_NONE; turn++) {
+        struct fl_peer *peer;
 
-    while ((peer = TAILQ_FIRST(&server->hungry))) {
-        struct waiting *w = TAILQ_FIRST(&peer->waiting);
+        TAILQ_FOREACH (peer, &server->hungry[turn], hungry_link)
+            while (!TAILQ_EMPTY(&peer->waiting)) {
+                struct waiting *w = TAILQ_FIRST(&peer->waiting);
 
-        close(w->fd);
-        wait_end(server, peer, w);
-        peer_put(peer);
+                close(w->fd);
+                wait_end(server, peer, w);
+            }
     }
+    end_turns(server);
 }
 
 void fl_guests_done(struct fl_server *server)
 {
     server->guest_timer = fl_timer_free(server->guest_timer);
+    server->turn_timer = fl_timer_free(server->turn_timer);
     free(server->peers);
     server->peers = NULL;
 }
 
-void fl_guests_arrive(struct fl_server *server, int fd, const struct sockaddr_storage *addr,
-                      socklen_t len)
+/* Room for one more, counted with all that share the limit: sockets whose peers have left, then
+ * guests that have had their time, make it. */
+static bool has_room(struct fl_server *server)
 {
-    struct fl_peer *peer = peer_get(server, addr);
-    char text[INET6_ADDRSTRLEN] = "";
-    int on = 1, r = -ENOMEM;
+    if (atomic_load(server->connections) < server->max_connections)
+        return true;
+    drop_left(server);
+    return atomic_load(server->connections) < server->max_connections ||
+           make_places(server, 1, true);
+}
 
-    if (peer && server->stats.connections + server->stats.waiting >= server->max_connections &&
-        !make_places(server, 1, true)) {
-        r = -EMFILE;
-    } else if (peer) {
+void fl_guests_arrive(struct fl_server *server, int fd, const struct sockaddr_storage *addr,
+                      const char *text)
+{
+    struct fl_peer *peer = NULL;
+    int on = 1, r = has_room(server) ? -ENOMEM : -EMFILE;
+
+    if (r == -ENOMEM && (peer = peer_get(server, addr))) {
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-        peer_text(addr, len, text);
-        if (!has_place(server, peer) || !TAILQ_EMPTY(&peer->waiting)) {
-            r = wait_begin(server, peer, fd, text);
-        } else {
-            serve(server, peer, fd, text);
-            r = 0;
-        }
+        r = wait_begin(server, peer, fd, text);
+        peer_put(peer);
     }
     if (r < 0) {
         fl_server_limit(server, FL_LIMIT_REFUSED, -r);
         close(fd);
     }
-    if (peer)
-        peer_put(peer);
 }
 
 void fl_guest_leave(struct fl_server *server, struct fl_guest *guest)
@@ -297,8 +418,8 @@ void fl_guest_leave(struct fl_server *server, struct fl_guest *guest)
     server->stats.guests--;
     peer->guests--;
     peer_put(peer);
-    if (server->stats.waiting)
-        fl_timer_start(server->guest_timer, 0);
+    if (server->stats.waiting && !fl_timer_active(server->turn_timer))
+        fl_timer_start(server->turn_timer, 0);
 }
 
 bool fl_guest_holds(struct fl_server *server, struct fl_guest *guest, size_t bytes)

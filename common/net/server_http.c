@@ -4,6 +4,7 @@
  * is kept up to a limit, then left in the kernel; so a peer that leaves is noticed meanwhile.
  */
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -228,6 +229,7 @@ static void conn_free(struct fl_conn *c)
 {
     fl_guest_leave(c->server, &c->guest);
     c->server->stats.connections--;
+    atomic_fetch_sub(c->server->connections, 1);
     req_free(c->req);
     fl_buf_done(&c->in);
     free(c->peer_text);
@@ -685,6 +687,7 @@ int fl_conn_new(struct fl_server *server, int fd, const char *peer_text,
     }
     fl_stream_timer(c->stream, server->header_ms);
     server->stats.connections++;
+    atomic_fetch_add(server->connections, 1);
     *ret_guest = &c->guest;
     return 0;
 }
@@ -741,6 +744,11 @@ void fl_server_req_set_tag(struct fl_server_req *req, void *tag)
 void fl_server_req_trust(struct fl_server_req *req)
 {
     fl_guest_leave(req->conn->server, &req->conn->guest);
+}
+
+void fl_server_req_last(struct fl_server_req *req)
+{
+    req->keep_alive = false;
 }
 
 char *fl_server_req_take_body(struct fl_server_req *req)

@@ -8,6 +8,8 @@
 
 struct fl_peer; /* guests of one address, and those of it that wait */
 
+enum fl_turn { FL_TURN_NEW, FL_TURN_OLD, FL_TURN_NONE }; /* of an address */
+
 /* Part of every connection. */
 struct fl_guest {
     TAILQ_ENTRY(fl_guest) link; /* oldest first */
@@ -26,6 +28,7 @@ struct fl_server {
     size_t max_header_bytes;
     size_t max_guest_bytes;
     unsigned max_connections;
+    _Atomic unsigned *connections, own_connections; /* open or waiting; of all that share it */
     unsigned max_guests;
     unsigned max_guests_per_address;
     uint32_t header_ms;
@@ -35,16 +38,17 @@ struct fl_server {
     size_t pace_bytes; /* at least, in pace_ms */
     int listen_fd;
     struct fl_io *listen_io;
-    unsigned quota;      /* connections to accept in a turn of the loop */
-    bool more_waiting;   /* the last turn took all it might */
-    int64_t accepted_ms; /* monotonic: when it did */
     uint16_t port;
     bool draining;
     struct fl_server_stats stats;
     TAILQ_HEAD(, fl_guest) guests;
-    TAILQ_HEAD(fl_hungry, fl_peer) hungry; /* addresses with sockets that wait, served in turn */
-    LIST_HEAD(fl_peers, fl_peer) * peers;  /* hash table by address */
-    struct fl_timer *guest_timer;          /* runs while a socket waits */
+    TAILQ_HEAD(fl_hungry, fl_peer) hungry[2]; /* by enum fl_turn: whose sockets are served next */
+    LIST_HEAD(fl_peers, fl_peer) * peers;     /* hash table by address */
+    struct fl_timer *guest_timer;             /* runs while a socket waits */
+    struct fl_timer *turn_timer;              /* in the next turn of the loop more are served */
+    unsigned quota;                           /* handshakes to begin in this turn */
+    int64_t turn_ms;                          /* monotonic: when the last ones began */
+    int64_t looked_ms;                        /* monotonic: for sockets whose peers have left */
     size_t guest_bytes;
 };
 
@@ -60,9 +64,15 @@ int fl_guests_init(struct fl_server *server);
 void fl_guests_close(struct fl_server *server);
 void fl_guests_done(struct fl_server *server);
 
-/* Takes over an accepted socket: serves it, lets it wait or refuses it. */
+/* Takes over an accepted socket: to be served by fl_guests_serve, or refused. */
 void fl_guests_arrive(struct fl_server *server, int fd, const struct sockaddr_storage *addr,
-                      socklen_t len);
+                      const char *text);
+
+/* Begins as many handshakes as this turn of the loop may have, and sees to the next. */
+void fl_guests_serve(struct fl_server *server);
+
+/* An address without its port. */
+void fl_peer_text(const struct sockaddr_storage *addr, socklen_t len, char out[INET6_ADDRSTRLEN]);
 
 /* It is vouched for, or gone. Again is nothing. */
 void fl_guest_leave(struct fl_server *server, struct fl_guest *guest);

@@ -6,7 +6,7 @@
 #include <string.h>
 #include "server/counts.h"
 
-#define SUBSCRIPTIONS_MAX 512 /* subjects x loop threads */
+#define SUBSCRIPTIONS_MAX 1024 /* subjects x loop threads */
 
 struct waiting {
     struct waiting *next;

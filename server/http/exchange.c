@@ -15,6 +15,7 @@
 #include "server/audit.h"
 #include "server/auth/authorize.h"
 #include "server/auth/guard.h"
+#include "server/auth/known.h"
 #include "server/call.h"
 #include "server/http/health.h"
 #include "server/http/reply.h"
@@ -121,6 +122,15 @@ static void record(struct exchange *x, int status, const char *error)
                    status, now_us() - x->start_us);
 }
 
+/* From now on the front serves this address apart from nodes; a connection that is among them
+ * already ends, and the client's next one is not. */
+static void note_user(struct exchange *x)
+{
+    fl_known_note(x->plane->known, x->auth.source_ip, fl_mono_ms());
+    if (x->req && !x->ctx->people)
+        fl_server_req_last(x->req);
+}
+
 static void answer(struct exchange *x, int status, const char *type, const char *error)
 {
     struct fl_http_header headers[2] = { { "x-amzn-RequestId", x->request_id } };
@@ -129,6 +139,9 @@ static void answer(struct exchange *x, int status, const char *type, const char 
     if (error)
         headers[n++] = (struct fl_http_header){ "x-amzn-ErrorType", error };
     record(x, status, error);
+    if (x->known && !error &&
+        (x->caller.id.kind == FL_ID_USER || x->caller.id.kind == FL_ID_ROLE))
+        note_user(x);
     if (x->req && x->known && (!error || x->caller.id.kind != FL_ID_ANONYMOUS))
         fl_server_req_trust(x->req);
     if (x->req)
@@ -435,9 +448,10 @@ static void on_deadline(void *arg)
         fl_timer_start(ctx->deadline, DEADLINE_MS);
 }
 
-int fl_exchange_ctx_init(struct fl_exchange_ctx *ctx, struct fl_plane *plane, struct fl_loop *loop)
+int fl_exchange_ctx_init(struct fl_exchange_ctx *ctx, struct fl_plane *plane, struct fl_loop *loop,
+                         bool people)
 {
-    *ctx = (struct fl_exchange_ctx){ .plane = plane, .loop = loop };
+    *ctx = (struct fl_exchange_ctx){ .plane = plane, .loop = loop, .people = people };
     ctx->waiting_tail = &ctx->waiting;
     ctx->deadline = fl_timer_new(loop, on_deadline, ctx);
     return ctx->deadline ? 0 : -ENOMEM;
@@ -471,13 +485,20 @@ static void finish(void *arg, int r)
         conclude(x);
 }
 
+/* Nodes call by the thousand, and can wait. */
+static bool is_of_nodes(const struct exchange *x)
+{
+    return x->route || x->op->auth != FL_AUTH_SIGV4;
+}
+
 static void submit(struct exchange *x, enum fl_lane lane, fl_store_job_fn job,
                    fl_store_done_fn done)
 {
     int r;
 
     wait_begin(x);
-    r = fl_store_submit(x->plane->store, lane, job, done, x, x->ctx->loop);
+    r = (is_of_nodes(x) ? fl_store_submit : fl_store_submit_first)(x->plane->store, lane, job, done,
+                                                                   x, x->ctx->loop);
     if (r == 0)
         return;
     wait_end(x);

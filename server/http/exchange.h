@@ -23,6 +23,7 @@ struct fl_exchange_wait;
 struct fl_exchange_ctx {
     struct fl_plane *plane;
     struct fl_loop *loop;
+    bool people; /* the loop is that of known users' connections */
     unsigned open;                                    /* exchanges that are not finished */
     bool draining;                                    /* answers are not held back any more */
     struct fl_exchange_held *held;                    /* long polls waiting for their time */
@@ -35,7 +36,8 @@ struct fl_exchange_ctx {
 };
 
 /* 0 or -ENOMEM. */
-int fl_exchange_ctx_init(struct fl_exchange_ctx *ctx, struct fl_plane *plane, struct fl_loop *loop);
+int fl_exchange_ctx_init(struct fl_exchange_ctx *ctx, struct fl_plane *plane, struct fl_loop *loop,
+                         bool people);
 void fl_exchange_ctx_done(struct fl_exchange_ctx *ctx);
 
 /* Takes over a request (fl_server_events.on_request). */

@@ -10,12 +10,13 @@
 #include <unistd.h>
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "server/auth/known.h"
 #include "server/auth/revoked.h"
 #include "server/http/exchange.h"
 #include "server/http/route.h"
 #include "server/http/upgrade.h"
 
-#define LOOPS_MAX     64
+#define LOOPS_MAX     64 /* of each kind */
 #define SERVICES_MAX  16
 #define DRAIN_MS      10000 /* requests in flight get this long */
 #define CHANNELS_MS   2000  /* channels are closed over this time */
@@ -33,19 +34,59 @@ struct thread {
     int64_t drain_until_ms;
     struct fl_exchange_ctx exchanges;
     void *states[FL_ROUTES_MAX];
+    unsigned next; /* people: which of the threads for nodes gets the next connection */
     pthread_t id;
     bool running; /* `id` is to be joined */
 };
 
+/* An accepted socket on its way from a thread for people to one for nodes. */
+struct passed {
+    struct thread *to;
+    int fd;
+};
+
 struct fl_front {
     struct fl_plane *plane;
-    struct thread threads[LOOPS_MAX];
-    unsigned n;
+    struct thread threads[2 * LOOPS_MAX]; /* first those for people, then as many for nodes */
+    unsigned n, n_people;
+    _Atomic unsigned connections; /* of all threads */
     void *services[SERVICES_MAX];
     bool stopping;
     const char *cert_file, *key_file;
     atomic_int_fast64_t said_ms; /* that nothing can be accepted is not said again before */
 };
+
+/* ---- whose connection it is ---- */
+
+static void on_passed(void *arg)
+{
+    struct passed *p = arg;
+
+    if (p->to->server)
+        fl_server_adopt(p->to->server, p->fd);
+    else
+        close(p->fd); /* stopped meanwhile */
+    free(p);
+}
+
+/* True: it went to a thread for nodes. */
+static bool on_accept(void *arg, int fd, const char *peer)
+{
+    struct thread *t = arg;
+    struct fl_front *f = t->front;
+    struct passed *p;
+
+    if (fl_known_has(f->plane->known, peer, fl_mono_ms()))
+        return false;
+    p = malloc(sizeof(*p));
+    if (!p)
+        return false;
+    *p = (struct passed){ .to = &f->threads[f->n_people + t->next++ % f->n_people], .fd = fd };
+    if (fl_loop_post(p->to->loop, on_passed, p) == 0)
+        return true;
+    free(p);
+    return false;
+}
 
 /* ---- server events ---- */
 
@@ -108,6 +149,7 @@ static const struct fl_server_events server_events = {
     .on_request = on_request,
     .on_upgrade = on_upgrade,
     .on_abort = on_abort,
+    .on_accept = on_accept,
     .on_limit = on_limit,
 };
 
@@ -195,7 +237,7 @@ static void on_revoked(void *arg, const char *node_id)
         fl_log_error("out of memory: a revoked node is not remembered", FL_S("node", node_id));
 }
 
-/* A loop's share of what all of them may have. Connections leave descriptors for the store and the
+/* A loop's share of the guests that all of its kind may have. Connections leave descriptors for the store and the
  * audit log, and those without credentials leave places for nodes. */
 static void share_limits(const struct fl_front *f, unsigned loops, struct fl_server_conf *sc)
 {
@@ -207,7 +249,7 @@ static void share_limits(const struct fl_front *f, unsigned loops, struct fl_ser
         all = (unsigned)FL_MIN(all, files.rlim_cur - FL_MIN(FD_RESERVE, files.rlim_cur / 2));
     guests = FL_MIN(c->max_guests, all / 2);
     per_address = c->max_guests_per_address ? c->max_guests_per_address : guests / 2;
-    sc->max_connections = all / loops + 1;
+    sc->max_connections = all;
     sc->max_guests = guests / loops + 1;
     sc->max_guests_per_address = per_address / loops + 1;
 }
@@ -221,7 +263,9 @@ static int thread_init(struct fl_front *f, unsigned index, unsigned loops,
         .port = f->plane->conf.port,
         .cert_file = conf->cert_file,
         .key_file = conf->key_file,
+        .no_listener = index >= loops,
         .exclusive = index == 0, /* it shares with our other loops only */
+        .connections = &f->connections,
         .max_body_bytes = f->plane->conf.max_body_bytes,
         .max_header_bytes = f->plane->conf.max_header_bytes,
         .header_timeout_s = f->plane->conf.header_s,
@@ -236,7 +280,7 @@ static int thread_init(struct fl_front *f, unsigned index, unsigned loops,
     t->front = f;
     t->index = index;
     t->drain_timer = fl_timer_new(t->loop, on_drain_tick, t);
-    if (!t->drain_timer || fl_exchange_ctx_init(&t->exchanges, f->plane, t->loop) < 0)
+    if (!t->drain_timer || fl_exchange_ctx_init(&t->exchanges, f->plane, t->loop, index < loops) < 0)
         return fl_err_set(err, -ENOMEM, NULL, "out of memory");
     share_limits(f, loops, &sc);
     r = fl_server_new(t->loop, &sc, &server_events, t, &t->server, err);
@@ -259,8 +303,8 @@ static int front_start(struct fl_front *f, const struct fl_front_conf *conf, str
     unsigned n = f->plane->conf.loops ? f->plane->conf.loops : (unsigned)FL_MAX(cores, 1L);
     int r = 0;
 
-    n = FL_MIN(n, (unsigned)LOOPS_MAX);
-    for (unsigned i = 0; r >= 0 && i < n; i++)
+    n = f->n_people = FL_MIN(n, (unsigned)LOOPS_MAX);
+    for (unsigned i = 0; r >= 0 && i < 2 * n; i++)
         r = thread_init(f, i, n, conf, err);
     if (r < 0)
         return r;

@@ -1,5 +1,10 @@
-/* front.h - the plane's loop threads: each has a loop, a server on the shared port, and the
- * per-thread state of every route. The first one is the thread that calls fl_front_run.
+/* front.h - the plane's loop threads: each has a loop, a server, and the per-thread state of every
+ * route. The first one is the thread that calls fl_front_run.
+ *
+ * There are as many of two kinds. Those for people accept every connection, on the shared port, and
+ * keep those from addresses of known users (server/auth/known.h); all others go to the threads for
+ * nodes, in turn. So a fleet that loses its connections, comes back or reports all at once makes
+ * only nodes wait for each other.
  */
 #pragma once
 #include "server/plane.h"

@@ -18,6 +18,7 @@
 #define BATCH_JOBS      512 /* jobs of one commit */
 #define BATCH_MS        50  /* no more jobs join a commit that has worked this long */
 #define POST_RETRY_US   10000
+#define FIRST_IN_A_ROW  4 /* jobs that go first, while others wait too */
 
 struct job {
     struct job *next;
@@ -28,11 +29,16 @@ struct job {
     int r;
 };
 
+struct queue {
+    struct job *head, **tail;
+    unsigned n;
+};
+
 struct lane {
     pthread_mutex_t lock;
     pthread_cond_t filled;
-    struct job *head, **tail;
-    unsigned n;
+    struct queue first, others;
+    unsigned in_a_row; /* jobs of `first` taken since one of the others was, or could be */
     bool closing;
 };
 
@@ -66,42 +72,59 @@ static void lane_init(struct lane *l)
 {
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->filled, NULL);
-    l->tail = &l->head;
+    l->first.tail = &l->first.head;
+    l->others.tail = &l->others.head;
 }
 
-static int lane_push(struct lane *l, struct job *j, unsigned max)
+static int lane_push(struct lane *l, bool first, struct job *j, unsigned max)
 {
+    struct queue *q = first ? &l->first : &l->others;
     int r = 0;
 
     pthread_mutex_lock(&l->lock);
     if (l->closing) {
         r = -ECANCELED;
-    } else if (l->n >= max) {
+    } else if (q->n >= max) {
         r = -EAGAIN;
     } else {
-        *l->tail = j;
-        l->tail = &j->next;
-        l->n++;
+        *q->tail = j;
+        q->tail = &j->next;
+        q->n++;
         pthread_cond_signal(&l->filled);
     }
     pthread_mutex_unlock(&l->lock);
     return r;
 }
 
+/* Whose turn it is; `first` cannot keep the others waiting for good. */
+static struct queue *lane_choose(struct lane *l)
+{
+    if (!l->others.head)
+        l->in_a_row = 0;
+    if (l->first.head && (!l->others.head || l->in_a_row < FIRST_IN_A_ROW)) {
+        l->in_a_row++;
+        return &l->first;
+    }
+    l->in_a_row = 0;
+    return &l->others;
+}
+
 /* The next job; NULL when the lane is closing and empty, or empty and `wait` is false. */
 static struct job *lane_pop(struct lane *l, bool wait)
 {
+    struct queue *q;
     struct job *j;
 
     pthread_mutex_lock(&l->lock);
-    while (wait && !l->head && !l->closing)
+    while (wait && !l->first.head && !l->others.head && !l->closing)
         pthread_cond_wait(&l->filled, &l->lock);
-    j = l->head;
+    q = lane_choose(l);
+    j = q->head;
     if (j) {
-        l->head = j->next;
-        if (!l->head)
-            l->tail = &l->head;
-        l->n--;
+        q->head = j->next;
+        if (!q->head)
+            q->tail = &q->head;
+        q->n--;
         j->next = NULL;
     }
     pthread_mutex_unlock(&l->lock);
@@ -403,8 +426,8 @@ struct fl_store *fl_store_free(struct fl_store *store)
 
 /* ---- submitting ---- */
 
-static int submit(struct fl_store *store, enum fl_lane lane, unsigned max, fl_store_job_fn fn,
-                  fl_store_done_fn done, void *arg, struct fl_loop *loop)
+static int submit(struct fl_store *store, enum fl_lane lane, bool first, unsigned max,
+                  fl_store_job_fn fn, fl_store_done_fn done, void *arg, struct fl_loop *loop)
 {
     struct job *j = calloc(1, sizeof(*j));
     int r;
@@ -412,7 +435,7 @@ static int submit(struct fl_store *store, enum fl_lane lane, unsigned max, fl_st
     if (!j)
         return -EAGAIN;
     *j = (struct job){ .fn = fn, .done = done, .arg = arg, .loop = loop };
-    r = lane_push(&store->lanes[lane], j, max);
+    r = lane_push(&store->lanes[lane], first, j, max);
     if (r < 0)
         free(j);
     return r;
@@ -421,7 +444,13 @@ static int submit(struct fl_store *store, enum fl_lane lane, unsigned max, fl_st
 int fl_store_submit(struct fl_store *store, enum fl_lane lane, fl_store_job_fn job,
                     fl_store_done_fn done, void *arg, struct fl_loop *loop)
 {
-    return submit(store, lane, store->max_queue, job, done, arg, loop);
+    return submit(store, lane, false, store->max_queue, job, done, arg, loop);
+}
+
+int fl_store_submit_first(struct fl_store *store, enum fl_lane lane, fl_store_job_fn job,
+                          fl_store_done_fn done, void *arg, struct fl_loop *loop)
+{
+    return submit(store, lane, true, store->max_queue, job, done, arg, loop);
 }
 
 struct waiter {
@@ -456,7 +485,7 @@ int fl_store_run(struct fl_store *store, enum fl_lane lane, fl_store_job_fn job,
     struct waiter w = {
         .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER, .fn = job, .arg = arg
     };
-    int r = submit(store, lane, UINT32_MAX, wait_job, wait_done, &w, NULL);
+    int r = submit(store, lane, false, UINT32_MAX, wait_job, wait_done, &w, NULL);
 
     if (r < 0)
         return r;
@@ -471,7 +500,7 @@ void fl_store_get_stats(struct fl_store *store, struct fl_store_stats *out)
 {
     for (int i = 0; i < 2; i++) {
         pthread_mutex_lock(&store->lanes[i].lock);
-        out->queued[i] = store->lanes[i].n;
+        out->queued[i] = store->lanes[i].first.n + store->lanes[i].others.n;
         pthread_mutex_unlock(&store->lanes[i].lock);
     }
     out->writable = atomic_load(&store->health[FL_LANE_WRITE].trouble) == 0;

@@ -62,11 +62,11 @@ def go_before(pid, nice):
 class Swarm:
     """One swarm process."""
 
-    def __init__(self, plane, build, log, nice):
+    def __init__(self, plane, build, log, nice, *options):
         env = dict(plane.base_env(), AWS_ACCESS_KEY_ID=plane.access_key,
                    AWS_SECRET_ACCESS_KEY=plane.secret_key)
         argv = [build / "tests/bench/swarm", "--url", plane.endpoint, "--ca", plane.ca_file,
-                "--region", flsandbox.REGION, "--sources", str(SOURCES)]
+                "--region", flsandbox.REGION, *options]
 
         def prepare():
             flproc.die_with_parent()
@@ -134,7 +134,8 @@ class Load:
         self.began = time.monotonic()
         self.plane.create()
         go_before(self.plane.pid, 0)
-        self.swarms = [Swarm(self.plane, self.build, self.folder / f"swarm{i}.log", NICE_SWARM)
+        self.swarms = [Swarm(self.plane, self.build, self.folder / f"swarm{i}.log", NICE_SWARM,
+                             "--sources", str(SOURCES))
                        for i in range(2)]
         self.probe = Swarm(self.plane, self.build, self.folder / "probe.log", NICE_PROBE)
         self.empty_kb = self.rss_kb()
