@@ -32,6 +32,7 @@ struct fl_peer {
     TAILQ_ENTRY(fl_peer) hungry_link;
     uint8_t key[8]; /* IPv4 address, or the /64 of an IPv6 one: that is what one host commands */
     unsigned guests;
+    bool keeps_out;    /* its guests had all places it may have when others of it were to be served */
     enum fl_turn turn; /* FL_TURN_OLD with nothing waiting: it was here a moment ago */
     TAILQ_HEAD(fl_waiting, waiting) waiting;
 };
@@ -182,12 +183,6 @@ static bool has_left(int fd)
            (info.tcpi_state == TCP_CLOSE_WAIT || info.tcpi_state == TCP_CLOSE);
 }
 
-static bool has_place(const struct fl_server *server, const struct fl_peer *peer)
-{
-    return server->stats.guests < server->max_guests &&
-           peer->guests < server->max_guests_per_address;
-}
-
 /* 0, or a negative errno and the socket is closed. */
 static int serve(struct fl_server *server, struct fl_peer *peer, int fd, const char *text)
 {
@@ -219,9 +214,11 @@ static struct fl_peer *next_peer(struct fl_server *server)
             if (TAILQ_EMPTY(&peer->waiting)) {
                 set_turn(server, peer, FL_TURN_NONE);
                 peer_put(peer);
-            } else if (has_place(server, peer)) {
-                return peer;
+                continue;
             }
+            peer->keeps_out = peer->guests >= server->max_guests_per_address;
+            if (!peer->keeps_out)
+                return peer;
         }
     return NULL;
 }
@@ -308,7 +305,7 @@ static void drop_left(struct fl_server *server)
 }
 
 /* Drops up to `n` guests that have had their time, oldest first: any of them if `any`, else only
- * those of addresses that have sockets waiting. How many. */
+ * those of addresses that keep their own out. How many. */
 static size_t make_places(struct fl_server *server, size_t n, bool any)
 {
     int64_t now = fl_mono_ms();
@@ -319,7 +316,7 @@ static size_t make_places(struct fl_server *server, size_t n, bool any)
         next = TAILQ_NEXT(g, link);
         if (now - g->since_ms < server->guest_ms)
             break;
-        if (g->busy || (!any && TAILQ_EMPTY(&g->peer->waiting)))
+        if (g->busy || (!any && !g->peer->keeps_out))
             continue;
         fl_server_limit(server, FL_LIMIT_DROPPED, 0);
         fl_guest_leave(server, g);
