@@ -6,6 +6,7 @@
 #include <string.h>
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "common/base/rand.h"
 #include "common/codec/json_load.h"
 #include "server/auth/policy.h"
 #include "server/pattern.h"
@@ -213,9 +214,10 @@ char *fl_data_path(struct fl_arena *arena, const char *data_dir, const char *nam
     return fl_arena_printf(arena, "%s/%s", data_dir, name);
 }
 
-int fl_seal_key_load(const char *data_dir, uint8_t key[FL_SEAL_KEY_BYTES], struct fl_err *err)
+int fl_data_key_load(const char *data_dir, const char *name, uint8_t key[FL_SEAL_KEY_BYTES],
+                     struct fl_err *err)
 {
-    fl_autofree char *path = fl_path_join(data_dir, FL_DATA_SEAL);
+    fl_autofree char *path = fl_path_join(data_dir, name);
     char *text = NULL;
     size_t len;
     int r;
@@ -231,4 +233,18 @@ int fl_seal_key_load(const char *data_dir, uint8_t key[FL_SEAL_KEY_BYTES], struc
         r = fl_err_set(err, -EINVAL, NULL, "%s: must be %d bytes", path, FL_SEAL_KEY_BYTES);
     fl_free_secret(text, len);
     return r;
+}
+
+int fl_data_key_make(const char *data_dir, const char *name, uint8_t key[FL_SEAL_KEY_BYTES],
+                     struct fl_err *err)
+{
+    fl_autofree char *dir = fl_path_join(data_dir, FL_DATA_KEYS);
+    fl_autofree char *path = fl_path_join(data_dir, name);
+    int r =
+        dir && path ? fl_dir_make(dir, 0700, err) : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+
+    if (r < 0)
+        return r;
+    fl_random_bytes(key, FL_SEAL_KEY_BYTES);
+    return fl_file_replace(path, 0600, key, FL_SEAL_KEY_BYTES, err);
 }

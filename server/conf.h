@@ -2,6 +2,7 @@
  *
  *   server.json         settings (this file)
  *   keys/seal           32 random bytes; seals secrets and tokens
+ *   keys/parameters     32 random bytes; seals SecureString parameters
  *   pki/                ca.crt, ca.key, server.crt, server.key
  *   db/fairlead.db      the store
  *   audit/audit.log     who did what
@@ -82,6 +83,7 @@ int fl_data_dir(const char *given, char **ret_dir, struct fl_err *err);
 char *fl_data_path(struct fl_arena *arena, const char *data_dir, const char *name);
 
 #define FL_DATA_CONF        "server.json"
+#define FL_DATA_KEYS        "keys"
 #define FL_DATA_SEAL        "keys/seal"
 #define FL_DATA_PKI         "pki"
 #define FL_DATA_CA          "pki/ca.crt"
@@ -94,5 +96,11 @@ char *fl_data_path(struct fl_arena *arena, const char *data_dir, const char *nam
 #define FL_DATA_READY       "run/ready"
 #define FL_DATA_CREDENTIALS "admin-credentials"
 
-/* Reads keys/seal into `key`. */
-int fl_seal_key_load(const char *data_dir, uint8_t key[FL_SEAL_KEY_BYTES], struct fl_err *err);
+#define FL_DATA_PARAMETER_KEY "keys/parameters"
+
+/* A key below keys/, FL_DATA_SEAL or FL_DATA_PARAMETER_KEY: reads it (-ENOENT: there is none), or
+ * makes it of random bytes, 0600. */
+int fl_data_key_load(const char *data_dir, const char *name, uint8_t key[FL_SEAL_KEY_BYTES],
+                     struct fl_err *err);
+int fl_data_key_make(const char *data_dir, const char *name, uint8_t key[FL_SEAL_KEY_BYTES],
+                     struct fl_err *err);

@@ -58,6 +58,7 @@ int fl_call_publish(struct fl_call *call, const char *subject, const char *key);
 /* What a policy is asked about: ARNs and their tags. */
 struct fl_resource {
     const char *arn;
+    const char *action; /* NULL: the operation's own */
     struct fl_strmap tags;
 };
 struct fl_resources {

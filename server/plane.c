@@ -53,4 +53,5 @@ void fl_plane_close(struct fl_plane *plane)
     plane->known = fl_known_free(plane->known);
     plane->audit = fl_audit_free(plane->audit);
     fl_wipe(plane->seal_key, sizeof(plane->seal_key));
+    fl_wipe(plane->parameter_key, sizeof(plane->parameter_key));
 }

@@ -33,7 +33,8 @@ struct fl_plane_conf {
 
 struct fl_plane {
     struct fl_plane_conf conf;
-    uint8_t seal_key[FL_SEAL_KEY_BYTES]; /* from <data>/keys/seal; seals secrets and tokens */
+    uint8_t seal_key[FL_SEAL_KEY_BYTES];      /* from <data>/keys/seal; seals secrets and tokens */
+    uint8_t parameter_key[FL_SEAL_KEY_BYTES]; /* server/api/parameter_seal.h */
     struct fl_store *store;
     struct fl_bus *bus;
     struct fl_presence *presence;
@@ -45,7 +46,7 @@ struct fl_plane {
     struct fl_known *known;
 };
 
-/* Fills in everything but conf, seal_key and audit: store (exclusive), bus, presence, metrics,
+/* Fills in everything but conf, the keys and audit: store (exclusive), bus, presence, metrics,
  * revoked, clones, guard, known. On failure what was made is freed. The database directory is made if it
  * is missing. */
 int fl_plane_open(struct fl_plane *plane, struct fl_err *err);

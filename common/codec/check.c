@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include "common/codec/utf8.h"
 
 #define MAX_VIOLATIONS  10
 #define MAX_VALUE_SHOWN 100 /* characters of an offending value in the text */
@@ -66,16 +67,6 @@ static int show(struct ctx *c, const char *path, const struct shown *v, const ch
                          must);
 }
 
-/* Characters of UTF-8 text. */
-static size_t char_count(const char *s)
-{
-    size_t n = 0;
-
-    for (; *s; s++)
-        n += ((unsigned char)*s & 0xc0) != 0x80;
-    return n;
-}
-
 static void check_length(struct ctx *c, const char *path, const struct fl_limits *l, size_t len,
                          const struct shown *v)
 {
@@ -119,7 +110,7 @@ static void check_string(struct ctx *c, const char *path, const struct fl_limits
     struct shown v = { .str = s, .secret = secret };
 
     if (l->min || l->max)
-        check_length(c, path, l, char_count(s), &v);
+        check_length(c, path, l, fl_utf8_count(s), &v);
     if (l->enums)
         check_enum(c, path, l->enums, &v);
     if (l->pattern && c->match && !c->match(c->arg, l->pattern, s))

@@ -47,3 +47,12 @@ size_t fl_utf8_put(uint32_t code, char out[4])
     out[0] = (char)((0xf00 >> len) | code);
     return len;
 }
+
+size_t fl_utf8_count(const char *s)
+{
+    size_t n = 0;
+
+    for (; *s; s++)
+        n += ((unsigned char)*s & 0xc0) != 0x80;
+    return n;
+}

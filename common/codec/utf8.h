@@ -11,3 +11,6 @@ size_t fl_utf8_len(const char *s, size_t avail);
 /* Writes the code point (1-4 bytes, no NUL) and gives the count; what is no scalar value becomes
  * U+FFFD. */
 size_t fl_utf8_put(uint32_t code, char out[4]);
+
+/* Characters of a text that is well-formed. */
+size_t fl_utf8_count(const char *s);

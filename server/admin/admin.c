@@ -203,7 +203,8 @@ static int before_attach(struct admin *a)
 
 static int before_key_create(struct admin *a)
 {
-    return fl_seal_key_load(a->dir, a->seal_key, a->err) < 0 ? fl_cli_fail(a->err) : 0;
+    return fl_data_key_load(a->dir, FL_DATA_SEAL, a->seal_key, a->err) < 0 ? fl_cli_fail(a->err)
+                                                                           : 0;
 }
 
 /* ---- print ---- */

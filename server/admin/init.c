@@ -37,7 +37,7 @@ static const char admin_document[] =
     "\"Resource\":\"*\"}]}";
 
 /* Made below the data directory, in this order; settings last: they say that all is there. */
-static const char *const made[] = { "keys", "pki", "db", FL_DATA_CREDENTIALS, FL_DATA_CONF };
+static const char *const made[] = { FL_DATA_KEYS, "pki", "db", FL_DATA_CREDENTIALS, FL_DATA_CONF };
 
 struct init {
     struct fl_arena arena;
@@ -167,17 +167,15 @@ static int check_fresh(struct init *in)
     return 0;
 }
 
-static int make_seal_key(struct init *in)
+static int make_keys(struct init *in)
 {
-    const char *dir = fl_data_path(&in->arena, in->dir, "keys");
-    const char *path = fl_data_path(&in->arena, in->dir, FL_DATA_SEAL);
-    int r = dir && path ? fl_dir_make(dir, 0700, in->err)
-                        : fl_err_set(in->err, -ENOMEM, NULL, "out of memory");
+    uint8_t parameter_key[FL_SEAL_KEY_BYTES];
+    int r = fl_data_key_make(in->dir, FL_DATA_SEAL, in->seal_key, in->err);
 
-    if (r < 0)
-        return r;
-    fl_random_bytes(in->seal_key, sizeof(in->seal_key));
-    return fl_file_replace(path, 0600, in->seal_key, sizeof(in->seal_key), in->err);
+    if (r == 0)
+        r = fl_data_key_make(in->dir, FL_DATA_PARAMETER_KEY, parameter_key, in->err);
+    fl_wipe(parameter_key, sizeof(parameter_key));
+    return r;
 }
 
 static int make_pki(struct init *in)
@@ -270,7 +268,7 @@ static void undo(struct init *in)
 static int make_all(struct init *in)
 {
     static int (*const steps[])(struct init * in) = {
-        make_seal_key, make_pki, make_store, make_credentials, make_conf,
+        make_keys, make_pki, make_store, make_credentials, make_conf,
     };
     int r = fill_conf(in);
 

@@ -11,6 +11,7 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "server/admin/notify.h"
+#include "server/api/parameter_seal.h"
 #include "server/audit.h"
 #include "server/conf.h"
 #include "server/http/front.h"
@@ -129,9 +130,11 @@ static int prepare(struct server *s, const char *dir)
         return r;
     setup_log(&s->conf);
     fl_conf_plane(&s->conf, dir, &s->plane.conf);
-    r = fl_seal_key_load(dir, s->plane.seal_key, s->err);
+    r = fl_data_key_load(dir, FL_DATA_SEAL, s->plane.seal_key, s->err);
     if (r >= 0)
         r = fl_plane_open(&s->plane, s->err);
+    if (r >= 0)
+        r = fl_parameter_key_open(&s->plane, s->err);
     if (r < 0)
         return r;
     audit = path_of(s, FL_DATA_AUDIT);

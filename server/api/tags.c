@@ -7,6 +7,7 @@
 
 #include "server/api/list.h"
 #include "server/api/nodes.h"
+#include "server/api/parameters.h"
 #include "server/api/registry.h"
 
 #define TAG_LIST_READ_MAX \
@@ -86,16 +87,17 @@ static const struct tag_type {
     const char *arn_type; /* between account and id of the ARN; protocol 6 §2.2 */
     /* 1 the resource exists, 0 not, or a negative errno; NULL: this plane has none of the type */
     int (*exists)(struct fl_call *call, const char *id, struct fl_err *err);
+    const char *(*id_of)(const char *id); /* as tags are kept under; NULL: as it is given */
 } tag_types[] = {
-    { "Document", "document", NULL }, /* the built-in ones are not the account's own */
-    { "ManagedInstance", "managed-instance", fl_node_exists },
-    { "MaintenanceWindow", "maintenancewindow", NULL },
-    { "Parameter", "parameter", NULL },
-    { "PatchBaseline", "patchbaseline", NULL },
-    { "OpsItem", "opsitem", NULL },
-    { "OpsMetadata", "opsmetadata", NULL },
-    { "Automation", "automation-execution", NULL },
-    { "Association", "association", NULL },
+    { "Document", "document", NULL, NULL }, /* the built-in ones are not the account's own */
+    { "ManagedInstance", "managed-instance", fl_node_exists, NULL },
+    { "MaintenanceWindow", "maintenancewindow", NULL, NULL },
+    { FL_PARAMETER_TAG_TYPE, "parameter", fl_parameter_exists, fl_parameter_id },
+    { "PatchBaseline", "patchbaseline", NULL, NULL },
+    { "OpsItem", "opsitem", NULL, NULL },
+    { "OpsMetadata", "opsmetadata", NULL, NULL },
+    { "Automation", "automation-execution", NULL, NULL },
+    { "Association", "association", NULL, NULL },
 };
 
 static const struct tag_type *find_type(const char *name, struct fl_err *err)
@@ -107,14 +109,18 @@ static const struct tag_type *find_type(const char *name, struct fl_err *err)
     return NULL;
 }
 
-static int check_resource(struct fl_call *call, const char *type, const char *id,
-                          struct fl_err *err)
+/* The resource, under the id that its tags are kept under. */
+static int find_resource(struct fl_call *call, const char *type, const char *given,
+                         const char **ret_id, struct fl_err *err)
 {
     const struct tag_type *t = find_type(type, err);
+    const char *id = given;
     int r;
 
     if (!t)
         return -EINVAL;
+    if (t->id_of)
+        id = t->id_of(given);
     r = t->exists ? t->exists(call, id, err) : 0;
     if (r < 0)
         return r;
@@ -122,7 +128,8 @@ static int check_resource(struct fl_call *call, const char *type, const char *id
         return fl_err_set(err, -EINVAL, "InvalidResourceId",
                           "The resource ID \"%s\" is not valid. "
                           "No %s with this ID exists.",
-                          id, type);
+                          given, type);
+    *ret_id = id;
     return 0;
 }
 
@@ -130,10 +137,13 @@ static int resource_of(struct fl_call *call, const char *type, const char *id,
                        struct fl_resources *ret, struct fl_err *err)
 {
     const struct tag_type *t = find_type(type, err);
-    char *arn = t ? fl_arn(call, "ssm", t->arn_type, id) : NULL;
+    char *arn;
 
     if (!t)
         return -EINVAL;
+    if (t->id_of)
+        id = t->id_of(id);
+    arn = fl_arn(call, "ssm", t->arn_type, id);
     if (!arn)
         return fl_err_set(err, -ENOMEM, NULL, "out of memory");
     return fl_resources_add(call, ret, arn, type, id, err);
@@ -154,21 +164,23 @@ _Static_assert(offsetof(struct add_in, resource_id) == offsetof(struct list_in, 
 static int op_add(struct fl_call *call, const void *in, void *out, struct fl_err *err)
 {
     const struct add_in *req = in;
-    int r = check_resource(call, req->resource_type, req->resource_id, err);
+    const char *id;
+    int r = find_resource(call, req->resource_type, req->resource_id, &id, err);
 
     if (r < 0)
         return r;
-    return fl_tags_put(call, req->resource_type, req->resource_id, req->tags, req->n_tags, err);
+    return fl_tags_put(call, req->resource_type, id, req->tags, req->n_tags, err);
 }
 
 static int op_remove(struct fl_call *call, const void *in, void *out, struct fl_err *err)
 {
     const struct remove_in *req = in;
-    int r = check_resource(call, req->resource_type, req->resource_id, err);
+    const char *id;
+    int r = find_resource(call, req->resource_type, req->resource_id, &id, err);
 
     for (size_t i = 0; r >= 0 && i < req->keys.n; i++)
         r = fl_sql_exec(call->tx, FL_SQL_tag_remove, err, FL_T(call->account), FL_T(call->region),
-                        FL_T(req->resource_type), FL_T(req->resource_id), FL_T(req->keys.v[i]));
+                        FL_T(req->resource_type), FL_T(id), FL_T(req->keys.v[i]));
     return r < 0 ? r : 0;
 }
 
@@ -176,11 +188,12 @@ static int op_list(struct fl_call *call, const void *in, void *out, struct fl_er
 {
     const struct list_in *req = in;
     struct list_out *res = out;
-    int r = check_resource(call, req->resource_type, req->resource_id, err);
+    const char *id;
+    int r = find_resource(call, req->resource_type, req->resource_id, &id, err);
 
     if (r < 0)
         return r;
-    return fl_tags_list(call, req->resource_type, req->resource_id, &res->tags, &res->n_tags, err);
+    return fl_tags_list(call, req->resource_type, id, &res->tags, &res->n_tags, err);
 }
 
 /* ---- helpers for other families ---- */

@@ -128,36 +128,36 @@ static bool foreign_node(const char *arn, const char *node_id)
     return slash && strncmp(slash + 1, "mi-", 3) == 0 && strcmp(slash + 1, node_id) != 0;
 }
 
-static int denied(const struct fl_caller *caller, const struct fl_access *access,
-                  const char *resource, enum fl_verdict v, struct fl_err *err)
+static int denied(const struct fl_caller *caller, const char *action, const char *resource,
+                  enum fl_verdict v, struct fl_err *err)
 {
     if (v == FL_VERDICT_DENY)
         return fl_err_set(err, -EACCES, "AccessDeniedException",
                           "User: %s is not authorized to perform: %s on resource: %s with an "
                           "explicit deny in an identity-based policy",
-                          caller->id.arn, access->action, resource);
+                          caller->id.arn, action, resource);
     return fl_err_set(err, -EACCES, "AccessDeniedException",
                       "User: %s is not authorized to perform: %s on resource: %s because no "
                       "identity-based policy allows the %s action",
-                      caller->id.arn, access->action, resource, access->action);
+                      caller->id.arn, action, resource, action);
 }
 
 int fl_authorize(struct fl_call *call, const struct fl_caller *caller,
                  const struct fl_access *access, struct fl_err *err)
 {
     bool node = caller->id.kind == FL_ID_NODE;
-    bool builtin = node && fl_node_action(access->action);
     struct policies p = { 0 };
     int r = load(call, caller, &p, err);
 
     if (r < 0)
         return r;
     if (access->resources->n == 0)
-        return denied(caller, access, "*", FL_VERDICT_SILENT, err);
+        return denied(caller, access->action, "*", FL_VERDICT_SILENT, err);
     for (size_t i = 0; i < access->resources->n; i++) {
         const struct fl_resource *res = &access->resources->v[i];
+        const char *action = res->action ? res->action : access->action;
         struct fl_policy_request req = {
-            .action = access->action,
+            .action = action,
             .resource = res->arn,
             .source_ip = caller->id.source_ip,
             .username = caller->user,
@@ -168,10 +168,10 @@ int fl_authorize(struct fl_call *call, const struct fl_caller *caller,
         };
         enum fl_verdict v = node && foreign_node(res->arn, caller->id.node_id)
                                 ? FL_VERDICT_SILENT
-                                : judge(&p, &req, builtin);
+                                : judge(&p, &req, node && fl_node_action(action));
 
         if (v != FL_VERDICT_ALLOW)
-            return denied(caller, access, res->arn, v, err);
+            return denied(caller, action, res->arn, v, err);
     }
     return 0;
 }

@@ -35,6 +35,7 @@ void fl_fixture_open(struct fl_fixture *f)
                                             .public_host = (char *)"localhost",
                                             .node_token_life_ms = 3600000 };
     memset(f->plane.seal_key, 7, sizeof(f->plane.seal_key));
+    memset(f->plane.parameter_key, 8, sizeof(f->plane.parameter_key));
     snprintf(f->dir, sizeof(f->dir), "%.40s/fl-test-XXXXXX",
              tmp && strlen(tmp) <= 40 ? tmp : "/tmp");
     assert_non_null(mkdtemp(f->dir));

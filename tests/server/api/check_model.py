@@ -19,6 +19,9 @@ ON_PURPOSE = {
     "*.Tags.Value": {"min"},
     # A malformed id is InvalidActivationId, not ValidationException (protocol 6 §3.1).
     "DeleteActivation.ActivationId": {"pattern"},
+    # In newer models (protocol 6, appendices A and B).
+    "DescribeParameters.Shared": {"unknown"},
+    "DescribeParameters.Parameters.ARN": {"unknown"},
 }
 
 KINDS = {
