@@ -32,7 +32,8 @@ SQL_SRC     := $(sort $(wildcard server/store/schema/*.sql)) $(sort $(wildcard s
 
 obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
-PROGRAMS := fairlead-agent fairlead-agent-net fairlead-agent-fetch fairlead-agent-key fairlead-server fairlead
+PROGRAMS := fairlead-agent fairlead-agent-net fairlead-agent-fetch fairlead-agent-key fairlead-agent-policy \
+            fairlead-server fairlead
 BINARIES := $(addprefix $(BUILD)/,$(PROGRAMS))
 
 .PHONY: all help check check-asan fuzz bench format lint install install-strip clean unit e2e
@@ -62,6 +63,7 @@ $(BUILD)/libagent.a: $(call obj,$(filter-out agent/main.c,$(AGENT_SRC)))
 $(BUILD)/libagentlib.a: $(call obj,$(wildcard agent/lib/*.c))
 $(BUILD)/libagentfetch.a: $(call obj,$(filter-out agent/fetch/main.c,$(wildcard agent/fetch/*.c)))
 $(BUILD)/libagentnet.a: $(call obj,$(filter-out agent/net/main.c,$(wildcard agent/net/*.c)))
+$(BUILD)/libagentpolicy.a: $(call obj,$(filter-out agent/policy/main.c,$(wildcard agent/policy/*.c)))
 $(BUILD)/lib%.a:
 	@rm -f $@
 	@ar rcs $@ $^
@@ -73,6 +75,7 @@ $(BUILD)/fairlead-agent: $(call obj,agent/main.c) $(BUILD)/libagent.a $(BUILD)/l
 $(BUILD)/fairlead-agent-net: $(call obj,agent/net/main.c) $(BUILD)/libagentnet.a $(AGENT_LIB) $(COMMON_LIB)
 $(BUILD)/fairlead-agent-fetch: $(call obj,agent/fetch/main.c) $(BUILD)/libagentfetch.a $(AGENT_LIB) $(COMMON_LIB)
 $(BUILD)/fairlead-agent-key: $(call obj,$(wildcard agent/key/*.c)) $(AGENT_LIB) $(COMMON_LIB)
+$(BUILD)/fairlead-agent-policy: $(call obj,agent/policy/main.c) $(BUILD)/libagentpolicy.a $(AGENT_LIB) $(COMMON_LIB)
 $(BUILD)/fairlead-server: $(call obj,server/main.c) $(BUILD)/libserver.a $(COMMON_LIB)
 $(BUILD)/fairlead: $(call obj,$(CLI_SRC)) $(COMMON_LIB)
 $(BINARIES):
@@ -117,7 +120,7 @@ install: all
 	$(INSTALL_PROGRAM) $(BUILD)/fairlead $(DESTDIR)$(PREFIX)/bin/
 	$(INSTALL_PROGRAM) $(BUILD)/fairlead-agent $(BUILD)/fairlead-server $(DESTDIR)$(PREFIX)/sbin/
 	$(INSTALL_PROGRAM) $(BUILD)/fairlead-agent-net $(BUILD)/fairlead-agent-fetch $(BUILD)/fairlead-agent-key \
-	        $(DESTDIR)$(PREFIX)/libexec/fairlead/
+	        $(BUILD)/fairlead-agent-policy $(DESTDIR)$(PREFIX)/libexec/fairlead/
 	for unit in fairlead-agent fairlead-server; do \
 	    sed 's,@SBINDIR@,$(PREFIX)/sbin,' packaging/systemd/$$unit.service \
 	        > $(DESTDIR)$(UNITDIR)/$$unit.service || exit 1; \

@@ -77,6 +77,7 @@ static void print_status(const struct fl_agent_status *s)
     if (s->credentials_until)
         printf("%-13svalid until %s\n", "Credentials:", s->credentials_until);
     print_line("", s->credentials_error);
+    print_line("Policy:", s->policy);
     if (s->n_documents == 0)
         print_line("Documents:", "none running");
     for (size_t i = 0; i < s->n_documents; i++)

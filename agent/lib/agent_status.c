@@ -24,6 +24,7 @@ static const struct fl_field status_fields[] = {
     F(last_error_at, "lastErrorAt", 0),
     F(credentials_until, "credentialsUntil", 0),
     F(credentials_error, "credentialsError", 0),
+    F(policy, "policy", 0),
     FL_FIELD_LIST(struct fl_agent_status, documents, n_documents, "documents", FL_ALWAYS,
                   &doc_shape),
     F(unacknowledged_replies, "unacknowledgedReplies", 0),

@@ -20,6 +20,7 @@ struct fl_agent_status {
     char *last_ping;
     char *last_error, *last_error_at;
     char *credentials_until, *credentials_error;
+    char *policy; /* of the node, in words */
     struct fl_agent_status_doc *documents;
     size_t n_documents;
     int64_t unacknowledged_replies;

@@ -114,6 +114,7 @@ static const struct row rows[] = {
     STR_KEY(OUR_SECTION ".Proxy.Http", "", USED(proxy_http)),
     STR_KEY(OUR_SECTION ".Proxy.Https", "", USED(proxy_https)),
     STR_KEY(OUR_SECTION ".Proxy.NoProxy", "", USED(no_proxy)),
+    STR_KEY(OUR_SECTION ".PolicyFile", "", USED(policy_file)),
     STR_KEY(OUR_SECTION ".NetUser", "fairlead", USED(net_user)),
     STR_KEY(OUR_SECTION ".LogLevel", "info", USED(log_level), .values = log_levels),
     STR_KEY(OUR_SECTION ".LogFormat", "text", USED(log_format), .values = log_formats),

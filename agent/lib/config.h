@@ -29,10 +29,12 @@ struct fl_agent_config {
     /* "Fairlead": { … } */
     char *ca_file; /* CaFile */
     char *proxy_http, *proxy_https,
-        *no_proxy;            /* Proxy.{Http,Https,NoProxy}; the environment fills gaps */
-    char *net_user;           /* NetUser: "fairlead" */
-    char *log_level;          /* LogLevel: info */
-    char *log_format;         /* LogFormat: text | json */
+        *no_proxy;     /* Proxy.{Http,Https,NoProxy}; the environment fills gaps */
+    char *policy_file; /* PolicyFile: "" = policy.json beside the configuration, if it is there;
+                        * one that is named must be there */
+    char *net_user;    /* NetUser: "fairlead" */
+    char *log_level;   /* LogLevel: info */
+    char *log_format;  /* LogFormat: text | json */
     char *credentials_file;   /* CredentialsFile: "" = the official rule */
     char *reboot_command;     /* RebootCommand, for sh -c: "/sbin/shutdown -r +1" */
     int64_t jobs_max_bytes;   /* Jobs.MaxBytes: 1 GiB */

@@ -28,6 +28,13 @@ static const struct fl_field job_fields[] = {
     F(fl_job, aws_credentials_file, "awsCredentialsFile"),
     F(fl_job, output_max_bytes, "outputMaxBytes"),
 };
+static const struct fl_field policy_fields[] = {
+    F(fl_job_policy, text, "text"),
+    F(fl_job_policy, document_sha256, "documentSha256"),
+    F(fl_job_policy, signed_by, "signedBy"),
+    F(fl_job_policy, run_as, "runAs"),
+    F(fl_job_policy, time_ms, "time"),
+};
 static const struct fl_field run_fields[] = {
     F(fl_jrec_run, time_ms, "time"),
     F(fl_jrec_run, pid, "pid"),
@@ -74,6 +81,8 @@ static const struct fl_field acked_fields[] = {
 #undef F
 
 static const struct fl_shape job_shape = FL_SHAPE(struct fl_job, "Job", job_fields);
+static const struct fl_shape policy_shape =
+    FL_SHAPE(struct fl_job_policy, "JobPolicy", policy_fields);
 static const struct fl_shape run_shape = FL_SHAPE(struct fl_jrec_run, "Run", run_fields);
 static const struct fl_shape step_start_shape =
     FL_SHAPE(struct fl_jrec_step_start, "StepStart", step_start_fields);
@@ -98,6 +107,7 @@ const struct fl_journal_row fl_job_rows[] = {
     { FL_JREC_ACKED, &acked_shape },
     { FL_JREC_CANCEL, &fl_shape_empty },
     { FL_JREC_ASKED, &fl_shape_empty },
+    { FL_JREC_POLICY, &policy_shape },
     { 0, NULL },
 };
 
@@ -276,18 +286,13 @@ bool fl_jobdir_is_unborn(int dir_fd)
     return fl_journal_read(&j, &arena, &rec) == 0;
 }
 
-int fl_jobdir_load(int dir_fd, struct fl_arena *arena, struct fl_job *ret_job, struct fl_err *err)
+static int take_job(struct fl_journal *j, struct fl_arena *arena, struct fl_job *ret_job,
+                    struct fl_err *err)
 {
-    struct fl_journal j fl_autojournal = { .fd = -1 };
     struct fl_journal_record rec;
     const struct fl_job *job;
-    int fd, r;
+    int r = fl_journal_read(j, arena, &rec);
 
-    fd = openat(dir_fd, "job", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0)
-        return fl_err_set(err, -errno, NULL, "job: %s", strerror(errno));
-    fl_journal_init(&j, fd, fl_job_rows, 0);
-    r = fl_journal_read(&j, arena, &rec);
     if (r < 0 || r == 0 || rec.type != FL_JREC_JOB)
         return fl_err_set(err, r < 0 ? r : -EBADMSG, NULL, "job: damaged");
     job = rec.in;
@@ -298,6 +303,61 @@ int fl_jobdir_load(int dir_fd, struct fl_arena *arena, struct fl_job *ret_job, s
         return fl_err_set(err, -EBADMSG, NULL, "job: damaged nonce");
     *ret_job = *job;
     return 0;
+}
+
+int fl_jobdir_load(int dir_fd, struct fl_arena *arena, struct fl_job *ret_job, struct fl_err *err)
+{
+    struct fl_journal j fl_autojournal = { .fd = -1 };
+    int fd = openat(dir_fd, "job", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+    if (fd < 0)
+        return fl_err_set(err, -errno, NULL, "job: %s", strerror(errno));
+    fl_journal_init(&j, fd, fl_job_rows, 0);
+    return take_job(&j, arena, ret_job, err);
+}
+
+int fl_jobdir_read(int job_fd, struct fl_arena *arena, struct fl_job *ret_job, struct fl_err *err)
+{
+    struct fl_journal j;
+
+    fl_journal_init(&j, job_fd, fl_job_rows, 0);
+    return take_job(&j, arena, ret_job, err);
+}
+
+int fl_jobdir_put_policy(int dir_fd, const struct fl_job_policy *policy, struct fl_err *err)
+{
+    struct fl_journal j fl_autojournal = { .fd = -1 };
+    int fd, r;
+
+    unlinkat(dir_fd, "policy.new", 0);
+    fd = create_file(dir_fd, "policy.new", err);
+    if (fd < 0)
+        return fd;
+    fl_journal_init(&j, fd, fl_job_rows, 0);
+    r = fl_journal_append(&j, FL_JREC_POLICY, policy, err);
+    if (r == 0 && (fsync(fd) < 0 || renameat(dir_fd, "policy.new", dir_fd, "policy") < 0 ||
+                   fsync(dir_fd) < 0))
+        r = fl_err_set(err, -errno, NULL, "cannot keep the policy of a job: %s", strerror(errno));
+    return r;
+}
+
+int fl_jobdir_get_policy(int dir_fd, struct fl_arena *arena, struct fl_job_policy *ret_policy,
+                         struct fl_err *err)
+{
+    struct fl_journal j fl_autojournal = { .fd = -1 };
+    int fd = openat(dir_fd, "policy", O_RDONLY | O_CLOEXEC | O_NOFOLLOW), r;
+    struct fl_journal_record rec;
+
+    if (fd < 0 && errno == ENOENT)
+        return 0;
+    if (fd < 0)
+        return fl_err_set(err, -errno, NULL, "policy: %s", strerror(errno));
+    fl_journal_init(&j, fd, fl_job_rows, 0);
+    r = fl_journal_read(&j, arena, &rec);
+    if (r != 1 || rec.type != FL_JREC_POLICY)
+        return fl_err_set(err, r < 0 ? r : -EBADMSG, NULL, "policy: damaged");
+    *ret_policy = *(const struct fl_job_policy *)rec.in;
+    return ret_policy->text ? 1 : fl_err_set(err, -EBADMSG, NULL, "policy: damaged");
 }
 
 int fl_jobdir_open(int dir_fd, const char *name, struct fl_journal *ret, struct fl_err *err)

@@ -4,6 +4,8 @@
  *       job        one record: struct fl_job
  *       journal    the worker's records; whoever holds its flock is the job's worker
  *       acks       the monitor's records
+ *       policy     one record, struct fl_job_policy: it may run, under this policy. No such file:
+ *                  the node had none when the document began
  *       sock       the worker's listening socket
  *       steps/<n>/ script, stdout, stderr of step n; steps/downloads/
  *   <state>/done/<command id>/   the same once all its replies are acknowledged, until it is swept
@@ -51,8 +53,16 @@ enum fl_job_record_type {
     FL_JREC_ACKED = 32, /* struct fl_jrec_acked */
     FL_JREC_CANCEL,     /* empty: a cancel was asked for */
     FL_JREC_ASKED,      /* empty: the reboot of the newest FL_JREC_REBOOT was asked for */
+    /* policy */
+    FL_JREC_POLICY = 48, /* struct fl_job_policy */
 };
 
+/* The policy that a document was accepted under, and what it was found to be. */
+struct fl_job_policy {
+    char *text; /* of policy.json */
+    char *document_sha256, *signed_by, *run_as;
+    int64_t time_ms; /* of the decision: windows of time are judged by it to the end */
+};
 struct fl_jrec_run {
     int64_t time_ms;
     int64_t pid;
@@ -122,6 +132,15 @@ bool fl_jobdir_is_unborn(int dir_fd);
 
 /* The job record of the folder open as `dir_fd`. -EBADMSG if it is damaged. */
 int fl_jobdir_load(int dir_fd, struct fl_arena *arena, struct fl_job *ret_job, struct fl_err *err);
+
+/* The same from the file itself, whose offset is moved. */
+int fl_jobdir_read(int job_fd, struct fl_arena *arena, struct fl_job *ret_job, struct fl_err *err);
+
+/* Durable once it returns 0. */
+int fl_jobdir_put_policy(int dir_fd, const struct fl_job_policy *policy, struct fl_err *err);
+/* 1, or 0 if there is none; -EBADMSG if it is damaged. */
+int fl_jobdir_get_policy(int dir_fd, struct fl_arena *arena, struct fl_job_policy *ret_policy,
+                         struct fl_err *err);
 
 /* Puts a new `job` record, and a journal if there is none, into a folder whose own are damaged; the
  * old record stays as FL_JOB_DAMAGED_FILE. Can be interrupted and done again. */

@@ -56,6 +56,18 @@ static char *default_config(bool root)
     return strdup("/etc/fairlead/agent.json");
 }
 
+/* Nothing of ours lies in the official agent's folder. */
+static char *policy_beside(const char *config)
+{
+    const char *end = strrchr(config, '/'); /* it is absolute */
+    fl_autofree char *dir = NULL;
+
+    if (strcmp(config, OFFICIAL_CONFIG) == 0)
+        return strdup("/etc/fairlead/policy.json");
+    dir = strndup(config, (size_t)(end - config));
+    return dir ? fl_path_join(dir, "policy.json") : NULL;
+}
+
 static char *default_state(bool root)
 {
     return root ? strdup("/var/lib/fairlead")
@@ -104,11 +116,12 @@ int fl_paths_init(struct fl_paths *p, const char *config, const char *state, con
 
     *p = (struct fl_paths){ 0 };
     p->config = config ? absolute(config) : default_config(root);
+    p->policy = p->config ? policy_beside(p->config) : NULL;
     p->state = state ? absolute(state) : default_state(root);
     if (p->state)
         p->runtime = runtime ? absolute(runtime) : default_runtime(root, state != NULL, p->state);
     p->libexec = find_libexec();
-    if (p->config && p->state && p->runtime && p->libexec)
+    if (p->config && p->policy && p->state && p->runtime && p->libexec)
         return 0;
     fl_paths_done(p);
     return fl_err_set(
@@ -119,6 +132,7 @@ int fl_paths_init(struct fl_paths *p, const char *config, const char *state, con
 void fl_paths_done(struct fl_paths *p)
 {
     free(p->config);
+    free(p->policy);
     free(p->state);
     free(p->runtime);
     free(p->libexec);

@@ -5,6 +5,8 @@
  *   state    /var/lib/fairlead           $XDG_STATE_HOME|~/.local/state/fairlead
  *   runtime  /run/fairlead               $XDG_RUNTIME_DIR/fairlead, else <state>/run
  *
+ *   policy   policy.json beside the configuration
+ *
  * --config, --state and --runtime override each; with --state alone, runtime is <state>/run. A
  * missing fairlead config falls back to the official agent's /etc/amazon/ssm/amazon-ssm-agent.json
  * (root only).
@@ -14,7 +16,8 @@
 
 struct fl_paths {
     char *config;
-    char *state;   /* 0700; Vault/, jobs/, registration, runtimeconfig/ below it */
+    char *policy; /* of the node; beside the configuration, also where that is the official one's */
+    char *state;  /* 0700; Vault/, jobs/, registration, runtimeconfig/ below it */
     char *runtime; /* 0755; status.sock, monitor.lock, workers' sockets below it */
     char *libexec; /* where fairlead-agent-net, -fetch, -key are: beside the running binary if they
                     * are there (a build tree), else PREFIX/libexec/fairlead */

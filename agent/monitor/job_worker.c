@@ -15,11 +15,12 @@
 #include "common/base/clock.h"
 #include "plugins/status.h"
 
-#define RECORD_MAX_BYTES (4u << 20)
-#define RETRY_BASE_MS    200
-#define RETRY_CAP_MS     60000
-#define CLOSE_AGAIN_MS   1000
-#define PROBE_MS         20 /* after an attached worker's socket closed: its lock goes a moment later */
+#define RECORD_MAX_BYTES  (4u << 20)
+#define RETRY_BASE_MS     200
+#define RETRY_CAP_MS      60000
+#define CLOSE_AGAIN_MS    1000
+#define REFUSAL_MAX_BYTES 8192
+#define PROBE_MS          20 /* after an attached worker's socket closed: its lock goes a moment later */
 
 int fl_job_open(struct job *job)
 {
@@ -44,7 +45,10 @@ void fl_job_detach(struct job *job)
     job->ipc = fl_ipc_free(job->ipc);
     job->child = fl_child_free(job->child);
     job->timer = fl_timer_free(job->timer);
+    job->judge = fl_judge_free(job->judge);
     fl_journal_done(&job->journal);
+    if (job->policy_fd >= 0)
+        close(FL_TAKE_FD(job->policy_fd));
     if (job->dir_fd >= 0)
         close(FL_TAKE_FD(job->dir_fd));
 }
@@ -62,6 +66,7 @@ static void take_record(struct job *job, const struct fl_journal_record *rec)
         if (job->boot_id[0])
             fl_job_repeat_replies(job);
         job->boot_id[0] = '\0';
+        job->begun = true;
         break;
     case FL_JREC_STEP_DONE:
         fl_job_add_reply(job, step->index, rec->offset,
@@ -112,19 +117,31 @@ static bool look(struct job *job)
     return over;
 }
 
-static int write_end(struct job *job, const char *text)
+/* Both records or none: one sync. The step's offset goes to *ret_step_at. */
+static int write_end(struct job *job, struct fl_jrec_step_done *step, struct fl_jrec_doc_done *doc,
+                     uint64_t *ret_step_at)
 {
-    char status[] = "Failed";
-    struct fl_jrec_doc_done rec = { .status = status, .error = (char *)text };
     int r = fl_job_open(job);
 
     if (r == 0)
         r = fl_jobdir_lock(job->journal.fd);
     if (r == 0)
         r = fl_journal_cut(&job->journal);
+    *ret_step_at = job->journal.end;
+    if (r == 0 && step)
+        r = fl_journal_append(&job->journal, FL_JREC_STEP_DONE, step, NULL);
     if (r == 0)
-        r = fl_journal_append(&job->journal, FL_JREC_DOC_DONE, &rec, NULL);
+        r = fl_journal_append(&job->journal, FL_JREC_DOC_DONE, doc, NULL);
     return r < 0 ? r : fl_journal_commit(&job->journal, NULL);
+}
+
+static int write_failure(struct job *job, const char *text)
+{
+    char status[] = "Failed";
+    struct fl_jrec_doc_done rec = { .status = status, .error = (char *)text };
+    uint64_t at;
+
+    return write_end(job, NULL, &rec, &at);
 }
 
 /* Into the journal, or if the folder cannot be written either, from memory. */
@@ -134,12 +151,40 @@ void fl_job_fail(struct job *job, const char *text)
     uint64_t at = job->journal.end;
 
     fl_log_error("document failed", FL_S("command", job->command_id), FL_S("error", text));
-    if (write_end(job, text) < 0)
+    if (write_failure(job, text) < 0)
         job->failure = strdup(text);
     snprintf(job->status, sizeof(job->status), "Failed");
     fl_job_add_reply(job, FL_REPLY_FINAL, at, false);
     fl_job_ended(job);
     fl_jobs_pump(jobs);
+}
+
+void fl_job_refuse(struct job *job, const struct fl_refused_step *step, const char *text)
+{
+    fl_autobuf struct fl_buf json = FL_BUF(REFUSAL_MAX_BYTES);
+    char status[] = "Failed";
+    struct fl_intmap_entry count = { .key = status, .value = 1 };
+    struct fl_jrec_step_done done = { .index = step->index,
+                                      .key = (char *)step->key,
+                                      .plugin = (char *)step->action,
+                                      .status = status,
+                                      .code = 1,
+                                      .start_ms = fl_now_ms() };
+    struct fl_jrec_doc_done doc = { .status = status, .counts = { &count, 1 }, .n_results = 1 };
+    uint64_t at;
+    if (fl_json_quote(&json, text, strlen(text)) < 0) {
+        fl_job_fail(job, text);
+        return;
+    }
+    done.end_ms = done.start_ms;
+    done.output_json = done.stderr_json = json.data;
+    done.stderr_bytes = (int64_t)strlen(text);
+    if (write_end(job, &done, &doc, &at) < 0) {
+        fl_job_fail(job, text);
+        return;
+    }
+    job->journal.end = at;
+    look(job);
 }
 
 static void on_close_again(void *arg)
@@ -154,7 +199,7 @@ static void on_close_again(void *arg)
 void fl_job_close(struct job *job)
 {
     if (job->failure && !job->failure_kept) {
-        job->failure_kept = write_end(job, job->failure) == 0;
+        job->failure_kept = write_failure(job, job->failure) == 0;
         fl_job_detach(job);
     }
     if (!job->failure || job->failure_kept) {
@@ -375,6 +420,20 @@ static int spawn(struct job *job, struct fl_err *err)
     return open_ipc(job, fds[0]);
 }
 
+static void start_failed(struct job *job, const struct fl_err *err)
+{
+    job->runs++;
+    retry_later(job, fl_err_text(err));
+}
+
+void fl_job_run(struct job *job)
+{
+    struct fl_err err = { 0 };
+
+    if (spawn(job, &err) < 0)
+        start_failed(job, &err);
+}
+
 void fl_job_start(struct job *job)
 {
     struct fl_err err = { 0 };
@@ -390,12 +449,12 @@ void fl_job_start(struct job *job)
     r = fl_job_open(job);
     if (r == 0 && faccessat(job->dir_fd, "journal", W_OK, 0) < 0)
         r = -errno;
-    if (r == 0)
-        r = spawn(job, &err);
-    else
+    if (r < 0)
         fl_err_set(&err, r, NULL, "job folder: %s", strerror(-r));
-    if (r < 0) {
-        job->runs++;
-        retry_later(job, fl_err_text(&err));
-    }
+    else
+        r = fl_job_ask_policy(job, &err);
+    if (r == 0)
+        fl_job_run(job);
+    else if (r < 0)
+        start_failed(job, &err);
 }

@@ -67,7 +67,7 @@ static struct job *new_job(struct fl_jobs *jobs, const struct fl_job *from)
     if (!job)
         return NULL;
     job->jobs = jobs;
-    job->dir_fd = job->journal.fd = -1;
+    job->dir_fd = job->journal.fd = job->policy_fd = -1;
     job->command_id = strdup(from->command_id);
     job->job_id = strdup(from->job_id);
     job->document_name = strdup(from->document_name ? from->document_name : "");

@@ -6,7 +6,9 @@
 #pragma once
 #include "agent/lib/config.h"
 #include "agent/lib/ipc_net.h"
+#include "agent/lib/paths.h"
 #include "agent/lib/platform.h"
+#include "agent/monitor/policyfile.h"
 
 /* Jobs that are not over: running, queued, or with replies nobody acknowledged. More are refused.
  */
@@ -37,6 +39,8 @@ struct fl_jobs_conf {
     const struct fl_platform *platform;
     const char *node_id, *region;
     const char *program; /* this executable: "/proc/self/exe" */
+    const struct fl_paths *paths;
+    struct fl_policyfile *policy; /* NULL: there is none, ever */
     struct fl_jobs_out out;
     struct fl_jobs_fetch fetch;
 };

@@ -4,6 +4,7 @@
 #include "agent/lib/boot.h"
 #include "agent/lib/ipc_worker.h"
 #include "agent/lib/jobdir.h"
+#include "agent/lib/judge.h"
 #include "agent/monitor/doclimit.h"
 #include "agent/monitor/jobs.h"
 #include "agent/monitor/reply.h"
@@ -47,6 +48,11 @@ struct job {
     struct fl_backoff backoff;
     uint32_t runs;        /* workers started, as the journal or we count */
     uint32_t runs_before; /* the newest one was */
+    bool begun;           /* a worker said so in the journal */
+
+    /* while it is decided whether it may run */
+    struct fl_judge *judge;
+    int policy_fd;
 
     /* reboots */
     uint32_t reboots;               /* that the journal calls for */
@@ -86,13 +92,20 @@ void fl_jobs_start_next(struct fl_jobs *jobs);
 void fl_job_retire(struct job *job); /* nothing is left to do: folder away, object freed */
 
 /* ---- job_worker.c ---- */
-void fl_job_start(struct job *job);           /* starts a worker; the job is running then */
+void fl_job_start(struct job *job); /* the job is running then: decided about, then a worker */
+void fl_job_run(struct job *job);   /* starts a worker: it may */
 void fl_job_attach_or_probe(struct job *job); /* to a worker that lives; tried until it is over */
 void fl_job_follow(struct job *job);          /* reads what is new in the journal */
 void fl_job_cancel_worker(struct job *job);
 void fl_job_close(struct job *job); /* every reply is acknowledged: retired, now or soon */
 /* The document's last word where no worker can write it. */
 void fl_job_fail(struct job *job, const char *text);
+/* The same with one failed step that tells why: nothing of the document was run. */
+struct fl_refused_step {
+    int64_t index;
+    const char *key, *action;
+};
+void fl_job_refuse(struct job *job, const struct fl_refused_step *step, const char *text);
 void fl_job_detach(struct job *job); /* lets go of the worker and the folder */
 int fl_job_open(struct job *job);    /* dir_fd and journal */
 
@@ -100,6 +113,10 @@ int fl_job_open(struct job *job);    /* dir_fd and journal */
 bool fl_job_awaits_boot(const struct job *job); /* there is nothing to do in this boot */
 void fl_job_await_boot(struct job *job);        /* asks for it if nobody did, and waits */
 void fl_job_stop_waiting(struct job *job);      /* for it, if it does */
+/* ---- job_policy.c ---- */
+/* 0: it may run, by no policy or one that said so before. 1: it is being decided, or was refused
+ * (the job may be gone). Negative: it cannot be decided now. */
+int fl_job_ask_policy(struct job *job, struct fl_err *err);
 
 /* ---- job_replies.c ---- */
 int fl_job_add_reply(struct job *job, int64_t index, uint64_t offset, bool again);

@@ -17,6 +17,7 @@
 #include "agent/monitor/identity.h"
 #include "agent/monitor/jobs.h"
 #include "agent/monitor/netproc.h"
+#include "agent/monitor/policyfile.h"
 #include "agent/monitor/status_socket.h"
 #include "common/aws/endpoint.h"
 #include "common/base/clock.h"
@@ -31,6 +32,8 @@
 #define ERROR_TEXT_BYTES   512
 #define MMAP_THRESHOLD     65536 /* large buffers go back to the system when freed */
 
+enum { ON_TERM, ON_INT, ON_HUP, N_SIGNALS };
+
 struct monitor {
     const struct fl_paths *paths;
     struct fl_arena arena;
@@ -43,12 +46,13 @@ struct monitor {
     int lock_fd;
 
     struct fl_loop *loop;
-    struct fl_signal *signals[3];
+    struct fl_signal *signals[N_SIGNALS];
     struct fl_netproc *net;
     struct fl_fetchproc *worker_fetches;
     struct fl_identity_keeper *keeper;
     struct fl_jobs *jobs;
     struct fl_status_socket *status;
+    struct fl_policyfile policy;
     bool stopping;
 
     /* for status */
@@ -240,7 +244,9 @@ static void fill_status(void *arg, struct fl_arena *arena, struct fl_agent_statu
                                   .status = out,
                                   .room = counts.running + counts.queued + counts.waiting };
     const char *why = fl_identity_keeper_error(m->keeper);
+    char policy[FL_ERR_TEXT_BYTES + 64];
 
+    fl_policyfile_describe(&m->policy, policy, sizeof(policy));
     *out = (struct fl_agent_status){
         .registered = true,
         .node_id = m->reg.node_id,
@@ -252,6 +258,7 @@ static void fill_status(void *arg, struct fl_arena *arena, struct fl_agent_statu
         .last_error_at = iso(arena, m->last_error_ms),
         .credentials_until = iso(arena, fl_identity_keeper_expires_ms(m->keeper)),
         .credentials_error = fl_arena_strdup(arena, why),
+        .policy = fl_arena_strdup(arena, policy),
         .unacknowledged_replies = (int64_t)counts.unacked_replies,
         .version = fl_arena_strdup(arena, FL_VERSION),
         .wire_version = fl_arena_strdup(arena, FL_AGENT_WIRE_VERSION),
@@ -286,6 +293,14 @@ static void on_stop_signal(void *arg, int signo)
     fl_jobs_close(m->jobs);
     fl_netproc_stop(m->net, (uint64_t)FL_MIN(m->config.stop_timeout_ms, (int64_t)NET_STOP_MAX_MS),
                     on_net_stopped);
+}
+
+/* `systemctl reload`. */
+static void on_reload_signal(void *arg, int signo)
+{
+    struct monitor *m = arg;
+
+    fl_policyfile_load(&m->policy);
 }
 
 /* ---- starting ---- */
@@ -414,18 +429,31 @@ static int prepare(struct monitor *m, const struct fl_cli *cli, struct fl_err *e
 
 static int start(struct monitor *m, struct fl_err *err)
 {
-    static const int stop_signals[] = { SIGTERM, SIGINT, SIGHUP };
+    /* To an agent that was started from a terminal, SIGHUP says that the terminal is gone. */
+    const struct {
+        int signo;
+        void (*fn)(void *arg, int signo);
+    } signals[] = {
+        [ON_TERM] = { SIGTERM, on_stop_signal },
+        [ON_INT] = { SIGINT, on_stop_signal },
+        [ON_HUP] = { SIGHUP, isatty(STDIN_FILENO) ? on_stop_signal : on_reload_signal },
+    };
     const struct fl_jobs_out out = { .ack = send_ack, .reply = send_reply, .arg = m };
     int r = fl_loop_new(&m->loop);
 
     fl_loop_pool_small(); /* for files that are written, one at a time */
     if (r < 0)
         return fl_err_set(err, r, NULL, "no event loop: %s", strerror(-r));
-    for (size_t i = 0; i < FL_ARRAY_LEN(stop_signals); i++) {
-        m->signals[i] = fl_signal_new(m->loop, stop_signals[i], on_stop_signal, m);
+    for (size_t i = 0; i < FL_ARRAY_LEN(signals); i++) {
+        m->signals[i] = fl_signal_new(m->loop, signals[i].signo, signals[i].fn, m);
         if (!m->signals[i])
             return fl_err_set(err, -ENOMEM, NULL, "out of memory");
     }
+    m->policy = (struct fl_policyfile){
+        .path = given(m->config.policy_file) ? m->config.policy_file : m->paths->policy,
+        .required = given(m->config.policy_file),
+    };
+    fl_policyfile_load(&m->policy);
     r = fl_identity_keeper_new(m->loop, m->paths, &m->config, &m->reg, &identity_events, m,
                                &m->keeper, err);
     /* Net first: it gets its connection ready while the jobs are looked through. */
@@ -441,6 +469,8 @@ static int start(struct monitor *m, struct fl_err *err)
                                                 .node_id = m->reg.node_id,
                                                 .region = m->start.region,
                                                 .program = "/proc/self/exe",
+                                                .paths = m->paths,
+                                                .policy = &m->policy,
                                                 .out = out,
                                                 .fetch = { start_worker_fetch, m } },
                         &m->jobs, err);

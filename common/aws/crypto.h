@@ -1,5 +1,5 @@
 /* crypto.h - the cryptography this project uses, all of it OpenSSL's: hashes, HMAC, RSA-PSS,
- * sealing.
+ * Ed25519, sealing.
  *
  * The functions without a result end the process if OpenSSL has no memory: there is no hash to give
  * in its place. Nothing else in the tree includes OpenSSL headers, except common/net for TLS
@@ -69,3 +69,22 @@ int fl_rsa_from_public_text(const char *text, struct fl_rsa **ret_key, struct fl
 int fl_rsa_sign(const struct fl_rsa *key, const void *data, size_t len, char **ret_sig,
                 struct fl_err *err);
 int fl_rsa_verify(const struct fl_rsa *key, const void *data, size_t len, const char *sig);
+
+/* Ed25519 keys that operators sign commands with (ed25519.c). */
+struct fl_ed25519;
+
+int fl_ed25519_generate(struct fl_ed25519 **ret_key, struct fl_err *err);
+struct fl_ed25519 *fl_ed25519_free(struct fl_ed25519 *key);
+/* PKCS#8 PEM, what `openssl pkey` reads too; encrypted with AES-256 if there is a passphrase. Fresh
+ * memory, to be freed with fl_free_secret. */
+int fl_ed25519_private_pem(const struct fl_ed25519 *key, const char *passphrase, char **ret_pem);
+/* -ENOKEY: the key is encrypted and `passphrase` is NULL. -EINVAL: wrong passphrase, not such a
+ * key. */
+int fl_ed25519_from_private_pem(const char *pem, const char *passphrase,
+                                struct fl_ed25519 **ret_key, struct fl_err *err);
+/* base64 of DER SubjectPublicKeyInfo: the body of `openssl pkey -pubout`. Fresh memory. */
+int fl_ed25519_public_text(const struct fl_ed25519 *key, char **ret_text);
+bool fl_ed25519_public_valid(const char *public_text);
+/* RFC 8032; base64 of 64 bytes, fresh memory. Verify: 0, or -EBADMSG also for what is not a key. */
+int fl_ed25519_sign(const struct fl_ed25519 *key, const void *data, size_t len, char **ret_sig);
+int fl_ed25519_verify(const char *public_text, const void *data, size_t len, const char *sig);

@@ -9,6 +9,10 @@
 #include <jansson.h>
 #include <stddef.h>
 
+/* How json_dumps() is told to write what is hashed and signed: members sorted by their bytes, no
+ * blanks, UTF-8 as it is. `jq -cjS .` writes the same of all but unusual numbers. */
+#define FL_JSON_CANONICAL (JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY)
+
 /* As json_loadb(): the value, NULL with `ret_why` (may be NULL) if the text is not JSON. `flags`
  * are jansson's JSON_… */
 json_t *fl_json_load(const char *text, size_t len, size_t flags, json_error_t *ret_why);

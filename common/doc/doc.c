@@ -214,27 +214,37 @@ static int find_schema(struct load *l, const char *version)
                       version ? version : "");
 }
 
+/* The document as written, decoded, and its effective parameters put into `params`. */
+static int open_document(struct load *l, const char *document, const char *parameters,
+                         struct doc_in *in, json_t *params)
+{
+    autojson json_t *json = fl_json_load_text(document, LOAD_FLAGS, NULL);
+    int r;
+
+    if (!document || json_is_null(json))
+        return no_steps(l);
+    if (!json_is_object(json))
+        return fl_err_set(l->err, -EBADMSG, NULL, "the document is not a JSON object");
+    r = fl_go_decode(&doc_shape, json, l->arena, in, l->err);
+    if (r == 0)
+        r = find_schema(l, in->schema_version);
+    return r < 0 ? r
+                 : fl_params_collect(parameters, in->parameters.text, l->arena, params, l->doc,
+                                     l->err);
+}
+
 int fl_doc_load(const char *document, const char *parameters, const char *platform,
                 struct fl_arena *arena, struct fl_doc *ret_doc, struct fl_err *err)
 {
     struct fl_doc doc = { 0 };
     struct load l = { .arena = arena, .err = err, .platform = platform, .doc = &doc };
-    autojson json_t *json = fl_json_load_text(document, LOAD_FLAGS, NULL);
     autojson json_t *params = json_object();
     struct doc_in in = { 0 };
     int r;
 
     if (!params)
         return too_large(&l);
-    if (!document || json_is_null(json))
-        return no_steps(&l);
-    if (!json_is_object(json))
-        return fl_err_set(err, -EBADMSG, NULL, "the document is not a JSON object");
-    r = fl_go_decode(&doc_shape, json, arena, &in, err);
-    if (r == 0)
-        r = find_schema(&l, in.schema_version);
-    if (r == 0)
-        r = fl_params_collect(parameters, in.parameters.text, arena, params, &doc, err);
+    r = open_document(&l, document, parameters, &in, params);
     if (r < 0)
         return r;
     fl_subst_init(&l.subst, params);
@@ -242,4 +252,22 @@ int fl_doc_load(const char *document, const char *parameters, const char *platfo
     if (r == 0)
         *ret_doc = doc;
     return r;
+}
+
+int fl_doc_parameters(const char *document, const char *parameters, struct fl_arena *arena,
+                      char **ret_text, struct fl_err *err)
+{
+    struct fl_doc doc = { 0 };
+    struct load l = { .arena = arena, .err = err, .doc = &doc };
+    autojson json_t *params = json_object();
+    fl_autofree char *text = NULL;
+    struct doc_in in = { 0 };
+    int r;
+
+    r = params ? open_document(&l, document, parameters, &in, params) : too_large(&l);
+    if (r < 0)
+        return r;
+    text = json_dumps(params, FL_JSON_CANONICAL);
+    *ret_text = fl_arena_strdup(arena, text);
+    return *ret_text ? 0 : too_large(&l);
 }

@@ -41,3 +41,9 @@ struct fl_doc {
 #define FL_ERR_PARAMETER "InvalidParameters"
 int fl_doc_load(const char *document, const char *parameters, const char *platform,
                 struct fl_arena *arena, struct fl_doc *ret_doc, struct fl_err *err);
+
+/* What references in the document resolve to: the supplied parameters whose names may be used, and
+ * the defaults of the others, as one canonical JSON object (signed.h) in the arena. Errors as
+ * above. */
+int fl_doc_parameters(const char *document, const char *parameters, struct fl_arena *arena,
+                      char **ret_text, struct fl_err *err);

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "common/codec/utf8.h"
-#include "server/api/allowed_pattern.h"
+#include "common/doc/allowed_pattern.h"
 #include "server/api/parameter_seal.h"
 
 #define POLICIES_MAX  10

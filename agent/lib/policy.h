@@ -1,0 +1,53 @@
+/* policy.h - what this node agrees to run, whatever the control plane says: policy.json.
+ *
+ * An ordered list of rules; the first that fits decides, else the default. The grammar for people
+ * is docs/policy.md; here are its shapes:
+ *
+ *   {"version": 1, "default": "allow" | "deny",
+ *    "keys": {NAME: PUBLIC KEY, ...}, "labels": [NAME, ...],
+ *    "rules": [{"name": TEXT, "effect": "allow" | "deny", "match": {
+ *        "documents": [GLOB], "documentHashes": [HEX], "actions": [GLOB], "sessionTypes": [GLOB],
+ *        "parameters": {NAME: ERE}, "inputs": {NAME: ERE}, "signedBy": [KEY NAME],
+ *        "runAs": [USER], "times": ["Mon-Fri 08:00-18:00 UTC"]}}, ...]}
+ *
+ * All members of `match` must hold; one without members fits everything. Text is strict: an unknown
+ * member, an empty list or a member given twice is an error. Deciding is pure, but for the time
+ * zone of this machine.
+ */
+#pragma once
+#include "common/base/err.h"
+
+#define FL_POLICY_MAX_BYTES (256u << 10)
+
+struct fl_policy;
+
+/* 0, or -EINVAL/-EBADMSG with "line 7: rules[1].match.times[0]: ..." in `err`; -ENOMEM. */
+int fl_policy_parse(const char *text, size_t len, struct fl_policy **ret_policy,
+                    struct fl_err *err);
+struct fl_policy *fl_policy_free(struct fl_policy *p);
+
+size_t fl_policy_n_rules(const struct fl_policy *p);
+bool fl_policy_default_allows(const struct fl_policy *p);
+/* The public key of that name, or NULL. */
+const char *fl_policy_key(const struct fl_policy *p, const char *name);
+char *const *fl_policy_labels(const struct fl_policy *p, size_t *ret_n);
+
+/* One step of a document, or one session. Strings may be NULL where nothing is known. */
+struct fl_policy_subject {
+    const char *session_type; /* NULL: a step */
+    const char *document, *document_sha256;
+    const char *parameters;      /* JSON object: all effective ones (fl_doc_parameters) */
+    const char *action, *inputs; /* of the step; inputs are JSON, references resolved */
+    const char *signed_by;       /* the key of a signature that was found good, else NULL */
+    const char *run_as;
+    int64_t time_ms;
+};
+
+struct fl_policy_verdict {
+    bool allowed;
+    bool by_signature;           /* allowed by a rule that asks for a signature */
+    char why[FL_ERR_TEXT_BYTES]; /* `rule "name"`, or that no rule allows it */
+};
+
+void fl_policy_decide(const struct fl_policy *p, const struct fl_policy_subject *s,
+                      struct fl_policy_verdict *ret_verdict);

@@ -1,0 +1,48 @@
+/* policy_priv.h - what policy.c (deciding) and policy_load.c (reading) share. */
+#pragma once
+#include <regex.h>
+#include "agent/lib/policy.h"
+#include "common/codec/codec.h"
+
+struct fl_policy_window {
+    uint8_t days; /* bit 0: Sunday */
+    int from_min, to_min;
+    bool utc;
+};
+
+struct fl_policy_pattern {
+    const char *name; /* of the parameter or input */
+    regex_t re;
+};
+struct fl_policy_patterns {
+    struct fl_policy_pattern *v;
+    size_t n;
+};
+
+/* As it is written; then what is made of it. */
+struct fl_policy_match {
+    struct fl_strs documents, document_hashes, actions, session_types, signed_by, run_as, times;
+    struct fl_strmap parameters, inputs;
+};
+struct fl_policy_rule {
+    char *name, *effect;
+    struct fl_policy_match *match;
+
+    bool allow;
+    struct fl_policy_patterns parameters, inputs;
+    struct fl_policy_window *windows; /* match->times.n of them */
+};
+
+struct fl_policy_file {
+    int64_t version;
+    char *default_effect;
+    struct fl_strmap keys;
+    struct fl_strs labels;
+    struct fl_policy_rule *rules;
+    size_t n_rules;
+};
+
+struct fl_policy {
+    struct fl_arena arena;
+    struct fl_policy_file file;
+};

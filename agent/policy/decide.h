@@ -1,0 +1,11 @@
+/* decide.h - a whole job under a policy: its document parsed as a worker parses it, its signature
+ * verified, each step decided. Pure, but for the clock.
+ */
+#pragma once
+#include "agent/lib/jobdir.h"
+#include "agent/lib/judge.h"
+#include "agent/lib/policy.h"
+
+/* Fills *ret (strings in `arena`, or of `job`). The document runs only if every step is allowed. */
+void fl_decide_job(const struct fl_policy *policy, const struct fl_job *job, const char *run_as,
+                   int64_t now_ms, struct fl_arena *arena, struct fl_judgement *ret);

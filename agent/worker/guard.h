@@ -1,0 +1,20 @@
+/* guard.h - the node's policy at each step, in the worker.
+ *
+ * The whole document was decided about before the worker began (agent/monitor/job_policy.c), with
+ * the policy that stands in the job folder. Each step is held against that once more when its turn
+ * comes: by then its inputs may have come from elsewhere, or the folder may be another machine's.
+ */
+#pragma once
+#include "common/doc/doc.h"
+
+struct fl_guard;
+
+/* *ret_guard is NULL if the document began without a policy. Texts are those of the job's content;
+ * they outlive the guard. An error forbids the document. */
+int fl_guard_new(int job_dir_fd, const char *document_name, const char *document,
+                 const char *parameters, struct fl_guard **ret_guard, struct fl_err *err);
+struct fl_guard *fl_guard_free(struct fl_guard *g);
+
+/* True without a guard. False: *ret_text (arena) says why, naming the rule. */
+bool fl_guard_allows(const struct fl_guard *g, const struct fl_doc_step *step,
+                     struct fl_arena *arena, char **ret_text);
