@@ -1,0 +1,299 @@
+"""The node's policy against a plane that sends what it forbids: the reference plane sends anything.
+
+Signatures are made here from docs/policy.md, not with fairlead's code.
+"""
+import base64
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import time
+import uuid
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+import flsandbox
+import refplane
+
+SIGNATURE = "FairleadSignature"
+
+
+def canonical(value):
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def sha256(value):
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
+class Signer:
+    def __init__(self, name="alice"):
+        self.name, self.key = name, Ed25519PrivateKey.generate()
+
+    def public(self):
+        return base64.b64encode(self.key.public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)).decode()
+
+    def sign(self, document, parameters, name="AWS-RunShellScript", targets="*", start=None, life_s=600):
+        start = int(time.time()) - 5 if start is None else int(start)
+        nonce = uuid.uuid4().hex
+        effective = {k: v.get("default") for k, v in document.get("parameters", {}).items()}
+        effective.update(parameters)
+        effective.pop(SIGNATURE, None)
+        text = "".join(line + "\n" for line in [
+            "fairlead command signature 1", f"key {self.name}", f"not-before {start}", f"not-after {start + life_s}",
+            f"nonce {nonce}", f"targets {targets}", f"document {name}", f"content-sha256 {sha256(document)}",
+            f"parameters-sha256 {sha256(effective)}"])
+        made = base64.b64encode(self.key.sign(text.encode())).decode()
+        return f"fairlead1:{self.name}:{start}:{start + life_s}:{nonce}:{targets}:{made}"
+
+
+def rule(name, effect, **match):
+    return {"name": name, "effect": effect, "match": match}
+
+
+def policy(*rules, default="deny", **more):
+    return dict({"version": 1, "default": default, "rules": list(rules)}, **more)
+
+
+@pytest.fixture
+def node(ref_plane, new_agent):
+    """An online agent and what writes its policy."""
+    class Node:
+        agent = new_agent(ref_plane)
+        file = agent.config.parent / "policy.json"
+        proof = agent.folder / "proof"
+
+        def rule(self, value):
+            fresh = self.file.with_suffix(".new")
+            fresh.write_text(value if isinstance(value, str) else json.dumps(value, indent=1))
+            fresh.chmod(0o644)
+            fresh.rename(self.file)
+
+        def send(self, document, parameters=None, **more):
+            return ref_plane.finished(ref_plane.send_job(document, parameters, **more))
+
+        def touch(self, n=1):
+            """A document of n harmless steps and a last one that leaves a proof that it ran."""
+            return refplane.steps_document(*["true"] * (n - 1), f"echo ran >> {self.proof}")
+
+        def ran(self):
+            there = self.proof.exists()
+            self.proof.unlink(missing_ok=True)
+            return there
+
+    return Node()
+
+
+def refusal(job):
+    """(step, text) of the one failed step of a refused document."""
+    final = job.final()
+    assert final["documentStatus"] == "Failed", final
+    assert final["additionalInfo"]["runtimeStatusCounts"] == {"Failed": 1}, final
+    (name, step), = final["runtimeStatus"].items()
+    assert step["status"] == "Failed" and step["code"] == 1 and step["standardOutput"] == ""
+    assert step["output"] == step["standardError"]
+    return name, step["output"]
+
+
+def with_signature(document):
+    return dict(document, parameters={"p": {"type": "String", "default": "x"},
+                                      SIGNATURE: {"type": "String", "default": ""}})
+
+
+def test_a_hostile_plane_meets_the_policy(node):
+    """Documents, actions, parameters, inputs: each refusal names its rule, and no step has run."""
+    evil = node.touch()
+    third = node.touch(3)
+    third["mainSteps"][2]["action"] = "aws:runPowerShellScript"
+    nested = {"schemaVersion": "2.2", "mainSteps": [
+        {"action": "aws:runDocument", "name": "inner", "inputs": {
+            "documentType": "SSMDocument", "documentPath": "AWS-RunShellScript"}}]}
+    shell = {"commands": [f"echo ran >> {node.proof}"]}
+    cases = [
+        ("a forbidden document", policy(rule("ours", "allow", documents=["Our-*"])), evil, {},
+         "step1", "no rule allows it"),
+        ("the same by a rule", policy(rule("no aws", "deny", documents=["AWS-*"]), default="allow"), evil, {},
+         "step1", 'rule "no aws"'),
+        ("an action in step 3", policy(rule("no power", "deny", actions=["*PowerShell*"]), default="allow"), third, {},
+         "step3", 'rule "no power"'),
+        ("content that another name stands on", policy(rule("pinned", "allow", documentHashes=[sha256(third)])), evil,
+         {}, "step1", "no rule allows it"),
+        ("a parameter outside of the pattern",
+         policy(rule("look", "allow", parameters={"commands": "uptime|df -h", "workingDirectory": "",
+                                                  "executionTimeout": "[0-9]+"})),
+         None, {"commands": ["uptime", f"echo ran >> {node.proof}"]}, "aws:runShellScript", "no rule allows it"),
+        ("a parameter the rule does not know",
+         policy(rule("look", "allow", parameters={"commands": ".*", "executionTimeout": ".*"})),
+         None, shell, "aws:runShellScript", "no rule allows it"),
+        ("one bad word among many", policy(rule("no echo", "deny", parameters={"commands": ".*echo.*"}),
+                                           default="allow"),
+         None, {"commands": ["uptime", f"echo ran >> {node.proof}"]}, "aws:runShellScript", 'rule "no echo"'),
+        ("what runs, whatever its name says",
+         policy(rule("look", "allow", inputs={"runCommand": "uptime", "timeoutSeconds": ".*"})), evil, {},
+         "step1", "no rule allows it"),
+        ("the same in other letters",
+         policy(rule("no echo", "deny", inputs={"RUNCOMMAND": ".*echo.*"}), default="allow"), evil, {},
+         "step1", 'rule "no echo"'),
+        ("another document in this one, by default", policy(default="allow"), nested, {},
+         "inner", "no rule allows this action by its name"),
+        ("another document in this one, by a rule", policy(rule("all", "allow")), nested, {},
+         "inner", "no rule allows it"),
+        ("a closed window", policy(rule("never", "allow", times=[closed_window()])), evil, {},
+         "step1", "no rule allows it"),
+        ("a user", policy(rule("other user", "allow", runAs=["nobody-of-that-name"])), evil, {},
+         "step1", "no rule allows it"),
+        ("a signature that is not there", policy(rule("signed", "allow", signedBy=["alice"]),
+                                                 keys={"alice": Signer().public()}),
+         evil, {}, "step1", "no rule allows it"),
+    ]
+    for what, rules, document, parameters, step, words in cases:
+        node.rule(rules)
+        name, text = refusal(node.send(document, parameters))
+        assert name == step and words in text, (what, name, text)
+        assert text.startswith("fairlead: refused by the policy of this node: "), text
+        assert not node.ran(), what
+
+
+def closed_window():
+    """An hour that is not now."""
+    hour = (time.gmtime().tm_hour + 12) % 24
+    return f"{hour:02}:00-{hour:02}:59 UTC"
+
+
+def test_what_the_policy_allows_runs(node):
+    document = node.touch(2)
+    shell = {"commands": [f"echo ran >> {node.proof}"]}
+    cases = [
+        (policy(rule("aws", "allow", documents=["AWS-*"])), document, {}),
+        (policy(rule("pinned", "allow", documentHashes=[sha256(document)], runAs=[user()])), document, {}),
+        (policy(rule("actions", "allow", actions=["aws:runShellScript"])), document, {}),
+        (policy(rule("look", "allow", parameters={"commands": "echo [a-z]+ >> .*", "workingDirectory": "",
+                                                  "executionTimeout": "3600"})), None, shell),
+        (policy(rule("runs", "allow", inputs={"RunCommand": "true|echo ran >> .*", "timeoutSeconds": "3600"})),
+         document, {}),
+        (policy(rule("power", "deny", actions=["aws:runPowerShellScript"]), default="allow"), document, {}),
+        (policy(rule("always", "allow", times=["00:00-24:00 UTC"])), document, {}),
+    ]
+    for i, (rules, doc, parameters) in enumerate(cases):
+        node.rule(rules)
+        job = node.send(doc, parameters)
+        assert job.final()["documentStatus"] == "Success", (i, job.replies)
+        assert node.ran(), i
+
+
+def user():
+    import pwd
+    return pwd.getpwuid(os.geteuid()).pw_name
+
+
+def test_signatures(node):
+    """Signed is run once; every other use of a signature is refused and told why."""
+    alice, mallory = Signer(), Signer()
+    document = with_signature(node.touch())
+    node.rule(policy(rule("signed only", "allow", signedBy=["alice"]), keys={"alice": alice.public()},
+                     labels=["web"]))
+
+    def send(signature, doc=document, name="AWS-RunShellScript", **parameters):
+        return node.send(doc, dict(parameters, **{SIGNATURE: signature}), document_name=name)
+
+    def runs(signature, **more):
+        job = send(signature, **more)
+        assert job.final()["documentStatus"] == "Success", job.final()
+        assert node.ran()
+
+    def refused(words, signature, **more):
+        _, text = refusal(send(signature, **more))
+        assert words in text, text
+        assert not node.ran()
+
+    good = alice.sign(document, {})
+    runs(good)
+    refused("has used it already", good)
+    runs(alice.sign(document, {"p": "y"}), p="y")
+    runs(alice.sign(document, {"p": "x"}))  # the default, said or not, is one thing
+    runs(alice.sign(document, {}, targets=f"mi-0,{node.agent.node_id}"))
+    runs(alice.sign(document, {}, targets="@web,@db"))
+    refused("it is for other nodes", alice.sign(document, {}, targets="mi-0123456789abcdef0,@db"))
+    refused("it expired at", alice.sign(document, {}, start=time.time() - 3600))
+    refused("it holds from", alice.sign(document, {}, start=time.time() + 3600))
+    refused("did not sign this", mallory.sign(document, {}))
+    refused("did not sign this", alice.sign(document, {}), p="y")
+    refused("did not sign this", alice.sign(document, {}), name="Other")
+    refused("did not sign this", alice.sign(document, {}), doc=with_signature(node.touch(2)))
+    refused("no key \"bob\"", Signer("bob").sign(document, {}))
+    refused("no rule allows it", "")
+    refused("signature: ", "fairlead1:alice:0:1:x")
+    fresh = alice.sign(document, {})
+    refused("signature: not as it was written", fresh.replace(":1", ":01", 1))
+    runs(fresh)  # what was refused has not used it up
+
+
+def test_a_used_signature_is_remembered(node, ref_plane):
+    """Across a restart; and a job whose agent was killed on the way still runs with its own."""
+    alice = Signer()
+    document = with_signature(node.touch())
+    node.rule(policy(rule("signed only", "allow", signedBy=["alice"]), keys={"alice": alice.public()}))
+    signature = alice.sign(document, {})
+    node.send(document, {SIGNATURE: signature})
+    assert node.ran()
+    node.agent.kill()
+    node.agent.start()
+    ref_plane.wait_online()
+    name, text = refusal(node.send(document, {SIGNATURE: signature}))
+    assert "has used it already" in text and not node.ran()
+    assert os.listdir(node.agent.state / "signatures")
+
+
+def test_a_policy_that_cannot_be_used_refuses_everything(node, ref_plane):
+    """Broken, open to others, gone: said in the log and in the status, nothing runs."""
+    good = policy(rule("all", "allow"))
+
+    def refused(words):
+        job = node.send(node.touch())
+        final = job.final()
+        assert final["documentStatus"] == "Failed" and words in final["documentTraceOutput"], final
+        assert not node.ran()
+        _, status = node.agent.status()
+        assert words in status["policy"] and "everything is refused" in status["policy"], status
+
+    node.rule("{\n\"version\": 1,\n\"default\": \"deny\",\n\"rules\": [{\"name\": \"x\", \"effect\": \"alow\","
+              " \"match\": {}}]\n}")
+    refused("line 4: rules[0].effect: must be allow or deny")
+    assert "EVERY DOCUMENT IS REFUSED" in node.agent.log.read_text()
+    node.rule(good)
+    node.file.chmod(0o666)
+    refused("may be changed by others")
+    node.rule(good)
+    assert node.send(node.touch()).final()["documentStatus"] == "Success" and node.ran()
+    node.file.unlink()
+    refused("No such file")
+    # Whoever may signal the agent says that this is meant.
+    os.kill(node.agent.pid, signal.SIGHUP)
+    flsandbox.wait_for("the reload", lambda: "was taken away" in node.agent.log.read_text(), 10)
+    assert node.send(node.touch()).final()["documentStatus"] == "Success" and node.ran()
+    assert node.agent.status()[1]["policy"].startswith("none")
+
+
+def test_a_dead_judge_is_a_no(node, ref_plane, build):
+    """Without fairlead-agent-policy nothing is decided, so nothing runs; others are not held up."""
+    # An empty program in its place: it ends without an answer.
+    prefix = node.agent.folder / "prefix"
+    prefix.mkdir()
+    for name in ("fairlead-agent", "fairlead-agent-net", "fairlead-agent-fetch", "fairlead-agent-key"):
+        os.link(build / name, prefix / name) if os.stat(build).st_dev == os.stat(prefix).st_dev else \
+            (prefix / name).write_bytes((build / name).read_bytes())
+        (prefix / name).chmod(0o755)
+    (prefix / "fairlead-agent-policy").write_text("#!/bin/sh\nexit 0\n")
+    (prefix / "fairlead-agent-policy").chmod(0o755)
+    node.agent.kill()
+    node.agent.build = prefix
+    node.rule(policy(rule("all", "allow")))
+    node.agent.start()
+    ref_plane.wait_online()
+    final = node.send(node.touch()).final()
+    assert final["documentStatus"] == "Failed" and "ended before it had decided" in final["documentTraceOutput"], final
+    assert not node.ran()
