@@ -28,6 +28,8 @@ int fl_cli_call(const struct fl_cli *cli, const char *operation, const char *bod
 /* Commands: their arguments without the command's own name; the exit status. */
 int fl_cmd_call(struct fl_cli *cli, int argc, char **argv);
 int fl_cmd_nodes(struct fl_cli *cli, int argc, char **argv);
+int fl_cmd_keygen(struct fl_cli *cli, int argc, char **argv); /* these two need no plane: */
+int fl_cmd_sign(struct fl_cli *cli, int argc, char **argv);   /* nothing in `cli` is filled */
 
 /* Prints "fairlead: …" with the error and returns the exit status for it. */
 int fl_cli_fail(const struct fl_err *err);

@@ -7,10 +7,14 @@
 static const struct {
     const char *name, *args, *help;
     int (*run)(struct fl_cli *cli, int argc, char **argv);
+    bool offline; /* needs neither endpoint nor credentials */
 } commands[] = {
-    { "nodes", "", "list the managed nodes", fl_cmd_nodes },
+    { "nodes", "", "list the managed nodes", fl_cmd_nodes, false },
     { "call", "OPERATION [JSON | -]", "call one operation of the API and print its answer",
-      fl_cmd_call },
+      fl_cmd_call, false },
+    { "keygen", "KEYFILE", "make a key to sign commands with", fl_cmd_keygen, true },
+    { "sign", "--key KEYFILE …", "sign a command for nodes whose policy asks for it", fl_cmd_sign,
+      true },
 };
 
 static void usage(FILE *out)
@@ -81,7 +85,7 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < FL_ARRAY_LEN(commands); i++) {
         if (strcmp(argv[optind], commands[i].name) != 0)
             continue;
-        if (fl_cli_load(&cli, profile, endpoint, region, &err) < 0)
+        if (!commands[i].offline && fl_cli_load(&cli, profile, endpoint, region, &err) < 0)
             status = fl_cli_fail(&err);
         else
             status = commands[i].run(&cli, argc - optind - 1, argv + optind + 1);

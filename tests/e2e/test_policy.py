@@ -297,3 +297,52 @@ def test_a_dead_judge_is_a_no(node, ref_plane, build):
     final = node.send(node.touch()).final()
     assert final["documentStatus"] == "Failed" and "ended before it had decided" in final["documentTraceOutput"], final
     assert not node.ran()
+
+
+def client(build, *args, stdin=""):
+    return subprocess.run([build / "fairlead", *map(str, args)], capture_output=True, text=True, input=stdin,
+                          timeout=30, env={"PATH": os.environ["PATH"], "HOME": "/nonexistent"})
+
+
+def test_keygen_and_sign(node, build, tmp_path):
+    """What the client makes is what the node takes; keys are OpenSSL's own format."""
+    key, document_file = tmp_path / "key", tmp_path / "document.json"
+    made = client(build, "keygen", "--name", "ann", "--passphrase-file", "-", key, stdin="correct horse\n")
+    assert made.returncode == 0 and made.stdout.startswith('"ann": "MCow'), made
+    assert oct(key.stat().st_mode & 0o777) == "0o600" and "ENCRYPTED" in key.read_text()
+    assert "correct horse" not in key.read_text()
+    assert client(build, "keygen", "--name", "ann", "--no-passphrase", key).returncode == 1, "written over"
+    private = serialization.load_pem_private_key(key.read_bytes(), b"correct horse")
+    public = base64.b64encode(private.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)).decode()
+    assert made.stdout == f'"ann": "{public}"\n'
+    again = client(build, "keygen", "--public", "--passphrase-file", "-", key, stdin="correct horse")
+    assert again.stdout == made.stdout
+
+    document = {"schemaVersion": "2.2", "parameters": {
+        "commands": {"type": "StringList"}, "p": {"type": "String", "default": "é\t\"<&>\" 1"},
+        SIGNATURE: {"type": "String", "default": ""}},
+        "mainSteps": [{"action": "aws:runShellScript", "name": "run", "inputs": {
+            "runCommand": "{{ commands }}", "ratio": 1.5, "big": 12345678901234567}}]}
+    document_file.write_text(json.dumps(document, indent=3))
+    node.rule(policy(rule("signed", "allow", signedBy=["ann"]), keys=json.loads("{" + made.stdout + "}")))
+    words = ["sign", "--key", key, "--document", "Ours", "--document-file", document_file, "--passphrase-file", "-",
+             "--parameters", json.dumps({"commands": [f"echo ran >> {node.proof}"]}), "--targets", node.agent.node_id]
+    done = client(build, *words, "--send-ready", stdin="correct horse")
+    assert done.returncode == 0, done
+    ready = json.loads(done.stdout)
+    assert all(isinstance(v, list) for v in ready.values())
+    sent = {"commands": ready["commands"], SIGNATURE: ready[SIGNATURE][0]}  # as the service hands them on
+    assert node.send(document, sent, document_name="Ours").final()["documentStatus"] == "Success"
+    assert node.ran()
+    assert client(build, *words, stdin="correct horse").stdout.startswith("fairlead1:ann:")
+    assert "wrong passphrase" in client(build, *words, stdin="wrong battery").stderr
+    assert "10m" in client(build, *words, "--expires", "99d").stderr
+    assert client(build, *words, "--expires", "31d", stdin="correct horse").returncode == 0
+    assert "declares no parameter" in client(build, "sign", "--key", key, "--document", "x", "--document-file",
+                                             write(tmp_path / "bare", {"schemaVersion": "2.2"}), "--targets", "*").stderr
+
+
+def write(path, value):
+    path.write_text(json.dumps(value))
+    return path
