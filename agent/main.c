@@ -35,6 +35,7 @@ static int (*const commands[])(const struct fl_cli *cli, const struct fl_paths *
     [FL_CLI_CLEAR] = fl_cli_clear,   [FL_CLI_FINGERPRINT] = fl_cli_fingerprint,
     [FL_CLI_VERSION] = run_version,  [FL_CLI_HELP] = run_help,
     [FL_CLI_STATUS] = fl_cli_status, [FL_CLI_CREDENTIALS] = fl_cli_credentials,
+    [FL_CLI_POLICY] = fl_cli_policy,
 };
 
 int main(int argc, char **argv)

@@ -1,7 +1,7 @@
 /* cli.h - what a person or a script asks of fairlead-agent on its command line.
  *
  * The official agent's flags in Go's syntax (-x v, -x=v, --x all equal; protocol 1 §1.3), long GNU
- * forms of them, and subcommands (run, status, credentials). main.c parses and dispatches.
+ * forms of them, and subcommands (run, status, credentials, policy). main.c parses and dispatches.
  */
 #pragma once
 #include "agent/lib/paths.h"
@@ -16,6 +16,7 @@ enum fl_cli_command {
     FL_CLI_HELP,
     FL_CLI_STATUS,
     FL_CLI_CREDENTIALS, /* the helper for credential_process */
+    FL_CLI_POLICY,      /* policy check [FILE] */
 };
 
 /* Strings point into argv and live as long as it does. */
@@ -31,6 +32,11 @@ struct fl_cli {
     bool yes;
     bool disable_similarity;
     int threshold; /* 0: not given */
+
+#define FL_CLI_MAX_WORDS 2
+    const char *words[FL_CLI_MAX_WORDS]; /* behind `policy` */
+    size_t n_words;
+    const char *document, *document_file, *parameters;
 };
 
 /* 0, or -EINVAL with words for the user. */
@@ -45,6 +51,9 @@ int fl_cli_clear(const struct fl_cli *cli, const struct fl_paths *paths);
 int fl_cli_fingerprint(const struct fl_cli *cli, const struct fl_paths *paths);
 int fl_cli_credentials(const struct fl_cli *cli, const struct fl_paths *paths);
 int fl_cli_version(void);
+
+/* policy.c: exit status 0 good (and the document would run), 1 not. */
+int fl_cli_policy(const struct fl_cli *cli, const struct fl_paths *paths);
 
 /* status.c: asks the running agent over <runtime>/status.sock. */
 int fl_cli_status(const struct fl_cli *cli, const struct fl_paths *paths);

@@ -53,6 +53,9 @@ static const struct option options[] = {
     SET("runtime", TEXT, runtime),
     SET("log-level", TEXT, log_level),
     SET("json", FLAG, json),
+    SET("document", TEXT, document),
+    SET("document-file", TEXT, document_file),
+    SET("parameters", TEXT, parameters),
 };
 
 static const struct {
@@ -62,6 +65,7 @@ static const struct {
     { "run", FL_CLI_RUN },
     { "status", FL_CLI_STATUS },
     { "credentials", FL_CLI_CREDENTIALS },
+    { "policy", FL_CLI_POLICY },
     { "register", FL_CLI_REGISTER },
     { "version", FL_CLI_VERSION },
     { "help", FL_CLI_HELP },
@@ -74,6 +78,7 @@ static const char usage[] =
     "  fairlead-agent status [--json]      what the running agent is doing\n"
     "  fairlead-agent credentials          temporary AWS credentials as JSON, for "
     "credential_process\n"
+    "  fairlead-agent policy check [FILE]  whether a policy is good, and what it says of a document\n"
     "  fairlead-agent --register --activation-id ID --activation-code CODE --region REGION\n"
     "                                      make this machine a managed node\n"
     "\n"
@@ -93,6 +98,11 @@ static const char usage[] =
     "  -disableSimilarityCheck             keep the machine's fingerprint whatever its hardware\n"
     "  -register -clear                    forget registration and fingerprint\n"
     "  -fingerprint -similarityThreshold N change how alike the hardware must stay: -1 or 1-100\n"
+    "\n"
+    "Policy\n"
+    "         --document-file FILE         JSON; with it `policy check` tells whether it would run here\n"
+    "         --document NAME              the name it would come under\n"
+    "         --parameters JSON            as the document sees them: {\"name\": \"v\" or [\"v\"]}\n"
     "\n"
     "Everywhere\n"
     "  --config FILE  --state DIR  --runtime DIR   where this agent keeps its things\n"
@@ -218,6 +228,8 @@ static int decide(struct fl_cli *cli, const bool *wishes, struct fl_err *err)
                               "-fingerprint needs -similarityThreshold, -1 or 1 to 100");
         return 0;
     }
+    if (cli->command == FL_CLI_POLICY && (!cli->n_words || strcmp(cli->words[0], "check") != 0))
+        return fl_err_set(err, -EINVAL, NULL, "policy: say \"policy check\" (see --help)");
     if (wishes[CLEAR])
         return fl_err_set(err, -EINVAL, NULL, "-clear goes with -register only");
     if (cli->command == FL_CLI_RUN && (cli->id || cli->code || cli->code_file || cli->role))
@@ -240,6 +252,10 @@ int fl_cli_parse(int argc, char **argv, struct fl_cli *ret_cli, struct fl_err *e
         if (*name != '-') {
             size_t c = 0;
 
+            if (cli.command == FL_CLI_POLICY && cli.n_words < FL_CLI_MAX_WORDS) {
+                cli.words[cli.n_words++] = name;
+                continue;
+            }
             while (c < FL_ARRAY_LEN(commands) && strcmp(commands[c].name, name) != 0)
                 c++;
             if (command_seen || c == FL_ARRAY_LEN(commands))

@@ -252,6 +252,18 @@ bool fl_policy_default_allows(const struct fl_policy *p)
     return strcmp(p->file.default_effect, "allow") == 0;
 }
 
+const char *fl_policy_next_trusting(const struct fl_policy *p, size_t *index)
+{
+    while (*index < p->file.n_rules) {
+        const struct fl_policy_rule *rule = &p->file.rules[(*index)++];
+        const struct fl_policy_match *m = rule->match;
+
+        if (rule->allow && m->document_hashes.n + m->signed_by.n + m->inputs.n == 0)
+            return rule->name;
+    }
+    return NULL;
+}
+
 const char *fl_policy_key(const struct fl_policy *p, const char *name)
 {
     for (size_t i = 0; i < p->file.keys.n; i++)

@@ -28,6 +28,9 @@ struct fl_policy *fl_policy_free(struct fl_policy *p);
 
 size_t fl_policy_n_rules(const struct fl_policy *p);
 bool fl_policy_default_allows(const struct fl_policy *p);
+/* The name of the next rule from *index on that allows what the control plane chooses freely: it
+ * asks for no hash, no signature and no inputs. Moves *index behind it; NULL if there is none. */
+const char *fl_policy_next_trusting(const struct fl_policy *p, size_t *index);
 /* The public key of that name, or NULL. */
 const char *fl_policy_key(const struct fl_policy *p, const char *name);
 char *const *fl_policy_labels(const struct fl_policy *p, size_t *ret_n);
