@@ -18,7 +18,8 @@ import flsandbox
 import refplane
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="changing the user takes root")
-PROGRAMS = ["fairlead-agent", "fairlead-agent-net", "fairlead-agent-fetch", "fairlead-agent-key"]
+PROGRAMS = ["fairlead-agent", "fairlead-agent-net", "fairlead-agent-fetch", "fairlead-agent-key",
+            "fairlead-agent-policy"]
 
 # What meets arbitrary code inside the filter. "A|B": which one depends on the machine. SIG31 is SIGSYS: the process is gone.
 IN_SANDBOX = {
@@ -226,17 +227,40 @@ def test_what_net_can_have_signed(taken):
     assert "BEGIN" not in json.dumps(calls) and "PRIVATE" not in json.dumps(calls)
 
 
-def test_a_job_that_net_invents_runs(taken):
-    """What docs/security.md says plainly: the plane's word is net's word, there is no second one.
-
-    The day jobs are signed, or a policy of the node refuses them, this test is the one to turn round.
-    """
-    proof = taken.prefix.parent / "proof"
+def invented(proof):
+    """A job's content: a document that leaves who it ran as in `proof`."""
     document = {"schemaVersion": "2.2", "mainSteps": [
         {"action": "aws:runShellScript", "name": "x", "inputs": {"runCommand": [f"id -u > {proof}"]}}]}
-    content = json.dumps({"DocumentContent": document, "CommandId": "forged", "DocumentName": "x", "Parameters": {}})
-    taken.run("forge-job", content=content)
+    return json.dumps({"DocumentContent": document, "CommandId": "forged", "DocumentName": "AWS-RunShellScript",
+                       "Parameters": {}})
+
+
+def test_a_job_that_net_invents_runs(taken):
+    """What docs/security.md says plainly: without a policy of the node the plane's word is net's word."""
+    proof = taken.prefix.parent / "proof"
+    proof.unlink(missing_ok=True)
+    taken.run("forge-job", content=invented(proof))
     flsandbox.wait_for("the job's work", lambda: proof.exists() and proof.read_text() == f"{os.geteuid()}\n", 30)
+
+
+@pytest.mark.parametrize("match", [
+    {"signedBy": ["alice"]}, {"inputs": {"runCommand": "uptime"}}, {"documentHashes": ["0" * 64]}],
+    ids=["signed", "inputs", "hash"])
+def test_a_job_that_net_invents_meets_the_policy(taken, match):
+    """The same with a policy that does not take the plane's word for what a document holds."""
+    proof = taken.prefix.parent / "proof"
+    proof.unlink(missing_ok=True)
+    policy = taken.agent.config.parent / "policy.json"
+    policy.write_text(json.dumps({
+        "version": 1, "default": "deny", "keys": {"alice": "MCowBQYDK2VwAyEA" + "A" * 43 + "="},
+        "rules": [{"name": "ours", "effect": "allow", "match": match}]}))
+    try:
+        taken.run("forge-job", content=invented(proof))
+        taken.wait_log("document refused by policy role=monitor command=forged")
+        taken.wait_log("document ended role=monitor command=forged status=Failed")
+        assert not proof.exists()
+    finally:
+        policy.unlink()
 
 
 # Process -> what /proc/<pid>/status must show. None: whatever the agent itself was started with.
@@ -245,6 +269,7 @@ CONFINED = {"Uid": "user", "CapInh": 0, "CapPrm": 0, "CapEff": 0, "CapBnd": 0, "
 STATUS = {
     "net": CONFINED,
     "fetch": CONFINED,
+    "policy": CONFINED,
     "key": {"Uid": "root", "NoNewPrivs": 1},
     "monitor": {"Uid": "root", "NoNewPrivs": 0},
     "worker": {"Uid": "root", "NoNewPrivs": 0},
@@ -259,6 +284,13 @@ def proc_status(pid):
     return out
 
 
+def status_text(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/status").read_text()
+    except OSError:  # it has ended
+        return ""
+
+
 def limits(pid):
     return {line[:26].strip(): line[26:].split()[:2]
             for line in pathlib.Path(f"/proc/{pid}/limits").read_text().splitlines()[1:]}
@@ -270,18 +302,24 @@ def test_rights_of_every_process(ref_plane, new_agent, build):
     agent in what faces the network."""
     agent = new_agent(ref_plane, env={"AWS_SECRET_ACCESS_KEY": "the-users-own-key", "KEPT": "yes"})
     ref_plane.send_job(parameters={"commands": ["sleep 60"]})
+    flsandbox.wait_for("the document", lambda: list((agent.state / "jobs").glob("*/steps/0/_script.sh")), 30)
+    # Thinking about this takes a judge the seconds it needs to be looked at.
+    (agent.config.parent / "policy.json").write_text(json.dumps({"version": 1, "default": "deny", "rules": [
+        {"name": f"slow {i}", "effect": "deny", "match": {"parameters": {"commands": "(a|aa)*b"}}}
+        for i in range(1000)]}))
+    ref_plane.send_job(parameters={"commands": ["a" * 300000]})
 
     def pids():
         found = {"monitor": agent.pid}
         for p in agent.below():
             line = " ".join(flproc.cmdline(p) or [])
-            for name in ("net", "fetch"):
-                if f"fairlead-agent-{name}" in line:
+            for name in ("net", "fetch", "policy"):
+                if f"fairlead-agent-{name}" in line and "Seccomp_filters:\t1" in status_text(p):
                     found[name] = p
             if "fairlead-agent: worker" in line:
                 found["worker"] = p
-        return found if {"net", "fetch", "worker"} <= set(found) else None
-    found = flsandbox.wait_for("net, fetch and worker", pids, 30)
+        return found if {"net", "fetch", "policy", "worker"} <= set(found) else None
+    found = flsandbox.wait_for("net, fetch, policy and worker", pids, 30)
     key = subprocess.Popen([build / "fairlead-agent-key", "--state", agent.state], stdin=subprocess.PIPE,
                            stdout=subprocess.PIPE)
     try:
@@ -299,10 +337,13 @@ def test_rights_of_every_process(ref_plane, new_agent, build):
                     continue
                 have = got.get(key_name, "")
                 assert (int(have, 16) if isinstance(value, int) else have) == value, (name, key_name, have)
-            if name in ("net", "fetch", "key"):
+            if name in ("net", "fetch", "key", "policy"):
                 assert limits(found[name])["Max core file size"] == ["0", "0"], name
             if name in ("net", "fetch"):
                 assert limits(found[name])["Max open files"] == ["256", "256"], name
+            if name == "policy":
+                assert limits(found[name])["Max open files"] == ["0", "0"], name
+            if name in ("net", "fetch", "policy"):
                 env = pathlib.Path(f"/proc/{found[name]}/environ").read_bytes()
                 assert b"the-users-own-key" not in env and b"KEPT=yes" in env, name
     finally:
