@@ -52,7 +52,7 @@ static int open_policy(struct check *c, struct fl_err *err)
 static int check_text(struct check *c, struct fl_err *err)
 {
     fl_autofree char *text = NULL;
-    struct fl_policy *policy = NULL;
+    struct fl_node_policy *policy = NULL;
     struct fl_err why = { 0 };
     const char *name;
     size_t len, i = 0;
@@ -60,19 +60,19 @@ static int check_text(struct check *c, struct fl_err *err)
 
     if (r < 0)
         return fl_err_set(err, r, NULL, "%s: %s", c->path, strerror(-r));
-    r = fl_policy_parse(text, len, &policy, &why);
+    r = fl_node_policy_parse(text, len, &policy, &why);
     if (r < 0)
         return fl_err_set(err, r, NULL, "%s: %s", c->path, fl_err_text(&why));
-    printf("%s: good, %zu rule%s, default %s\n", c->path, fl_policy_n_rules(policy),
-           fl_policy_n_rules(policy) == 1 ? "" : "s",
-           fl_policy_default_allows(policy) ? "allow" : "deny");
-    if (fl_policy_default_allows(policy))
+    printf("%s: good, %zu rule%s, default %s\n", c->path, fl_node_policy_n_rules(policy),
+           fl_node_policy_n_rules(policy) == 1 ? "" : "s",
+           fl_node_policy_default_allows(policy) ? "allow" : "deny");
+    if (fl_node_policy_default_allows(policy))
         puts("note: what no rule denies is allowed");
-    while ((name = fl_policy_next_trusting(policy, &i)))
+    while ((name = fl_node_policy_next_trusting(policy, &i)))
         printf("note: rule \"%s\" leaves the content of documents to the control plane (no "
                "documentHashes, inputs or signedBy)\n",
                name);
-    fl_policy_free(policy);
+    fl_node_policy_free(policy);
     return lseek(c->fd, 0, SEEK_SET) < 0 ? -errno : 0;
 }
 

@@ -15,7 +15,7 @@ static const char *const bring_more[] = { "aws:runDocument" };
 
 /* What is decided about, parsed once. */
 struct facts {
-    const struct fl_policy_subject *s;
+    const struct fl_node_policy_subject *s;
     json_t *parameters, *inputs; /* NULL: none, or not JSON */
     bool brings_more;
 };
@@ -51,8 +51,8 @@ static bool value_fits(const regex_t *re, const json_t *v, bool all)
     return all;
 }
 
-static const struct fl_policy_pattern *find_pattern(const struct fl_policy_patterns *patterns,
-                                                    const char *name, bool nocase)
+static const struct fl_node_policy_pattern *find_pattern(
+    const struct fl_node_policy_patterns *patterns, const char *name, bool nocase)
 {
     for (size_t i = 0; i < patterns->n; i++)
         if ((nocase ? strcasecmp : strcmp)(patterns->v[i].name, name) == 0)
@@ -62,7 +62,7 @@ static const struct fl_policy_pattern *find_pattern(const struct fl_policy_patte
 
 /* For a rule that allows, an object fits if there is nothing in it that was not listed, and every
  * value fits. */
-static bool object_is_bounded(const struct fl_policy_patterns *patterns, json_t *object,
+static bool object_is_bounded(const struct fl_node_policy_patterns *patterns, json_t *object,
                               bool nocase)
 {
     const char *key;
@@ -70,7 +70,7 @@ static bool object_is_bounded(const struct fl_policy_patterns *patterns, json_t 
 
     json_object_foreach(object, key, v)
     {
-        const struct fl_policy_pattern *p = find_pattern(patterns, key, nocase);
+        const struct fl_node_policy_pattern *p = find_pattern(patterns, key, nocase);
 
         if (!nocase && strcmp(key, FL_SIGNATURE_PARAMETER) == 0)
             continue;
@@ -81,7 +81,8 @@ static bool object_is_bounded(const struct fl_policy_patterns *patterns, json_t 
 }
 
 /* For a rule that denies, it fits if each listed name has some value that fits. */
-static bool object_is_caught(const struct fl_policy_patterns *patterns, json_t *object, bool nocase)
+static bool object_is_caught(const struct fl_node_policy_patterns *patterns, json_t *object,
+                             bool nocase)
 {
     const char *key;
     json_t *v;
@@ -89,18 +90,18 @@ static bool object_is_caught(const struct fl_policy_patterns *patterns, json_t *
     for (size_t i = 0; i < patterns->n; i++) {
         bool caught = false;
 
-        json_object_foreach(object, key, v)
-            if ((nocase ? strcasecmp : strcmp)(patterns->v[i].name, key) == 0)
-                caught |= value_fits(&patterns->v[i].re, v, false);
+        json_object_foreach(object, key,
+                            v) if ((nocase ? strcasecmp : strcmp)(patterns->v[i].name, key) == 0)
+            caught |= value_fits(&patterns->v[i].re, v, false);
         if (!caught)
             return false;
     }
     return true;
 }
 
-static bool parameters_fit(const struct fl_policy_rule *rule, const struct facts *f)
+static bool parameters_fit(const struct fl_node_policy_rule *rule, const struct facts *f)
 {
-    const struct fl_policy_patterns *patterns = &rule->parameters;
+    const struct fl_node_policy_patterns *patterns = &rule->parameters;
 
     if (patterns->n == 0)
         return true;
@@ -113,9 +114,9 @@ static bool parameters_fit(const struct fl_policy_rule *rule, const struct facts
 }
 
 /* The plugin takes its inputs in any letter case, and runs once for each element of an array. */
-static bool inputs_fit(const struct fl_policy_rule *rule, const struct facts *f)
+static bool inputs_fit(const struct fl_node_policy_rule *rule, const struct facts *f)
 {
-    const struct fl_policy_patterns *patterns = &rule->inputs;
+    const struct fl_node_policy_patterns *patterns = &rule->inputs;
     bool is_list = json_is_array(f->inputs);
     size_t n = is_list ? json_array_size(f->inputs) : 1;
 
@@ -127,8 +128,8 @@ static bool inputs_fit(const struct fl_policy_rule *rule, const struct facts *f)
         return rule->allow;
     for (size_t i = 0; i < n; i++) {
         json_t *object = is_list ? json_array_get(f->inputs, i) : f->inputs;
-        bool fits = json_is_object(object) && (rule->allow ? object_is_bounded : object_is_caught)(
-                                                  patterns, object, true);
+        bool fits = json_is_object(object) &&
+                    (rule->allow ? object_is_bounded : object_is_caught)(patterns, object, true);
 
         if (fits != rule->allow)
             return !rule->allow;
@@ -158,7 +159,7 @@ static bool list_fits(const struct fl_strs *list, const char *text,
     return list->n == 0;
 }
 
-static bool window_fits(const struct fl_policy_window *w, int64_t time_ms)
+static bool window_fits(const struct fl_node_policy_window *w, int64_t time_ms)
 {
     time_t t = (time_t)(time_ms / 1000);
     struct tm tm = { 0 };
@@ -177,7 +178,7 @@ static bool window_fits(const struct fl_policy_window *w, int64_t time_ms)
     return (today && now_min >= w->from_min) || (yesterday && now_min < w->to_min);
 }
 
-static bool times_fit(const struct fl_policy_rule *rule, int64_t time_ms)
+static bool times_fit(const struct fl_node_policy_rule *rule, int64_t time_ms)
 {
     for (size_t i = 0; i < rule->match->times.n; i++)
         if (window_fits(&rule->windows[i], time_ms))
@@ -187,10 +188,10 @@ static bool times_fit(const struct fl_policy_rule *rule, int64_t time_ms)
 
 /* ---- deciding ---- */
 
-static bool rule_fits(const struct fl_policy_rule *rule, const struct facts *f)
+static bool rule_fits(const struct fl_node_policy_rule *rule, const struct facts *f)
 {
-    const struct fl_policy_match *m = rule->match;
-    const struct fl_policy_subject *s = f->s;
+    const struct fl_node_policy_match *m = rule->match;
+    const struct fl_node_policy_subject *s = f->s;
 
     if (rule->allow && f->brings_more && m->actions.n == 0)
         return false;
@@ -202,10 +203,11 @@ static bool rule_fits(const struct fl_policy_rule *rule, const struct facts *f)
            times_fit(rule, s->time_ms) && parameters_fit(rule, f) && inputs_fit(rule, f);
 }
 
-static void decide(const struct fl_policy *p, const struct facts *f, struct fl_policy_verdict *v)
+static void decide(const struct fl_node_policy *p, const struct facts *f,
+                   struct fl_node_policy_verdict *v)
 {
     for (size_t i = 0; i < p->file.n_rules; i++) {
-        const struct fl_policy_rule *rule = &p->file.rules[i];
+        const struct fl_node_policy_rule *rule = &p->file.rules[i];
 
         if (!rule_fits(rule, f))
             continue;
@@ -214,16 +216,16 @@ static void decide(const struct fl_policy *p, const struct facts *f, struct fl_p
         snprintf(v->why, sizeof(v->why), "rule \"%s\"", rule->name);
         return;
     }
-    v->allowed = fl_policy_default_allows(p) && !f->brings_more;
+    v->allowed = fl_node_policy_default_allows(p) && !f->brings_more;
     snprintf(v->why, sizeof(v->why), "%s",
              v->allowed ? "no rule denies it"
-             : f->brings_more && fl_policy_default_allows(p)
+             : f->brings_more && fl_node_policy_default_allows(p)
                  ? "no rule allows this action by its name, which it needs"
                  : "no rule allows it");
 }
 
-void fl_policy_decide(const struct fl_policy *p, const struct fl_policy_subject *s,
-                      struct fl_policy_verdict *ret_verdict)
+void fl_node_policy_decide(const struct fl_node_policy *p, const struct fl_node_policy_subject *s,
+                           struct fl_node_policy_verdict *ret_verdict)
 {
     struct facts f = {
         .s = s,
@@ -232,7 +234,7 @@ void fl_policy_decide(const struct fl_policy *p, const struct fl_policy_subject 
                                     JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL),
     };
 
-    *ret_verdict = (struct fl_policy_verdict){ 0 };
+    *ret_verdict = (struct fl_node_policy_verdict){ 0 };
     for (size_t i = 0; s->action && i < FL_ARRAY_LEN(bring_more); i++)
         f.brings_more |= strcmp(s->action, bring_more[i]) == 0;
     decide(p, &f, ret_verdict);
@@ -242,21 +244,21 @@ void fl_policy_decide(const struct fl_policy *p, const struct fl_policy_subject 
 
 /* ---- what stands in it ---- */
 
-size_t fl_policy_n_rules(const struct fl_policy *p)
+size_t fl_node_policy_n_rules(const struct fl_node_policy *p)
 {
     return p->file.n_rules;
 }
 
-bool fl_policy_default_allows(const struct fl_policy *p)
+bool fl_node_policy_default_allows(const struct fl_node_policy *p)
 {
     return strcmp(p->file.default_effect, "allow") == 0;
 }
 
-const char *fl_policy_next_trusting(const struct fl_policy *p, size_t *index)
+const char *fl_node_policy_next_trusting(const struct fl_node_policy *p, size_t *index)
 {
     while (*index < p->file.n_rules) {
-        const struct fl_policy_rule *rule = &p->file.rules[(*index)++];
-        const struct fl_policy_match *m = rule->match;
+        const struct fl_node_policy_rule *rule = &p->file.rules[(*index)++];
+        const struct fl_node_policy_match *m = rule->match;
 
         if (rule->allow && m->document_hashes.n + m->signed_by.n + m->inputs.n == 0)
             return rule->name;
@@ -264,7 +266,7 @@ const char *fl_policy_next_trusting(const struct fl_policy *p, size_t *index)
     return NULL;
 }
 
-const char *fl_policy_key(const struct fl_policy *p, const char *name)
+const char *fl_node_policy_key(const struct fl_node_policy *p, const char *name)
 {
     for (size_t i = 0; i < p->file.keys.n; i++)
         if (strcmp(p->file.keys.v[i].key, name) == 0)
@@ -272,7 +274,7 @@ const char *fl_policy_key(const struct fl_policy *p, const char *name)
     return NULL;
 }
 
-char *const *fl_policy_labels(const struct fl_policy *p, size_t *ret_n)
+char *const *fl_node_policy_labels(const struct fl_node_policy *p, size_t *ret_n)
 {
     *ret_n = p->file.labels.n;
     return p->file.labels.v;

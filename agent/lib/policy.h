@@ -19,24 +19,24 @@
 
 #define FL_POLICY_MAX_BYTES (256u << 10)
 
-struct fl_policy;
+struct fl_node_policy;
 
 /* 0, or -EINVAL/-EBADMSG with "line 7: rules[1].match.times[0]: ..." in `err`; -ENOMEM. */
-int fl_policy_parse(const char *text, size_t len, struct fl_policy **ret_policy,
-                    struct fl_err *err);
-struct fl_policy *fl_policy_free(struct fl_policy *p);
+int fl_node_policy_parse(const char *text, size_t len, struct fl_node_policy **ret_policy,
+                         struct fl_err *err);
+struct fl_node_policy *fl_node_policy_free(struct fl_node_policy *p);
 
-size_t fl_policy_n_rules(const struct fl_policy *p);
-bool fl_policy_default_allows(const struct fl_policy *p);
+size_t fl_node_policy_n_rules(const struct fl_node_policy *p);
+bool fl_node_policy_default_allows(const struct fl_node_policy *p);
 /* The name of the next rule from *index on that allows what the control plane chooses freely: it
  * asks for no hash, no signature and no inputs. Moves *index behind it; NULL if there is none. */
-const char *fl_policy_next_trusting(const struct fl_policy *p, size_t *index);
+const char *fl_node_policy_next_trusting(const struct fl_node_policy *p, size_t *index);
 /* The public key of that name, or NULL. */
-const char *fl_policy_key(const struct fl_policy *p, const char *name);
-char *const *fl_policy_labels(const struct fl_policy *p, size_t *ret_n);
+const char *fl_node_policy_key(const struct fl_node_policy *p, const char *name);
+char *const *fl_node_policy_labels(const struct fl_node_policy *p, size_t *ret_n);
 
 /* One step of a document, or one session. Strings may be NULL where nothing is known. */
-struct fl_policy_subject {
+struct fl_node_policy_subject {
     const char *session_type; /* NULL: a step */
     const char *document, *document_sha256;
     const char *parameters;      /* JSON object: all effective ones (fl_doc_parameters) */
@@ -46,11 +46,11 @@ struct fl_policy_subject {
     int64_t time_ms;
 };
 
-struct fl_policy_verdict {
+struct fl_node_policy_verdict {
     bool allowed;
     bool by_signature;           /* allowed by a rule that asks for a signature */
     char why[FL_ERR_TEXT_BYTES]; /* `rule "name"`, or that no rule allows it */
 };
 
-void fl_policy_decide(const struct fl_policy *p, const struct fl_policy_subject *s,
-                      struct fl_policy_verdict *ret_verdict);
+void fl_node_policy_decide(const struct fl_node_policy *p, const struct fl_node_policy_subject *s,
+                           struct fl_node_policy_verdict *ret_verdict);

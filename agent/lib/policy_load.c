@@ -11,22 +11,22 @@
 #include "common/codec/json_load.h"
 #include "common/doc/signature.h"
 
-#define VERSION            1
-#define MEMORY_MAX_BYTES   (8u << 20)
-#define MAX_RULES          1000
-#define MAX_NAME_BYTES     64
-#define MAX_PATTERN_BYTES  4096
-#define KEY_PREFIX         "MCowBQYDK2VwAyEA" /* DER of every Ed25519 public key begins so */
-#define KEY_CHARACTERS     60
-#define SHA256_DIGITS      64
-#define MAX_PATH_BYTES     200
-#define DAY_MIN            (24 * 60)
-#define EVERY_DAY          0x7f
-#define BASE64_CHARACTERS  "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-#define LOWER_HEX          "0123456789abcdef"
-#define WINDOW_FORM        "must be like \"Mon-Fri 08:00-18:00\" or \"22:00-06:00 UTC\""
+#define VERSION           1
+#define MEMORY_MAX_BYTES  (8u << 20)
+#define MAX_RULES         1000
+#define MAX_NAME_BYTES    64
+#define MAX_PATTERN_BYTES 4096
+#define KEY_PREFIX        "MCowBQYDK2VwAyEA" /* DER of every Ed25519 public key begins so */
+#define KEY_CHARACTERS    60
+#define SHA256_DIGITS     64
+#define MAX_PATH_BYTES    200
+#define DAY_MIN           (24 * 60)
+#define EVERY_DAY         0x7f
+#define BASE64_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+#define LOWER_HEX         "0123456789abcdef"
+#define WINDOW_FORM       "must be like \"Mon-Fri 08:00-18:00\" or \"22:00-06:00 UTC\""
 
-#define F(member, key) FL_FIELD(struct fl_policy_match, member, key, 0)
+#define F(member, key) FL_FIELD(struct fl_node_policy_match, member, key, 0)
 static const struct fl_field match_fields[] = {
     F(documents, "documents"), F(document_hashes, "documentHashes"),
     F(actions, "actions"),     F(session_types, "sessionTypes"),
@@ -35,23 +35,25 @@ static const struct fl_field match_fields[] = {
     F(inputs, "inputs"),
 };
 #undef F
-static const struct fl_shape match_shape = FL_SHAPE(struct fl_policy_match, "match", match_fields);
+static const struct fl_shape match_shape =
+    FL_SHAPE(struct fl_node_policy_match, "match", match_fields);
 
 static const struct fl_field rule_fields[] = {
-    FL_FIELD(struct fl_policy_rule, name, "name", FL_REQUIRED),
-    FL_FIELD(struct fl_policy_rule, effect, "effect", FL_REQUIRED),
-    FL_FIELD_STRUCT(struct fl_policy_rule, match, "match", FL_REQUIRED, &match_shape),
+    FL_FIELD(struct fl_node_policy_rule, name, "name", FL_REQUIRED),
+    FL_FIELD(struct fl_node_policy_rule, effect, "effect", FL_REQUIRED),
+    FL_FIELD_STRUCT(struct fl_node_policy_rule, match, "match", FL_REQUIRED, &match_shape),
 };
-static const struct fl_shape rule_shape = FL_SHAPE(struct fl_policy_rule, "rule", rule_fields);
+static const struct fl_shape rule_shape = FL_SHAPE(struct fl_node_policy_rule, "rule", rule_fields);
 
 static const struct fl_field file_fields[] = {
-    FL_FIELD(struct fl_policy_file, version, "version", FL_REQUIRED),
-    FL_FIELD(struct fl_policy_file, default_effect, "default", FL_REQUIRED),
-    FL_FIELD(struct fl_policy_file, keys, "keys", 0),
-    FL_FIELD(struct fl_policy_file, labels, "labels", 0),
-    FL_FIELD_LIST(struct fl_policy_file, rules, n_rules, "rules", FL_REQUIRED, &rule_shape),
+    FL_FIELD(struct fl_node_policy_file, version, "version", FL_REQUIRED),
+    FL_FIELD(struct fl_node_policy_file, default_effect, "default", FL_REQUIRED),
+    FL_FIELD(struct fl_node_policy_file, keys, "keys", 0),
+    FL_FIELD(struct fl_node_policy_file, labels, "labels", 0),
+    FL_FIELD_LIST(struct fl_node_policy_file, rules, n_rules, "rules", FL_REQUIRED, &rule_shape),
 };
-static const struct fl_shape file_shape = FL_SHAPE(struct fl_policy_file, "policy", file_fields);
+static const struct fl_shape file_shape =
+    FL_SHAPE(struct fl_node_policy_file, "policy", file_fields);
 
 /* ---- where an error is ---- */
 
@@ -64,7 +66,7 @@ struct where {
 
 struct load {
     const char *text;
-    struct fl_policy *policy;
+    struct fl_node_policy *policy;
     struct fl_err *err;
 };
 
@@ -186,9 +188,9 @@ static int check_text_map(struct load *l, const struct where *at, json_t *v)
     const char *key;
     json_t *elem;
 
-    json_object_foreach(v, key, elem)
-        if (!json_is_string(elem)) /* an empty pattern fits what is empty */
-            return fail(l, &(struct where){ .up = at, .key = key }, "must be a string");
+    json_object_foreach(v, key,
+                        elem) if (!json_is_string(elem)) /* an empty pattern fits what is empty */
+        return fail(l, &(struct where){ .up = at, .key = key }, "must be a string");
     return json_object_size(v) > 0 ? 0 : fail(l, at, "must be an object of strings, not empty");
 }
 
@@ -309,7 +311,7 @@ static bool take_days(const char **p, uint8_t *ret_days)
     }
 }
 
-static bool parse_window(const char *s, struct fl_policy_window *w)
+static bool parse_window(const char *s, struct fl_node_policy_window *w)
 {
     w->days = EVERY_DAY;
     if (*s < '0' || *s > '9') {
@@ -322,7 +324,8 @@ static bool parse_window(const char *s, struct fl_policy_window *w)
     return (w->utc || !*s) && w->from_min != w->to_min && w->from_min < DAY_MIN;
 }
 
-static int compile_windows(struct load *l, const struct where *match, struct fl_policy_rule *rule)
+static int compile_windows(struct load *l, const struct where *match,
+                           struct fl_node_policy_rule *rule)
 {
     const struct where at = { .up = match, .key = "times" };
     const struct fl_strs *times = &rule->match->times;
@@ -348,7 +351,7 @@ static bool has_back_reference(const char *pattern)
 }
 
 static int compile_patterns(struct load *l, const struct where *match, const char *key,
-                            const struct fl_strmap *in, struct fl_policy_patterns *out)
+                            const struct fl_strmap *in, struct fl_node_policy_patterns *out)
 {
     const struct where map = { .up = match, .key = key };
 
@@ -379,7 +382,8 @@ static int compile_patterns(struct load *l, const struct where *match, const cha
 
 static int check_strings(struct load *l, const struct where *up, const char *key,
                          const struct fl_strs *list,
-                         bool (*good)(const struct fl_policy *p, const char *s), const char *fault)
+                         bool (*good)(const struct fl_node_policy *p, const char *s),
+                         const char *fault)
 {
     const struct where at = { .up = up, .key = key };
 
@@ -389,17 +393,17 @@ static int check_strings(struct load *l, const struct where *up, const char *key
     return 0;
 }
 
-static bool good_hash(const struct fl_policy *p, const char *s)
+static bool good_hash(const struct fl_node_policy *p, const char *s)
 {
     return strlen(s) == SHA256_DIGITS && strspn(s, LOWER_HEX) == SHA256_DIGITS;
 }
 
-static bool good_signer(const struct fl_policy *p, const char *s)
+static bool good_signer(const struct fl_node_policy *p, const char *s)
 {
-    return fl_policy_key(p, s) != NULL;
+    return fl_node_policy_key(p, s) != NULL;
 }
 
-static bool good_label(const struct fl_policy *p, const char *s)
+static bool good_label(const struct fl_node_policy *p, const char *s)
 {
     return fl_signature_name_valid(s);
 }
@@ -420,10 +424,10 @@ static bool good_rule_name(const char *s)
     return len <= MAX_NAME_BYTES;
 }
 
-static int compile_rule(struct load *l, const struct where *at, struct fl_policy_rule *rule)
+static int compile_rule(struct load *l, const struct where *at, struct fl_node_policy_rule *rule)
 {
     const struct where match = { .up = at, .key = "match" };
-    const struct fl_policy_match *m = rule->match;
+    const struct fl_node_policy_match *m = rule->match;
     int r;
 
     if (!good_rule_name(rule->name))
@@ -446,7 +450,7 @@ static int compile_rule(struct load *l, const struct where *at, struct fl_policy
 
 static int compile_rules(struct load *l)
 {
-    struct fl_policy_file *file = &l->policy->file;
+    struct fl_node_policy_file *file = &l->policy->file;
     const struct where rules = { .key = "rules" };
 
     for (size_t i = 0; i < file->n_rules; i++) {
@@ -465,7 +469,7 @@ static int compile_rules(struct load *l)
 
 static int compile(struct load *l)
 {
-    const struct fl_policy_file *file = &l->policy->file;
+    const struct fl_node_policy_file *file = &l->policy->file;
     const struct where keys = { .key = "keys" };
     int r;
 
@@ -486,9 +490,10 @@ static int compile(struct load *l)
     return r < 0 ? r : compile_rules(l);
 }
 
-int fl_policy_parse(const char *text, size_t len, struct fl_policy **ret_policy, struct fl_err *err)
+int fl_node_policy_parse(const char *text, size_t len, struct fl_node_policy **ret_policy,
+                         struct fl_err *err)
 {
-    struct fl_policy *p = calloc(1, sizeof(*p));
+    struct fl_node_policy *p = calloc(1, sizeof(*p));
     struct load l = { .text = text, .policy = p, .err = err };
     json_error_t bad;
     json_t *json;
@@ -513,20 +518,20 @@ int fl_policy_parse(const char *text, size_t len, struct fl_policy **ret_policy,
     if (r == 0)
         r = compile(&l);
     if (r < 0) {
-        fl_policy_free(p);
+        fl_node_policy_free(p);
         return err && err->code == 0 ? fl_err_set(err, r, NULL, "out of memory") : r;
     }
     *ret_policy = p;
     return 0;
 }
 
-static void free_patterns(struct fl_policy_patterns *patterns)
+static void free_patterns(struct fl_node_policy_patterns *patterns)
 {
     for (size_t i = 0; i < patterns->n; i++)
         regfree(&patterns->v[i].re);
 }
 
-struct fl_policy *fl_policy_free(struct fl_policy *p)
+struct fl_node_policy *fl_node_policy_free(struct fl_node_policy *p)
 {
     if (!p)
         return NULL;

@@ -31,19 +31,19 @@ int fl_policyfile_open_path(const char *path, struct fl_err *err)
 static int parse(struct fl_policyfile *p, int fd, struct fl_err *err)
 {
     fl_autofree char *text = NULL;
-    struct fl_policy *policy = NULL;
+    struct fl_node_policy *policy = NULL;
     struct fl_err why = { 0 };
     size_t len = 0;
     int r = fl_fd_read_all(fd, FL_POLICY_MAX_BYTES, &text, &len);
 
     if (r < 0)
         return fl_err_set(err, r, NULL, "%s: %s", p->path, strerror(-r));
-    r = fl_policy_parse(text, len, &policy, &why);
+    r = fl_node_policy_parse(text, len, &policy, &why);
     if (r < 0)
         return fl_err_set(err, r, NULL, "%s: %s", p->path, fl_err_text(&why));
-    p->n_rules = fl_policy_n_rules(policy);
-    p->default_allows = fl_policy_default_allows(policy);
-    fl_policy_free(policy);
+    p->n_rules = fl_node_policy_n_rules(policy);
+    p->default_allows = fl_node_policy_default_allows(policy);
+    fl_node_policy_free(policy);
     return lseek(fd, 0, SEEK_SET) < 0 ? fl_err_set(err, -errno, NULL, "%s: cannot seek", p->path)
                                       : 0;
 }

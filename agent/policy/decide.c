@@ -12,14 +12,14 @@
 #define PAYLOAD_MAX_BYTES (2 * FL_SIGNATURE_MAX_BYTES)
 
 struct decision {
-    const struct fl_policy *policy;
+    const struct fl_node_policy *policy;
     const struct fl_job *job;
     int64_t now_ms;
     struct fl_arena *arena;
     struct fl_judgement *out;
     struct fl_msg_send_content content;
     const char *document_name;
-    char *parameters;         /* effective */
+    char *parameters; /* effective */
     char hash[FL_SHA256_HEX_BYTES];
     struct fl_err unsigned_why; /* why its signature does not count */
 };
@@ -62,7 +62,7 @@ static int verify(const struct decision *d, const char *text, struct fl_signatur
 
     if (r < 0)
         return r;
-    key = fl_policy_key(d->policy, s->key);
+    key = fl_node_policy_key(d->policy, s->key);
     if (!key)
         return fl_err_set(err, -ENOKEY, NULL, "this node knows no key \"%s\"", s->key);
     r = fl_signature_payload(s, d->document_name, d->content.document_content.text,
@@ -72,7 +72,7 @@ static int verify(const struct decision *d, const char *text, struct fl_signatur
     if (fl_ed25519_verify(key, payload.data, payload.len, s->sig) < 0)
         return fl_err_set(err, -EKEYREJECTED, NULL,
                           "key \"%s\" did not sign this document with these parameters", s->key);
-    labels = fl_policy_labels(d->policy, &n_labels);
+    labels = fl_node_policy_labels(d->policy, &n_labels);
     if (!fl_signature_targets(s, d->job->node_id ? d->job->node_id : "", labels, n_labels))
         return fl_err_set(err, -EKEYREJECTED, NULL, "it is for other nodes");
     return check_time(d, s, err);
@@ -126,8 +126,9 @@ static void refuse(struct decision *d, size_t index, const struct fl_doc_step *s
                                   unsigned_ ? fl_err_text(&d->unsigned_why) : "");
 }
 
-void fl_decide_job(const struct fl_policy *policy, const struct fl_job *job, const char *run_as,
-                   int64_t now_ms, struct fl_arena *arena, struct fl_judgement *ret)
+void fl_decide_job(const struct fl_node_policy *policy, const struct fl_job *job,
+                   const char *run_as, int64_t now_ms, struct fl_arena *arena,
+                   struct fl_judgement *ret)
 {
     struct decision d = { .policy = policy,
                           .job = job,
@@ -135,7 +136,7 @@ void fl_decide_job(const struct fl_policy *policy, const struct fl_job *job, con
                           .arena = arena,
                           .out = ret,
                           .document_name = job->document_name ? job->document_name : "" };
-    struct fl_policy_verdict verdict = { 0 };
+    struct fl_node_policy_verdict verdict = { 0 };
     struct fl_err err = { 0 };
     struct fl_doc doc;
 
@@ -148,16 +149,16 @@ void fl_decide_job(const struct fl_policy *policy, const struct fl_job *job, con
     take_signature(&d);
     ret->allowed = true;
     for (size_t i = 0; i < doc.n_steps; i++) {
-        fl_policy_decide(policy,
-                         &(struct fl_policy_subject){ .document = d.document_name,
-                                                      .document_sha256 = d.hash,
-                                                      .parameters = d.parameters,
-                                                      .action = doc.steps[i].action,
-                                                      .inputs = doc.steps[i].inputs,
-                                                      .signed_by = ret->signed_by,
-                                                      .run_as = run_as,
-                                                      .time_ms = now_ms },
-                         &verdict);
+        fl_node_policy_decide(policy,
+                              &(struct fl_node_policy_subject){ .document = d.document_name,
+                                                                .document_sha256 = d.hash,
+                                                                .parameters = d.parameters,
+                                                                .action = doc.steps[i].action,
+                                                                .inputs = doc.steps[i].inputs,
+                                                                .signed_by = ret->signed_by,
+                                                                .run_as = run_as,
+                                                                .time_ms = now_ms },
+                              &verdict);
         if (!verdict.allowed) {
             refuse(&d, i, &doc.steps[i], verdict.why);
             return;

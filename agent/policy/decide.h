@@ -7,5 +7,6 @@
 #include "agent/lib/policy.h"
 
 /* Fills *ret (strings in `arena`, or of `job`). The document runs only if every step is allowed. */
-void fl_decide_job(const struct fl_policy *policy, const struct fl_job *job, const char *run_as,
-                   int64_t now_ms, struct fl_arena *arena, struct fl_judgement *ret);
+void fl_decide_job(const struct fl_node_policy *policy, const struct fl_job *job,
+                   const char *run_as, int64_t now_ms, struct fl_arena *arena,
+                   struct fl_judgement *ret);

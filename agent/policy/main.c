@@ -47,19 +47,19 @@ static int judge(const char *run_as, struct fl_arena *arena, struct fl_judgement
                  struct fl_err *err)
 {
     fl_autofree char *text = NULL;
-    struct fl_policy *policy = NULL;
+    struct fl_node_policy *policy = NULL;
     struct fl_job job;
     size_t len = 0;
     int r = fl_fd_read_all(FL_JUDGE_POLICY_FD, FL_POLICY_MAX_BYTES, &text, &len);
 
     if (r < 0)
         return fl_err_set(err, r, NULL, "policy: %s", strerror(-r));
-    r = fl_policy_parse(text, len, &policy, err);
+    r = fl_node_policy_parse(text, len, &policy, err);
     if (r == 0)
         r = fl_jobdir_read(FL_JUDGE_JOB_FD, arena, &job, err);
     if (r == 0)
         fl_decide_job(policy, &job, run_as, fl_now_ms(), arena, out);
-    fl_policy_free(policy);
+    fl_node_policy_free(policy);
     return r;
 }
 

@@ -7,14 +7,14 @@
 #pragma once
 #include "common/doc/doc.h"
 
-struct fl_guard;
+struct fl_step_guard;
 
 /* *ret_guard is NULL if the document began without a policy. Texts are those of the job's content;
  * they outlive the guard. An error forbids the document. */
-int fl_guard_new(int job_dir_fd, const char *document_name, const char *document,
-                 const char *parameters, struct fl_guard **ret_guard, struct fl_err *err);
-struct fl_guard *fl_guard_free(struct fl_guard *g);
+int fl_step_guard_new(int job_dir_fd, const char *document_name, const char *document,
+                      const char *parameters, struct fl_step_guard **ret_guard, struct fl_err *err);
+struct fl_step_guard *fl_step_guard_free(struct fl_step_guard *g);
 
 /* True without a guard. False: *ret_text (arena) says why, naming the rule. */
-bool fl_guard_allows(const struct fl_guard *g, const struct fl_doc_step *step,
-                     struct fl_arena *arena, char **ret_text);
+bool fl_step_guard_allows(const struct fl_step_guard *g, const struct fl_doc_step *step,
+                          struct fl_arena *arena, char **ret_text);

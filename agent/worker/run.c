@@ -125,7 +125,7 @@ void fl_worker_advance(struct worker *w)
             verdict =
                 fl_flow_decide(w->doc.schema, s, &w->props, w->stopped,
                                w->next + 1 == w->doc.n_steps, plugin != NULL, &w->arena, &text);
-        if (verdict == FL_FLOW_RUN && !fl_guard_allows(w->guard, s, &w->arena, &text))
+        if (verdict == FL_FLOW_RUN && !fl_step_guard_allows(w->guard, s, &w->arena, &text))
             verdict = FL_FLOW_FAIL;
         if (verdict == FL_FLOW_RUN) {
             if (start_step(w, s, plugin) < 0 || w->step)

@@ -38,8 +38,8 @@ static int load_document(struct worker *w, struct fl_err *err)
         r = fl_doc_load(content.document_content.text, content.parameters.text, "linux", &w->arena,
                         &w->doc, err);
     if (r == 0)
-        r = fl_guard_new(w->dir_fd, w->job.document_name, content.document_content.text,
-                         content.parameters.text, &w->guard, err);
+        r = fl_step_guard_new(w->dir_fd, w->job.document_name, content.document_content.text,
+                              content.parameters.text, &w->guard, err);
     return r;
 }
 
@@ -176,7 +176,7 @@ static void done(struct worker *w)
 {
     w->step = fl_step_free(w->step);
     w->calls = fl_calls_free(w->calls);
-    w->guard = fl_guard_free(w->guard);
+    w->guard = fl_step_guard_free(w->guard);
     w->listener = fl_io_free(w->listener);
     w->ipc = fl_ipc_free(w->ipc);
     fl_journal_done(&w->journal);

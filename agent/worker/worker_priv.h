@@ -18,7 +18,7 @@ struct worker {
     struct fl_arena arena;
     struct fl_job job;
     struct fl_doc doc;
-    struct fl_guard *guard; /* NULL: no policy */
+    struct fl_step_guard *guard; /* NULL: no policy */
     struct fl_journal journal;
     struct fl_ipc *ipc;
     struct fl_io *listener;
