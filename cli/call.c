@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include "cli/cli.h"
+#include "cli/command.h"
 #include "common/aws/endpoint.h"
 #include "common/aws/sigv4.h"
 #include "common/base/clock.h"
@@ -149,30 +149,39 @@ int fl_cli_call(const struct fl_cli *cli, const char *operation, const char *bod
     return r;
 }
 
-int fl_cmd_call(struct fl_cli *cli, int argc, char **argv)
+static int run_call(struct fl_cli *cli, const void *options, const struct fl_args *args)
 {
     fl_autofree char *input = NULL;
     fl_autofree char *answer = NULL;
     struct fl_err err = { 0 };
     const char *body = "{}";
 
-    if (argc < 1 || argc > 2) {
-        fprintf(stderr, "usage: fairlead call OPERATION [JSON | -]\n");
-        return 2;
-    }
-    if (argc == 2 && strcmp(argv[1], "-") == 0) {
-        int r = fl_fd_read_all(STDIN_FILENO, MAX_BODY_BYTES, &input, NULL);
+    (void)options;
+    if (args->n == 2 && strcmp(args->v[1], "-") == 0) {
+        size_t len;
+        int r = fl_fd_read_all(STDIN_FILENO, MAX_BODY_BYTES, &input, &len);
 
         if (r < 0) {
-            fprintf(stderr, "fairlead: standard input: %s\n", strerror(-r));
-            return 1;
+            fl_err_set(&err, r, NULL, "standard input: %s", strerror(-r));
+            return fl_cli_fail(&err);
         }
         body = input;
-    } else if (argc == 2) {
-        body = argv[1];
+    } else if (args->n == 2) {
+        body = args->v[1];
     }
-    if (fl_cli_call(cli, argv[0], body, &answer, &err) < 0)
+    if (fl_cli_call(cli, args->v[0], body, &answer, &err) < 0)
         return fl_cli_fail(&err);
     printf("%s\n", answer);
-    return 0;
+    return FL_EXIT_OK;
 }
+
+const struct fl_command fl_cmd_call = {
+    .name = "call",
+    .args = "OPERATION [JSON|-]",
+    .summary = "Call one operation of the API and print its answer",
+    .text = "OPERATION is a name of the API of AWS Systems Manager, such as ListCommands. JSON is "
+            "its input, {} without; \"-\" reads it from standard input.",
+    .min_args = 1,
+    .max_args = 2,
+    .run = run_call,
+};

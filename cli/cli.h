@@ -1,7 +1,17 @@
-/* cli.h - the operator client: where it talks to, as whom, and one call of the API. */
+/* cli.h - the operator client: where it talks to, as whom, and calls of the API. */
 #pragma once
+#include <stdio.h>
 #include "common/base/buf.h"
 #include "common/base/err.h"
+
+/* Exit statuses of all commands. */
+enum {
+    FL_EXIT_OK = 0,
+    FL_EXIT_FAILED = 1,  /* the service did it, and it failed: a command on some node */
+    FL_EXIT_USAGE = 2,   /* the command line */
+    FL_EXIT_SERVICE = 3, /* refused or not reached; no credentials */
+    FL_EXIT_INTERRUPTED = 130,
+};
 
 struct fl_cli {
     char *endpoint; /* https://host[:port] */
@@ -11,6 +21,7 @@ struct fl_cli {
     char *secret_access_key;
     char *session_token; /* NULL for long-term keys */
     bool json;           /* --json: print the API's own JSON */
+    bool no_headers;     /* --no-headers */
 };
 
 /* Options win over the environment (FAIRLEAD_ENDPOINT, AWS_ENDPOINT_URL_SSM, AWS_ENDPOINT_URL,
@@ -25,11 +36,5 @@ void fl_cli_done(struct fl_cli *cli);
 int fl_cli_call(const struct fl_cli *cli, const char *operation, const char *body, char **ret_body,
                 struct fl_err *err);
 
-/* Commands: their arguments without the command's own name; the exit status. */
-int fl_cmd_call(struct fl_cli *cli, int argc, char **argv);
-int fl_cmd_nodes(struct fl_cli *cli, int argc, char **argv);
-int fl_cmd_keygen(struct fl_cli *cli, int argc, char **argv); /* these two need no plane: */
-int fl_cmd_sign(struct fl_cli *cli, int argc, char **argv);   /* nothing in `cli` is filled */
-
-/* Prints "fairlead: …" with the error and returns the exit status for it. */
+/* Prints "fairlead: …" with the error and returns FL_EXIT_SERVICE. */
 int fl_cli_fail(const struct fl_err *err);

@@ -1,97 +1,113 @@
 /* main.c - fairlead: the operator's client. */
-#include <getopt.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include "cli/cli.h"
-
-static const struct {
-    const char *name, *args, *help;
-    int (*run)(struct fl_cli *cli, int argc, char **argv);
-    bool offline; /* needs neither endpoint nor credentials */
-} commands[] = {
-    { "nodes", "", "list the managed nodes", fl_cmd_nodes, false },
-    { "call", "OPERATION [JSON | -]", "call one operation of the API and print its answer",
-      fl_cmd_call, false },
-    { "keygen", "KEYFILE", "make a key to sign commands with", fl_cmd_keygen, true },
-    { "sign", "--key KEYFILE …", "sign a command for nodes whose policy asks for it", fl_cmd_sign,
-      true },
-};
-
-static void usage(FILE *out)
-{
-    fprintf(out, "usage: fairlead [--profile NAME] [--endpoint URL] [--region NAME] [--json] "
-                 "COMMAND …\n\n");
-    for (size_t i = 0; i < FL_ARRAY_LEN(commands); i++)
-        fprintf(out, "  %-6s %-22s %s\n", commands[i].name, commands[i].args, commands[i].help);
-    fprintf(
-        out,
-        "\nThe endpoint is --endpoint, else $FAIRLEAD_ENDPOINT, $AWS_ENDPOINT_URL_SSM,\n"
-        "$AWS_ENDPOINT_URL, endpoint_url of the profile, else AWS itself. Credentials come from\n"
-        "the environment or from AWS's files, a private CA from $AWS_CA_BUNDLE.\n");
-}
+#include "cli/command.h"
+#include "common/base/nodump.h"
 
 int fl_cli_fail(const struct fl_err *err)
 {
     fprintf(stderr, "fairlead: %s\n", fl_err_text(err));
-    return 1;
+    return FL_EXIT_SERVICE;
+}
+
+/* With the settings the command asks for, or none. */
+static int run(const struct fl_command *c, const struct fl_globals *g, const void *options,
+               const struct fl_args *args)
+{
+    struct fl_cli cli = { .json = g->json, .no_headers = g->no_headers };
+    struct fl_err err = { 0 };
+    int status;
+
+    if (!(c->flags & FL_COMMAND_OFFLINE) &&
+        fl_cli_load(&cli, g->profile, g->endpoint, g->region, &err) < 0)
+        status = fl_cli_fail(&err);
+    else
+        status = c->run(&cli, options, args);
+    fl_cli_done(&cli);
+    return status;
+}
+
+static int run_command(const struct fl_command *c, struct fl_globals *g, int argc, char **argv)
+{
+    fl_autofree void *options = calloc(1, FL_MAX(c->options_bytes, (size_t)1));
+    struct fl_args args;
+    char name[64];
+    int status;
+
+    if (!options)
+        return fl_cli_fail(&(struct fl_err){ .code = -ENOMEM, .text = "out of memory" });
+    snprintf(name, sizeof(name), "fairlead %s", c->name);
+    argv[0] = name;
+    status = fl_command_parse(c, argc, argv, g, options, &args);
+    if (status)
+        return status;
+    if (g->help) {
+        fl_help_command(stdout, c);
+        return FL_EXIT_OK;
+    }
+    if (args.n < c->min_args)
+        return fl_usage(c, "an argument is missing");
+    if (c->max_args != FL_ARGS_ANY && args.n > c->max_args)
+        return fl_usage(c, "unexpected argument \"%s\"", args.v[c->max_args]);
+    return run(c, g, options, &args);
+}
+
+static bool any_begins(const char *word)
+{
+    size_t len = strlen(word);
+
+    for (const struct fl_command *const *c = fl_commands; *c; c++)
+        if (strncmp((*c)->name, word, len) == 0 && (*c)->name[len] == ' ')
+            return true;
+    return false;
+}
+
+static int unknown_command(const struct fl_args *args)
+{
+    const char *word = args->v[0];
+
+    if (!any_begins(word))
+        fprintf(stderr, "fairlead: there is no command \"%s\"\n", word);
+    else if (args->n < 2)
+        fprintf(stderr, "fairlead: \"%s\" needs a command behind it\n", word);
+    else
+        fprintf(stderr, "fairlead: there is no command \"%s %s\"\n", word, args->v[1]);
+    fprintf(stderr, "Try \"fairlead help\".\n");
+    return FL_EXIT_USAGE;
 }
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {
-        { "profile", required_argument, NULL, 'p' },
-        { "endpoint", required_argument, NULL, 'e' },
-        { "region", required_argument, NULL, 'r' },
-        { "json", no_argument, NULL, 'j' },
-        { "help", no_argument, NULL, 'h' },
-        { "version", no_argument, NULL, 'V' },
-        { 0 },
-    };
-    const char *profile = NULL, *endpoint = NULL, *region = NULL;
-    struct fl_cli cli = { 0 };
-    struct fl_err err = { 0 };
-    int c, status = 2;
+    static char program[] = "fairlead"; /* stands in getopt's complaints */
+    struct fl_globals g = { 0 };
+    const struct fl_command *c;
+    struct fl_args args;
+    int status, words = 0;
 
-    /* '+': options behind the command are the command's own. */
-    while ((c = getopt_long(argc, argv, "+h", options, NULL)) != -1) {
-        switch (c) {
-        case 'p':
-            profile = optarg;
-            break;
-        case 'e':
-            endpoint = optarg;
-            break;
-        case 'r':
-            region = optarg;
-            break;
-        case 'j':
-            cli.json = true;
-            break;
-        case 'h':
-            usage(stdout);
-            return 0;
-        case 'V':
-            printf("fairlead %s\n", FL_VERSION);
-            return 0;
-        default:
-            usage(stderr);
-            return 2;
-        }
-    }
-    if (optind >= argc) {
-        usage(stderr);
-        return 2;
-    }
-    for (size_t i = 0; i < FL_ARRAY_LEN(commands); i++) {
-        if (strcmp(argv[optind], commands[i].name) != 0)
-            continue;
-        if (!commands[i].offline && fl_cli_load(&cli, profile, endpoint, region, &err) < 0)
-            status = fl_cli_fail(&err);
-        else
-            status = commands[i].run(&cli, argc - optind - 1, argv + optind + 1);
-        fl_cli_done(&cli);
+    fl_nodump(false);
+    if (argc > 0)
+        argv[0] = program;
+    status = fl_command_parse(NULL, argc, argv, &g, NULL, &args);
+    if (status)
         return status;
+    if (g.version) {
+        printf("fairlead %s\n", FL_VERSION);
+        return FL_EXIT_OK;
     }
-    fprintf(stderr, "fairlead: unknown command '%s'; see fairlead --help\n", argv[optind]);
-    return 2;
+    c = fl_command_find((int)args.n, args.v, &words);
+    if (c) {
+        status = run_command(c, &g, (int)args.n - words + 1, args.v + words - 1);
+    } else if (args.n > 0) {
+        status = unknown_command(&args);
+    } else {
+        fl_help_overview(g.help ? stdout : stderr);
+        status = g.help ? FL_EXIT_OK : FL_EXIT_USAGE;
+    }
+    /* What was printed and could not be written is no success. */
+    if (fflush(stdout) != 0 && status == FL_EXIT_OK) {
+        fprintf(stderr, "fairlead: standard output: %s\n", strerror(errno));
+        status = FL_EXIT_SERVICE;
+    }
+    return status;
 }

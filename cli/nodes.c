@@ -1,7 +1,7 @@
 /* nodes.c - `fairlead nodes`: the managed nodes as a table. */
 #include <stdio.h>
 #include <string.h>
-#include "cli/cli.h"
+#include "cli/command.h"
 #include "common/codec/codec.h"
 
 #define MAX_PAGE_MEMORY (8 << 20)
@@ -57,15 +57,13 @@ static void print_page(const struct page *p)
     }
 }
 
-int fl_cmd_nodes(struct fl_cli *cli, int argc, char **argv)
+static int run_nodes(struct fl_cli *cli, const void *options, const struct fl_args *args)
 {
     fl_autofree char *next = NULL;
     struct fl_err err = { 0 };
 
-    if (argc > 0) {
-        fprintf(stderr, "usage: fairlead nodes\n");
-        return 2;
-    }
+    (void)options;
+    (void)args;
     if (!cli->json)
         printf("%-20s  %-14s  %-20s  %-24s  %-15s  %s\n", "NODE", "PING", "NAME", "COMPUTER",
                "ADDRESS", "PLATFORM");
@@ -89,3 +87,10 @@ int fl_cmd_nodes(struct fl_cli *cli, int argc, char **argv)
     } while (next);
     return 0;
 }
+
+const struct fl_command fl_cmd_nodes = {
+    .name = "nodes",
+    .args = "",
+    .summary = "List the managed nodes",
+    .run = run_nodes,
+};
