@@ -6,7 +6,7 @@ CC      ?= gcc
 VERSION := $(shell cat VERSION)
 
 PYTHON ?= /usr/bin/python3
-PKGS   := libcurl libssl libcrypto jansson libwebsockets libuv uuid sqlite3 libseccomp libcap libpcre2-8 yaml-0.1 zlib
+PKGS   := libcurl libssl libcrypto jansson libwebsockets libuv uuid sqlite3 libseccomp libcap libpcre2-8 yaml-0.1 zlib smartcols
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS))
 PKG_LIBS   := $(shell pkg-config --libs $(PKGS))
 
@@ -60,6 +60,7 @@ $(BUILD)/libcommon.a: $(call obj,$(COMMON_SRC))
 $(BUILD)/libplugins.a: $(call obj,$(PLUGIN_SRC))
 $(BUILD)/libserver.a: $(call obj,$(filter-out server/main.c,$(SERVER_SRC))) $(BUILD)/gen/sql_table.o $(BUILD)/gen/embedded.o
 $(BUILD)/libagent.a: $(call obj,$(filter-out agent/main.c,$(AGENT_SRC)))
+$(BUILD)/libcli.a: $(call obj,$(filter-out cli/main.c,$(CLI_SRC)))
 $(BUILD)/libagentlib.a: $(call obj,$(wildcard agent/lib/*.c))
 $(BUILD)/libagentfetch.a: $(call obj,$(filter-out agent/fetch/main.c,$(wildcard agent/fetch/*.c)))
 $(BUILD)/libagentnet.a: $(call obj,$(filter-out agent/net/main.c,$(wildcard agent/net/*.c)))
@@ -77,7 +78,7 @@ $(BUILD)/fairlead-agent-fetch: $(call obj,agent/fetch/main.c) $(BUILD)/libagentf
 $(BUILD)/fairlead-agent-key: $(call obj,$(wildcard agent/key/*.c)) $(AGENT_LIB) $(COMMON_LIB)
 $(BUILD)/fairlead-agent-policy: $(call obj,agent/policy/main.c) $(BUILD)/libagentpolicy.a $(AGENT_LIB) $(COMMON_LIB)
 $(BUILD)/fairlead-server: $(call obj,server/main.c) $(BUILD)/libserver.a $(COMMON_LIB)
-$(BUILD)/fairlead: $(call obj,$(CLI_SRC)) $(COMMON_LIB)
+$(BUILD)/fairlead: $(call obj,cli/main.c) $(BUILD)/libcli.a $(COMMON_LIB)
 $(BINARIES):
 	@echo "  LD    $@"
 	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lpthread -ldl

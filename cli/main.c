@@ -5,22 +5,17 @@
 #include "cli/command.h"
 #include "common/base/nodump.h"
 
-int fl_cli_fail(const struct fl_err *err)
-{
-    fprintf(stderr, "fairlead: %s\n", fl_err_text(err));
-    return FL_EXIT_SERVICE;
-}
-
 /* With the settings the command asks for, or none. */
 static int run(const struct fl_command *c, const struct fl_globals *g, const void *options,
                const struct fl_args *args)
 {
-    struct fl_cli cli = { .json = g->json, .no_headers = g->no_headers };
+    struct fl_cli cli = { .given = { g->profile, g->endpoint, g->region, g->ca_file },
+                          .json = g->json,
+                          .no_headers = g->no_headers };
     struct fl_err err = { 0 };
     int status;
 
-    if (!(c->flags & FL_COMMAND_OFFLINE) &&
-        fl_cli_load(&cli, g->profile, g->endpoint, g->region, &err) < 0)
+    if (!(c->flags & FL_COMMAND_OFFLINE) && fl_cli_load(&cli, &err) < 0)
         status = fl_cli_fail(&err);
     else
         status = c->run(&cli, options, args);

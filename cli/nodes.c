@@ -1,96 +1,396 @@
-/* nodes.c - `fairlead nodes`: the managed nodes as a table. */
-#include <stdio.h>
+/* nodes.c - `fairlead nodes`, `fairlead node …`, and nodes by name. */
+#include "cli/nodes.h"
+#include <errno.h>
+#include <fnmatch.h>
 #include <string.h>
+#include <strings.h>
 #include "cli/command.h"
-#include "common/codec/codec.h"
+#include "cli/term.h"
 
-#define MAX_PAGE_MEMORY (8 << 20)
+#define MAX_QUERY_BYTES 65536
+#define MAX_FILTERS     10
+#define ARENA_BYTES     (4 << 20)
 
-struct node {
-    char *id, *ping, *name, *computer, *ip, *platform, *version, *agent;
-};
-#define F(member, key) FL_FIELD(struct node, member, key, 0)
+#define F(member, key) FL_FIELD(struct fl_node, member, key, 0)
 static const struct fl_field node_fields[] = {
-    F(id, "InstanceId"),           F(ping, "PingStatus"),    F(name, "Name"),
-    F(computer, "ComputerName"),   F(ip, "IPAddress"),       F(platform, "PlatformName"),
-    F(version, "PlatformVersion"), F(agent, "AgentVersion"),
+    F(id, "InstanceId"),
+    F(ping, "PingStatus"),
+    F(name, "Name"),
+    F(computer, "ComputerName"),
+    F(ip, "IPAddress"),
+    F(platform, "PlatformName"),
+    F(platform_type, "PlatformType"),
+    F(version, "PlatformVersion"),
+    F(agent, "AgentVersion"),
+    F(activation, "ActivationId"),
+    F(role, "IamRole"),
+    F(seen, "LastPingDateTime"),
+    F(registered, "RegistrationDate"),
 };
 #undef F
-static const struct fl_shape node_shape = FL_SHAPE(struct node, "InstanceInformation", node_fields);
+static const struct fl_shape node_shape =
+    FL_SHAPE(struct fl_node, "InstanceInformation", node_fields);
 
-struct page {
-    struct node *nodes;
-    size_t n_nodes;
-    char *next;
+#define C(title, member)     FL_COLUMN(title, struct fl_node, member)
+#define C_CUT(title, member) FL_COLUMN_CUT(title, struct fl_node, member)
+static const struct fl_column node_columns[] = {
+    C("NODE", id),         C("STATUS", ping),
+    C_CUT("NAME", name),   C_CUT("COMPUTER", computer),
+    C("ADDRESS", ip),      C_CUT("PLATFORM", platform),
+    C("VERSION", version), C("AGENT", agent),
 };
-static const struct fl_field page_fields[] = {
-    FL_FIELD_LIST(struct page, nodes, n_nodes, "InstanceInformationList", 0, &node_shape),
-    FL_FIELD(struct page, next, "NextToken", 0),
+static const struct fl_column one_columns[] = {
+    C("Node", id),
+    C("Status", ping),
+    C("Name", name),
+    C("Computer", computer),
+    C("Address", ip),
+    C("Platform", platform),
+    C("Version", version),
+    C("Kind", platform_type),
+    C("Agent", agent),
+    C("Last seen", seen),
+    C("Registered", registered),
+    C("Activation", activation),
+    C("Role", role),
+    C("Tags", tags),
 };
-static const struct fl_shape page_shape =
-    FL_SHAPE(struct page, "DescribeInstanceInformation", page_fields);
+#undef C
+#undef C_CUT
+
+const struct fl_list fl_node_list = {
+    .operation = "DescribeInstanceInformation",
+    .key = "InstanceInformationList",
+    .shape = &node_shape,
+    .columns = node_columns,
+    .n_columns = FL_ARRAY_LEN(node_columns),
+    .page = 50,
+};
+
+/* ---- queries ---- */
+
+struct filter {
+    const char *key;
+    struct fl_strs values;
+};
+static const struct fl_field filter_fields[] = {
+    FL_FIELD(struct filter, key, "Key", 0),
+    FL_FIELD(struct filter, values, "Values", 0),
+};
+static const struct fl_shape filter_shape = FL_SHAPE(struct filter, "Filter", filter_fields);
 
 struct query {
-    int32_t max;
-    char *next;
+    struct filter *filters;
+    size_t n_filters;
 };
 static const struct fl_field query_fields[] = {
-    FL_FIELD(struct query, max, "MaxResults", 0),
-    FL_FIELD(struct query, next, "NextToken", 0),
+    FL_FIELD_LIST(struct query, filters, n_filters, "Filters", 0, &filter_shape),
 };
-static const struct fl_shape query_shape =
-    FL_SHAPE(struct query, "DescribeInstanceInformation", query_fields);
+static const struct fl_shape query_shape = FL_SHAPE(struct query, "query", query_fields);
 
-static const char *or_dash(const char *s)
+struct nodes_options {
+    bool online, offline;
+    const char *platform;
+    struct fl_texts tags, filters;
+};
+
+/* "KEY=VALUE,VALUE" into a filter. */
+static int add_filter(struct query *q, const char *prefix, const char *word, struct fl_arena *arena)
 {
-    return s && *s ? s : "-";
-}
+    const char *mark = strchr(word, '=');
+    struct filter *f = &q->filters[q->n_filters];
 
-static void print_page(const struct page *p)
-{
-    for (size_t i = 0; i < p->n_nodes; i++) {
-        const struct node *n = &p->nodes[i];
+    if (!mark || mark == word || q->n_filters == MAX_FILTERS)
+        return -EINVAL;
+    f->key = fl_arena_printf(arena, "%s%.*s", prefix, (int)(mark - word), word);
+    f->values.v = fl_arena_calloc(arena, 1, sizeof(char *));
+    if (!f->key || !f->values.v)
+        return -ENOMEM;
+    for (char *at = fl_arena_strdup(arena, mark + 1), *next; at; at = next) {
+        char **more = fl_arena_calloc(arena, f->values.n + 1, sizeof(char *));
 
-        printf("%-20s  %-14s  %-20s  %-24s  %-15s  %s %s\n", or_dash(n->id), or_dash(n->ping),
-               or_dash(n->name), or_dash(n->computer), or_dash(n->ip), or_dash(n->platform),
-               n->version ? n->version : "");
+        if (!more)
+            return -ENOMEM;
+        next = strchr(at, ',');
+        if (next)
+            *next++ = '\0';
+        memcpy(more, f->values.v, f->values.n * sizeof(char *));
+        more[f->values.n++] = at;
+        f->values.v = more;
     }
+    q->n_filters++;
+    return 0;
 }
+
+static int add_filters(struct query *q, const char *prefix, const struct fl_texts *words,
+                       struct fl_arena *arena, const char **ret_bad)
+{
+    for (size_t i = 0; i < words->n; i++)
+        if (add_filter(q, prefix, words->v[i], arena) < 0) {
+            *ret_bad = words->v[i];
+            return -EINVAL;
+        }
+    return 0;
+}
+
+struct keeping {
+    const struct nodes_options *o;
+    const struct fl_args *words;
+};
+
+static bool fits(const char *pattern, const char *text)
+{
+    return text && fnmatch(pattern, text, 0) == 0;
+}
+
+static bool node_fits(const char *word, const struct fl_node *n)
+{
+    return fits(word, n->id) || fits(word, n->name) || fits(word, n->computer);
+}
+
+static bool keep_node(void *arg, const void *item)
+{
+    const struct keeping *k = arg;
+    const struct fl_node *n = item;
+    bool online = n->ping && strcmp(n->ping, "Online") == 0;
+    bool wanted = k->words->n == 0;
+
+    if ((k->o->online && !online) || (k->o->offline && online))
+        return false;
+    if (k->o->platform &&
+        !(n->platform_type && strcasecmp(n->platform_type, k->o->platform) == 0) &&
+        !(n->platform && strcasecmp(n->platform, k->o->platform) == 0))
+        return false;
+    for (size_t i = 0; i < k->words->n && !wanted; i++)
+        wanted = node_fits(k->words->v[i], n);
+    return wanted;
+}
+
+static const struct fl_opt nodes_options[] = {
+#define O(...) FL_OPT(struct nodes_options, __VA_ARGS__)
+    O(online, 0, "online", NULL, "those that are connected"),
+    O(offline, 0, "offline", NULL, "those that are not"),
+    O(platform, 0, "platform", "NAME", "those of a platform: Linux, Windows, MacOS, or as listed"),
+    O(tags, 't', "tag", "KEY=VALUE", "those with a tag; VALUE,VALUE for one of several"),
+    O(filters, 'f', "filter", "KEY=VALUE",
+      "a filter of the API, such as PingStatus=Online; not together with --tag"),
+#undef O
+};
+
+extern const struct fl_command fl_cmd_nodes;
 
 static int run_nodes(struct fl_cli *cli, const void *options, const struct fl_args *args)
 {
-    fl_autofree char *next = NULL;
-    struct fl_err err = { 0 };
+    fl_autoarena struct fl_arena arena = FL_ARENA(ARENA_BYTES);
+    fl_autobuf struct fl_buf body = FL_BUF(MAX_QUERY_BYTES);
+    const struct nodes_options *o = options;
+    struct filter filters[MAX_FILTERS] = { 0 };
+    struct query q = { .filters = filters };
+    struct keeping k = { o, args };
+    const char *bad = NULL;
 
-    (void)options;
-    (void)args;
-    if (!cli->json)
-        printf("%-20s  %-14s  %-20s  %-24s  %-15s  %s\n", "NODE", "PING", "NAME", "COMPUTER",
-               "ADDRESS", "PLATFORM");
-    do {
-        fl_autoarena struct fl_arena arena = FL_ARENA(MAX_PAGE_MEMORY);
-        fl_autobuf struct fl_buf body = FL_BUF(65536);
-        fl_autofree char *answer = NULL;
-        struct query q = { .max = 50, .next = next };
-        struct page page;
-
-        if (fl_json_encode(&query_shape, &q, &body) < 0 ||
-            fl_cli_call(cli, "DescribeInstanceInformation", body.data, &answer, &err) < 0 ||
-            fl_json_decode(&page_shape, answer, strlen(answer), 0, &arena, &page, &err) < 0)
-            return fl_cli_fail(&err);
-        if (cli->json)
-            printf("%s\n", answer); /* one page a line */
-        else
-            print_page(&page);
-        free(next);
-        next = page.next && *page.next ? strdup(page.next) : NULL;
-    } while (next);
-    return 0;
+    if (add_filters(&q, "tag:", &o->tags, &arena, &bad) < 0 ||
+        add_filters(&q, "", &o->filters, &arena, &bad) < 0)
+        return fl_usage(&fl_cmd_nodes, "\"%s\" is not KEY=VALUE, or one too many", bad);
+    if (fl_json_encode(&query_shape, &q, &body) < 0)
+        return fl_usage(&fl_cmd_nodes, "too many filters");
+    return fl_list_print(cli, &fl_node_list, body.data, keep_node, &k);
 }
 
 const struct fl_command fl_cmd_nodes = {
     .name = "nodes",
-    .args = "",
+    .args = "[NAME...]",
     .summary = "List the managed nodes",
+    .text = "NAME is an id, the name of a node or of its computer, or a pattern such as 'web*'.",
+    FL_OPTIONS(struct nodes_options, nodes_options),
+    .max_args = FL_ARGS_ANY,
+    .complete = FL_COMPLETE_NODE,
     .run = run_nodes,
+};
+
+/* ---- nodes by name ---- */
+
+bool fl_node_is_id(const char *word)
+{
+    return strncmp(word, "mi-", 3) == 0 || strncmp(word, "i-", 2) == 0;
+}
+
+struct finding {
+    char *const *words;
+    size_t n_words;
+    size_t *hits; /* of each word */
+    struct fl_arena *arena;
+    struct fl_strs *ids;
+    size_t room;
+};
+
+static int add_id(struct finding *f, const char *id)
+{
+    for (size_t i = 0; i < f->ids->n; i++)
+        if (strcmp(f->ids->v[i], id) == 0)
+            return 0;
+    if (f->ids->n == f->room) {
+        size_t room = f->room ? 2 * f->room : 16;
+        char **more = fl_arena_calloc(f->arena, room, sizeof(char *));
+
+        if (!more)
+            return -ENOMEM;
+        if (f->ids->n)
+            memcpy(more, f->ids->v, f->ids->n * sizeof(char *));
+        f->ids->v = more;
+        f->room = room;
+    }
+    f->ids->v[f->ids->n] = fl_arena_strdup(f->arena, id);
+    return f->ids->v[f->ids->n++] ? 0 : -ENOMEM;
+}
+
+static int find_in(void *arg, const void *item, const void *json)
+{
+    struct finding *f = arg;
+    const struct fl_node *n = item;
+    int r = 0;
+
+    (void)json;
+    for (size_t i = 0; n->id && i < f->n_words && r == 0; i++)
+        if (!fl_node_is_id(f->words[i]) && node_fits(f->words[i], n)) {
+            f->hits[i]++;
+            r = add_id(f, n->id);
+        }
+    return r;
+}
+
+int fl_nodes_find(struct fl_cli *cli, char *const *words, size_t n, struct fl_arena *arena,
+                  struct fl_strs *ret_ids, struct fl_err *err)
+{
+    size_t *hits = fl_arena_calloc(arena, n + 1, sizeof(*hits));
+    struct fl_strs ids = { 0 };
+    struct finding f = { words, n, hits, arena, &ids, 0 };
+    bool ask = false;
+    int r = hits ? 0 : -ENOMEM;
+
+    for (size_t i = 0; i < n && r == 0; i++)
+        if (fl_node_is_id(words[i]))
+            r = add_id(&f, words[i]);
+        else
+            ask = true;
+    if (r == 0 && ask)
+        r = fl_list_each(cli, &fl_node_list, "{}", find_in, &f, err);
+    for (size_t i = 0; i < n && r == 0; i++) {
+        if (fl_node_is_id(words[i]))
+            continue;
+        if (hits[i] == 0)
+            r = fl_err_set(err, -ENOENT, NULL, "no node has the name \"%s\"", words[i]);
+        else if (hits[i] > 1 && !strpbrk(words[i], "*?["))
+            r = fl_err_set(err, -ENOTUNIQ, NULL,
+                           "%zu nodes have the name \"%s\": give the id, or '%s*' for all of them",
+                           hits[i], words[i], words[i]);
+    }
+    if (r == 0)
+        *ret_ids = ids;
+    else if (err && !err->code)
+        fl_err_set(err, r, NULL, "%s", strerror(-r));
+    return r;
+}
+
+/* ---- node show ---- */
+
+struct tag {
+    char *key, *value;
+};
+static const struct fl_field tag_fields[] = {
+    FL_FIELD(struct tag, key, "Key", 0),
+    FL_FIELD(struct tag, value, "Value", 0),
+};
+static const struct fl_shape tag_shape = FL_SHAPE(struct tag, "Tag", tag_fields);
+
+struct tags_in {
+    const char *type, *id;
+};
+static const struct fl_field tags_in_fields[] = {
+    FL_FIELD(struct tags_in, type, "ResourceType", 0),
+    FL_FIELD(struct tags_in, id, "ResourceId", 0),
+};
+static const struct fl_shape tags_in_shape = FL_SHAPE(struct tags_in, "tags", tags_in_fields);
+
+struct tags_out {
+    struct tag *tags;
+    size_t n_tags;
+};
+static const struct fl_field tags_out_fields[] = {
+    FL_FIELD_LIST(struct tags_out, tags, n_tags, "TagList", 0, &tag_shape),
+};
+static const struct fl_shape tags_out_shape = FL_SHAPE(struct tags_out, "tags", tags_out_fields);
+static const struct fl_op op_tags = { "ListTagsForResource", &tags_in_shape, &tags_out_shape,
+                                      false };
+
+static int read_tags(struct fl_cli *cli, struct fl_node *n, struct fl_arena *arena,
+                     struct fl_err *err)
+{
+    const struct tags_in in = { "ManagedInstance", n->id };
+    struct tags_out out = { 0 };
+    int r = fl_api_call(cli, &op_tags, &in, arena, &out, err);
+
+    if (r == 0)
+        n->tags.v = fl_arena_calloc(arena, out.n_tags + 1, sizeof(char *));
+    for (size_t i = 0; r == 0 && n->tags.v && i < out.n_tags; i++) {
+        n->tags.v[i] = fl_arena_printf(arena, "%s=%s", out.tags[i].key, out.tags[i].value);
+        if (!n->tags.v[i])
+            return -ENOMEM;
+        n->tags.n++;
+    }
+    return r;
+}
+
+struct showing {
+    struct fl_cli *cli;
+    struct fl_arena *arena;
+    struct fl_err *err;
+    bool found;
+};
+
+static int show_node(void *arg, const void *item, const void *json)
+{
+    struct showing *s = arg;
+    struct fl_node n = *(const struct fl_node *)item;
+    int r = 0;
+
+    if (s->found)
+        putchar('\n');
+    s->found = true;
+    if (s->cli->json)
+        return fl_print_json(json);
+    r = read_tags(s->cli, &n, s->arena, s->err);
+    if (r == 0)
+        r = fl_table_print_one(s->cli, one_columns, FL_ARRAY_LEN(one_columns), &n);
+    return r;
+}
+
+static int run_node_show(struct fl_cli *cli, const void *options, const struct fl_args *args)
+{
+    fl_autoarena struct fl_arena arena = FL_ARENA(ARENA_BYTES);
+    fl_autobuf struct fl_buf body = FL_BUF(MAX_QUERY_BYTES);
+    struct fl_err err = { 0 };
+    struct showing s = { cli, &arena, &err, false };
+    struct filter filter = { .key = "InstanceIds" };
+    const struct query q = { &filter, 1 };
+    int r = fl_nodes_find(cli, args->v, args->n, &arena, &filter.values, &err);
+
+    (void)options;
+    if (r == 0)
+        r = fl_json_encode(&query_shape, &q, &body);
+    if (r == 0)
+        r = fl_list_each(cli, &fl_node_list, body.data, show_node, &s, &err);
+    if (r == 0 && !s.found)
+        r = fl_err_set(&err, -ENOENT, NULL, "there is no node %s", args->v[0]);
+    return r < 0 ? fl_cli_fail(&err) : FL_EXIT_OK;
+}
+
+const struct fl_command fl_cmd_node_show = {
+    .name = "node show",
+    .args = "NODE...",
+    .summary = "Tell all about nodes, with their tags",
+    .min_args = 1,
+    .max_args = FL_NODES_MAX,
+    .complete = FL_COMPLETE_NODE,
+    .run = run_node_show,
 };

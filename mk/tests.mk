@@ -20,7 +20,7 @@ SERVER_LIBS := $(call if_src,server/*.c server/*/*.c,libserver.a)
 SERVER_FIXTURE := $(wildcard tests/server/fixture.c)
 
 TEST_LIBS_common  := $(COMMON_LIB)
-TEST_LIBS_cli     := $(COMMON_LIB)
+TEST_LIBS_cli     := $(BUILD)/libcli.a $(COMMON_LIB)
 TEST_LIBS_plugins := $(PLUGIN_LIBS) $(COMMON_LIB)
 TEST_LIBS_agent   := $(AGENT_LIBS) $(PLUGIN_LIBS) $(COMMON_LIB)
 TEST_LIBS_server  := $(call obj,$(SERVER_FIXTURE)) $(SERVER_LIBS) $(COMMON_LIB)

@@ -40,6 +40,18 @@ static bool equals(struct span a, const char *b)
     return a.len == strlen(b) && memcmp(a.s, b, a.len) == 0;
 }
 
+/* "name = value"; false without "=". */
+static bool split_entry(struct span body, struct line *line)
+{
+    const char *mark = memchr(body.s, '=', body.len);
+
+    if (!mark)
+        return false;
+    line->name = trim((struct span){ body.s, (size_t)(mark - body.s) });
+    line->value = trim((struct span){ mark + 1, (size_t)(body.s + body.len - mark) - 1 });
+    return true;
+}
+
 /* Cuts the next line off *text; false at the end. */
 static bool next_line(const char **text, struct line *ret_line)
 {
@@ -59,13 +71,12 @@ static bool next_line(const char **text, struct line *ret_line)
         line.kind = LINE_OTHER;
     } else if (line.raw.s[0] == ' ' || line.raw.s[0] == '\t') {
         line.kind = LINE_CONTINUATION;
+        split_entry(body, &line);
     } else if (body.s[0] == '[' && (mark = memchr(body.s, ']', body.len)) != NULL) {
         line.kind = LINE_SECTION;
         line.name = trim((struct span){ body.s + 1, (size_t)(mark - body.s) - 1 });
-    } else if ((mark = memchr(body.s, '=', body.len)) != NULL) {
+    } else if (split_entry(body, &line)) {
         line.kind = LINE_ENTRY;
-        line.name = trim((struct span){ body.s, (size_t)(mark - body.s) });
-        line.value = trim((struct span){ mark + 1, (size_t)(body.s + body.len - mark) - 1 });
     }
     *ret_line = line;
     return true;
@@ -81,18 +92,25 @@ static bool names_profile(struct span section, const char *profile)
            equals(trim((struct span){ section.s + prefix, section.len - prefix }), profile);
 }
 
-int fl_credfile_get(const char *text, const char *profile, const char *key, char **ret_value)
+/* `sub` NULL: the entry itself. */
+static int find(const char *text, const char *profile, const char *key, const char *sub,
+                char **ret_value)
 {
     struct span found = { 0 };
-    bool inside = false;
+    bool inside = false, below = false;
     struct line line;
     char *value;
 
     while (next_line(&text, &line)) {
         if (line.kind == LINE_SECTION)
             inside = names_profile(line.name, profile);
-        else if (inside && line.kind == LINE_ENTRY && equals(line.name, key))
-            found = line.value; /* the last one counts, as in AWS's own readers */
+        if (line.kind == LINE_SECTION || line.kind == LINE_ENTRY)
+            below = inside && line.kind == LINE_ENTRY && equals(line.name, key);
+        /* the last one counts, as in AWS's own readers */
+        if (below && !sub && line.kind == LINE_ENTRY)
+            found = line.value;
+        if (below && sub && line.kind == LINE_CONTINUATION && equals(line.name, sub))
+            found = line.value;
     }
     if (!found.s)
         return -ENOENT;
@@ -101,6 +119,26 @@ int fl_credfile_get(const char *text, const char *profile, const char *key, char
         return -ENOMEM;
     *ret_value = value;
     return 0;
+}
+
+int fl_credfile_get(const char *text, const char *profile, const char *key, char **ret_value)
+{
+    return find(text, profile, key, NULL, ret_value);
+}
+
+int fl_credfile_get_nested(const char *text, const char *section, const char *key, const char *sub,
+                           char **ret_value)
+{
+    return find(text, section, key, sub, ret_value);
+}
+
+void fl_credfile_each(const char *text, fl_credfile_fn fn, void *arg)
+{
+    struct line line;
+
+    while (next_line(&text, &line))
+        if (line.kind == LINE_SECTION)
+            fn(arg, line.name.s, line.name.len);
 }
 
 /* No text of ours may start a line or a section of its own. */

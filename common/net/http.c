@@ -127,8 +127,9 @@ static int call_error(const struct fl_http_call *call, CURLcode result, struct f
     if (failures[i].text)
         says = failures[i].text;
     if (failures[i].subject == TLS)
-        return fl_err_set(err, failures[i].r, NULL, "%s%s%s: %s (CA certificates: %s)", call->where,
-                          via, proxy, says,
+        return fl_err_set(err, failures[i].r,
+                          result == CURLE_PEER_FAILED_VERIFICATION ? FL_HTTP_UNTRUSTED : NULL,
+                          "%s%s%s: %s (CA certificates: %s)", call->where, via, proxy, says,
                           call->http->ca_file ? call->http->ca_file : "the system's");
     return fl_err_set(err, failures[i].r, NULL, "%s%s%s: %s", call->where, via, proxy, says);
 }

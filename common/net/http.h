@@ -12,6 +12,9 @@
 struct fl_http;
 struct fl_http_call;
 
+/* Name in the error of a call whose peer's certificate is not trusted. */
+#define FL_HTTP_UNTRUSTED "UntrustedCertificate"
+
 struct fl_http_conf {
     const char *ca_file; /* PEM file that replaces the system's pool; NULL: the system's pool */
     const struct fl_proxy_conf *proxy; /* NULL: no proxy; must outlive the object */

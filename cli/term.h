@@ -1,0 +1,29 @@
+/* term.h - the terminal: progress that leaves nothing behind, questions, text that is safe to show.
+ *
+ * A process has one terminal, so this has no object. Nothing is drawn unless standard error is a
+ * terminal that can go back on a line.
+ */
+#pragma once
+#include <stdio.h>
+#include "cli/cli.h"
+
+/* One line that is drawn over the last one; "" takes it away. Whoever prints takes it away first.
+ */
+void fl_progress(const char *fmt, ...) FL_PRINTF(1, 2);
+bool fl_progress_on(void);
+
+/* Text from elsewhere: to a terminal without control characters (but line ends and tabs), to a file
+ * or pipe as it is. */
+void fl_put_text(FILE *out, const char *text);
+
+/* Asks on the terminal and reads one line; without `echo` what is typed is not shown. -ENOTTY if
+ * standard input is none, -EINTR for Ctrl-C, -ENODATA for the end of input, -EMSGSIZE. */
+int fl_ask(struct fl_cli *cli, bool echo, const char *prompt, char *out, size_t size);
+
+/* A secret: asked for (as `prompt`) if standard input is a terminal, else its first line, or all of
+ * it if `whole`. Fresh memory, for fl_free_secret. */
+int fl_read_secret(struct fl_cli *cli, const char *prompt, bool whole, size_t max_bytes,
+                   char **ret_secret, struct fl_err *err);
+
+/* "y" or "yes" to the question: 1, else 0; errors as above. */
+int fl_confirm(struct fl_cli *cli, const char *fmt, ...) FL_PRINTF(2, 3);
