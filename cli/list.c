@@ -10,7 +10,7 @@
 
 int fl_print_json(const void *json)
 {
-    char *text = json_dumps(json, JSON_COMPACT);
+    char *text = json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(15));
 
     if (!text)
         return -ENOMEM;
@@ -106,21 +106,24 @@ struct printing {
     struct fl_table *table;
     bool (*keep)(void *arg, const void *item);
     void *arg;
+    size_t limit, n;
 };
 
 static int print_item(void *arg, const void *item, const void *json)
 {
     struct printing *p = arg;
+    int r;
 
     if (p->keep && !p->keep(p->arg, item))
         return 0;
-    return p->cli->json ? fl_print_json(json) : fl_table_add(p->table, item);
+    r = p->cli->json ? fl_print_json(json) : fl_table_add(p->table, item);
+    return r == 0 && ++p->n == p->limit ? 1 : r;
 }
 
 int fl_list_print(struct fl_cli *cli, const struct fl_list *l, const char *query,
                   bool (*keep)(void *arg, const void *item), void *arg)
 {
-    struct printing p = { .cli = cli, .keep = keep, .arg = arg };
+    struct printing p = { .cli = cli, .keep = keep, .arg = arg, .limit = l->limit };
     struct fl_err err = { 0 };
     int r = fl_table_new(cli, l->columns, l->n_columns, &p.table);
 

@@ -9,6 +9,7 @@ struct fl_list {
     const struct fl_column *columns;
     size_t n_columns;
     uint32_t page; /* MaxResults; 0: not sent */
+    size_t limit;  /* fl_list_print stops after so many; 0: all */
 };
 
 /* Called for each item; below 0 ends the list with that, above 0 without. `json` is a json_t. */
@@ -19,8 +20,8 @@ typedef int (*fl_list_fn)(void *arg, const void *item, const void *json);
 int fl_list_each(struct fl_cli *cli, const struct fl_list *l, const char *query, fl_list_fn fn,
                  void *arg, struct fl_err *err);
 
-/* All of it to standard output. Items that `keep` (may be NULL) answers false to are left out. The
- * exit status. */
+/* All of it, or `limit` items, to standard output. Items that `keep` (may be NULL) answers false to
+ * are left out. The exit status. */
 int fl_list_print(struct fl_cli *cli, const struct fl_list *l, const char *query,
                   bool (*keep)(void *arg, const void *item), void *arg);
 

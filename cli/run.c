@@ -1,0 +1,381 @@
+/* run.c - `fairlead run`: a command sent to nodes, and followed. */
+#include <errno.h>
+#include <jansson.h>
+#include <string.h>
+#include "cli/command.h"
+#include "cli/commands.h"
+#include "cli/input.h"
+#include "cli/nodes.h"
+#include "cli/term.h"
+#include "common/codec/json_load.h"
+
+#define SHELL_DOCUMENT   "AWS-RunShellScript"
+#define ARENA_BYTES      (8 << 20)
+#define SCRIPT_MAX_BYTES 65536 /* what a document and its parameters may have */
+#define TARGETS_MAX      5
+
+struct send_in {
+    const char *document, *version, *comment, *concurrency, *max_errors;
+    struct fl_strs nodes;
+    struct fl_target *targets;
+    size_t n_targets;
+    struct fl_raw parameters;
+    int64_t timeout_s;
+};
+#define F(member, key) FL_FIELD(struct send_in, member, key, 0)
+static const struct fl_field send_in_fields[] = {
+    F(document, "DocumentName"),
+    F(version, "DocumentVersion"),
+    F(comment, "Comment"),
+    F(concurrency, "MaxConcurrency"),
+    F(max_errors, "MaxErrors"),
+    F(nodes, "InstanceIds"),
+    F(parameters, "Parameters"),
+    FL_FIELD(struct send_in, timeout_s, "TimeoutSeconds", FL_OMIT_ZERO),
+    FL_FIELD_LIST(struct send_in, targets, n_targets, "Targets", 0, &fl_target_shape),
+};
+#undef F
+static const struct fl_shape send_in_shape =
+    FL_SHAPE(struct send_in, "SendCommand", send_in_fields);
+
+struct send_out {
+    struct fl_sent *command;
+};
+static const struct fl_field send_out_fields[] = {
+    FL_FIELD_STRUCT(struct send_out, command, "Command", 0, &fl_sent_shape),
+};
+static const struct fl_shape send_out_shape =
+    FL_SHAPE(struct send_out, "SendCommand", send_out_fields);
+static const struct fl_op op_send = { "SendCommand", &send_in_shape, &send_out_shape, true };
+
+struct run_options {
+    bool all, detach, yes, quiet;
+    const char *document, *version, *parameters, *script, *concurrency, *max_errors, *comment;
+    struct fl_texts parameter;
+    struct fl_seconds timeout, delivery;
+};
+static const struct fl_opt run_options[] = {
+#define O(...) FL_OPT(struct run_options, __VA_ARGS__)
+    O(all, 'a', "all", NULL, "every node, in place of TARGET"),
+    O(script, 's', "script", "FILE", "run a script in place of COMMAND; - for standard input",
+      FL_COMPLETE_FILE),
+    O(document, 'D', "document", "NAME", "the document; " SHELL_DOCUMENT " without",
+      FL_COMPLETE_DOCUMENT),
+    O(version, 0, "document-version", "VERSION", "a version of it: a number, $LATEST, $DEFAULT"),
+    O(parameter, 'p', "parameter", "NAME=VALUE",
+      "a parameter of the document; again for more values of a list"),
+    O(parameters, 0, "parameters", "JSON", "parameters as a JSON object; @FILE reads it"),
+    O(timeout, 't', "timeout", "TIME",
+      "how long it may run on a node (the document's executionTimeout): 90s, 5m, 2h"),
+    O(delivery, 0, "delivery-timeout", "TIME", "how long nodes that are offline are waited for"),
+    O(concurrency, 'c', "concurrency", "N|N%", "at so many nodes at once; 50 without"),
+    O(max_errors, 'e', "max-errors", "N|N%",
+      "go on with further nodes after so many failed; 0 without"),
+    O(comment, 'm', "comment", "TEXT", "what it is for; lists show it"),
+    O(detach, 'd', "detach", NULL, "print the command's id and do not wait"),
+    O(yes, 'y', "yes", NULL, "Ctrl-C cancels without a question"),
+    O(quiet, 'q', "quiet", NULL, "outputs alone: no headings, no progress"),
+#undef O
+};
+
+extern const struct fl_command fl_cmd_run;
+
+/* ---- targets ---- */
+
+static int add_value(struct fl_target *t, const char *value, struct fl_arena *arena)
+{
+    char **more = fl_arena_calloc(arena, t->values.n + 1, sizeof(char *));
+
+    if (!more)
+        return -ENOMEM;
+    if (t->values.n)
+        memcpy(more, t->values.v, t->values.n * sizeof(char *));
+    more[t->values.n++] = fl_arena_strdup(arena, value);
+    t->values.v = more;
+    return more[t->values.n - 1] ? 0 : -ENOMEM;
+}
+
+/* "tag:Key=Value[,Value]": the values of one key are any of them, several keys are all of them. */
+static int add_tag(struct send_in *in, const char *word, struct fl_arena *arena, struct fl_err *err)
+{
+    const char *mark = strchr(word, '=');
+    struct fl_target *t = NULL;
+    char *key, *at, *next;
+    int r = 0;
+
+    if (!mark || mark == word + strlen("tag:"))
+        return fl_err_set(err, -EINVAL, NULL, "\"%s\" is not tag:KEY=VALUE", word);
+    key = fl_arena_memdup(arena, word, (size_t)(mark - word));
+    at = fl_arena_strdup(arena, mark + 1);
+    if (!key || !at)
+        return -ENOMEM;
+    for (size_t i = 0; i < in->n_targets; i++)
+        if (strcmp(in->targets[i].key, key) == 0)
+            t = &in->targets[i];
+    if (!t && in->n_targets == TARGETS_MAX)
+        return fl_err_set(err, -E2BIG, NULL, "more than %d tags", TARGETS_MAX);
+    if (!t) {
+        t = &in->targets[in->n_targets++];
+        t->key = key;
+    }
+    for (; at && r == 0; at = next) {
+        next = strchr(at, ',');
+        if (next)
+            *next++ = '\0';
+        r = add_value(t, at, arena);
+    }
+    return r;
+}
+
+static int set_targets(struct fl_cli *cli, const struct run_options *o, const struct fl_args *args,
+                       struct send_in *in, struct fl_arena *arena, struct fl_err *err)
+{
+    size_t n_tags = 0;
+    int r = 0;
+
+    in->targets = fl_arena_calloc(arena, TARGETS_MAX, sizeof(*in->targets));
+    if (!in->targets)
+        return -ENOMEM;
+    if (o->all) {
+        in->targets[in->n_targets++].key = "InstanceIds";
+        return add_value(&in->targets[0], "*", arena);
+    }
+    for (size_t i = 0; i < args->n && r == 0; i++)
+        if (strncmp(args->v[i], "tag:", 4) == 0) {
+            n_tags++;
+            r = add_tag(in, args->v[i], arena, err);
+        }
+    if (r < 0 || n_tags == args->n)
+        return r;
+    if (n_tags)
+        return fl_err_set(err, -EINVAL, NULL, "tags and names of nodes cannot stand together");
+    r = fl_nodes_find(cli, args->v, args->n, arena, &in->nodes, err);
+    if (r == 0 && in->nodes.n > FL_NODES_MAX)
+        r = fl_err_set(err, -E2BIG, NULL, "%zu nodes: more than %d only by a tag, or --all",
+                       in->nodes.n, FL_NODES_MAX);
+    return r;
+}
+
+/* ---- parameters ---- */
+
+/* One word is a line of shell as it stands; several are quoted, so that the node's shell sees the
+ * words that were given. */
+static int command_line(const struct fl_args *args, struct fl_buf *out)
+{
+    int r = 0;
+
+    if (args->n_tail == 1)
+        return fl_buf_puts(out, args->tail[0]);
+    for (size_t i = 0; i < args->n_tail && r == 0; i++)
+        r = fl_shell_quote(out, args->tail[i], i > 0);
+    return r;
+}
+
+static int set_list(json_t *all, const char *name, const char *value)
+{
+    json_t *list = json_object_get(all, name);
+
+    if (list && !json_is_array(list))
+        return -EINVAL;
+    if (!list && json_object_set_new(all, name, list = json_array()) < 0)
+        return -ENOMEM;
+    /* bytes that are not UTF-8 cannot be sent in JSON */
+    return json_array_append_new(list, json_string(value)) < 0 ? -EILSEQ : 0;
+}
+
+/* "NAME": "text" is the API's "NAME": ["text"]. */
+static int listify(json_t *all)
+{
+    const char *key;
+    json_t *value;
+    void *next;
+
+    json_object_foreach_safe(all, next, key, value)
+    {
+        json_t *list;
+
+        if (json_is_array(value))
+            continue;
+        list = json_is_string(value) ? json_pack("[O]", value) : NULL;
+        if (!list || json_object_set_new(all, key, list) < 0)
+            return -EINVAL;
+    }
+    return 0;
+}
+
+static int from_json(const char *text, json_t **ret_all, struct fl_err *err)
+{
+    fl_autofree char *read = NULL;
+    json_error_t why;
+    json_t *all;
+    int r = fl_input_text(text, SCRIPT_MAX_BYTES, &read, err);
+
+    if (r < 0)
+        return r;
+    all = fl_json_load_text(read, JSON_REJECT_DUPLICATES, &why);
+    if (!json_is_object(all) || listify(all) < 0) {
+        json_decref(all);
+        return fl_err_set(err, -EINVAL, NULL,
+                          "--parameters: not a JSON object of texts and lists of texts%s%s",
+                          all ? "" : ": ", all ? "" : why.text);
+    }
+    *ret_all = all;
+    return 0;
+}
+
+static int add_pairs(const struct run_options *o, json_t *all, struct fl_arena *arena,
+                     struct fl_err *err)
+{
+    for (size_t i = 0; i < o->parameter.n; i++) {
+        const char *pair = o->parameter.v[i], *mark = strchr(pair, '=');
+        char *name = mark ? fl_arena_memdup(arena, pair, (size_t)(mark - pair)) : NULL;
+
+        if (!name || !*name || set_list(all, name, mark + 1) < 0)
+            return fl_err_set(err, -EINVAL, NULL, "--parameter: \"%s\" is not NAME=VALUE in UTF-8",
+                              pair);
+    }
+    return 0;
+}
+
+static int add_commands(const struct run_options *o, const struct fl_args *args, json_t *all,
+                        struct fl_err *err)
+{
+    fl_autobuf struct fl_buf line = FL_BUF(SCRIPT_MAX_BYTES);
+    fl_autofree char *script = NULL;
+    int r;
+
+    if (o->script) {
+        r = fl_input_file(o->script, SCRIPT_MAX_BYTES, &script, err);
+        if (r < 0)
+            return r;
+    } else if (args->n_tail == 0) {
+        return 0;
+    } else if (command_line(args, &line) < 0) {
+        return fl_err_set(err, -E2BIG, NULL, "the command is over %d bytes", SCRIPT_MAX_BYTES);
+    }
+    r = set_list(all, "commands", script ? script : line.data);
+    return r < 0 ? fl_err_set(err, r, NULL, "the command is not UTF-8") : 0;
+}
+
+static int set_parameters(const struct run_options *o, const struct fl_args *args,
+                          struct send_in *in, struct fl_arena *arena, struct fl_err *err)
+{
+    char seconds[24];
+    json_t *all = NULL;
+    char *text;
+    int r = o->parameters ? from_json(o->parameters, &all, err) : 0;
+
+    if (r == 0 && !all)
+        all = json_object();
+    if (r == 0)
+        r = add_pairs(o, all, arena, err);
+    if (r == 0)
+        r = add_commands(o, args, all, err);
+    if (r == 0 && o->timeout.set) {
+        snprintf(seconds, sizeof(seconds), "%lld", (long long)o->timeout.v);
+        r = set_list(all, "executionTimeout", seconds);
+    }
+    if (r == 0 && json_object_size(all) > 0) {
+        text = json_dumps(all, JSON_COMPACT);
+        in->parameters.text = text ? fl_arena_strdup(arena, text) : NULL;
+        free(text);
+        r = in->parameters.text ? 0 : -ENOMEM;
+    }
+    json_decref(all);
+    return r;
+}
+
+/* ---- sending ---- */
+
+static int check(const struct run_options *o, const struct fl_args *args)
+{
+    bool has_command = args->n_tail || o->script;
+
+    if (o->all ? args->n > 0 : args->n == 0)
+        return fl_usage(&fl_cmd_run, "%s",
+                        o->all ? "--all and TARGET exclude each other"
+                               : "no TARGET; --all means every node");
+    if (args->n_tail && o->script)
+        return fl_usage(&fl_cmd_run, "--script and COMMAND exclude each other");
+    if (!has_command && !o->document)
+        return fl_usage(&fl_cmd_run, "no COMMAND: it stands behind \"--\"");
+    return 0;
+}
+
+static int send_and_follow(struct fl_cli *cli, const struct run_options *o,
+                           const struct send_in *in, struct fl_arena *arena, struct fl_err *err)
+{
+    struct fl_follow f = { .yes = o->yes, .quiet = o->quiet };
+    struct fl_signal *on_int = fl_follow_signals(cli, &f, err);
+    struct send_out out = { 0 };
+    int r, status = FL_EXIT_OK;
+
+    if (!on_int)
+        return -ENOMEM;
+    r = fl_api_call(cli, &op_send, in, arena, &out, err);
+    if (r == 0 && !(out.command && out.command->id))
+        r = fl_err_set(err, -EBADMSG, NULL, "SendCommand: the answer has no CommandId");
+    if (r == 0) {
+        f.id = out.command->id;
+        if (o->detach)
+            printf("%s\n", f.id);
+        else
+            status = fl_follow(cli, &f);
+    }
+    fl_signal_free(on_int);
+    return r < 0 ? r : status;
+}
+
+static int run_run(struct fl_cli *cli, const void *options, const struct fl_args *args)
+{
+    fl_autoarena struct fl_arena arena = FL_ARENA(ARENA_BYTES);
+    const struct run_options *o = options;
+    struct send_in in = { .document = o->document ? o->document : SHELL_DOCUMENT,
+                          .version = o->version,
+                          .comment = o->comment,
+                          .concurrency = o->concurrency,
+                          .max_errors = o->max_errors,
+                          .timeout_s = o->delivery.v };
+    struct fl_err err = { 0 };
+    int r = check(o, args);
+
+    if (r)
+        return r;
+    r = set_parameters(o, args, &in, &arena, &err);
+    if (r == 0)
+        r = set_targets(cli, o, args, &in, &arena, &err);
+    if (r == 0)
+        r = send_and_follow(cli, o, &in, &arena, &err);
+    if (r >= 0)
+        return r;
+    if (!err.code)
+        fl_err_set(&err, r, NULL, "%s", strerror(-r));
+    fl_cli_fail(&err);
+    return r == -EINVAL || r == -E2BIG || r == -EILSEQ ? FL_EXIT_USAGE : FL_EXIT_SERVICE;
+}
+
+const struct fl_command fl_cmd_run = {
+    .name = "run",
+    .args = "TARGET... -- COMMAND [ARGUMENT...]",
+    .summary = "Run a command on nodes, and print what it puts out",
+    .text =
+        "TARGET is the id of a node, the name of a node or its computer, a pattern of names such "
+        "as 'web*', or tag:KEY=VALUE. Several names are all of these nodes. Several tags are the "
+        "nodes that have them all; tag:KEY=VALUE,VALUE is any of the values.\n\n"
+        "One COMMAND word is a line of shell as it stands; several words reach the node as the "
+        "words they are. With --document the command becomes the parameter \"commands\" of that "
+        "document, and may be absent.\n\n"
+        "Each node's output is printed once the node has finished, standard output to standard "
+        "output, standard error to standard error; for more than one node under a heading. A "
+        "terminal also sees how many are still to come. A node keeps 24,000 characters of "
+        "standard output and 8,000 of standard error.\n\n"
+        "Ctrl-C asks whether to cancel the command; a second Ctrl-C leaves it running and prints "
+        "its id. The exit status is 0 if it succeeded on all nodes, 1 if not, 130 if it was "
+        "left. With --json each node is one line, with CommandId, InstanceId, InstanceName, "
+        "Status, StatusDetails and the Steps, as GetCommandInvocation has them.",
+    FL_OPTIONS(struct run_options, run_options),
+    .max_args = FL_ARGS_ANY,
+    .flags = FL_COMMAND_TAIL,
+    .complete = FL_COMPLETE_NODE,
+    .run = run_run,
+};
