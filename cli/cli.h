@@ -49,9 +49,16 @@ struct fl_cli {
 int fl_cli_load(struct fl_cli *cli, struct fl_err *err);
 void fl_cli_done(struct fl_cli *cli);
 
+/* Limits of calls that hold when no file was read. */
+#define FL_CLI_MAX_ATTEMPTS 3 /* of the SDKs' standard mode */
+#define FL_CLI_TIMEOUT_MS   (60 * 1000)
+
 /* The client's own configuration file, ~/.config/fairlead/config; NULL if there is no home. Fresh
  * memory. */
 char *fl_cli_config_path(void);
+
+/* The name of the profile to use: given, of the environment, or "default". Fresh memory. */
+char *fl_cli_profile_name(const struct fl_cli *cli);
 
 struct fl_profiles; /* the three files, read once */
 

@@ -9,8 +9,6 @@
 #include "common/base/file.h"
 
 #define MAX_FILE_BYTES   (1 << 20)
-#define MAX_ATTEMPTS     3 /* of the SDKs' standard mode */
-#define CALL_TIMEOUT_MS  (60 * 1000)
 #define REGION_OF_PLANES "local"
 
 enum file { OWN, CREDENTIALS, CONFIG, FILES__N };
@@ -77,16 +75,19 @@ char *fl_cli_config_path(void)
 int fl_profiles_read(struct fl_profiles **ret_profiles, struct fl_err *err)
 {
     struct fl_profiles *p = calloc(1, sizeof(*p));
+    struct fl_err why = { 0 };
     int r = p ? 0 : -ENOMEM;
 
     for (size_t i = 0; i < FILES__N && r == 0; i++) {
         p->files[i].path = place_path((enum file)i);
         if (p->files[i].path)
-            r = fl_file_read(p->files[i].path, MAX_FILE_BYTES, &p->files[i].text, NULL, err);
+            r = fl_file_read(p->files[i].path, MAX_FILE_BYTES, &p->files[i].text, NULL, &why);
         if (r == -ENOENT || r == -ENOTDIR)
             r = 0;
     }
     if (r < 0) {
+        if (err)
+            *err = why;
         fl_profiles_free(p);
         return r;
     }
@@ -237,17 +238,23 @@ static char *find(const struct source *s, const char *given, const struct fl_pro
     return value;
 }
 
-static int find_profile(struct fl_cli *cli, const struct fl_cli_given *given,
-                        const struct fl_profiles *p, struct fl_err *err)
+char *fl_cli_profile_name(const struct fl_cli *cli)
 {
-    cli->profile = given->profile ? strdup(given->profile) : from_env(&profile_source);
-    if (cli->profile && !fl_profiles_has(p, cli->profile))
+    char *name = cli->given.profile ? strdup(cli->given.profile) : from_env(&profile_source);
+
+    return name ? name : strdup("default");
+}
+
+static int find_profile(struct fl_cli *cli, const struct fl_profiles *p, struct fl_err *err)
+{
+    cli->profile = fl_cli_profile_name(cli);
+    if (!cli->profile)
+        return -ENOMEM;
+    if (strcmp(cli->profile, "default") != 0 && !fl_profiles_has(p, cli->profile))
         return fl_err_set(err, -ENOENT, NULL,
                           "there is no profile \"%s\"; \"fairlead profiles\" lists those there are",
                           cli->profile);
-    if (!cli->profile)
-        cli->profile = strdup("default");
-    return cli->profile ? 0 : -ENOMEM;
+    return 0;
 }
 
 static int find_endpoints(struct fl_cli *cli, const struct fl_cli_given *given,
@@ -277,7 +284,7 @@ static unsigned find_attempts(const struct fl_profiles *p, const char *profile)
     fl_autofree char *text = find(&attempts_source, NULL, p, profile);
     long n = text ? strtol(text, NULL, 10) : 0;
 
-    return n >= 1 && n <= 100 ? (unsigned)n : MAX_ATTEMPTS;
+    return n >= 1 && n <= 100 ? (unsigned)n : FL_CLI_MAX_ATTEMPTS;
 }
 
 int fl_cli_load(struct fl_cli *cli, struct fl_err *err)
@@ -287,13 +294,13 @@ int fl_cli_load(struct fl_cli *cli, struct fl_err *err)
     int r = fl_profiles_read(&p, err);
 
     if (r == 0)
-        r = find_profile(cli, given, p, err);
+        r = find_profile(cli, p, err);
     if (r == 0)
         r = find_endpoints(cli, given, p, err);
     if (r == 0) {
         cli->ca_file = find(&ca_source, given->ca_file, p, cli->profile);
         cli->max_attempts = find_attempts(p, cli->profile);
-        cli->timeout_ms = CALL_TIMEOUT_MS;
+        cli->timeout_ms = FL_CLI_TIMEOUT_MS;
         /* A profile named on the command line is meant: the environment's keys do not stand over
          * it. */
         r = fl_creds_find(cli, p, given->profile == NULL, err);

@@ -13,6 +13,7 @@
 #define ARENA_BYTES      (8 << 20)
 #define SCRIPT_MAX_BYTES 65536 /* what a document and its parameters may have */
 #define TARGETS_MAX      5
+#define TIMEOUT_MIN_S    5 /* agents take less for a mistake, and an hour in its place */
 
 struct send_in {
     const char *document, *version, *comment, *concurrency, *max_errors;
@@ -297,6 +298,8 @@ static int check(const struct run_options *o, const struct fl_args *args)
                                : "no TARGET; --all means every node");
     if (args->n_tail && o->script)
         return fl_usage(&fl_cmd_run, "--script and COMMAND exclude each other");
+    if (o->timeout.set && o->timeout.v < TIMEOUT_MIN_S)
+        return fl_usage(&fl_cmd_run, "--timeout: at least %ds", TIMEOUT_MIN_S);
     if (!has_command && !o->document)
         return fl_usage(&fl_cmd_run, "no COMMAND: it stands behind \"--\"");
     return 0;
