@@ -1,26 +1,41 @@
-/* registry.c - all commands, in the order of help. A new one is two lines here. */
+/* registry.c - all commands, in the order of help. A new one is a line here. */
 #include "cli/command.h"
 
-extern const struct fl_command fl_cmd_login;
-extern const struct fl_command fl_cmd_profiles;
-extern const struct fl_command fl_cmd_whoami;
-extern const struct fl_command fl_cmd_nodes;
-extern const struct fl_command fl_cmd_node_show;
-extern const struct fl_command fl_cmd_run;
-extern const struct fl_command fl_cmd_command_list;
-extern const struct fl_command fl_cmd_command_show;
-extern const struct fl_command fl_cmd_command_watch;
-extern const struct fl_command fl_cmd_command_output;
-extern const struct fl_command fl_cmd_command_cancel;
-extern const struct fl_command fl_cmd_call;
-extern const struct fl_command fl_cmd_help;
+#define COMMANDS(X)      \
+    X(login)             \
+    X(profiles)          \
+    X(whoami)            \
+    X(nodes)             \
+    X(node_show)         \
+    X(run)               \
+    X(command_list)      \
+    X(command_show)      \
+    X(command_watch)     \
+    X(command_output)    \
+    X(command_cancel)    \
+    X(doc_list)          \
+    X(doc_show)          \
+    X(doc_get)           \
+    X(doc_versions)      \
+    X(doc_create)        \
+    X(doc_update)        \
+    X(doc_default)       \
+    X(doc_delete)        \
+    X(param_list)        \
+    X(param_get)         \
+    X(param_history)     \
+    X(param_put)         \
+    X(param_delete)      \
+    X(activation_create) \
+    X(activation_list)   \
+    X(activation_delete) \
+    X(call)              \
+    X(completion)        \
+    X(help)              \
+    X(complete)
 
-const struct fl_command *const fl_commands[] = {
-    &fl_cmd_login,          &fl_cmd_profiles,
-    &fl_cmd_whoami,         &fl_cmd_nodes,
-    &fl_cmd_node_show,      &fl_cmd_run,
-    &fl_cmd_command_list,   &fl_cmd_command_show,
-    &fl_cmd_command_watch,  &fl_cmd_command_output,
-    &fl_cmd_command_cancel, &fl_cmd_call,
-    &fl_cmd_help,           NULL,
-};
+#define DECLARE(name) extern const struct fl_command fl_cmd_##name;
+COMMANDS(DECLARE)
+
+#define ROW(name) &fl_cmd_##name,
+const struct fl_command *const fl_commands[] = { COMMANDS(ROW) NULL };
