@@ -37,7 +37,7 @@ PROGRAMS := fairlead-agent fairlead-agent-net fairlead-agent-fetch fairlead-agen
 BINARIES := $(addprefix $(BUILD)/,$(PROGRAMS))
 
 .PHONY: all help check check-asan fuzz bench format lint install install-strip clean unit e2e
-all: $(BINARIES)
+all: $(BINARIES) $(BUILD)/fairlead.1
 
 help:
 	@echo "make            build everything into $(BUILD)/"
@@ -83,6 +83,10 @@ $(BINARIES):
 	@echo "  LD    $@"
 	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lpthread -ldl
 
+# The client's manual and completions come from its table of commands.
+$(BUILD)/fairlead.1: $(BUILD)/fairlead
+	@$< help --man > $@.tmp && mv $@.tmp $@
+
 $(BUILD)/%.o: %.c
 	@mkdir -p $(dir $@)
 	@echo "  CC    $<"
@@ -122,6 +126,12 @@ install: all
 	$(INSTALL_PROGRAM) $(BUILD)/fairlead-agent $(BUILD)/fairlead-server $(DESTDIR)$(PREFIX)/sbin/
 	$(INSTALL_PROGRAM) $(BUILD)/fairlead-agent-net $(BUILD)/fairlead-agent-fetch $(BUILD)/fairlead-agent-key \
 	        $(BUILD)/fairlead-agent-policy $(DESTDIR)$(PREFIX)/libexec/fairlead/
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,man/man1 bash-completion/completions zsh/site-functions \
+	        fish/vendor_completions.d)
+	install -m 0644 $(BUILD)/fairlead.1 $(DESTDIR)$(PREFIX)/share/man/man1/
+	$(BUILD)/fairlead completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/fairlead
+	$(BUILD)/fairlead completion zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_fairlead
+	$(BUILD)/fairlead completion fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/fairlead.fish
 	for unit in fairlead-agent fairlead-server; do \
 	    sed 's,@SBINDIR@,$(PREFIX)/sbin,' packaging/systemd/$$unit.service \
 	        > $(DESTDIR)$(UNITDIR)/$$unit.service || exit 1; \

@@ -49,7 +49,9 @@ static const char zsh_script[] =
     "        compadd -- $offers\n"
     "    fi\n"
     "}\n"
-    "compdef _fairlead fairlead\n";
+    "# as a file of the function path it is called, read by source it is named\n"
+    "if [[ $funcstack[1] == _fairlead ]]; then _fairlead \"$@\"; else compdef _fairlead fairlead; "
+    "fi\n";
 
 static const char fish_script[] =
     "# fairlead completion for fish:  fairlead completion fish | source\n"

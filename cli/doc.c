@@ -247,11 +247,13 @@ struct read_options {
 };
 #define O(...) FL_OPT(struct read_options, __VA_ARGS__)
 static const struct fl_opt show_options[] = {
-    O(version, 'v', "version", "VERSION", "a number, $LATEST or $DEFAULT; the default one without"),
+    O(version, 'v', "document-version", "VERSION",
+      "a number, $LATEST or $DEFAULT; the default one without"),
     O(version_name, 0, "version-name", "NAME", "the version with this name"),
 };
 static const struct fl_opt get_options[] = {
-    O(version, 'v', "version", "VERSION", "a number, $LATEST or $DEFAULT; the default one without"),
+    O(version, 'v', "document-version", "VERSION",
+      "a number, $LATEST or $DEFAULT; the default one without"),
     O(version_name, 0, "version-name", "NAME", "the version with this name"),
     O(format, 0, "format", "JSON|YAML|TEXT", "converted to this; as it is kept without"),
 };
@@ -493,7 +495,7 @@ static int run_delete(struct fl_cli *cli, const void *options, const struct fl_a
 }
 
 static const struct fl_opt delete_options[] = {
-    FL_OPT(struct read_options, version, 'v', "version", "VERSION", "this version alone"),
+    FL_OPT(struct read_options, version, 'v', "document-version", "VERSION", "this version alone"),
     FL_OPT(struct read_options, version_name, 0, "version-name", "NAME", "this version alone"),
 };
 

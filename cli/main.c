@@ -1,5 +1,6 @@
 /* main.c - fairlead: the operator's client. */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include "cli/command.h"
@@ -72,6 +73,20 @@ static int unknown_command(const struct fl_args *args)
     return FL_EXIT_USAGE;
 }
 
+/* What was printed and could not be written is no success; that a reader has enough is no news. */
+static int finish_output(int status)
+{
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    if (errno == EPIPE) {
+        signal(SIGPIPE, SIG_DFL);
+        raise(SIGPIPE);
+    }
+    fprintf(stderr, "fairlead: standard output: %s\n", errno ? strerror(errno) : "not all written");
+    return status == FL_EXIT_OK ? FL_EXIT_SERVICE : status;
+}
+
 int main(int argc, char **argv)
 {
     static char program[] = "fairlead"; /* stands in getopt's complaints */
@@ -81,6 +96,7 @@ int main(int argc, char **argv)
     int status, words = 0;
 
     fl_nodump(false);
+    signal(SIGPIPE, SIG_IGN); /* TLS meets closed connections, too */
     if (argc > 0)
         argv[0] = program;
     status = fl_command_parse(NULL, argc, argv, &g, NULL, &args);
@@ -99,10 +115,5 @@ int main(int argc, char **argv)
         fl_help_overview(g.help ? stdout : stderr);
         status = g.help ? FL_EXIT_OK : FL_EXIT_USAGE;
     }
-    /* What was printed and could not be written is no success. */
-    if (fflush(stdout) != 0 && status == FL_EXIT_OK) {
-        fprintf(stderr, "fairlead: standard output: %s\n", strerror(errno));
-        status = FL_EXIT_SERVICE;
-    }
-    return status;
+    return finish_output(status);
 }

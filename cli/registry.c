@@ -29,6 +29,8 @@
     X(activation_create) \
     X(activation_list)   \
     X(activation_delete) \
+    X(keygen)            \
+    X(sign)              \
     X(call)              \
     X(completion)        \
     X(help)              \

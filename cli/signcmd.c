@@ -4,11 +4,11 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
-#include "cli/cli.h"
+#include "cli/command.h"
 #include "cli/sign.h"
+#include "cli/term.h"
 #include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/codec/json_load.h"
@@ -17,51 +17,20 @@
 #define MAX_DOC_BYTES   (2u << 20)
 #define MAX_LINE_BYTES  1024
 #define EARLY_S         300 /* a signature holds from a little ago: clocks of nodes lag */
-#define DEFAULT_LIFE    "10m"
+#define DEFAULT_LIFE_S  600
 #define MIN_PASS_BYTES  8
 #define ARENA_MAX_BYTES (1u << 20)
 
-static const char keygen_usage[] =
-    "usage: fairlead keygen [--name NAME] [--passphrase-file FILE | --no-passphrase] KEYFILE\n"
-    "       fairlead keygen --public KEYFILE\n"
-    "\n"
-    "Makes an Ed25519 key to sign commands with, and prints the line for \"keys\" in policy.json of\n"
-    "the nodes that shall trust it.\n"
-    "\n"
-    "  --name NAME             what policies call it (default: your user name)\n"
-    "  --passphrase-file FILE  encrypt it with the first line of FILE; \"-\" is standard input\n"
-    "  --no-passphrase         do not encrypt it; without either, you are asked\n"
-    "  --public                print the line again for a key that is there\n";
-
-static const char sign_usage[] =
-    "usage: fairlead sign --key KEYFILE --document NAME --document-file FILE --targets LIST\n"
-    "                     [--parameters JSON] [--expires 10m] [--send-ready]\n"
-    "\n"
-    "Signs one command, for one use on each node. Prints the value of the document's parameter\n"
-    "FairleadSignature.\n"
-    "\n"
-    "  --key KEYFILE           made by fairlead keygen\n"
-    "  --name NAME             what policies call the key (default: as keygen was told)\n"
-    "  --document NAME         as it will be given to send-command\n"
-    "  --document-file FILE    its content, JSON, as it shall run\n"
-    "  --parameters JSON       as for send-command: {\"name\": [\"value\", ...]}; file://FILE reads it\n"
-    "  --targets LIST          node ids and @labels of policies, comma-separated; \"*\" is every node\n"
-    "  --expires TIME          how long it holds: 90s, 10m, 2h, 7d (default 10m, at most 31d)\n"
-    "  --passphrase-file FILE  the key's passphrase is its first line; \"-\" is standard input\n"
-    "  --send-ready            print all parameters as JSON for\n"
-    "                          aws ssm send-command --parameters \"$(fairlead sign ...)\"\n";
-
-struct options {
-    const char *key, *name, *document, *document_file, *parameters, *targets, *expires;
-    const char *passphrase_file;
-    bool no_passphrase, public_only, send_ready, help;
+struct keygen_options {
+    const char *name, *passphrase_file;
+    bool no_passphrase, public_only;
 };
 
-static int bad_usage(const char *usage, const char *fault)
-{
-    fprintf(stderr, "fairlead: %s\n%s", fault, usage);
-    return 2;
-}
+struct sign_options {
+    const char *key, *name, *document, *document_file, *parameters, *targets, *passphrase_file;
+    struct fl_seconds expires;
+    bool send_ready;
+};
 
 /* ---- passphrases ---- */
 
@@ -85,18 +54,23 @@ static int read_passphrase_file(const char *path, char **ret, struct fl_err *err
     return *ret ? 0 : fl_err_set(err, -ENOMEM, NULL, "out of memory");
 }
 
-static int ask(const char *prompt, char **ret, struct fl_err *err)
+/* Typed at the terminal, without echo. */
+static int ask(struct fl_cli *cli, const char *prompt, char **ret, struct fl_err *err)
 {
-    char *typed = getpass(prompt); /* from the terminal, without echo */
+    char typed[MAX_LINE_BYTES];
+    int r = fl_ask(cli, false, prompt, typed, sizeof(typed));
 
-    *ret = typed ? strdup(typed) : NULL;
-    if (typed)
-        fl_wipe(typed, strlen(typed));
-    return *ret ? 0 : fl_err_set(err, -ENOTTY, NULL, "no passphrase: no terminal to ask on");
+    *ret = r == 0 ? strdup(typed) : NULL;
+    fl_wipe(typed, sizeof(typed));
+    if (r == -ENOTTY)
+        return fl_err_set(err, r, NULL,
+                          "no terminal to ask for a passphrase on: give --passphrase-file");
+    return *ret ? 0 : fl_err_set(err, r < 0 ? r : -ENOMEM, NULL, "no passphrase was given");
 }
 
 /* NULL: the key is not to be encrypted. */
-static int new_passphrase(const struct options *o, char **ret, struct fl_err *err)
+static int new_passphrase(struct fl_cli *cli, const struct keygen_options *o, char **ret,
+                          struct fl_err *err)
 {
     auto_secret char *first = NULL;
     auto_secret char *again = NULL;
@@ -107,11 +81,11 @@ static int new_passphrase(const struct options *o, char **ret, struct fl_err *er
     if (o->passphrase_file) {
         r = read_passphrase_file(o->passphrase_file, &first, err);
     } else {
-        r = ask("Passphrase of the new key (empty for none): ", &first, err);
+        r = ask(cli, "Passphrase of the new key (empty for none): ", &first, err);
         if (r == 0 && !*first)
             return 0;
         if (r == 0)
-            r = ask("The same once more: ", &again, err);
+            r = ask(cli, "The same once more: ", &again, err);
         if (r == 0 && strcmp(first, again) != 0)
             r = fl_err_set(err, -EINVAL, NULL, "the two passphrases differ");
     }
@@ -123,7 +97,7 @@ static int new_passphrase(const struct options *o, char **ret, struct fl_err *er
     return r;
 }
 
-static int load_key(const char *path, const char *passphrase_file, struct fl_arena *arena,
+static int load_key(struct fl_cli *cli, const char *path, const char *passphrase_file, struct fl_arena *arena,
                     char **ret_name, struct fl_ed25519 **ret_key, struct fl_err *err)
 {
     auto_secret char *pem = NULL;
@@ -139,7 +113,7 @@ static int load_key(const char *path, const char *passphrase_file, struct fl_are
     if (r != -ENOKEY)
         return r;
     *err = (struct fl_err){ 0 };
-    r = ask("Passphrase: ", &passphrase, err);
+    r = ask(cli, "Passphrase: ", &passphrase, err);
     return r < 0 ? r : fl_ed25519_from_private_pem(pem, passphrase, ret_key, err);
 }
 
@@ -175,7 +149,8 @@ static int write_key(const char *path, const char *name, const char *pem, struct
     return 0;
 }
 
-static int make_key(const struct options *o, const char *path, struct fl_err *err)
+static int make_key(struct fl_cli *cli, const struct keygen_options *o, const char *path,
+                    struct fl_err *err)
 {
     auto_secret char *passphrase = NULL;
     auto_secret char *pem = NULL;
@@ -186,7 +161,7 @@ static int make_key(const struct options *o, const char *path, struct fl_err *er
     if (!name || !fl_signature_name_valid(name))
         return fl_err_set(err, -EINVAL, NULL,
                           "give the key a --name: 1 to 64 of A-Z a-z 0-9 _ -");
-    r = new_passphrase(o, &passphrase, err);
+    r = new_passphrase(cli, o, &passphrase, err);
     if (r == 0)
         r = fl_ed25519_generate(&key, err);
     if (r == 0 && fl_ed25519_private_pem(key, passphrase, &pem) < 0)
@@ -202,12 +177,13 @@ static int make_key(const struct options *o, const char *path, struct fl_err *er
     return r;
 }
 
-static int show_key(const struct options *o, const char *path, struct fl_err *err)
+static int show_key(struct fl_cli *cli, const struct keygen_options *o, const char *path,
+                    struct fl_err *err)
 {
     fl_autoarena struct fl_arena arena = FL_ARENA(ARENA_MAX_BYTES);
     struct fl_ed25519 *key = NULL;
     char *name = NULL;
-    int r = load_key(path, o->passphrase_file, &arena, &name, &key, err);
+    int r = load_key(cli, path, o->passphrase_file, &arena, &name, &key, err);
 
     if (r == 0)
         r = print_public(key, o->name ? o->name : name ? name : "NAME", err);
@@ -216,25 +192,6 @@ static int show_key(const struct options *o, const char *path, struct fl_err *er
 }
 
 /* ---- sign ---- */
-
-/* "90", "90s", "10m", "2h", "7d" */
-static int parse_life(const char *text, int64_t *ret_s)
-{
-    static const struct {
-        const char *unit;
-        int64_t s;
-    } units[] = { { "", 1 }, { "s", 1 }, { "m", 60 }, { "h", 3600 }, { "d", 86400 } };
-    char *end;
-    long v = strtol(text, &end, 10);
-
-    for (size_t i = 0; end != text && i < FL_ARRAY_LEN(units); i++)
-        if (strcmp(end, units[i].unit) == 0 && v > 0 &&
-            v <= FL_SIGNATURE_MAX_LIFE_S / units[i].s) {
-            *ret_s = v * units[i].s;
-            return 0;
-        }
-    return -EINVAL;
-}
 
 /* As the AWS CLI: file://PATH is what stands there. Fresh memory. */
 static int read_parameters(const char *given, char **ret, struct fl_err *err)
@@ -262,7 +219,7 @@ static int read_document(const char *path, char **ret, struct fl_err *err)
     return *ret ? 0 : fl_err_set(err, -EINVAL, NULL, "%s: not JSON; convert YAML first", path);
 }
 
-static int print_signature(const struct options *o, const char *parameters, const char *signature,
+static int print_signature(const struct sign_options *o, const char *parameters, const char *signature,
                            struct fl_err *err)
 {
     fl_autofree char *ready = NULL;
@@ -273,7 +230,7 @@ static int print_signature(const struct options *o, const char *parameters, cons
     return r;
 }
 
-static int sign(const struct options *o, int64_t life_s, struct fl_err *err)
+static int sign(struct fl_cli *cli, const struct sign_options *o, struct fl_err *err)
 {
     fl_autoarena struct fl_arena arena = FL_ARENA(ARENA_MAX_BYTES);
     fl_autobuf struct fl_buf line = FL_BUF(FL_SIGNATURE_MAX_BYTES);
@@ -283,6 +240,7 @@ static int sign(const struct options *o, int64_t life_s, struct fl_err *err)
     struct fl_ed25519 *key = NULL;
     struct fl_signature s = { .targets = (char *)(uintptr_t)o->targets };
     int64_t now_s = fl_now_ms() / 1000;
+    int64_t life_s = o->expires.set ? o->expires.v : DEFAULT_LIFE_S;
     char *name = NULL;
     int r;
     r = read_document(o->document_file, &document, err);
@@ -291,7 +249,7 @@ static int sign(const struct options *o, int64_t life_s, struct fl_err *err)
     if (r == 0)
         r = fl_sign_parameters(document, given, &parameters, err);
     if (r == 0)
-        r = load_key(o->key, o->passphrase_file, &arena, &name, &key, err);
+        r = load_key(cli, o->key, o->passphrase_file, &arena, &name, &key, err);
     s.key = o->name ? (char *)(uintptr_t)o->name : name;
     if (r == 0 && !s.key)
         r = fl_err_set(err, -EINVAL, NULL, "%s tells no name of the key: give --name", o->key);
@@ -307,100 +265,84 @@ static int sign(const struct options *o, int64_t life_s, struct fl_err *err)
 
 /* ---- command lines ---- */
 
-enum kind { TEXT, FLAG };
-struct row {
-    const char *name;
-    enum kind kind;
-    size_t offset;
+static const struct fl_opt keygen_options[] = {
+#define O(...) FL_OPT(struct keygen_options, __VA_ARGS__)
+    O(name, 0, "name", "NAME", "what policies call it (default: your user name)"),
+    O(passphrase_file, 0, "passphrase-file", "FILE",
+      "its passphrase is the first line of FILE; - for standard input", FL_COMPLETE_FILE),
+    O(no_passphrase, 0, "no-passphrase", NULL, "do not encrypt it"),
+    O(public_only, 0, "public", NULL, "print the public line again for a key that is there"),
+#undef O
 };
-#define ROW(n, k, member)                           \
-    {                                               \
-        (n), (k), offsetof(struct options, member) \
-    }
-static const struct row keygen_rows[] = {
-    ROW("name", TEXT, name),
-    ROW("passphrase-file", TEXT, passphrase_file),
-    ROW("no-passphrase", FLAG, no_passphrase),
-    ROW("public", FLAG, public_only),
-    ROW("help", FLAG, help),
-};
-static const struct row sign_rows[] = {
-    ROW("key", TEXT, key),
-    ROW("name", TEXT, name),
-    ROW("document", TEXT, document),
-    ROW("document-file", TEXT, document_file),
-    ROW("parameters", TEXT, parameters),
-    ROW("targets", TEXT, targets),
-    ROW("expires", TEXT, expires),
-    ROW("passphrase-file", TEXT, passphrase_file),
-    ROW("send-ready", FLAG, send_ready),
-    ROW("help", FLAG, help),
-};
-#define MAX_ROWS 16
 
-/* The words that are no options go to argv[1..*ret_words]. */
-static int parse(const struct row *rows, size_t n, int argc, char **argv, struct options *o,
-                 int *ret_words)
+static int run_keygen(struct fl_cli *cli, const void *options, const struct fl_args *args)
 {
-    struct option options[MAX_ROWS] = { 0 };
-    int index, c;
-
-    for (size_t i = 0; i < n; i++)
-        options[i] = (struct option){ rows[i].name,
-                                      rows[i].kind == TEXT ? required_argument : no_argument, NULL,
-                                      'o' };
-    optind = 1;
-    while ((c = getopt_long(argc, argv, "", options, &index)) != -1) {
-        char *member = (char *)o + rows[c == 'o' ? index : 0].offset;
-
-        if (c != 'o')
-            return -EINVAL;
-        if (rows[index].kind == TEXT)
-            *(const char **)(void *)member = optarg;
-        else
-            *(bool *)(void *)member = true;
-    }
-    *ret_words = argc - optind;
-    return 0;
-}
-
-/* getopt wants a name before the first word. */
-int fl_cmd_keygen(struct fl_cli *cli, int argc, char **argv)
-{
-    struct options o = { 0 };
+    const struct keygen_options *o = options;
     struct fl_err err = { 0 };
-    int words;
 
-    if (parse(keygen_rows, FL_ARRAY_LEN(keygen_rows), argc + 1, argv - 1, &o, &words) < 0)
-        return bad_usage(keygen_usage, "see above");
-    if (o.help) {
-        fputs(keygen_usage, stdout);
-        return 0;
-    }
-    if (words != 1)
-        return bad_usage(keygen_usage, "one KEYFILE is needed");
-    if ((o.public_only ? show_key : make_key)(&o, argv[optind - 1], &err) < 0)
+    if ((o->public_only ? show_key : make_key)(cli, o, args->v[0], &err) < 0)
         return fl_cli_fail(&err);
-    return 0;
+    return FL_EXIT_OK;
 }
 
-int fl_cmd_sign(struct fl_cli *cli, int argc, char **argv)
+const struct fl_command fl_cmd_keygen = {
+    .name = "keygen",
+    .args = "KEYFILE",
+    .summary = "make a key to sign commands with",
+    .text = "Makes an Ed25519 key, and prints the line for \"keys\" in policy.json of the nodes that "
+            "shall trust it. Without --passphrase-file and --no-passphrase you are asked for a "
+            "passphrase.",
+    FL_OPTIONS(struct keygen_options, keygen_options),
+    .min_args = 1,
+    .max_args = 1,
+    .flags = FL_COMMAND_OFFLINE,
+    .complete = FL_COMPLETE_FILE,
+    .run = run_keygen,
+};
+
+static const struct fl_opt sign_options[] = {
+#define O(...) FL_OPT(struct sign_options, __VA_ARGS__)
+    O(key, 0, "key", "KEYFILE", "made by fairlead keygen", FL_COMPLETE_FILE),
+    O(name, 0, "name", "NAME", "what policies call the key (default: as keygen was told)"),
+    O(document, 0, "document", "NAME", "as it will be given to send-command",
+      FL_COMPLETE_DOCUMENT),
+    O(document_file, 0, "document-file", "FILE", "its content, JSON, as it shall run",
+      FL_COMPLETE_FILE),
+    O(parameters, 0, "parameters", "JSON",
+      "as for send-command: {\"name\": [\"value\", ...]}; file://FILE reads it"),
+    O(targets, 0, "targets", "LIST",
+      "node ids and @labels of policies, comma-separated; \"*\" is every node"),
+    O(expires, 0, "expires", "TIME", "how long it holds: 90s, 10m, 2h, 7d (default 10m, at most 31d)"),
+    O(passphrase_file, 0, "passphrase-file", "FILE",
+      "the key's passphrase is its first line; - for standard input", FL_COMPLETE_FILE),
+    O(send_ready, 0, "send-ready", NULL,
+      "print all parameters as JSON for aws ssm send-command --parameters"),
+#undef O
+};
+
+extern const struct fl_command fl_cmd_sign;
+
+static int run_sign(struct fl_cli *cli, const void *options, const struct fl_args *args)
 {
-    struct options o = { .expires = DEFAULT_LIFE };
+    const struct sign_options *o = options;
     struct fl_err err = { 0 };
-    int64_t life_s;
-    int words;
 
-    if (parse(sign_rows, FL_ARRAY_LEN(sign_rows), argc + 1, argv - 1, &o, &words) < 0)
-        return bad_usage(sign_usage, "see above");
-    if (o.help) {
-        fputs(sign_usage, stdout);
-        return 0;
-    }
-    if (words > 0 || !o.key || !o.document || !o.document_file || !o.targets)
-        return bad_usage(sign_usage,
-                         "--key, --document, --document-file and --targets are needed");
-    if (parse_life(o.expires, &life_s) < 0)
-        return bad_usage(sign_usage, "--expires: must be like 90s, 10m, 2h or 7d, at most 31d");
-    return sign(&o, life_s, &err) < 0 ? fl_cli_fail(&err) : 0;
+    if (!o->key || !o->document || !o->document_file || !o->targets)
+        return fl_usage(&fl_cmd_sign,
+                        "--key, --document, --document-file and --targets are needed");
+    if (o->expires.set && (o->expires.v < 1 || o->expires.v > FL_SIGNATURE_MAX_LIFE_S))
+        return fl_usage(&fl_cmd_sign, "--expires: from a second to 31 days");
+    return sign(cli, o, &err) < 0 ? fl_cli_fail(&err) : FL_EXIT_OK;
 }
+
+const struct fl_command fl_cmd_sign = {
+    .name = "sign",
+    .args = "",
+    .summary = "sign a command for nodes whose policy asks for it",
+    .text = "Signs one command, for one use on each node. Prints the value of the document's "
+            "parameter FairleadSignature, or with --send-ready all parameters, for\n\n"
+            "    aws ssm send-command --parameters \"$(fairlead sign ...)\"",
+    FL_OPTIONS(struct sign_options, sign_options),
+    .flags = FL_COMMAND_OFFLINE,
+    .run = run_sign,
+};

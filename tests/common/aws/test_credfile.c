@@ -50,6 +50,53 @@ static void values_are_found(void **state)
     }
 }
 
+static void nested_values_are_found(void **state)
+{
+    static const char text[] = "[services a]\n"
+                               "ssm =\n"
+                               "  endpoint_url = https://one\n"
+                               "\tregion=x\n"
+                               "sts =\n"
+                               "# a comment\n"
+                               "\n"
+                               "  endpoint_url = https://two\n"
+                               "[services b]\n"
+                               "  endpoint_url = https://stray\n"
+                               "ssm = inline\n";
+    static const struct {
+        const char *section, *key, *sub, *want;
+    } cases[] = {
+        { "services a", "ssm", "endpoint_url", "https://one" },
+        { "services a", "ssm", "region", "x" },
+        { "services a", "sts", "endpoint_url", "https://two" },
+        { "services a", "s3", "endpoint_url", NULL },
+        { "services b", "ssm", "endpoint_url", NULL },
+        { "services c", "ssm", "endpoint_url", NULL },
+    };
+
+    for (size_t i = 0; i < FL_ARRAY_LEN(cases); i++) {
+        fl_autofree char *value = NULL;
+        int r = fl_credfile_get_nested(text, cases[i].section, cases[i].key, cases[i].sub, &value);
+
+        assert_int_equal(r, cases[i].want ? 0 : -ENOENT);
+        if (cases[i].want)
+            assert_string_equal(value, cases[i].want);
+    }
+}
+
+static void add_section(void *arg, const char *name, size_t len)
+{
+    strncat(strncat(arg, name, len), "|", 2);
+}
+
+static void sections_are_told(void **state)
+{
+    char names[128] = "";
+
+    fl_credfile_each(sample, add_section, names);
+    assert_string_equal(names, "default|profile dev|other|");
+}
+
 static const struct fl_credfile_entry entries[] = {
     { "aws_access_key_id", "ASIA1" },
     { "aws_secret_access_key", "s3cr/et+" },
@@ -112,8 +159,8 @@ static void unwritable_text_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(values_are_found),
-        cmocka_unit_test(sections_are_replaced),
+        cmocka_unit_test(values_are_found),           cmocka_unit_test(nested_values_are_found),
+        cmocka_unit_test(sections_are_told),          cmocka_unit_test(sections_are_replaced),
         cmocka_unit_test(unwritable_text_is_refused),
     };
 
