@@ -29,10 +29,8 @@ static const struct fl_field job_fields[] = {
     F(fl_job, output_max_bytes, "outputMaxBytes"),
 };
 static const struct fl_field policy_fields[] = {
-    F(fl_job_policy, text, "text"),
-    F(fl_job_policy, document_sha256, "documentSha256"),
-    F(fl_job_policy, signed_by, "signedBy"),
-    F(fl_job_policy, run_as, "runAs"),
+    F(fl_job_policy, text, "text"),          F(fl_job_policy, document_sha256, "documentSha256"),
+    F(fl_job_policy, signed_by, "signedBy"), F(fl_job_policy, run_as, "runAs"),
     F(fl_job_policy, time_ms, "time"),
 };
 static const struct fl_field run_fields[] = {
