@@ -53,8 +53,8 @@ static int take(const json_t *declared, const char *name, json_t *v, json_t *out
     json_t *seen;
 
     if (!decl)
-        return fl_err_set(err, -EINVAL, NULL, "parameter %.100s: the document has none of that name",
-                          name);
+        return fl_err_set(err, -EINVAL, NULL,
+                          "parameter %.100s: the document has none of that name", name);
     seen = as_seen(type ? type : "String", v);
     if (!seen)
         return fl_err_set(err, -EINVAL, NULL, "parameter %.100s: not a value of a %s", name,
@@ -112,10 +112,9 @@ int fl_sign_ready(const char *parameters, const char *signature, char **ret_text
     const char *name;
     json_t *v;
 
-    json_object_foreach(in, name, v)
-        if (strcmp(name, FL_SIGNATURE_PARAMETER) != 0 &&
-            json_object_set_new(out, name, as_sent(v)) < 0)
-            return no_memory(err);
+    json_object_foreach(in, name, v) if (strcmp(name, FL_SIGNATURE_PARAMETER) != 0 &&
+                                         json_object_set_new(out, name, as_sent(v)) <
+                                             0) return no_memory(err);
     *ret_text = out ? json_dumps(out, JSON_COMPACT) : NULL;
     return *ret_text ? 0 : no_memory(err);
 }

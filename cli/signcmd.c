@@ -90,15 +90,15 @@ static int new_passphrase(struct fl_cli *cli, const struct keygen_options *o, ch
             r = fl_err_set(err, -EINVAL, NULL, "the two passphrases differ");
     }
     if (r == 0 && strlen(first) < MIN_PASS_BYTES)
-        r = fl_err_set(err, -EINVAL, NULL, "the passphrase has less than %d bytes",
-                       MIN_PASS_BYTES);
+        r = fl_err_set(err, -EINVAL, NULL, "the passphrase has less than %d bytes", MIN_PASS_BYTES);
     if (r == 0)
         *ret = FL_TAKE(first);
     return r;
 }
 
-static int load_key(struct fl_cli *cli, const char *path, const char *passphrase_file, struct fl_arena *arena,
-                    char **ret_name, struct fl_ed25519 **ret_key, struct fl_err *err)
+static int load_key(struct fl_cli *cli, const char *path, const char *passphrase_file,
+                    struct fl_arena *arena, char **ret_name, struct fl_ed25519 **ret_key,
+                    struct fl_err *err)
 {
     auto_secret char *pem = NULL;
     auto_secret char *passphrase = NULL;
@@ -159,8 +159,7 @@ static int make_key(struct fl_cli *cli, const struct keygen_options *o, const ch
     int r;
 
     if (!name || !fl_signature_name_valid(name))
-        return fl_err_set(err, -EINVAL, NULL,
-                          "give the key a --name: 1 to 64 of A-Z a-z 0-9 _ -");
+        return fl_err_set(err, -EINVAL, NULL, "give the key a --name: 1 to 64 of A-Z a-z 0-9 _ -");
     r = new_passphrase(cli, o, &passphrase, err);
     if (r == 0)
         r = fl_ed25519_generate(&key, err);
@@ -219,8 +218,8 @@ static int read_document(const char *path, char **ret, struct fl_err *err)
     return *ret ? 0 : fl_err_set(err, -EINVAL, NULL, "%s: not JSON; convert YAML first", path);
 }
 
-static int print_signature(const struct sign_options *o, const char *parameters, const char *signature,
-                           struct fl_err *err)
+static int print_signature(const struct sign_options *o, const char *parameters,
+                           const char *signature, struct fl_err *err)
 {
     fl_autofree char *ready = NULL;
     int r = o->send_ready ? fl_sign_ready(parameters, signature, &ready, err) : 0;
@@ -289,9 +288,10 @@ const struct fl_command fl_cmd_keygen = {
     .name = "keygen",
     .args = "KEYFILE",
     .summary = "make a key to sign commands with",
-    .text = "Makes an Ed25519 key, and prints the line for \"keys\" in policy.json of the nodes that "
-            "shall trust it. Without --passphrase-file and --no-passphrase you are asked for a "
-            "passphrase.",
+    .text =
+        "Makes an Ed25519 key, and prints the line for \"keys\" in policy.json of the nodes that "
+        "shall trust it. Without --passphrase-file and --no-passphrase you are asked for a "
+        "passphrase.",
     FL_OPTIONS(struct keygen_options, keygen_options),
     .min_args = 1,
     .max_args = 1,
@@ -304,15 +304,15 @@ static const struct fl_opt sign_options[] = {
 #define O(...) FL_OPT(struct sign_options, __VA_ARGS__)
     O(key, 0, "key", "KEYFILE", "made by fairlead keygen", FL_COMPLETE_FILE),
     O(name, 0, "name", "NAME", "what policies call the key (default: as keygen was told)"),
-    O(document, 0, "document", "NAME", "as it will be given to send-command",
-      FL_COMPLETE_DOCUMENT),
+    O(document, 0, "document", "NAME", "as it will be given to send-command", FL_COMPLETE_DOCUMENT),
     O(document_file, 0, "document-file", "FILE", "its content, JSON, as it shall run",
       FL_COMPLETE_FILE),
     O(parameters, 0, "parameters", "JSON",
       "as for send-command: {\"name\": [\"value\", ...]}; file://FILE reads it"),
     O(targets, 0, "targets", "LIST",
       "node ids and @labels of policies, comma-separated; \"*\" is every node"),
-    O(expires, 0, "expires", "TIME", "how long it holds: 90s, 10m, 2h, 7d (default 10m, at most 31d)"),
+    O(expires, 0, "expires", "TIME",
+      "how long it holds: 90s, 10m, 2h, 7d (default 10m, at most 31d)"),
     O(passphrase_file, 0, "passphrase-file", "FILE",
       "the key's passphrase is its first line; - for standard input", FL_COMPLETE_FILE),
     O(send_ready, 0, "send-ready", NULL,

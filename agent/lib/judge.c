@@ -12,9 +12,9 @@
 
 #define F(member) FL_FIELD(struct fl_judgement, member, #member, FL_OMIT_ZERO)
 static const struct fl_field fields[] = {
-    F(error),  F(broken),          F(allowed),   F(why),   F(step),        F(key),
-    F(action), F(document_sha256), F(signed_by), F(nonce), F(not_after_s), F(by_signature),
-    F(time_ms),
+    F(error),       F(broken),       F(allowed),         F(why),       F(step),
+    F(key),         F(action),       F(document_sha256), F(signed_by), F(nonce),
+    F(not_after_s), F(by_signature), F(time_ms),
 };
 #undef F
 const struct fl_shape fl_shape_judgement = FL_SHAPE(struct fl_judgement, "judgement", fields);
@@ -98,18 +98,17 @@ int fl_judge_start(struct fl_loop *loop, const struct fl_paths *paths, const cha
     }
     *j = (struct fl_judge){ .fd = fds[0], .fn = fn, .arg = arg };
     fl_buf_init(&j->in, FL_JUDGEMENT_MAX_BYTES + READ_BYTES);
-    r = fl_role_spawn(
-        loop, paths,
-        &(struct fl_role_spec){
-            .program = "fairlead-agent-policy",
-            .args = args,
-            .fds = (const struct fl_child_fd[]){ { STDOUT_FILENO, fds[1] },
-                                                 { FL_JUDGE_POLICY_FD, policy_fd },
-                                                 { FL_JUDGE_JOB_FD, job_fd } },
-            .n_fds = 3,
-            .user = user,
-        },
-        on_ended, j, &j->child, err);
+    r = fl_role_spawn(loop, paths,
+                      &(struct fl_role_spec){
+                          .program = "fairlead-agent-policy",
+                          .args = args,
+                          .fds = (const struct fl_child_fd[]){ { STDOUT_FILENO, fds[1] },
+                                                               { FL_JUDGE_POLICY_FD, policy_fd },
+                                                               { FL_JUDGE_JOB_FD, job_fd } },
+                          .n_fds = 3,
+                          .user = user,
+                      },
+                      on_ended, j, &j->child, err);
     close(fds[1]);
     if (r == 0) {
         j->io = fl_io_new(loop, j->fd, on_io, j);

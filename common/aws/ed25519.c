@@ -59,9 +59,9 @@ int fl_ed25519_private_pem(const struct fl_ed25519 *key, const char *passphrase,
     const char *data;
     long len;
 
-    if (bio && PEM_write_bio_PKCS8PrivateKey(bio, key->pkey, cipher, passphrase,
-                                             passphrase ? (int)strlen(passphrase) : 0, NULL,
-                                             NULL) == 1) {
+    if (bio &&
+        PEM_write_bio_PKCS8PrivateKey(bio, key->pkey, cipher, passphrase,
+                                      passphrase ? (int)strlen(passphrase) : 0, NULL, NULL) == 1) {
         len = BIO_get_mem_data(bio, &data);
         pem = strndup(data, (size_t)len);
     }
