@@ -12,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fl_autoarena struct fl_arena arena = FL_ARENA(64 << 20);
     fl_autofree char *text = malloc(size + 1);
     size_t policy_len = strnlen((const char *)data, size);
-    struct fl_policy *policy = NULL;
+    struct fl_node_policy *policy = NULL;
     struct fl_err err = { 0 };
     struct fl_judgement j;
     struct fl_job job = { .document_name = "AWS-RunShellScript", .node_id = "mi-1" };
@@ -21,7 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         abort();
     memcpy(text, data, size);
     text[size] = '\0';
-    if (fl_policy_parse(text, policy_len, &policy, &err) < 0) {
+    if (fl_node_policy_parse(text, policy_len, &policy, &err) < 0) {
         if (policy || err.code == 0 || !err.text[0])
             abort();
         return 0;
@@ -34,6 +34,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         abort();
     if (!j.allowed && !j.broken && !j.key)
         abort();
-    fl_policy_free(policy);
+    fl_node_policy_free(policy);
     return 0;
 }

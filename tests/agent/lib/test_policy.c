@@ -14,12 +14,12 @@
 /* 2026-01-02 is a Friday. */
 #define FRIDAY_NOON_MS 1767355200000LL
 
-static struct fl_policy *parse(const char *text)
+static struct fl_node_policy *parse(const char *text)
 {
-    struct fl_policy *p = NULL;
+    struct fl_node_policy *p = NULL;
     struct fl_err err = { 0 };
 
-    if (fl_policy_parse(text, strlen(text), &p, &err) < 0)
+    if (fl_node_policy_parse(text, strlen(text), &p, &err) < 0)
         fail_msg("%s\n%s", text, fl_err_text(&err));
     return p;
 }
@@ -87,10 +87,10 @@ static const struct {
 static void bad_files_are_refused_with_line_and_member(void **state)
 {
     for (size_t i = 0; i < FL_ARRAY_LEN(bad); i++) {
-        struct fl_policy *p = NULL;
+        struct fl_node_policy *p = NULL;
         struct fl_err err = { 0 };
 
-        assert_true(fl_policy_parse(bad[i].text, strlen(bad[i].text), &p, &err) < 0);
+        assert_true(fl_node_policy_parse(bad[i].text, strlen(bad[i].text), &p, &err) < 0);
         assert_null(p);
         if (!strstr(fl_err_text(&err), bad[i].want))
             fail_msg("%s\n%s\nlacks %s", bad[i].text, fl_err_text(&err), bad[i].want);
@@ -99,29 +99,29 @@ static void bad_files_are_refused_with_line_and_member(void **state)
 
 static void what_stands_in_it(void **state)
 {
-    struct fl_policy *p =
+    struct fl_node_policy *p =
         parse("{\"version\":1,\"default\":\"allow\",\"keys\":{\"alice\":\"" KEY "\"},"
               "\"labels\":[\"web\",\"db\"],\"rules\":["
               "{\"name\":\"trusts\",\"effect\":\"allow\",\"match\":{\"documents\":[\"*\"]}},"
               "{\"name\":\"no\",\"effect\":\"deny\",\"match\":{}},"
               "{\"name\":\"signed\",\"effect\":\"allow\",\"match\":{\"signedBy\":[\"alice\"]}}]}");
     size_t n, i = 0;
-    char *const *labels = fl_policy_labels(p, &n);
+    char *const *labels = fl_node_policy_labels(p, &n);
 
     assert_int_equal(n, 2);
     assert_string_equal(labels[1], "db");
-    assert_int_equal(fl_policy_n_rules(p), 3);
-    assert_true(fl_policy_default_allows(p));
-    assert_string_equal(fl_policy_key(p, "alice"), KEY);
-    assert_null(fl_policy_key(p, "bob"));
-    assert_string_equal(fl_policy_next_trusting(p, &i), "trusts");
-    assert_null(fl_policy_next_trusting(p, &i));
-    fl_policy_free(p);
+    assert_int_equal(fl_node_policy_n_rules(p), 3);
+    assert_true(fl_node_policy_default_allows(p));
+    assert_string_equal(fl_node_policy_key(p, "alice"), KEY);
+    assert_null(fl_node_policy_key(p, "bob"));
+    assert_string_equal(fl_node_policy_next_trusting(p, &i), "trusts");
+    assert_null(fl_node_policy_next_trusting(p, &i));
+    fl_node_policy_free(p);
 }
 
 /* ---- deciding: one rule that allows under a default that denies, and the reverse ---- */
 
-static const struct fl_policy_subject shell = {
+static const struct fl_node_policy_subject shell = {
     .document = "AWS-RunShellScript",
     .document_sha256 = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
     .parameters =
@@ -185,7 +185,7 @@ static const struct {
     { "\"inputs\":{\"workingDirectory\":\".*\"}", false, false },
 };
 
-static struct fl_policy *one_rule(const char *match, bool allow)
+static struct fl_node_policy *one_rule(const char *match, bool allow)
 {
     char text[MAX_POLICY];
 
@@ -196,11 +196,11 @@ static struct fl_policy *one_rule(const char *match, bool allow)
     return parse(text);
 }
 
-static bool allowed(const struct fl_policy *p, const struct fl_policy_subject *s)
+static bool allowed(const struct fl_node_policy *p, const struct fl_node_policy_subject *s)
 {
-    struct fl_policy_verdict v;
+    struct fl_node_policy_verdict v;
 
-    fl_policy_decide(p, s, &v);
+    fl_node_policy_decide(p, s, &v);
     assert_true(v.why[0] != '\0');
     return v.allowed;
 }
@@ -209,12 +209,12 @@ static void what_a_rule_fits(void **state)
 {
     for (size_t i = 0; i < FL_ARRAY_LEN(matches); i++)
         for (int allow = 0; allow < 2; allow++) {
-            struct fl_policy *p = one_rule(matches[i].match, allow);
+            struct fl_node_policy *p = one_rule(matches[i].match, allow);
             bool fits = allow ? matches[i].fits_allow : matches[i].fits_deny;
 
             if (allowed(p, &shell) != (allow ? fits : !fits))
                 fail_msg("%s: %s", matches[i].match, allow ? "allow" : "deny");
-            fl_policy_free(p);
+            fl_node_policy_free(p);
         }
 }
 
@@ -243,21 +243,21 @@ static const struct {
 
 static void inputs_of_every_shape(void **state)
 {
-    struct fl_policy *p = one_rule("\"inputs\":{\"runCommand\":\"uptime\"}", true);
+    struct fl_node_policy *p = one_rule("\"inputs\":{\"runCommand\":\"uptime\"}", true);
 
     for (size_t i = 0; i < FL_ARRAY_LEN(inputs); i++) {
-        struct fl_policy_subject s = shell;
+        struct fl_node_policy_subject s = shell;
 
         s.inputs = inputs[i].inputs;
         if (allowed(p, &s) != inputs[i].ok)
             fail_msg("%s", inputs[i].inputs);
     }
-    fl_policy_free(p);
+    fl_node_policy_free(p);
 }
 
 static void the_first_rule_that_fits_decides(void **state)
 {
-    struct fl_policy *p =
+    struct fl_node_policy *p =
         parse("{\"version\":1,\"default\":\"deny\",\"rules\":["
               "{\"name\":\"a\",\"effect\":\"deny\",\"match\":{\"documents\":[\"X*\"]}},"
               "{\"name\":\"b\",\"effect\":\"allow\",\"match\":{\"documents\":[\"XY\",\"AWS-*\"]}},"
@@ -272,15 +272,15 @@ static void the_first_rule_that_fits_decides(void **state)
     };
 
     for (size_t i = 0; i < FL_ARRAY_LEN(cases); i++) {
-        struct fl_policy_subject s = shell;
-        struct fl_policy_verdict v;
+        struct fl_node_policy_subject s = shell;
+        struct fl_node_policy_verdict v;
 
         s.document = cases[i].document;
-        fl_policy_decide(p, &s, &v);
+        fl_node_policy_decide(p, &s, &v);
         assert_int_equal(v.allowed, cases[i].ok);
         assert_string_equal(v.why, cases[i].why);
     }
-    fl_policy_free(p);
+    fl_node_policy_free(p);
 }
 
 /* A document in a document: only by its name. */
@@ -298,12 +298,12 @@ static void actions_that_bring_more_need_their_name(void **state)
     };
 
     for (size_t i = 0; i < FL_ARRAY_LEN(cases); i++) {
-        struct fl_policy *p = one_rule(cases[i].match, cases[i].allow);
-        struct fl_policy_subject s = shell;
+        struct fl_node_policy *p = one_rule(cases[i].match, cases[i].allow);
+        struct fl_node_policy_subject s = shell;
 
         s.action = "aws:runDocument";
         assert_int_equal(allowed(p, &s), cases[i].ok);
-        fl_policy_free(p);
+        fl_node_policy_free(p);
     }
 }
 
@@ -320,16 +320,16 @@ static void sessions_have_rules_of_their_own(void **state)
         { "\"actions\":[\"*\"]", false },
         { "\"inputs\":{\"x\":\".*\"}", false },
     };
-    const struct fl_policy_subject s = { .session_type = "Standard_Stream",
-                                         .run_as = "ssm-user",
-                                         .time_ms = FRIDAY_NOON_MS };
+    const struct fl_node_policy_subject s = { .session_type = "Standard_Stream",
+                                              .run_as = "ssm-user",
+                                              .time_ms = FRIDAY_NOON_MS };
 
     for (size_t i = 0; i < FL_ARRAY_LEN(cases); i++) {
-        struct fl_policy *p = one_rule(cases[i].match, true);
+        struct fl_node_policy *p = one_rule(cases[i].match, true);
 
         if (allowed(p, &s) != cases[i].ok)
             fail_msg("%s", cases[i].match);
-        fl_policy_free(p);
+        fl_node_policy_free(p);
     }
 }
 
@@ -340,29 +340,29 @@ static void the_unknown_fits_nothing(void **state)
         "\"documents\":[\"*\"]",         "\"actions\":[\"*\"]",  "\"signedBy\":[\"alice\"]",
         "\"parameters\":{\"a\":\".*\"}", "\"runAs\":[\"root\"]",
     };
-    const struct fl_policy_subject nothing = { .time_ms = FRIDAY_NOON_MS };
+    const struct fl_node_policy_subject nothing = { .time_ms = FRIDAY_NOON_MS };
 
     for (size_t i = 0; i < FL_ARRAY_LEN(asked); i++) {
-        struct fl_policy *p = one_rule(asked[i], true);
+        struct fl_node_policy *p = one_rule(asked[i], true);
 
         if (allowed(p, &nothing))
             fail_msg("%s", asked[i]);
-        fl_policy_free(p);
+        fl_node_policy_free(p);
     }
 }
 
 static void a_signature_that_was_needed_is_told(void **state)
 {
-    struct fl_policy *p = one_rule("\"signedBy\":[\"alice\"]", true);
-    struct fl_policy *other = one_rule("", true);
-    struct fl_policy_verdict v;
+    struct fl_node_policy *p = one_rule("\"signedBy\":[\"alice\"]", true);
+    struct fl_node_policy *other = one_rule("", true);
+    struct fl_node_policy_verdict v;
 
-    fl_policy_decide(p, &shell, &v);
+    fl_node_policy_decide(p, &shell, &v);
     assert_true(v.by_signature);
-    fl_policy_decide(other, &shell, &v);
+    fl_node_policy_decide(other, &shell, &v);
     assert_false(v.by_signature);
-    fl_policy_free(p);
-    fl_policy_free(other);
+    fl_node_policy_free(p);
+    fl_node_policy_free(other);
 }
 
 int main(void)

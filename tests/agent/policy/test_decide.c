@@ -38,7 +38,7 @@ static void decide(const char *rules, const char *signature, int64_t now_s, stru
                    struct fl_judgement *ret)
 {
     char policy[4096], content[8192];
-    struct fl_policy *p = NULL;
+    struct fl_node_policy *p = NULL;
     struct fl_err err = { 0 };
     const struct fl_job job = { .document_name = "Doc", .node_id = NODE, .content = content };
 
@@ -49,10 +49,10 @@ static void decide(const char *rules, const char *signature, int64_t now_s, stru
     snprintf(content, sizeof(content),
              "{\"DocumentContent\":" DOC ",\"Parameters\":{\"FairleadSignature\":\"%s\"}}",
              signature);
-    if (fl_policy_parse(policy, strlen(policy), &p, &err) < 0)
+    if (fl_node_policy_parse(policy, strlen(policy), &p, &err) < 0)
         fail_msg("%s", fl_err_text(&err));
     fl_decide_job(p, &job, "root", now_s * 1000, arena, ret);
-    fl_policy_free(p);
+    fl_node_policy_free(p);
 }
 
 static void sign(const char *targets, int64_t from_s, int64_t to_s, struct fl_buf *out)
@@ -94,13 +94,13 @@ static void a_document_that_is_none_is_told_as_a_worker_would(void **state)
     fl_autoarena struct fl_arena arena = FL_ARENA(1 << 20);
     const struct fl_job job = { .content = "{\"DocumentContent\":{\"schemaVersion\":\"9\"}}" };
     const char *text = "{\"version\":1,\"default\":\"allow\",\"rules\":[]}";
-    struct fl_policy *p = NULL;
+    struct fl_node_policy *p = NULL;
     struct fl_judgement j;
-    assert_int_equal(fl_policy_parse(text, strlen(text), &p, NULL), 0);
+    assert_int_equal(fl_node_policy_parse(text, strlen(text), &p, NULL), 0);
     fl_decide_job(p, &job, "root", 1, &arena, &j);
     assert_false(j.allowed);
     assert_non_null(strstr(j.broken, "schema version 9 is not supported"));
-    fl_policy_free(p);
+    fl_node_policy_free(p);
 }
 
 static const struct {

@@ -39,16 +39,16 @@ static bool allows(const char *action, const char *inputs)
     const struct fl_doc_step step = { .key = "s",
                                       .action = (char *)action,
                                       .inputs = (char *)inputs };
-    struct fl_guard *g = NULL;
+    struct fl_step_guard *g = NULL;
     struct fl_err err = { 0 };
     char *text = NULL;
     bool ok;
-    assert_int_equal(fl_guard_new(fd, "Doc", DOC, "{}", &g, &err), 0);
-    ok = fl_guard_allows(g, &step, &arena, &text);
+    assert_int_equal(fl_step_guard_new(fd, "Doc", DOC, "{}", &g, &err), 0);
+    ok = fl_step_guard_allows(g, &step, &arena, &text);
     assert_int_equal(ok, text == NULL);
     if (text)
         assert_non_null(strstr(text, "refused by the policy of this node"));
-    fl_guard_free(g);
+    fl_step_guard_free(g);
     return ok;
 }
 
@@ -77,15 +77,15 @@ static void a_damaged_policy_forbids_the_document(void **state)
 {
     fl_autofd int fd = dir();
     fl_autofd int file = -1;
-    struct fl_guard *g = NULL;
+    struct fl_step_guard *g = NULL;
     struct fl_err err = { 0 };
     put(1);
     file = openat(fd, "policy", O_RDWR | O_CLOEXEC);
     assert_int_equal(pwrite(file, "X", 1, 40), 1);
-    assert_true(fl_guard_new(fd, "Doc", DOC, "{}", &g, &err) < 0);
+    assert_true(fl_step_guard_new(fd, "Doc", DOC, "{}", &g, &err) < 0);
     assert_null(g);
     assert_int_equal(ftruncate(file, 0), 0);
-    assert_true(fl_guard_new(fd, "Doc", DOC, "{}", &g, &err) < 0);
+    assert_true(fl_step_guard_new(fd, "Doc", DOC, "{}", &g, &err) < 0);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, tempdir_make, tempdir_remove)
