@@ -287,7 +287,7 @@ static int run_keygen(struct fl_cli *cli, const void *options, const struct fl_a
 const struct fl_command fl_cmd_keygen = {
     .name = "keygen",
     .args = "KEYFILE",
-    .summary = "make a key to sign commands with",
+    .summary = "Make a key to sign commands with",
     .text =
         "Makes an Ed25519 key, and prints the line for \"keys\" in policy.json of the nodes that "
         "shall trust it. Without --passphrase-file and --no-passphrase you are asked for a "
@@ -338,7 +338,7 @@ static int run_sign(struct fl_cli *cli, const void *options, const struct fl_arg
 const struct fl_command fl_cmd_sign = {
     .name = "sign",
     .args = "",
-    .summary = "sign a command for nodes whose policy asks for it",
+    .summary = "Sign a command for nodes whose policy asks for it",
     .text = "Signs one command, for one use on each node. Prints the value of the document's "
             "parameter FairleadSignature, or with --send-ready all parameters, for\n\n"
             "    aws ssm send-command --parameters \"$(fairlead sign ...)\"",
