@@ -2,6 +2,10 @@
 #pragma once
 #include "plugins/plugin.h"
 
+/* Codes by which a script ends its document (protocol 4 §2.3). */
+#define FL_EXIT_SUCCEED 168
+#define FL_EXIT_FAIL    169
+
 struct fl_exit {
     enum fl_status status;
     int code;

@@ -73,6 +73,9 @@ static const struct fl_field reboot_fields[] = {
     F(fl_jrec_reboot, counts, "counts"),
     F(fl_jrec_reboot, n_results, "results"),
 };
+static const struct fl_field go_to_fields[] = {
+    F(fl_jrec_go_to, index, "index"),
+};
 static const struct fl_field acked_fields[] = {
     F(fl_jrec_acked, message_id, "messageId"),
 };
@@ -92,6 +95,7 @@ static const struct fl_shape doc_done_shape =
     FL_SHAPE(struct fl_jrec_doc_done, "DocDone", doc_done_fields);
 static const struct fl_shape reboot_shape =
     FL_SHAPE(struct fl_jrec_reboot, "Reboot", reboot_fields);
+static const struct fl_shape go_to_shape = FL_SHAPE(struct fl_jrec_go_to, "GoTo", go_to_fields);
 static const struct fl_shape acked_shape = FL_SHAPE(struct fl_jrec_acked, "Acked", acked_fields);
 
 const struct fl_journal_row fl_job_rows[] = {
@@ -102,6 +106,7 @@ const struct fl_journal_row fl_job_rows[] = {
     { FL_JREC_STEP_DONE, &step_done_shape },
     { FL_JREC_DOC_DONE, &doc_done_shape },
     { FL_JREC_REBOOT, &reboot_shape },
+    { FL_JREC_GO_TO, &go_to_shape },
     { FL_JREC_ACKED, &acked_shape },
     { FL_JREC_CANCEL, &fl_shape_empty },
     { FL_JREC_ASKED, &fl_shape_empty },

@@ -49,6 +49,7 @@ enum fl_job_record_type {
     FL_JREC_STEP_DONE,  /* struct fl_jrec_step_done */
     FL_JREC_DOC_DONE,   /* struct fl_jrec_doc_done: the last record */
     FL_JREC_REBOOT,     /* struct fl_jrec_reboot: nothing more in this boot */
+    FL_JREC_GO_TO,      /* struct fl_jrec_go_to: belongs to the result that follows it */
     /* acks */
     FL_JREC_ACKED = 32, /* struct fl_jrec_acked */
     FL_JREC_CANCEL,     /* empty: a cancel was asked for */
@@ -102,6 +103,10 @@ struct fl_jrec_reboot {
     char *boot_id; /* of the boot that is to end */
     struct fl_intmap counts;
     int64_t n_results;
+};
+/* After the result that follows, the steps before this one are passed over. */
+struct fl_jrec_go_to {
+    int64_t index;
 };
 struct fl_jrec_acked {
     char *message_id;

@@ -3,6 +3,7 @@
 #include <jansson.h>
 #include <string.h>
 #include "common/codec/json_load.h"
+#include "plugins/exit.h"
 
 static const char *const no_handler_here[] = {
     /* Known to the official agent, without a handler on Linux. Its other actions that we do not
@@ -23,9 +24,10 @@ static bool is_value(const json_t *inputs, const char *key, const char *want)
     return json_is_string(v) && strcmp(json_string_value(v), want) == 0;
 }
 
-void fl_flow_props_read(const char *inputs_json, struct fl_flow_props *ret_props)
+void fl_flow_props_read(const struct fl_doc_step *step, struct fl_flow_props *ret_props)
 {
-    json_t *in = fl_json_load_text(inputs_json, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+    json_t *in = fl_json_load_text(step->inputs, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+    const struct fl_doc_control *c = &step->control;
 
     /* An array of inputs cannot carry these keys: json_object_get of it finds nothing. */
     *ret_props = (struct fl_flow_props){
@@ -33,6 +35,13 @@ void fl_flow_props_read(const char *inputs_json, struct fl_flow_props *ret_props
         .on_failure_success_and_exit = is_value(in, "onFailure", "successAndExit"),
         .on_success_exit = is_value(in, "onSuccess", "exit"),
         .finally = is_value(in, "finallyStep", "true"),
+        .abort = c->on_failure == FL_ON_FAILURE_ABORT,
+        .succeed = c->on_failure == FL_ON_FAILURE_SUCCEED,
+        .has_failure_step = c->on_failure == FL_ON_FAILURE_GO_TO,
+        .has_cancel_step = c->cancel_step > 0,
+        .has_next_step = c->next_step > 0,
+        .is_end = c->is_end,
+        .control = *c,
     };
     json_decref(in);
 }
@@ -131,10 +140,16 @@ enum fl_flow_verdict fl_flow_decide(enum fl_doc_schema schema, const struct fl_d
 
 /* ---- after a step ---- */
 
-#define SKIPPING "Further document steps will be skipped."
-#define ANY      (-2)
-#define KEEP     (-2)
+#define SKIPPING   "Further document steps will be skipped."
+#define ON_FAILURE "\nStep was found to have onFailure property. " SKIPPING
+#define ANY        (-2)
+#define KEEP       (-2)
+#define STOP       SIZE_MAX /* for a step to go to: none */
 
+#define SUCCESS   FL_STATUS_SUCCESS
+#define FAILED    FL_STATUS_FAILED
+#define TIMED_OUT FL_STATUS_TIMED_OUT
+#define CANCELLED FL_STATUS_CANCELLED
 static const struct {
     int64_t code; /* ANY, or the code that matches */
     enum fl_status status;
@@ -143,24 +158,42 @@ static const struct {
     int64_t new_code; /* or KEEP */
     bool clear_stderr;
     const char *suffix;
+    size_t go_to; /* offset of the step that is next, or STOP */
 } effects[] = {
 #define P(member) offsetof(struct fl_flow_props, member)
-    { 168, FL_STATUS_FAILED, SIZE_MAX, FL_STATUS_SUCCESS, KEEP, true,
-      "\nStep exited with code 168. Therefore, marking step as succeeded. " SKIPPING },
-    { 169, FL_STATUS_FAILED, SIZE_MAX, FL_STATUS_FAILED, KEEP, false,
-      "\nStep exited with code 169. Therefore, marking step as Failed. " SKIPPING },
-    { ANY, FL_STATUS_FAILED, P(on_failure_exit), FL_STATUS_FAILED, KEEP, false,
-      "\nStep was found to have onFailure property. " SKIPPING },
-    { ANY, FL_STATUS_FAILED, P(on_failure_success_and_exit), FL_STATUS_SUCCESS, 168, false,
-      "\nStep was found to have onFailure property. " SKIPPING },
-    { ANY, FL_STATUS_SUCCESS, P(on_success_exit), FL_STATUS_SUCCESS, KEEP, false, NULL },
+    { FL_EXIT_SUCCEED, FL_STATUS_FAILED, SIZE_MAX, FL_STATUS_SUCCESS, KEEP, true,
+      "\nStep exited with code 168. Therefore, marking step as succeeded. " SKIPPING, STOP },
+    { FL_EXIT_FAIL, FL_STATUS_FAILED, SIZE_MAX, FL_STATUS_FAILED, KEEP, false,
+      "\nStep exited with code 169. Therefore, marking step as Failed. " SKIPPING, STOP },
+    { ANY, FAILED, P(on_failure_exit), FAILED, KEEP, false, ON_FAILURE, STOP },
+    { ANY, FAILED, P(on_failure_success_and_exit), SUCCESS, FL_EXIT_SUCCEED, false, ON_FAILURE,
+      STOP },
+    { ANY, SUCCESS, P(on_success_exit), SUCCESS, KEEP, false, NULL, STOP },
+
+    /* What is written beside the inputs. A step that ran out of time has failed too. */
+    { ANY, FAILED, P(abort), FAILED, KEEP, false, ON_FAILURE, STOP },
+    { ANY, TIMED_OUT, P(abort), TIMED_OUT, KEEP, false, ON_FAILURE, STOP },
+    { ANY, FAILED, P(succeed), SUCCESS, FL_EXIT_SUCCEED, false, ON_FAILURE, STOP },
+    { ANY, TIMED_OUT, P(succeed), SUCCESS, FL_EXIT_SUCCEED, false, ON_FAILURE, STOP },
+    { ANY, FAILED, P(has_failure_step), FAILED, KEEP, false, NULL, P(control.failure_step) },
+    { ANY, TIMED_OUT, P(has_failure_step), TIMED_OUT, KEEP, false, NULL, P(control.failure_step) },
+    { ANY, CANCELLED, P(has_cancel_step), CANCELLED, KEEP, false, NULL, P(control.cancel_step) },
+    { ANY, SUCCESS, P(is_end), SUCCESS, KEEP, false, NULL, STOP },
+    { ANY, FAILED, P(is_end), FAILED, KEEP, false, NULL, STOP },
+    { ANY, TIMED_OUT, P(is_end), TIMED_OUT, KEEP, false, NULL, STOP },
+    { ANY, SUCCESS, P(has_next_step), SUCCESS, KEEP, false, NULL, P(control.next_step) },
 #undef P
+#undef SUCCESS
+#undef FAILED
+#undef TIMED_OUT
+#undef CANCELLED
 };
 
 void fl_flow_after(const struct fl_flow_props *props, struct fl_flow_result *result)
 {
     result->clear_stderr = result->stop = false;
     result->suffix = NULL;
+    result->go_to = 0;
     for (size_t i = 0; i < FL_ARRAY_LEN(effects); i++) {
         if (effects[i].code != ANY && effects[i].code != result->code)
             continue;
@@ -173,7 +206,9 @@ void fl_flow_after(const struct fl_flow_props *props, struct fl_flow_result *res
         result->code = effects[i].new_code == KEEP ? result->code : effects[i].new_code;
         result->clear_stderr = effects[i].clear_stderr;
         result->suffix = effects[i].suffix;
-        result->stop = true;
+        result->stop = effects[i].go_to == STOP;
+        if (!result->stop)
+            result->go_to = *(const size_t *)(const void *)((const char *)props + effects[i].go_to);
         return;
     }
 }

@@ -7,11 +7,13 @@
 
 enum fl_flow_verdict { FL_FLOW_RUN, FL_FLOW_SKIP, FL_FLOW_FAIL };
 
-/* What the step's inputs say about the flow. */
+/* What the step's inputs say about the flow, and what it says beside them if that counts. */
 struct fl_flow_props {
     bool on_failure_exit, on_failure_success_and_exit, on_success_exit, finally;
+    bool abort, succeed, has_failure_step, has_cancel_step, has_next_step, is_end;
+    struct fl_doc_control control;
 };
-void fl_flow_props_read(const char *inputs_json, struct fl_flow_props *ret_props);
+void fl_flow_props_read(const struct fl_doc_step *step, struct fl_flow_props *ret_props);
 
 /* Is the step run? `stopped`: an earlier step asked to end the document; `last`: no step follows;
  * `handled`: there is a plugin for its action. For SKIP and FAIL the text goes to *ret_text
@@ -26,8 +28,9 @@ struct fl_flow_result {
     int64_t code;
     bool clear_stderr; /* stderr counts as empty */
     const char
-        *suffix; /* NULL, or what both streams get at their end (stdout only if clear_stderr) */
-    bool stop;   /* later steps are skipped */
+        *suffix;  /* NULL, or what both streams get at their end (stdout only if clear_stderr) */
+    bool stop;    /* later steps are skipped */
+    size_t go_to; /* the step that is next; 0: the one that follows */
 };
 
 /* Changes status and code as the step's properties and the codes 168 and 169 demand, and fills the

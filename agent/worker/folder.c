@@ -42,6 +42,7 @@ static void replay_record(struct worker *w, const struct fl_journal_record *rec)
     const struct fl_jrec_step_child *child = rec->in;
     const struct fl_jrec_step_done *done = rec->in;
     const struct fl_jrec_reboot *reboot = rec->in;
+    const struct fl_jrec_go_to *go_to = rec->in;
     enum fl_status status;
 
     switch (rec->type) {
@@ -67,7 +68,12 @@ static void replay_record(struct worker *w, const struct fl_journal_record *rec)
         if (fl_status_parse(done->status, &status) == 0) {
             w->counts[status]++;
             w->reboot |= status == FL_STATUS_SUCCESS_AND_REBOOT;
+            fl_worker_go_to(w, status, w->go_to_next);
         }
+        w->go_to_next = 0;
+        break;
+    case FL_JREC_GO_TO:
+        w->go_to_next = (size_t)go_to->index;
         break;
     case FL_JREC_REBOOT:
         w->reboots++;

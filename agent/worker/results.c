@@ -132,9 +132,12 @@ int fl_worker_record(struct worker *w, const struct fl_outcome *o)
         .stderr_bytes = o->err ? (int64_t)o->err->total_bytes : 0,
         .stop = flow.stop,
     };
+    if (r == 0 && flow.go_to > 0)
+        r = fl_journal_append(&w->journal, FL_JREC_GO_TO,
+                              &(struct fl_jrec_go_to){ .index = (int64_t)flow.go_to }, &err);
     if (r == 0)
         r = append_result(w, &rec, texts, FL_REPLY_TEXT_MAX_BYTES, &err);
-    else
+    else if (err.code == 0)
         fl_err_set(&err, r, NULL, "out of memory");
     if (r == -ENOSPC || r == -EDQUOT)
         r = append_result(w, &rec, texts, SMALL_TEXT_BYTES, &err);
@@ -147,6 +150,7 @@ int fl_worker_record(struct worker *w, const struct fl_outcome *o)
     w->n_results++;
     w->stopped |= flow.stop;
     w->reboot |= flow.status == FL_STATUS_SUCCESS_AND_REBOOT;
+    fl_worker_go_to(w, flow.status, flow.go_to);
     w->started = false;
     w->next++;
     return 0;

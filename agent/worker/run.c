@@ -9,6 +9,7 @@
 #include "common/base/clock.h"
 #include "common/base/file.h"
 
+#define CLEANUP_MS (2LL * 60 * 1000) /* what an automation's onCancel has */
 #define INTERRUPTED_TEXT \
     "fairlead: the worker was interrupted while this step ran; it was not run again"
 
@@ -42,6 +43,15 @@ static void on_step_done(void *arg)
     w->step = fl_step_free(w->step);
     if (r == 0)
         fl_worker_advance(w);
+}
+
+void fl_worker_go_to(struct worker *w, enum fl_status status, size_t step)
+{
+    if (step == 0)
+        return;
+    w->go_to = step;
+    if (status == FL_STATUS_CANCELLED)
+        w->cleanup = step;
 }
 
 /* The folder of step `index`, made if it is not there; its descriptor in w->step_fd. */
@@ -90,6 +100,8 @@ static int start_step(struct worker *w, const struct fl_doc_step *s, const struc
     if (r == 0)
         r = fl_step_new(w->loop, plugin, s->inputs, &context, w->step_fd, w->job.output_max_bytes,
                         &host, &w->step);
+    if (r == 0)
+        r = fl_step_limit(w->step, (uint64_t)s->control.timeout_s * 1000, s->control.max_attempts);
     if (r < 0) {
         char text[256];
         struct fl_outcome o = { .status = FL_STATUS_FAILED,
@@ -111,20 +123,57 @@ static int start_step(struct worker *w, const struct fl_doc_step *s, const struc
     return 0;
 }
 
+static void on_cleanup_late(void *arg)
+{
+    struct worker *w = arg;
+
+    w->cleanup = 0;
+    if (w->step)
+        fl_step_cancel(w->step);
+}
+
+/* Steps that a cancelled document still runs. */
+static bool cleans_up(struct worker *w)
+{
+    if (w->cleanup == 0 || w->next < w->cleanup)
+        return false;
+    if (!w->cleanup_timer) {
+        w->cleanup_timer = fl_timer_new(w->loop, on_cleanup_late, w);
+        if (!w->cleanup_timer)
+            return false;
+        fl_timer_start(w->cleanup_timer, CLEANUP_MS);
+    }
+    return true;
+}
+
+/* Is the step run? Else *ret_text is why not; NULL for a cancelled document. */
+static enum fl_flow_verdict decide(struct worker *w, const struct fl_doc_step *s, bool handled,
+                                   char **ret_text)
+{
+    *ret_text = NULL;
+    if (w->cancelled && !cleans_up(w))
+        return FL_FLOW_SKIP;
+    if (w->next >= w->go_to)
+        return fl_flow_decide(w->doc.schema, s, &w->props, w->stopped,
+                              w->next + 1 == w->doc.n_steps, handled, &w->arena, ret_text);
+    *ret_text = fl_arena_printf(&w->arena,
+                                "fairlead: passed over, an earlier step went on with step %s. Step "
+                                "name: %s",
+                                w->doc.steps[w->go_to].key, s->key);
+    return FL_FLOW_SKIP;
+}
+
 void fl_worker_advance(struct worker *w)
 {
     while (w->next < w->doc.n_steps && !w->reboot) {
         const struct fl_doc_step *s = &w->doc.steps[w->next];
         const struct fl_plugin *plugin = fl_plugin_find(s->action);
         struct fl_outcome o = { .status = FL_STATUS_CANCELLED, .code = 1 };
-        enum fl_flow_verdict verdict = FL_FLOW_SKIP;
-        char *text = NULL;
+        enum fl_flow_verdict verdict;
+        char *text;
 
-        fl_flow_props_read(s->inputs, &w->props);
-        if (!w->cancelled)
-            verdict =
-                fl_flow_decide(w->doc.schema, s, &w->props, w->stopped,
-                               w->next + 1 == w->doc.n_steps, plugin != NULL, &w->arena, &text);
+        fl_flow_props_read(s, &w->props);
+        verdict = decide(w, s, plugin != NULL, &text);
         if (verdict == FL_FLOW_RUN && !fl_step_guard_allows(w->guard, s, &w->arena, &text))
             verdict = FL_FLOW_FAIL;
         if (verdict == FL_FLOW_RUN) {
@@ -132,7 +181,7 @@ void fl_worker_advance(struct worker *w)
                 return;
             continue;
         }
-        if (!w->cancelled) {
+        if (!w->cancelled || text) {
             o.status = verdict == FL_FLOW_SKIP ? FL_STATUS_SKIPPED : FL_STATUS_FAILED;
             o.code = 0;
             o.error = text ? text : "out of memory";
@@ -173,7 +222,7 @@ int fl_worker_report_interrupted(struct worker *w)
             fl_stream_write(&err, "\n", 1);
         fl_stream_write(&err, INTERRUPTED_TEXT, sizeof(INTERRUPTED_TEXT) - 1);
     }
-    fl_flow_props_read(w->doc.steps[w->next].inputs, &w->props);
+    fl_flow_props_read(&w->doc.steps[w->next], &w->props);
     r = fl_worker_record(w, &o);
     fl_stream_done(&out);
     fl_stream_done(&err);

@@ -6,6 +6,7 @@
 #include "common/base/log.h"
 #include "common/codec/json_load.h"
 #include "common/doc/go_text.h"
+#include "plugins/exit.h"
 
 #define INPUT_MAX_BYTES     (16u << 20)
 #define BAD_INPUT_MAX_BYTES 20000 /* of the text that shows inputs of a wrong shape */
@@ -19,7 +20,11 @@ struct fl_step {
     size_t run, n_runs;
     struct fl_stream streams[2];
     struct fl_step_calls calls;
-    struct fl_timer *timer;
+    struct fl_timer *timer; /* the plugin's, of one run */
+    struct fl_timer *limit; /* of one attempt, or NULL */
+    uint64_t limit_ms;
+    uint32_t attempts_left;
+    bool out_of_time, cancelled;
     /* of the current run */
     struct fl_arena arena;
     void *state;
@@ -39,6 +44,12 @@ struct fl_step {
 
 static void begin_run(struct fl_step *s);
 
+static void next_run(struct fl_step *s)
+{
+    for (size_t i = 0; i < FL_ARRAY_LEN(s->streams); i++)
+        fl_stream_next_run(&s->streams[i]);
+}
+
 static void end_run(struct fl_step *s)
 {
     fl_step_calls_end(&s->calls);
@@ -54,6 +65,25 @@ static void end_run(struct fl_step *s)
         s->code = s->run_code;
 }
 
+static void begin_attempt(struct fl_step *s)
+{
+    s->run = 0;
+    s->status = s->n_runs ? FL_STATUS_SKIPPED : FL_STATUS_SUCCESS;
+    s->code = 0;
+    s->out_of_time = false;
+    if (s->limit)
+        fl_timer_start(s->limit, s->limit_ms);
+    begin_run(s);
+}
+
+static bool is_tried_again(struct fl_step *s)
+{
+    if (s->attempts_left == 0 || s->cancelled || s->code == FL_EXIT_SUCCEED ||
+        s->code == FL_EXIT_FAIL)
+        return false;
+    return s->status == FL_STATUS_FAILED || s->status == FL_STATUS_TIMED_OUT;
+}
+
 static void on_over(void *arg)
 {
     struct ticket *ticket = arg;
@@ -64,10 +94,23 @@ static void on_over(void *arg)
         return;
     s->ticket = NULL;
     end_run(s);
-    if (++s->run < s->n_runs && s->ending != FL_STEP_CANCELLING)
+    s->run++;
+    if (s->run < s->n_runs && s->cancelled)
+        s->status = fl_status_worse(s->status, FL_STATUS_CANCELLED);
+    else if (s->run < s->n_runs && s->out_of_time)
+        s->status = fl_status_worse(s->status, FL_STATUS_TIMED_OUT);
+    if (s->run < s->n_runs && !s->cancelled && !s->out_of_time) {
+        next_run(s);
         begin_run(s);
-    else
+    } else if (is_tried_again(s)) {
+        s->attempts_left--;
+        next_run(s);
+        begin_attempt(s);
+    } else {
+        if (s->limit)
+            fl_timer_stop(s->limit);
         s->host.on_done(s->host.arg);
+    }
 }
 
 /* The end of a run is handled from the loop: whoever reports it may be deep inside the plugin. */
@@ -99,8 +142,17 @@ static void on_timeout(void *arg)
     end_now(arg, FL_STEP_TIMING_OUT);
 }
 
+static void on_limit(void *arg)
+{
+    struct fl_step *s = arg;
+
+    s->out_of_time = true;
+    end_now(s, FL_STEP_TIMING_OUT);
+}
+
 void fl_step_cancel(struct fl_step *s)
 {
+    s->cancelled = true; /* also when it comes between two runs */
     end_now(s, FL_STEP_CANCELLING);
 }
 
@@ -139,8 +191,6 @@ static void begin_run(struct fl_step *s)
     s->over = s->started = false;
     s->ending = FL_STEP_NOT_ENDING;
     s->group = (struct fl_group){ 0 };
-    for (size_t i = 0; s->run > 0 && i < 2; i++)
-        fl_stream_next_run(&s->streams[i]);
 
     s->state = calloc(1, FL_MAX(s->plugin->state_size, 1u));
     input = fl_arena_alloc(&s->arena, s->plugin->input->size);
@@ -189,7 +239,6 @@ int fl_step_new(struct fl_loop *loop, const struct fl_plugin *plugin, const char
         return -ENOMEM;
     }
     s->n_runs = json_is_array(s->inputs) ? json_array_size(s->inputs) : 1;
-    s->status = s->n_runs ? FL_STATUS_SKIPPED : FL_STATUS_SUCCESS;
     *ret_step = s;
     return 0;
 }
@@ -205,6 +254,7 @@ struct fl_step *fl_step_free(struct fl_step *s)
     fl_arena_done(&s->arena);
     free(s->state);
     s->timer = fl_timer_free(s->timer);
+    s->limit = fl_timer_free(s->limit);
     json_decref(s->inputs);
     fl_stream_done(&s->streams[0]);
     fl_stream_done(&s->streams[1]);
@@ -212,10 +262,18 @@ struct fl_step *fl_step_free(struct fl_step *s)
     return NULL;
 }
 
+int fl_step_limit(struct fl_step *s, uint64_t timeout_ms, uint32_t max_attempts)
+{
+    s->attempts_left = max_attempts > 0 ? max_attempts - 1 : 0;
+    s->limit_ms = timeout_ms;
+    s->limit = timeout_ms > 0 ? fl_timer_new(s->loop, on_limit, s) : NULL;
+    return timeout_ms > 0 && !s->limit ? -ENOMEM : 0;
+}
+
 void fl_step_begin(struct fl_step *s)
 {
     if (s->n_runs > 0) {
-        begin_run(s);
+        begin_attempt(s);
         return;
     }
     fl_step_done(s, FL_STATUS_SUCCESS, 0); /* an empty list of inputs: nothing to do */

@@ -24,6 +24,12 @@ int fl_step_new(struct fl_loop *loop, const struct fl_plugin *plugin, const char
                 const struct fl_step_host *host, struct fl_step **ret_step);
 struct fl_step *fl_step_free(struct fl_step *step);
 
+/* Before it begins: each attempt ends as timed out after so many ms (0: none of our own), and a
+ * step that failed or timed out is tried again until it had so many attempts (0 as 1). Outputs of
+ * the attempts are joined like those of a list. A script that ends the document by 168 or 169 is
+ * not tried again. 0 or -ENOMEM. */
+int fl_step_limit(struct fl_step *step, uint64_t timeout_ms, uint32_t max_attempts);
+
 /* Begins; on_done never runs before this returns. */
 void fl_step_begin(struct fl_step *step);
 

@@ -49,9 +49,10 @@ static int on_cancel(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err
 {
     struct worker *w = arg;
 
-    w->cancelled = true;
-    if (w->step)
+    /* Told again by every monitor that comes: steps that clean up go on. */
+    if (w->step && !w->cancelled)
         fl_step_cancel(w->step);
+    w->cancelled = true;
     return 0;
 }
 
@@ -177,6 +178,7 @@ static void done(struct worker *w)
     w->step = fl_step_free(w->step);
     w->calls = fl_calls_free(w->calls);
     w->guard = fl_step_guard_free(w->guard);
+    w->cleanup_timer = fl_timer_free(w->cleanup_timer);
     w->listener = fl_io_free(w->listener);
     w->ipc = fl_ipc_free(w->ipc);
     fl_journal_done(&w->journal);

@@ -1,6 +1,6 @@
 /* worker_priv.h - what the files of the worker share: one document on its way through its steps.
  *
- * worker.c is the role, folder.c reads the job folder, steps.c runs the steps, results.c writes the
+ * worker.c is the role, folder.c reads the job folder, run.c the steps, results.c writes the
  * journal. Order of things: a record is on disk before the fact in it is told or acted on. A step's
  * result and the start of the next step (or the document's end) share one sync.
  */
@@ -35,13 +35,17 @@ struct worker {
     int64_t start_ms; /* when */
     struct fl_group group;
     bool stopped, reboot, done;
-    uint32_t reboots;               /* asked for so far */
-    size_t reboot_step;             /* the step that asked last */
+    size_t go_to;       /* steps before it are passed over */
+    size_t go_to_next;  /* of a record whose result has not come yet */
+    size_t cleanup;     /* from this step on a cancelled document runs; 0: it does not */
+    uint32_t reboots;   /* asked for so far */
+    size_t reboot_step; /* the step that asked last */
     char boot_id[FL_BOOT_ID_BYTES]; /* of the boot that is to end first; "" for none */
     uint32_t counts[FL_STATUS__N];
     int64_t n_results;
 
-    struct fl_step *step; /* running, or NULL */
+    struct fl_step *step;           /* running, or NULL */
+    struct fl_timer *cleanup_timer; /* what runs after a cancel has its time, too */
     struct fl_flow_props props;
     char *step_dir, *downloads;
 };
@@ -52,8 +56,7 @@ struct worker {
  * -EWOULDBLOCK if another worker has it, -EINPROGRESS if the document waits for the next boot. */
 int fl_worker_open_folder(struct worker *w, struct fl_err *err);
 
-/* ---- results.c: 0, or negative once the journal could not be written; the worker stops then ----
- */
+/* ---- results.c ---- */
 
 /* A result before it is written: what a plugin, the flow rules or a crash made of a step. */
 struct fl_outcome {
@@ -82,7 +85,10 @@ void fl_worker_finish(struct worker *w, enum fl_status status, const char *error
 /* Not its end: the step before w->next wants the machine booted anew. */
 void fl_worker_leave_for_boot(struct worker *w);
 
-/* ---- steps.c ---- */
+/* ---- run.c ---- */
+
+/* After a result with this status the document goes on with that step (0: as it stands). */
+void fl_worker_go_to(struct worker *w, enum fl_status status, size_t step);
 
 /* Takes the document as far as it goes without waiting: to a running step or to its end. */
 void fl_worker_advance(struct worker *w);

@@ -18,7 +18,7 @@
 struct step_in {
     char *action, *name, *on_failure;
     int64_t max_attempts, timeout_seconds;
-    struct fl_raw inputs, settings;
+    struct fl_raw inputs, settings, on_cancel, next_step, is_end;
     struct fl_listmap precondition;
 };
 #define F(member, key) FL_FIELD(struct step_in, member, key, 0)
@@ -30,6 +30,9 @@ static const struct fl_field step_fields[] = {
     F(timeout_seconds, "timeoutSeconds"),
     F(inputs, "inputs"),
     F(settings, "settings"),
+    F(on_cancel, "onCancel"),
+    F(next_step, "nextStep"),
+    F(is_end, "isEnd"),
     F(precondition, "precondition"),
 };
 #undef F
@@ -168,6 +171,37 @@ static int load_main_steps(struct load *l, const struct doc_in *in)
     return r;
 }
 
+/* What stands beside the inputs, in a document that wants it heeded. */
+static int load_controls(struct load *l, const struct doc_in *in)
+{
+    int r =
+        fl_doc_control_wanted(json_object_get(l->subst.params, FL_DOC_CONTROL_PARAMETER), l->err);
+    const char **names;
+
+    if (r <= 0)
+        return r;
+    names = fl_arena_calloc(l->arena, l->doc->n_steps, sizeof(*names));
+    if (!names)
+        return too_large(l);
+    for (size_t i = 0; i < l->doc->n_steps; i++)
+        names[i] = l->doc->steps[i].key;
+    r = 0;
+    for (size_t i = 0; r == 0 && i < l->doc->n_steps; i++) {
+        const struct step_in *s = &in->main_steps[i];
+        const struct fl_doc_control_in c = {
+            .on_failure = s->on_failure,
+            .max_attempts = s->max_attempts,
+            .timeout_seconds = s->timeout_seconds,
+            .on_cancel = s->on_cancel.text,
+            .next_step = s->next_step.text,
+            .is_end = s->is_end.text,
+        };
+
+        r = fl_doc_control_read(&c, i, names, l->doc->n_steps, &l->doc->steps[i].control, l->err);
+    }
+    return r;
+}
+
 static int load_runtime_config(struct load *l, const struct doc_in *in)
 {
     autojson json_t *config = fl_json_load_text(in->runtime_config.text, LOAD_FLAGS, NULL);
@@ -249,6 +283,8 @@ int fl_doc_load(const char *document, const char *parameters, const char *platfo
         return r;
     fl_subst_init(&l.subst, params);
     r = doc.schema == FL_DOC_1 ? load_runtime_config(&l, &in) : load_main_steps(&l, &in);
+    if (r == 0 && doc.schema != FL_DOC_1)
+        r = load_controls(&l, &in);
     if (r == 0)
         *ret_doc = doc;
     return r;

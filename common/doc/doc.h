@@ -5,6 +5,7 @@
  */
 #pragma once
 #include "common/codec/codec.h"
+#include "common/doc/control.h"
 
 #define FL_DOC_MAX_STEPS      1000
 #define FL_DOC_MAX_NAME_BYTES 256 /* of a step's name or action */
@@ -24,6 +25,7 @@ struct fl_doc_step {
     char *inputs; /* JSON text, substituted: inputs (2.x) or properties (1.x); "null" if absent */
     enum fl_doc_precondition precondition;
     char *precondition_text;
+    struct fl_doc_control control; /* all zero unless the document asks for it */
 };
 
 struct fl_doc {

@@ -25,13 +25,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     for (size_t i = 0; i < doc.n_steps; i++) {
         json_t *inputs = json_loads(doc.steps[i].inputs, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+        const struct fl_doc_control *c = &doc.steps[i].control;
         struct fl_flow_props props;
         char *text = NULL;
 
         if (!inputs || !doc.steps[i].key || !doc.steps[i].action)
             abort();
+        /* A document comes to its end: forwards only. */
+        if ((c->next_step && c->next_step <= i) || (c->failure_step && c->failure_step <= i) ||
+            (c->cancel_step && c->cancel_step <= i) || c->next_step >= doc.n_steps ||
+            c->failure_step >= doc.n_steps || c->cancel_step >= doc.n_steps)
+            abort();
         json_decref(inputs);
-        fl_flow_props_read(doc.steps[i].inputs, &props);
+        fl_flow_props_read(&doc.steps[i], &props);
         fl_flow_decide(doc.schema, &doc.steps[i], &props, i % 2, i + 1 == doc.n_steps, i % 3,
                        &arena, &text);
     }

@@ -1,7 +1,7 @@
 """Runs inside the machine that run.py boots, as a service: the units under a real systemd.
 
-Prints "RESULT <check> ok" or "RESULT <check> FAILED: <why>" to the console, reboots once in the middle, and
-powers off at the end.
+Prints "RESULT <check> ok" or "RESULT <check> FAILED: <why>" to the console, is rebooted twice, the second time by a
+document, and powers off at the end.
 """
 import json
 import os
@@ -17,6 +17,8 @@ import flapi  # noqa: E402
 
 STATE = pathlib.Path("/var/lib/fairlead-test.json")
 DATA = pathlib.Path("/var/lib/fairlead-server")
+BOOT_ID = pathlib.Path("/proc/sys/kernel/random/boot_id")
+REBOOT_LIMIT_S = 300
 GROUP = pathlib.Path("/sys/fs/cgroup/system.slice/fairlead-agent.service")
 AGENT, SERVER = "fairlead-agent.service", "fairlead-server.service"
 ENDED = ("Success", "Failed", "Cancelled", "TimedOut")
@@ -45,6 +47,14 @@ def wait(what, test, timeout_s=180):
         time.sleep(0.3)
 
 
+def recalled(path=STATE):
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def remember(**things):
+    STATE.write_text(json.dumps(dict(recalled(), **things)))
+
+
 def prop(unit, name):
     return sh("systemctl", "show", "--value", "-p", name, unit).strip()
 
@@ -55,7 +65,7 @@ class Node:
     def __init__(self):
         key, secret = flapi.read_credentials(DATA / "admin-credentials")
         self.api = flapi.Api("https://localhost:8443", str(DATA / "pki/ca.crt"), key, secret)
-        self.id = json.loads(STATE.read_text()).get("node") if STATE.exists() else None
+        self.id = recalled().get("node")
 
     def connected(self):
         return self.id and self.api.call("GetConnectionStatus", Target=self.id)["Status"] == "connected"
@@ -126,7 +136,7 @@ def agent_registers_and_runs():
     sh("fairlead-agent", "-register", "-y", "-id", act["ActivationId"], "-code", act["ActivationCode"], "-region",
        "local", "--endpoint", "https://localhost:8443", "--ca-file", "/etc/fairlead/ca.crt")
     node.id = json.loads(pathlib.Path("/var/lib/fairlead/registration").read_text())["ManagedInstanceID"]
-    STATE.write_text(json.dumps({"node": node.id, "code": act["ActivationCode"]}))
+    remember(node=node.id, code=act["ActivationCode"])
     sh("systemctl", "enable", "--now", AGENT)
     node.online()
     node.works("hi")
@@ -220,7 +230,7 @@ def a_document_is_running_when_the_machine_goes_down():
     node = Node()
     command = node.send("touch /var/lib/began-reboot", "sleep 1000")
     node.began(command, "/var/lib/began-reboot")
-    STATE.write_text(json.dumps(dict(json.loads(STATE.read_text()), interrupted=command)))
+    remember(interrupted=command)
 
 
 # ---- after it ----
@@ -233,16 +243,46 @@ def units_come_back():
 
 def the_interrupted_document_is_reported_and_not_repeated():
     node = Node()
-    got = node.ended(json.loads(STATE.read_text())["interrupted"])
+    got = node.ended(recalled()["interrupted"])
     assert got["Status"] == "Failed" and "interrupted" in got["StandardErrorContent"], got
     node.works("after-the-reboot")
+
+
+def a_document_asks_for_a_reboot():
+    """Here main() ends: the agent has /sbin/shutdown reboot the machine in a minute."""
+    node = Node()
+    command = node.send("echo run >> /var/lib/reboot-runs", "echo before", "[ $(wc -l < /var/lib/reboot-runs) -gt 1 ] || "
+                        "exit 194", f"echo since {BOOT_ID.read_text().strip()} && cat {BOOT_ID}")
+    remember(rebooting=command, boot=BOOT_ID.read_text().strip())
+    wait("the reboot asked for", lambda: "a document wants the machine rebooted" in
+         sh("journalctl", "--no-pager", "-b", "-o", "cat", "-u", AGENT))
+    wait("the reboot scheduled", lambda: os.path.exists("/run/systemd/shutdown/scheduled"), 60)
+    # Neither a restart of the agent nor its death is a reboot.
+    sh("systemctl", "restart", AGENT)
+    os.kill(int(prop(AGENT, "MainPID")), signal.SIGKILL)
+    node.online()
+    assert node.get(command)["Status"] == "InProgress"
+    assert pathlib.Path("/var/lib/reboot-runs").read_text() == "run\n"
+
+
+# ---- after that ----
+
+def the_document_went_on():
+    node = Node()
+    got = node.ended(recalled()["rebooting"])
+    now = BOOT_ID.read_text().strip()
+    assert now != recalled()["boot"]
+    assert (got["Status"], got["ResponseCode"]) == ("Success", 0), got
+    assert got["StandardOutputContent"] == f"before\nbefore\nsince {recalled()['boot']}\n{now}\n", got
+    assert pathlib.Path("/var/lib/reboot-runs").read_text() == "run\nrun\n"
+    node.works("after-the-documents-reboot")
 
 
 def no_secret_in_the_journal():
     text = sh("journalctl", "--no-pager", "-o", "cat", "-u", AGENT, "-u", SERVER)
     assert "online" in text
     _, secret = flapi.read_credentials(DATA / "admin-credentials")
-    for word in (secret, json.loads(STATE.read_text())["code"], "PRIVATE KEY"):
+    for word in (secret, recalled()["code"], "PRIVATE KEY"):
         assert word not in text
 
 
@@ -250,12 +290,13 @@ STAGES = [
     [units_are_valid, agent_waits_for_its_registration, plane_starts, exposure_of_the_server,
      agent_registers_and_runs, groups_of_documents, restart_during_a_document, stop_during_a_document, fork_bomb,
      memory_hog, a_document_is_running_when_the_machine_goes_down],
-    [units_come_back, the_interrupted_document_is_reported_and_not_repeated, no_secret_in_the_journal],
+    [units_come_back, the_interrupted_document_is_reported_and_not_repeated, a_document_asks_for_a_reboot],
+    [units_come_back, the_document_went_on, no_secret_in_the_journal],
 ]
 
 
 def main():
-    stage = 1 if STATE.exists() else 0
+    stage = recalled().get("stage", 0)
     failed = False
     for check in STAGES[stage]:
         began = time.monotonic()
@@ -273,7 +314,11 @@ def main():
         print(sh("journalctl", "--no-pager", "-b", "-n", "150", "-o", "short-monotonic", check=False), flush=True)
         sh("systemctl", "poweroff", check=False)
     elif stage + 1 < len(STAGES):
-        STATE.exists() or STATE.write_text("{}")
+        remember(stage=stage + 1)
+        if a_document_asks_for_a_reboot in STAGES[stage]:
+            time.sleep(REBOOT_LIMIT_S)
+            print("RESULT the document's reboot FAILED: it did not come", flush=True)
+            sh("systemctl", "poweroff", check=False)
         sh("systemctl", "reboot", check=False)
     else:
         print("RESULT end ok", flush=True)

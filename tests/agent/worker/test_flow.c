@@ -73,6 +73,13 @@ static void decisions(void **state)
     }
 }
 
+static void read_props(const char *inputs, struct fl_flow_props *ret)
+{
+    const struct fl_doc_step step = { .inputs = (char *)inputs };
+
+    fl_flow_props_read(&step, ret);
+}
+
 #define ST_SUCC FL_STATUS_SUCCESS
 #define ST_FAIL FL_STATUS_FAILED
 #define ST_TIME FL_STATUS_TIMED_OUT
@@ -117,7 +124,7 @@ static void effects(void **state)
         struct fl_flow_result r = { .status = after_cases[i].status, .code = after_cases[i].code };
         struct fl_flow_props props;
 
-        fl_flow_props_read(after_cases[i].inputs, &props);
+        read_props(after_cases[i].inputs, &props);
         fl_flow_after(&props, &r);
         assert_int_equal(r.status, after_cases[i].want_status);
         assert_int_equal(r.code, after_cases[i].want_code);
@@ -134,13 +141,13 @@ static void finally_as_text_or_boolean(void **state)
 {
     struct fl_flow_props p;
 
-    fl_flow_props_read("{\"finallyStep\":true}", &p);
+    read_props("{\"finallyStep\":true}", &p);
     assert_true(p.finally);
-    fl_flow_props_read("{\"finallyStep\":\"true\"}", &p);
+    read_props("{\"finallyStep\":\"true\"}", &p);
     assert_true(p.finally);
-    fl_flow_props_read("{\"finallyStep\":\"yes\"}", &p);
+    read_props("{\"finallyStep\":\"yes\"}", &p);
     assert_false(p.finally);
-    fl_flow_props_read("{\"finallyStep\":1}", &p);
+    read_props("{\"finallyStep\":1}", &p);
     assert_false(p.finally);
 }
 
