@@ -93,10 +93,12 @@ e2e: all $(TAKEOVER) $(SWARM)
 # cut at each byte of a job's files.
 .PHONY: check-faults
 check-faults: export FAULTS_FULL = 1
-check-faults: all $(BUILD)/tests/agent/monitor/test_jobs_faults
+check-faults: all $(BUILD)/tests/agent/monitor/test_jobs_faults $(BUILD)/tests/agent/worker/test_reboot
 	@$(BUILD)/tests/agent/monitor/test_jobs_faults
+	@$(BUILD)/tests/agent/worker/test_reboot
 	@SANDBOX_BUILD=$(BUILD) $(PYTHON) -m pytest -c tests/e2e/pytest.ini --rootdir tests/e2e -n 2 \
-	    tests/e2e/test_faults_plane.py tests/e2e/test_faults_agent.py $(if $(T),-k '$(T)')
+	    tests/e2e/test_faults_plane.py tests/e2e/test_faults_agent.py \
+	    tests/e2e/test_faults_documents.py $(if $(T),-k '$(T)')
 
 # SWEEP: alloc fd disk proc noise; SAMPLE: at most so many places of a program for each kind of failure.
 .PHONY: check-calls check-valgrind check-tsan
