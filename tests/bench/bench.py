@@ -50,10 +50,24 @@ ROWS = {
     "start to Online, no credentials": ("ms", 1000),
     "echo hi, job sent to final reply acknowledged": ("ms", 10),
     "RSS growth over 1000 documents": ("kB", 0),
+    "a step of 50, CPU of the agent's processes": ("ms", 5),
+    "100 documents at once: slowest ping on the channel": ("ms", 100),
+    "100 documents at once: slowest answer of the monitor": ("ms", None),
+    "100 documents at once: all of them done": ("ms", None),
     "plane: ListCommands, connection kept": ("ms", None),
     "plane: SendCommand, connection kept": ("ms", None),
     "plane: command to result, our agent": ("ms", None),
 }
+
+
+def own_cpu_ns(pids):
+    """Exact CPU time of these processes, their children left out."""
+    total = 0
+    for pid in pids:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/schedstat") as f:
+                total += int(f.read().split()[0])
+    return total
 
 
 def cpu_ns(pids):
@@ -89,10 +103,12 @@ class Bench:
 
     # ---- the agent at the reference plane ----
 
-    def agent(self, name="agent", env=None):
+    def agent(self, name="agent", env=None, **config):
         self.plane = refplane.RefPlane(self.place)
         self.place.chmod(0o755)
         agent = flsandbox.Agent(self.place / name, self.args.build, self.plane.endpoint, self.plane.ca_file)
+        if config:
+            agent.configure(**config)
         agent.register(self.plane.activation)
         agent.extra_env = env or {}
         return agent
@@ -207,6 +223,65 @@ class Bench:
         grown = flproc.memory_kb(agent.below())["Rss"] - before
         self.put(growth, grown if grown > RSS_NOISE_KB else 0)
 
+    def measure_steps(self, agent):
+        """Of the worker by what its last step sees of it, of monitor and net from outside."""
+        name = "a step of 50, CPU of the agent's processes"
+        if not self.wanted(name):
+            return
+        if not agent.running():
+            self.online(agent)
+        self.note("a document of 50 steps")
+        document = refplane.steps_document(*[":"] * 49, [
+            "p=$PPID; [ $(cat /proc/$p/comm) = fairlead-worker ] || p=$(cut -d' ' -f4 /proc/$p/stat)",
+            "cat /proc/$p/comm /proc/$p/task/*/schedstat"])
+        steps = []
+        for _ in range(3 if self.args.quick else 10):
+            pids = [agent.pid, *(p for p in agent.below() if "fairlead-agent-net" in str(flproc.cmdline(p)[:1]))]
+            before = own_cpu_ns(pids)
+            job = self.plane.finished(self.plane.send_job(document))
+            comm, *tasks = job.steps()["step50"]["standardOutput"].splitlines()
+            if comm != "fairlead-worker" or not tasks:
+                raise RuntimeError(f"not the worker: {comm}")
+            total = own_cpu_ns(pids) - before + sum(int(t.split()[0]) for t in tasks)
+            steps.append(total / 50 / 1e6)
+        self.put(name, steps)
+
+    def measure_crowd(self):
+        """100 documents of three steps, sent in one go, all running at once; pings, and jobs that the monitor has to
+        refuse as known, between them."""
+        names = [n for n in ROWS if n.startswith("100 documents at once")]
+        if not self.wanted(*names):
+            return
+        self.note("100 documents at once")
+        agent = self.agent("crowd", Mds={"CommandWorkersLimit": 100})
+        try:
+            self.online(agent)
+            self.plane.wait_online()
+            known, channel = self.plane.shell("echo hi"), self.plane.channel
+            document = refplane.steps_document("sleep 0.5; echo 1", "echo 2", "echo 3")
+            began = time.perf_counter()
+            jobs = [self.plane.send_job(document) for _ in range(100)]
+            sent, answers = {}, []
+            while not all(j.final() for j in jobs):
+                payload, acks = str(len(sent)).encode(), len(known.acks)
+                sent[payload] = time.perf_counter()
+                channel.send_frame(refplane.wire.PING, payload)
+                channel.send_binary(known.frame)
+                with self.plane.changed:
+                    self.plane.changed.wait_for(lambda: len(known.acks) > acks, 30)
+                answers.append((time.perf_counter() - sent[payload]) * 1e3)
+                time.sleep(0.02)
+            took = (time.perf_counter() - began) * 1e3
+            self.plane.shell("echo hi")
+            if any(j.final()["documentStatus"] != "Success" for j in jobs) or set(sent) - set(channel.pongs):
+                raise RuntimeError("not every document succeeded, or not every ping was answered")
+            self.put(names[0], max((channel.pongs[p] - at) * 1e3 for p, at in sent.items()))
+            self.put(names[1], max(answers))
+            self.put(names[2], took)
+        finally:
+            agent.end_everything()
+            self.plane.close()
+
     def measure_size(self):
         name = "installed size of the agent"
         if not self.wanted(name):
@@ -261,16 +336,18 @@ class Bench:
         if first:  # what does not vary
             self.measure_size()
             self.measure_hour()
-        if self.wanted(*(n for n in ROWS if not n.startswith("plane:") and "hour" not in n)):
+        if self.wanted(*(n for n in ROWS if not n.startswith(("plane:", "100 ")) and "hour" not in n)):
             agent = self.agent()
             try:
                 self.measure_start(agent)
                 if first:
                     self.measure_idle(agent)
                 self.measure_echo(agent, first)
+                self.measure_steps(agent)
             finally:
                 agent.end_everything()
                 self.plane.close()
+        self.measure_crowd()
         self.measure_plane()
 
 

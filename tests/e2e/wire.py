@@ -115,6 +115,7 @@ class WebSocket:
         self.send_lock = threading.Lock()  # one frame after the other
         self.tls_lock = threading.Lock()   # an OpenSSL connection is not for two threads at once
         self.pings = []     # (monotonic time, payload) of pings seen
+        self.pongs = {}     # payload -> time.perf_counter() of its pong
         self.fragments = 0  # messages that came in more than one frame
 
     def send_frame(self, opcode, data=b"", fin=True):
@@ -216,7 +217,7 @@ class WebSocket:
                 self.pings.append((time.monotonic(), data))
                 self.send_frame(PONG, data)
             elif op == PONG:
-                pass
+                self.pongs[data] = time.perf_counter()
             elif op == CLOSE:
                 code = struct.unpack(">H", data[:2])[0] if len(data) >= 2 else None
                 try:
