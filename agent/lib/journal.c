@@ -2,6 +2,7 @@
 #include "agent/lib/journal.h"
 #include <errno.h>
 #include <string.h>
+#include "common/base/file.h"
 
 #define HEADER_BYTES 8
 #define TYPE_BYTES   4 /* u16 type and u16 zero, inside the payload */
@@ -48,22 +49,9 @@ static const struct fl_shape *shape_of(const struct fl_journal *j, uint16_t type
 /* 1 if all of `len` bytes at `offset` are there, 0 if the file ends before, or negative. */
 static int read_at(int fd, void *out, size_t len, uint64_t offset)
 {
-    char *p = out;
+    ssize_t n = fl_fd_pread_upto(fd, out, len, offset);
 
-    while (len > 0) {
-        ssize_t n = pread(fd, p, len, (off_t)offset);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        if (n == 0)
-            return 0;
-        p += n;
-        offset += (uint64_t)n;
-        len -= (size_t)n;
-    }
-    return 1;
+    return n < 0 ? (int)n : (size_t)n == len;
 }
 
 int fl_journal_read(struct fl_journal *j, struct fl_arena *arena, struct fl_journal_record *ret)
@@ -139,22 +127,15 @@ int fl_journal_append(struct fl_journal *j, uint16_t type, const void *in, struc
 {
     fl_autobuf struct fl_buf b = FL_BUF(FL_JOURNAL_MAX_RECORD_BYTES + HEADER_BYTES);
     const struct fl_shape *shape = shape_of(j, type);
-    size_t done = 0;
     int r;
+
     r = shape ? encode(shape, type, in, &b) : -EINVAL;
     if (r < 0)
         return fl_err_set(err, r, NULL, "journal: cannot encode a record: %s", strerror(-r));
-    while (done < b.len) {
-        ssize_t n = pwrite(j->fd, b.data + done, b.len - done, (off_t)(j->end + done));
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0) {
-            r = -errno;
-            (void)!ftruncate(j->fd, (off_t)j->end);
-            return fl_err_set(err, r, NULL, "journal: cannot write: %s", strerror(-r));
-        }
-        done += (size_t)n;
+    r = fl_fd_pwrite_all(j->fd, b.data, b.len, j->end);
+    if (r < 0) {
+        (void)!ftruncate(j->fd, (off_t)j->end);
+        return fl_err_set(err, r, NULL, "journal: cannot write: %s", strerror(-r));
     }
     j->end += b.len;
     return 0;

@@ -342,7 +342,7 @@ static int take_lock(struct monitor *m, struct fl_err *err)
                           pid[0] ? pid : "unknown");
     }
     snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
-    if (ftruncate(m->lock_fd, 0) < 0 || pwrite(m->lock_fd, pid, strlen(pid), 0) < 0)
+    if (ftruncate(m->lock_fd, 0) < 0 || fl_fd_write_all(m->lock_fd, pid, strlen(pid)) < 0)
         return fl_err_set(err, -errno, NULL, "%s: %s", path, strerror(errno));
     return 0;
 }

@@ -50,12 +50,10 @@ static int scan(struct fl_seen *s, bool (*fn)(void *arg, const struct entry *e),
     uint64_t offset = 0;
 
     for (;;) {
-        ssize_t n = pread(s->fd, chunk, sizeof(chunk), (off_t)offset);
+        ssize_t n = fl_fd_pread_upto(s->fd, chunk, sizeof(chunk), offset);
 
-        if (n < 0 && errno == EINTR)
-            continue;
         if (n < 0)
-            return -errno;
+            return (int)n;
         if ((size_t)n < sizeof(chunk[0]))
             return 0;
         for (size_t i = 0; i < (size_t)n / sizeof(chunk[0]); i++)
@@ -175,7 +173,6 @@ int fl_seen_add(struct fl_seen *s, const char *id, int64_t now_ms)
 {
     struct entry e = entry_of(id, now_ms);
     int r = s->fd < 0 ? open_file(s, NULL) : 0;
-    ssize_t n;
 
     /* What could not be compacted (a full disk) goes on as it is. */
     if (r == 0 && s->n >= s->compact_at)
@@ -185,12 +182,12 @@ int fl_seen_add(struct fl_seen *s, const char *id, int64_t now_ms)
     if (r < 0)
         return r;
     /* At a multiple of the entry's size: a torn entry before it is overwritten. */
-    n = pwrite(s->fd, &e, sizeof(e), (off_t)(s->n * sizeof(e)));
+    r = fl_fd_pwrite_all(s->fd, &e, sizeof(e), s->n * sizeof(e));
     /* Opened while it could only be read: now it may be otherwise. */
-    if (n < 0 && errno == EBADF && open_file(s, NULL) == 0)
-        n = pwrite(s->fd, &e, sizeof(e), (off_t)(s->n * sizeof(e)));
-    if (n != (ssize_t)sizeof(e))
-        return n < 0 ? -errno : -ENOSPC;
+    if (r == -EBADF && open_file(s, NULL) == 0)
+        r = fl_fd_pwrite_all(s->fd, &e, sizeof(e), s->n * sizeof(e));
+    if (r < 0)
+        return r;
     s->n++;
     return 0;
 }

@@ -43,6 +43,40 @@ size_t fl_fd_read_upto(int fd, void *out, size_t len)
     return got;
 }
 
+int fl_fd_pwrite_all(int fd, const void *data, size_t len, uint64_t offset)
+{
+    size_t done = 0;
+
+    while (done < len) {
+        ssize_t n = pwrite(fd, (const char *)data + done, len - done, (off_t)(offset + done));
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        done += (size_t)n;
+    }
+    return 0;
+}
+
+ssize_t fl_fd_pread_upto(int fd, void *out, size_t len, uint64_t offset)
+{
+    size_t got = 0;
+
+    while (got < len) {
+        ssize_t n = pread(fd, (char *)out + got, len - got, (off_t)(offset + got));
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        if (n == 0)
+            break;
+        got += (size_t)n;
+    }
+    return (ssize_t)got;
+}
+
 int fl_fd_read_all(int fd, size_t max_bytes, char **ret_data, size_t *ret_len)
 {
     /* One byte over the limit may be read, to tell a full file from one that goes on. */

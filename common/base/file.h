@@ -11,6 +11,11 @@ int fl_fd_write_all(int fd, const void *data, size_t len);
  * before an error. */
 size_t fl_fd_read_upto(int fd, void *out, size_t len);
 
+/* Both at an offset, whatever the position of the file. The first: 0 or -errno; the second: how
+ * many bytes came, fewer only at the end of the file, or -errno. */
+int fl_fd_pwrite_all(int fd, const void *data, size_t len, uint64_t offset);
+ssize_t fl_fd_pread_upto(int fd, void *out, size_t len, uint64_t offset);
+
 /* Reads to end of file into fresh memory with a NUL behind it (caller frees). -EFBIG over
  * max_bytes. */
 int fl_fd_read_all(int fd, size_t max_bytes, char **ret_data, size_t *ret_len);

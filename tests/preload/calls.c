@@ -75,8 +75,8 @@ static bool waits(int fd, int flags)
     return !(flags & MSG_DONTWAIT) && !(REAL(fcntl)(fd, F_GETFL) & O_NONBLOCK);
 }
 
-/* Not for what OpenSSL writes: a fresh socket has room for an alert, and libcurl waits until its
- * time is over for the answer to one that OpenSSL could not write. */
+/* Not for what libcurl writes, itself or through OpenSSL: where a certificate is refused, it waits
+ * until its time is over for the answer to an alert that could not be written. */
 static bool not_ready(int fd, int flags, enum kind kind, bool writing, void *caller)
 {
     if (!(fault_noise(caller) & NOISE_EAGAIN) || fault_dice(3) != 0)
@@ -84,7 +84,7 @@ static bool not_ready(int fd, int flags, enum kind kind, bool writing, void *cal
     if (kind != KIND_STREAM && kind != KIND_MESSAGES &&
         (kind != KIND_PIPE || pipe_of_libuv(kind, caller)))
         return false;
-    if (waits(fd, flags) || (writing && fault_called_by(caller, "libcrypto")))
+    if (waits(fd, flags) || (writing && fault_called_below("libcurl")))
         return false;
     errno = EAGAIN;
     return true;

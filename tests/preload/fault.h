@@ -41,6 +41,9 @@ unsigned fault_dice(unsigned n);
 /* Whether the caller is code of the shared object whose file name begins so. */
 bool fault_called_by(void *caller, const char *object);
 
+/* Whether it is among all that called. */
+bool fault_called_below(const char *object);
+
 /* The next definition of a function, found once. */
 #define REAL(name)                                               \
     ({                                                           \

@@ -116,6 +116,25 @@ bool fault_called_by(void *caller, const char *object)
     return o && strncmp(o->name, object, strlen(object)) == 0;
 }
 
+static _Unwind_Reason_Code find_frame(struct _Unwind_Context *context, void *arg)
+{
+    const char **object = arg;
+    uintptr_t ip = _Unwind_GetIP(context);
+
+    if (!ip || !fault_called_by((void *)ip, *object))
+        return ip ? _URC_NO_REASON : _URC_END_OF_STACK;
+    *object = NULL; /* found */
+    return _URC_END_OF_STACK;
+}
+
+bool fault_called_below(const char *object)
+{
+    inside = true;
+    _Unwind_Backtrace(find_frame, &object);
+    inside = false;
+    return !object;
+}
+
 /* ---- the log ---- */
 
 /* Straight to the kernel: the functions of the C library are ours here. No descriptor stays. */
