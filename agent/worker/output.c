@@ -14,15 +14,15 @@
 #define ERROR_MARK  "\n---Error truncated----"
 #define LEN(s)      (sizeof(s) - 1)
 
-void fl_stream_init(struct fl_stream *s, int dir_fd, const char *file_name, uint64_t file_max_bytes)
+void fl_output_init(struct fl_output *s, int dir_fd, const char *file_name, uint64_t file_max_bytes)
 {
-    *s = (struct fl_stream){
+    *s = (struct fl_output){
         .dir_fd = dir_fd, .file_name = file_name, .fd = -1, .file_max_bytes = file_max_bytes
     };
-    fl_buf_init(&s->head, FL_STREAM_TEXT_BYTES + 1);
+    fl_buf_init(&s->head, FL_OUTPUT_STREAM_BYTES + 1);
 }
 
-void fl_stream_done(struct fl_stream *s)
+void fl_output_done(struct fl_output *s)
 {
     fl_buf_done(&s->head);
     if (s->fd >= 0)
@@ -31,7 +31,7 @@ void fl_stream_done(struct fl_stream *s)
 }
 
 /* A file that cannot be written is given up with one line; the reply still has its bytes. */
-static void give_up_file(struct fl_stream *s, int error)
+static void give_up_file(struct fl_output *s, int error)
 {
     fl_log_warn("output file given up", FL_S("file", s->file_name), FL_S("error", strerror(error)));
     s->file_failed = true;
@@ -40,7 +40,7 @@ static void give_up_file(struct fl_stream *s, int error)
     s->fd = -1;
 }
 
-static void write_file(struct fl_stream *s, const char *data, size_t len)
+static void write_file(struct fl_output *s, const char *data, size_t len)
 {
     int r;
 
@@ -57,14 +57,14 @@ static void write_file(struct fl_stream *s, const char *data, size_t len)
         s->file_bytes += len;
 }
 
-static void take(struct fl_stream *s, const char *data, size_t len)
+static void take(struct fl_output *s, const char *data, size_t len)
 {
     fl_buf_append(&s->head, data, FL_MIN(len, s->head.max_bytes - s->head.len));
     write_file(s, data, len);
     s->total_bytes += len;
 }
 
-void fl_stream_write(struct fl_stream *s, const void *data, size_t len)
+void fl_output_write(struct fl_output *s, const void *data, size_t len)
 {
     if (len == 0)
         return;
@@ -74,12 +74,12 @@ void fl_stream_write(struct fl_stream *s, const void *data, size_t len)
     take(s, data, len);
 }
 
-void fl_stream_next_run(struct fl_stream *s)
+void fl_output_next_run(struct fl_output *s)
 {
     s->separate = s->total_bytes > 0;
 }
 
-void fl_stream_recover(struct fl_stream *s)
+void fl_output_recover(struct fl_output *s)
 {
     fl_autofd int fd = openat(s->dir_fd, s->file_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     struct stat st;
@@ -101,9 +101,9 @@ static int cut(const struct fl_buf *in, size_t keep, const char *mark, struct fl
 
 int fl_output_stream_text(const struct fl_buf *head, struct fl_buf *out)
 {
-    if (head->len < FL_STREAM_TEXT_BYTES)
+    if (head->len < FL_OUTPUT_STREAM_BYTES)
         return fl_buf_append(out, head->data, head->len);
-    return cut(head, FL_STREAM_TEXT_BYTES - LEN(STREAM_MARK), STREAM_MARK, out);
+    return cut(head, FL_OUTPUT_STREAM_BYTES - LEN(STREAM_MARK), STREAM_MARK, out);
 }
 
 int fl_output_join(const struct fl_buf *o, const struct fl_buf *e, struct fl_buf *out)

@@ -6,7 +6,7 @@
 #pragma once
 #include "common/base/buf.h"
 
-#define FL_STREAM_TEXT_BYTES \
+#define FL_OUTPUT_STREAM_BYTES \
     24000 /* standardOutput and standardError; at this length they are cut */
 #define FL_OUTPUT_TEXT_BYTES 2500 /* output */
 
@@ -14,8 +14,8 @@
 #define FL_REPLY_MAX_BYTES      120000
 #define FL_REPLY_TEXT_MAX_BYTES 108000
 
-struct fl_stream {
-    struct fl_buf head;   /* first FL_STREAM_TEXT_BYTES + 1 bytes */
+struct fl_output {
+    struct fl_buf head;   /* first FL_OUTPUT_STREAM_BYTES + 1 bytes */
     uint64_t total_bytes; /* all that was written */
     bool separate;        /* a line feed comes before the next byte */
     int dir_fd;           /* where the file is made with the first byte; the caller's */
@@ -25,16 +25,16 @@ struct fl_stream {
     uint64_t file_bytes, file_max_bytes;
 };
 
-void fl_stream_init(struct fl_stream *s, int dir_fd, const char *file_name,
+void fl_output_init(struct fl_output *s, int dir_fd, const char *file_name,
                     uint64_t file_max_bytes);
-void fl_stream_done(struct fl_stream *s);
-void fl_stream_write(struct fl_stream *s, const void *data, size_t len);
+void fl_output_done(struct fl_output *s);
+void fl_output_write(struct fl_output *s, const void *data, size_t len);
 
 /* The next run of the same step begins: if both have output, a line feed goes between them. */
-void fl_stream_next_run(struct fl_stream *s);
+void fl_output_next_run(struct fl_output *s);
 
 /* Reads back what an earlier worker left in the file. */
-void fl_stream_recover(struct fl_stream *s);
+void fl_output_recover(struct fl_output *s);
 
 /* `standardOutput` or `standardError`: the head, cut with "--output truncated--" from 24000 bytes.
  */

@@ -118,7 +118,7 @@ int fl_worker_record(struct worker *w, const struct fl_outcome *o)
     if (flow.status == FL_STATUS_FAILED && flow.code == 0)
         flow.code = 1;
     for (size_t i = 0; i < 3; i++)
-        fl_buf_init(&texts[i], 2 * FL_STREAM_TEXT_BYTES);
+        fl_buf_init(&texts[i], 2 * FL_OUTPUT_STREAM_BYTES);
     r = collect_texts(o, &flow, texts);
     rec = (struct fl_jrec_step_done){
         .index = (int64_t)w->next,

@@ -116,8 +116,8 @@ static int start_step(struct worker *w, const struct fl_doc_step *s, const struc
     }
     /* What it printed before the reboot is part of its output. */
     if (w->reboots > 0 && w->next == w->reboot_step) {
-        fl_stream_recover(fl_step_stream(w->step, FL_STEP_STDOUT));
-        fl_stream_recover(fl_step_stream(w->step, FL_STEP_STDERR));
+        fl_output_recover(fl_step_stream(w->step, FL_STEP_STDOUT));
+        fl_output_recover(fl_step_stream(w->step, FL_STEP_STDERR));
     }
     fl_step_begin(w->step);
     return 0;
@@ -198,7 +198,7 @@ void fl_worker_advance(struct worker *w)
 
 int fl_worker_report_interrupted(struct worker *w)
 {
-    struct fl_stream out, err;
+    struct fl_output out, err;
     struct fl_outcome o = {
         .status = w->cancelled ? FL_STATUS_CANCELLED : FL_STATUS_FAILED,
         .code = w->cancelled ? 137 : 1,
@@ -211,20 +211,20 @@ int fl_worker_report_interrupted(struct worker *w)
     int r = open_step_dir(w, w->next);
 
     fl_group_kill(&w->group, w->job.command_id);
-    fl_stream_init(&out, w->step_fd, "stdout", 0);
-    fl_stream_init(&err, w->step_fd, "stderr", 0);
+    fl_output_init(&out, w->step_fd, "stdout", 0);
+    fl_output_init(&err, w->step_fd, "stderr", 0);
     if (r == 0) {
-        fl_stream_recover(&out);
-        fl_stream_recover(&err);
+        fl_output_recover(&out);
+        fl_output_recover(&err);
     }
     if (!w->cancelled) {
         if (err.head.len > 0 && err.head.data[err.head.len - 1] != '\n')
-            fl_stream_write(&err, "\n", 1);
-        fl_stream_write(&err, INTERRUPTED_TEXT, sizeof(INTERRUPTED_TEXT) - 1);
+            fl_output_write(&err, "\n", 1);
+        fl_output_write(&err, INTERRUPTED_TEXT, sizeof(INTERRUPTED_TEXT) - 1);
     }
     fl_flow_props_read(&w->doc.steps[w->next], &w->props);
     r = fl_worker_record(w, &o);
-    fl_stream_done(&out);
-    fl_stream_done(&err);
+    fl_output_done(&out);
+    fl_output_done(&err);
     return r;
 }

@@ -18,7 +18,7 @@ struct fl_step {
     struct fl_step_host host;
     json_t *inputs;
     size_t run, n_runs;
-    struct fl_stream streams[2];
+    struct fl_output streams[2];
     struct fl_step_calls calls;
     struct fl_timer *timer; /* the plugin's, of one run */
     struct fl_timer *limit; /* of one attempt, or NULL */
@@ -47,7 +47,7 @@ static void begin_run(struct fl_step *s);
 static void next_run(struct fl_step *s)
 {
     for (size_t i = 0; i < FL_ARRAY_LEN(s->streams); i++)
-        fl_stream_next_run(&s->streams[i]);
+        fl_output_next_run(&s->streams[i]);
 }
 
 static void end_run(struct fl_step *s)
@@ -230,8 +230,8 @@ int fl_step_new(struct fl_loop *loop, const struct fl_plugin *plugin, const char
     s->context = *context;
     s->host = *host;
     fl_step_calls_init(&s->calls, host->calls);
-    fl_stream_init(&s->streams[FL_STEP_STDOUT], dir_fd, "stdout", (uint64_t)output_max_bytes);
-    fl_stream_init(&s->streams[FL_STEP_STDERR], dir_fd, "stderr", (uint64_t)output_max_bytes);
+    fl_output_init(&s->streams[FL_STEP_STDOUT], dir_fd, "stdout", (uint64_t)output_max_bytes);
+    fl_output_init(&s->streams[FL_STEP_STDERR], dir_fd, "stderr", (uint64_t)output_max_bytes);
     s->timer = fl_timer_new(loop, on_timeout, s);
     s->inputs = fl_json_load_text(inputs_json, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
     if (!s->timer || !s->inputs) {
@@ -256,8 +256,8 @@ struct fl_step *fl_step_free(struct fl_step *s)
     s->timer = fl_timer_free(s->timer);
     s->limit = fl_timer_free(s->limit);
     json_decref(s->inputs);
-    fl_stream_done(&s->streams[0]);
-    fl_stream_done(&s->streams[1]);
+    fl_output_done(&s->streams[0]);
+    fl_output_done(&s->streams[1]);
     free(s);
     return NULL;
 }
@@ -289,7 +289,7 @@ int fl_step_code(const struct fl_step *s)
     return s->code;
 }
 
-struct fl_stream *fl_step_stream(struct fl_step *s, enum fl_step_stream which)
+struct fl_output *fl_step_stream(struct fl_step *s, enum fl_step_stream which)
 {
     return &s->streams[which];
 }
@@ -318,7 +318,7 @@ enum fl_step_ending fl_step_ending(const struct fl_step *s)
 
 void fl_step_write(struct fl_step *s, enum fl_step_stream stream, const void *data, size_t len)
 {
-    fl_stream_write(&s->streams[stream], data, len);
+    fl_output_write(&s->streams[stream], data, len);
 }
 
 void fl_step_puts(struct fl_step *s, enum fl_step_stream stream, const char *text)

@@ -38,4 +38,4 @@ void fl_step_cancel(struct fl_step *step);
 
 enum fl_status fl_step_status(const struct fl_step *step);
 int fl_step_code(const struct fl_step *step);
-struct fl_stream *fl_step_stream(struct fl_step *step, enum fl_step_stream which);
+struct fl_output *fl_step_stream(struct fl_step *step, enum fl_step_stream which);

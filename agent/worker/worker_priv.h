@@ -64,7 +64,7 @@ struct fl_outcome {
     int64_t code;
     bool apply_flow;             /* the step ran: codes and properties count */
     const char *error;           /* stands in `output` instead of the streams; NULL for none */
-    struct fl_stream *out, *err; /* NULL: nothing was printed */
+    struct fl_output *out, *err; /* NULL: nothing was printed */
     int64_t start_ms, end_ms;
 };
 

@@ -153,31 +153,31 @@ static void nothing_is_cut_that_fits(void **state)
 static void much_output_stays_bounded(void **state)
 {
     char dir[TMPDIR_BYTES], chunk[4096];
-    struct fl_stream s;
+    struct fl_output s;
     struct stat st;
     int dir_fd;
 
     make_tmpdir(dir);
     dir_fd = open(dir, O_RDONLY | O_DIRECTORY);
-    fl_stream_init(&s, dir_fd, "stdout", 100000);
+    fl_output_init(&s, dir_fd, "stdout", 100000);
     assert_int_equal(fstatat(dir_fd, "stdout", &st, 0), -1); /* made with the first byte */
     memset(chunk, 'x', sizeof(chunk));
     for (int i = 0; i < 100; i++)
-        fl_stream_write(&s, chunk, sizeof(chunk));
+        fl_output_write(&s, chunk, sizeof(chunk));
     for (int i = 0; i < 1000; i++)
-        fl_stream_write(&s, "y", 1);
+        fl_output_write(&s, "y", 1);
     assert_int_equal(s.total_bytes, 100 * 4096 + 1000);
     assert_int_equal(s.head.len, 24001);
     assert_int_equal(fstatat(dir_fd, "stdout", &st, 0), 0);
     assert_int_equal(st.st_size, 100000);
     assert_int_equal(st.st_mode & 0777, 0600);
-    fl_stream_done(&s);
+    fl_output_done(&s);
 
-    fl_stream_init(&s, dir_fd, "stdout", 100000); /* what another worker left */
-    fl_stream_recover(&s);
+    fl_output_init(&s, dir_fd, "stdout", 100000); /* what another worker left */
+    fl_output_recover(&s);
     assert_int_equal(s.head.len, 24001);
     assert_int_equal(s.total_bytes, 100000);
-    fl_stream_done(&s);
+    fl_output_done(&s);
     close(dir_fd);
     fl_dir_remove(dir, NULL);
 }
@@ -194,16 +194,16 @@ static void runs_are_joined_by_a_line_feed_only_between_outputs(void **state)
     };
 
     for (size_t i = 0; i < FL_ARRAY_LEN(runs); i++) {
-        struct fl_stream s;
+        struct fl_output s;
 
-        fl_stream_init(&s, -1, "stdout", 0);
-        fl_stream_write(&s, runs[i].a, strlen(runs[i].a));
-        fl_stream_next_run(&s);
-        fl_stream_write(&s, runs[i].b, strlen(runs[i].b));
-        fl_stream_next_run(&s);
-        fl_stream_write(&s, runs[i].c, strlen(runs[i].c));
+        fl_output_init(&s, -1, "stdout", 0);
+        fl_output_write(&s, runs[i].a, strlen(runs[i].a));
+        fl_output_next_run(&s);
+        fl_output_write(&s, runs[i].b, strlen(runs[i].b));
+        fl_output_next_run(&s);
+        fl_output_write(&s, runs[i].c, strlen(runs[i].c));
         assert_string_equal(s.head.data, runs[i].want);
-        fl_stream_done(&s);
+        fl_output_done(&s);
     }
 }
 
