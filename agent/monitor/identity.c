@@ -53,6 +53,10 @@ static const struct {
     [LOCAL] = { 2000, 300000 },
 };
 
+/* Between the tokens asked for since the service refuses the ones it gave: a channel that cannot
+ * open says so with each try. */
+static const struct fl_backoff refusal_delays = { .base_ms = 60000, .cap_ms = 1800000 };
+
 /* Service errors that a later try cannot change by itself. */
 static const char *const denials[] = { "AccessDeniedException", "MachineFingerprintDoesNotMatch",
                                        "InvalidInstanceId" };
@@ -97,6 +101,8 @@ struct fl_identity_keeper {
     int64_t fresh_ms;          /* fl_boot_ms: when the service gave credentials; 0: not yet */
     bool due_after_transport_fault;
     struct fl_backoff backoffs[FAULT__N];
+    struct fl_backoff refusals;
+    int64_t refusal_due_ms; /* fl_boot_ms: refused credentials are not exchanged before */
 
     struct fl_arena creds_arena;
     struct fl_credcache creds; /* node_id NULL: none */
@@ -576,6 +582,7 @@ int fl_identity_keeper_new(struct fl_loop *loop, const struct fl_paths *paths,
     for (size_t i = 0; i < FAULT__N; i++)
         k->backoffs[i] = (struct fl_backoff){ .base_ms = fault_delays[i].base_ms,
                                               .cap_ms = fault_delays[i].cap_ms };
+    k->refusals = refusal_delays;
     fl_arena_init(&k->creds_arena, 8 * MAX_TEXT_BYTES);
     k->node_id = strdup(reg->node_id);
     k->timer = fl_timer_new(loop, on_timer, k);
@@ -640,15 +647,24 @@ void fl_identity_keeper_net_down(struct fl_identity_keeper *k)
 
 void fl_identity_keeper_online(struct fl_identity_keeper *k)
 {
+    fl_backoff_reset(&k->refusals);
+    k->refusal_due_ms = 0;
     if (k->step == IDLE && k->due_after_transport_fault)
         plan(k, fl_random_between(0, 2000));
 }
 
 void fl_identity_keeper_refused(struct fl_identity_keeper *k)
 {
-    if (k->step != IDLE || !k->net_up || (k->fresh_ms && fl_boot_ms() - k->fresh_ms < NEW_CREDS_MS))
+    int64_t now = fl_boot_ms();
+
+    if (k->step != IDLE || !k->net_up || (k->fresh_ms && now - k->fresh_ms < NEW_CREDS_MS))
         return;
-    if (!k->error) /* else it is known that none are to be had */
+    /* None were to be had, and the next try is planned. Only where the way out was missing, which
+     * this answer came by, it may be sooner. */
+    if (now < k->refusal_due_ms || (k->error && !k->due_after_transport_fault))
+        return;
+    k->refusal_due_ms = now + fl_backoff_next_ms(&k->refusals, fl_random_u32());
+    if (!k->error)
         fl_log_info("the service refuses the credentials: asking for fresh ones");
     begin(k);
 }

@@ -36,7 +36,9 @@ void fl_identity_keeper_result(struct fl_identity_keeper *k, const struct fl_net
 void fl_identity_keeper_online(struct fl_identity_keeper *k);
 
 /* The service refuses the credentials handed out: fresh ones are asked for, if these are not new.
- */
+ * May be said as often as one likes: a try that failed is repeated when it is due, and between
+ * tokens that do not help the wait doubles, from half a minute up to half an hour, until
+ * fl_identity_keeper_online. */
 void fl_identity_keeper_refused(struct fl_identity_keeper *k);
 
 /* What calls may be signed with now; access_key_id NULL: nothing. Dies with the next event. The

@@ -12,6 +12,9 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #include "agent/lib/keyproc.h"
 #include "agent/monitor/identity.h"
 #include "common/base/clock.h"
@@ -21,12 +24,14 @@
 
 #define PATIENCE_MS   20000
 #define TOKEN_LIFE_MS 30000 /* too short for a new keeper to go on with: it asks at once */
+#define LONG_LIFE_MS  3600000
 #define TOKEN_OP      "RequestManagedInstanceRoleToken"
 #define UPDATE_OP     "UpdateManagedInstancePublicKey"
 
 /* ---- the key process ---- */
 #define KEY_FILE     "Vault/Store/RegistrationKey"
 #define PENDING_FILE "Vault/Store/RegistrationKey.pending"
+#define CREDS_FILE   "runtimeconfig/credentials.json"
 #define MADE_FILE    "made"  /* number of the newest key */
 #define DEATH_FILE   "death" /* "<op> before" or "<op> after": it dies there, once */
 
@@ -132,6 +137,7 @@ enum fault {
     NONE,
     REQUEST_LOST, /* and with it the connection of net */
     ANSWER_LOST,
+    UNREACHABLE,     /* no connection */
     SAYS_500,        /* and has done nothing */
     DONE_BUT_500,    /* did it, but says that it failed */
     THROTTLES,       /* 400 ThrottlingException */
@@ -150,8 +156,10 @@ struct fixture {
     bool wants_rotation;
     bool forgets; /* like a service that accepts the old key no more once it has a new one */
     enum fault fault;
-    const char *fault_op; /* at the next call of this name */
-    bool faulted;
+    const char *fault_op;       /* at the next call of this name */
+    bool faulted, faults_again; /* not only once */
+    int64_t life_ms;
+    unsigned calls; /* of all kinds, answered or not */
     unsigned tokens, updates, locked_out;
     struct fl_net_token_result res;
     int next; /* what becomes of the call under way */
@@ -213,7 +221,7 @@ static void serve(struct fixture *f, const struct fl_net_signed_call *call)
     f->res.access_key_id = "ASIA";
     f->res.secret_access_key = "secret";
     f->res.session_token = "token";
-    f->res.expires_ms = fl_now_ms() + TOKEN_LIFE_MS;
+    f->res.expires_ms = fl_now_ms() + f->life_ms;
     f->res.update_key_pair = f->wants_rotation;
 }
 
@@ -222,7 +230,9 @@ static int send_call(void *arg, const struct fl_net_signed_call *call)
     struct fixture *f = arg;
     enum fault fault = NONE;
 
-    if (!f->faulted && f->fault != NONE && strcmp(call->operation, f->fault_op) == 0) {
+    f->calls++;
+    if ((!f->faulted || f->faults_again) && f->fault != NONE &&
+        strcmp(call->operation, f->fault_op) == 0) {
         f->faulted = true;
         fault = f->fault;
     }
@@ -231,7 +241,9 @@ static int send_call(void *arg, const struct fl_net_signed_call *call)
         f->next = NET_FALLS;
     if (fault == MONITOR_DIES_BEFORE || fault == MONITOR_DIES_AFTER)
         f->next = RESTART;
-    if (fault == SAYS_500)
+    if (fault == UNREACHABLE)
+        refuse(f, 0, "RequestError");
+    else if (fault == SAYS_500)
         refuse(f, 500, "InternalServerError");
     else if (fault == THROTTLES)
         refuse(f, 400, "ThrottlingException");
@@ -290,6 +302,7 @@ static int setup(void **state)
     write_number(f->dir, KEY_FILE, 1);
     write_number(f->dir, MADE_FILE, 1);
     f->current = 1;
+    f->life_ms = TOKEN_LIFE_MS;
     f->wants_rotation = true;
     assert_int_equal(fl_loop_new(&f->loop), 0);
     *state = f;
@@ -467,6 +480,61 @@ static void no_death_of_the_key_process_locks_the_node_out(void **state)
         }
 }
 
+static bool has_token(struct fixture *f)
+{
+    fl_autofree char *path = fl_path_join(f->dir, CREDS_FILE);
+
+    return f->tokens > 0 && access(path, F_OK) == 0;
+}
+
+static bool was_asked(struct fixture *f)
+{
+    return f->calls > 0 && fl_identity_keeper_error(f->keeper) != NULL;
+}
+
+/* In the place of the C library's: a key process that is started is seen by it. */
+static unsigned n_pairs;
+int socketpair(int domain, int type, int protocol, int fds[2])
+{
+    n_pairs++;
+    return (int)syscall(SYS_socketpair, domain, type, protocol, fds);
+}
+
+static bool refusal_begins_a_request(struct fixture *f)
+{
+    n_pairs = 0;
+    fl_identity_keeper_refused(f->keeper);
+    return n_pairs > 0;
+}
+
+/* A channel whose credentials are refused says so with each of its tries: one token is asked for,
+ * and whatever the answer is, the next tries add nothing to what is planned. */
+static void refused_credentials_are_exchanged_once(void **state)
+{
+    static const enum fault faults[] = { UNREACHABLE, SAYS_500, THROTTLES };
+
+    for (size_t i = 0; i < FL_ARRAY_LEN(faults); i++) {
+        struct fixture *f;
+
+        setup(state);
+        f = *state;
+        f->wants_rotation = false;
+        f->life_ms = LONG_LIFE_MS;
+        new_keeper(f);
+        run_until(f, has_token);
+        f->keeper = fl_identity_keeper_free(f->keeper);
+        new_keeper(f); /* goes on with what was kept */
+        f->calls = 0;
+        f->fault = faults[i];
+        f->fault_op = TOKEN_OP;
+        f->faults_again = true;
+        assert_true(refusal_begins_a_request(f));
+        run_until(f, was_asked);
+        assert_false(refusal_begins_a_request(f));
+        teardown(state);
+    }
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -474,6 +542,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(no_lost_call_locks_the_node_out),
         cmocka_unit_test_setup_teardown(a_refused_key_is_forgotten, setup, teardown),
         cmocka_unit_test(no_death_of_the_key_process_locks_the_node_out),
+        cmocka_unit_test(refused_credentials_are_exchanged_once),
     };
 
     if (strcmp(argv[0], "fairlead-agent-key") == 0)
