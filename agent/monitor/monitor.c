@@ -334,9 +334,8 @@ static int take_lock(struct monitor *m, struct fl_err *err)
     if (m->lock_fd < 0)
         return fl_err_set(err, -errno, NULL, "%s: %s", path ? path : "lock", strerror(errno));
     if (flock(m->lock_fd, LOCK_EX | LOCK_NB) < 0) {
-        ssize_t n = pread(m->lock_fd, pid, sizeof(pid) - 1, 0);
-
-        pid[n > 0 ? strcspn(pid, "\n") : 0] = '\0';
+        pid[fl_fd_read_upto(m->lock_fd, pid, sizeof(pid) - 1)] = '\0';
+        pid[strcspn(pid, "\n")] = '\0';
         return fl_err_set(err, -EBUSY, NULL,
                           "another fairlead-agent already runs here (process %s)",
                           pid[0] ? pid : "unknown");

@@ -16,12 +16,12 @@ static int read_stat(pid_t pid, long *ret_session, int64_t *ret_start)
 {
     char path[64], text[1024], *p;
     long long start;
-    ssize_t n;
+    size_t n;
 
     snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
     fl_autofd int fd = open(path, O_RDONLY | O_CLOEXEC);
-    n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-    if (n <= 0)
+    n = fd < 0 ? 0 : fl_fd_read_upto(fd, text, sizeof(text) - 1);
+    if (n == 0)
         return -ESRCH;
     text[n] = '\0';
     p = strrchr(text, ')'); /* the name in field 2 may hold anything */

@@ -112,6 +112,7 @@ static int setup(void **state)
     bytes_at_a_time = n_full = 0;
     assert_int_equal(fl_loop_new(&f->loop), 0);
     f->patience = fl_timer_new(f->loop, on_patience, f);
+    assert_non_null(f->patience);
     if (fl_keyproc_new(f->loop, &paths, on_answer, f, &f->key, &err) < 0)
         fail_msg("%s", fl_err_text(&err));
     *state = f;

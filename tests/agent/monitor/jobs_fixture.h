@@ -136,7 +136,7 @@ static inline int setup(void **state)
     snprintf(f->platform.name, sizeof(f->platform.name), "Debian GNU/Linux");
     snprintf(f->platform.version, sizeof(f->platform.version), "12");
     f->auto_ack = true;
-    fl_loop_new(&f->loop);
+    assert_int_equal(fl_loop_new(&f->loop), 0);
     start_jobs(f);
     fl_jobs_online(f->jobs, true);
     *state = f;
