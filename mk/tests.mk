@@ -40,6 +40,9 @@ $(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/rep
 	@$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) \
 	    -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(PKG_LIBS) -lcmocka -lpthread -ldl
 
+# A program's own part, which no archive has.
+$(BUILD)/tests/fuzz/fuzz_key $(BUILD)/libfuzzer/fuzz_key: $(BUILD)/agent/key/ops.o
+
 # What test_privileges.py puts in the place of net and fetch.
 TAKEOVER := $(BUILD)/tests/e2e/takeover
 $(TAKEOVER): $(BUILD)/tests/e2e/takeover.o $(AGENT_LIBS) $(COMMON_LIB)

@@ -1,6 +1,7 @@
 /* rows.c - reading and printing lists. */
 #include "server/admin/rows.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -122,6 +123,15 @@ int fl_rows_read(struct fl_rows *rows, const struct fl_iam *iam, enum fl_rows_ki
     return r < 0 ? r : 0;
 }
 
+/* A terminal obeys control characters, whoever wrote them. */
+static void copy_plain(const char *text, char *out, size_t size)
+{
+    snprintf(out, size, "%s", text);
+    for (; *out; out++)
+        if (iscntrl((unsigned char)*out))
+            *out = '?';
+}
+
 static void cell(const struct fl_field *f, const char *row, char *out, size_t size)
 {
     const void *p = row + f->offset;
@@ -129,7 +139,7 @@ static void cell(const struct fl_field *f, const char *row, char *out, size_t si
 
     switch (f->kind) {
     case FL_KIND_STR:
-        snprintf(out, size, "%s", *(char *const *)p ? *(char *const *)p : "-");
+        copy_plain(*(char *const *)p ? *(char *const *)p : "-", out, size);
         return;
     case FL_KIND_I64:
         snprintf(out, size, "%" PRId64, *(const int64_t *)p);
