@@ -324,7 +324,6 @@ int fl_fetch_begin(struct fl_fetch *f, const struct fl_ipc_msg *msg, struct fl_e
     const struct fl_fetch_call *in = msg->in;
     struct fl_err why = { 0 };
     struct fl_fetch_task *t;
-    size_t fd = 0;
     int r;
 
     if (!f->http || !makes_sense(in, msg->n_fds))
@@ -334,8 +333,8 @@ int fl_fetch_begin(struct fl_fetch *f, const struct fl_ipc_msg *msg, struct fl_e
         return fl_err_set(err, -ENOMEM, NULL, "out of memory");
     t->fetch = f;
     t->id = msg->id;
-    t->body_fd = in->body_file ? FL_TAKE_FD(msg->fds[fd++]) : -1;
-    t->to_fd = in->to_file ? FL_TAKE_FD(msg->fds[fd]) : -1;
+    t->body_fd = in->body_file ? FL_TAKE_FD(msg->fds[0]) : -1;
+    t->to_fd = in->to_file ? FL_TAKE_FD(msg->fds[in->body_file]) : -1;
     t->deadline_ms =
         fl_mono_ms() + FL_MIN(FL_MAX(in->timeout_ms, (int64_t)1), (int64_t)MAX_TIMEOUT_MS);
     fl_arena_init(&t->arena, 2 * FL_IPC_MAX_FRAME_BYTES);

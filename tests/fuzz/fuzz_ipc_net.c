@@ -1,5 +1,5 @@
 /* Messages between monitor, net and fetch: the first byte picks the row ('a' is the first of net's,
- * fetch's follow), the rest is the packed struct. What decodes encodes to the same bytes. */
+ * 'o' of fetch's), the rest is the packed struct. What decodes encodes to the same bytes. */
 #include <string.h>
 #include "agent/lib/ipc_net.h"
 

@@ -122,6 +122,36 @@ static void lenient_forms(void **state)
                                 "b");
 }
 
+struct blob {
+    char *data;
+    size_t len;
+    char *after;
+};
+static const struct fl_field blob_fields[] = {
+    FL_FIELD_BYTES(struct blob, data, len, "data", 0),
+    FL_FIELD(struct blob, after, "after", 0),
+};
+static const struct fl_shape blob_shape = FL_SHAPE(struct blob, "blob", blob_fields);
+
+static void packed_bytes_may_be_any(void **state)
+{
+    static const struct blob blobs[] = { { "a\0\xff", 3, "x" }, { "", 0, "x" }, { NULL, 0, "x" } };
+    struct blob back;
+
+    for (size_t i = 0; i < FL_ARRAY_LEN(blobs); i++) {
+        fl_buf_reset(&buf);
+        assert_int_equal(fl_pack_encode(&blob_shape, &blobs[i], &buf), 0);
+        for (size_t n = 0; n < buf.len; n++)
+            assert_int_equal(fl_pack_decode(&blob_shape, buf.data, n, &arena, &back), -EBADMSG);
+        assert_int_equal(fl_pack_decode(&blob_shape, buf.data, buf.len, &arena, &back), 0);
+        assert_int_equal(back.len, blobs[i].len);
+        assert_true(!back.data == !blobs[i].data);
+        if (back.data)
+            assert_memory_equal(back.data, blobs[i].data, back.len + 1);
+        assert_string_equal(back.after, "x");
+    }
+}
+
 static void arena_limit_holds(void **state)
 {
     struct fl_arena tight;
@@ -228,10 +258,15 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(json_round_trip),        T(pack_round_trip),
-        T(wrong_json_is_named),    T(lenient_forms),
-        T(arena_limit_holds),      T(strings_are_always_valid_utf8),
-        T(timestamps_are_seconds), T(constraints_speak_as_aws_does),
+        T(json_round_trip),
+        T(pack_round_trip),
+        T(packed_bytes_may_be_any),
+        T(wrong_json_is_named),
+        T(lenient_forms),
+        T(arena_limit_holds),
+        T(strings_are_always_valid_utf8),
+        T(timestamps_are_seconds),
+        T(constraints_speak_as_aws_does),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
