@@ -16,7 +16,7 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/nodump.h"
-#include "common/wire/control.h"
+#include "common/doc/ssm_refs.h"
 
 #define MONITOR_FD      3
 #define JOB_MAX_BYTES   (4u << 20)  /* memory a job record decodes into */
@@ -27,32 +27,19 @@
     "fairlead: the machine came back more than 48 hours after the document was sent: it does not " \
     "go on"
 
-/* The document out of the job's Content. A failure is a document error: reported, not retried. */
-static int load_document(struct worker *w, struct fl_err *err)
-{
-    struct fl_msg_send_content content = { 0 };
-    int r = fl_json_decode(&fl_shape_send_content, w->job.content, strlen(w->job.content),
-                           FL_DECODE_NOCASE, &w->arena, &content, err);
-
-    if (r == 0)
-        r = fl_doc_load(content.document_content.text, content.parameters.text, "linux", &w->arena,
-                        &w->doc, err);
-    if (r == 0)
-        r = fl_step_guard_new(w->dir_fd, w->job.document_name, content.document_content.text,
-                              content.parameters.text, &w->guard, err);
-    return r;
-}
-
 /* ---- the monitor's socket ---- */
 
 static int on_cancel(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err)
 {
     struct worker *w = arg;
+    bool again = w->cancelled;
 
-    /* Told again by every monitor that comes: steps that clean up go on. */
-    if (w->step && !w->cancelled)
-        fl_step_cancel(w->step);
     w->cancelled = true;
+    /* Told again by every monitor that comes: steps that clean up go on. */
+    if (w->step && !again)
+        fl_step_cancel(w->step);
+    else if (!w->step)
+        fl_worker_load_cancel(w);
     return 0;
 }
 
@@ -151,19 +138,8 @@ static int parse_args(struct worker *w, int argc, char **argv)
     return w->path ? 0 : -EINVAL;
 }
 
-static void begin(void *arg)
+void fl_worker_loaded(struct worker *w)
 {
-    struct worker *w = arg;
-    struct fl_err err = { 0 };
-    int r = load_document(w, &err);
-
-    if (r < 0) {
-        /* The value of a parameter may be a secret: it goes to who sent it, not to the log. */
-        fl_log_warn("document refused", FL_S("command", w->job.command_id),
-                    FL_S("error", err.name ? err.name : fl_err_text(&err)));
-        fl_worker_finish(w, FL_STATUS_FAILED, fl_err_text(&err));
-        return;
-    }
     if (w->resumed && fl_now_ms() - w->job.accepted_ms > FL_JOB_RESUME_MS) {
         fl_worker_finish(w, FL_STATUS_FAILED, TOO_OLD_TEXT);
         return;
@@ -173,12 +149,18 @@ static void begin(void *arg)
     fl_worker_advance(w);
 }
 
+static void begin(void *arg)
+{
+    fl_worker_load(arg);
+}
+
 static void done(struct worker *w)
 {
     w->step = fl_step_free(w->step);
     w->calls = fl_calls_free(w->calls);
     w->guard = fl_step_guard_free(w->guard);
     w->cleanup_timer = fl_timer_free(w->cleanup_timer);
+    w->refs = fl_ssm_refs_free(w->refs);
     w->listener = fl_io_free(w->listener);
     w->ipc = fl_ipc_free(w->ipc);
     fl_journal_done(&w->journal);

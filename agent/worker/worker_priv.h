@@ -1,8 +1,9 @@
 /* worker_priv.h - what the files of the worker share: one document on its way through its steps.
  *
- * worker.c is the role, folder.c reads the job folder, run.c the steps, results.c writes the
- * journal. Order of things: a record is on disk before the fact in it is told or acted on. A step's
- * result and the start of the next step (or the document's end) share one sync.
+ * worker.c is the role, folder.c reads the job folder, load.c the document, run.c runs the steps,
+ * results.c writes the journal. Order of things: a record is on disk before the fact in it is told
+ * or acted on. A step's result and the start of the next step (or the document's end) share one
+ * sync.
  */
 #pragma once
 #include "agent/lib/ipc_worker.h"
@@ -24,6 +25,8 @@ struct worker {
     struct fl_io *listener;
     struct fl_ipc_row rows[FL_N_WORKER_ROWS];
     struct fl_calls *calls;
+    struct fl_ssm_refs *refs; /* of the document */
+    uint32_t refs_call;       /* that asks for them; 0: none is under way */
     int exit_status;
     bool cancelled;
     uint32_t reboots_max;
@@ -55,6 +58,18 @@ struct worker {
 /* Opens and locks the job folder and reads what stands in it; the journal is then ready for more.
  * -EWOULDBLOCK if another worker has it, -EINPROGRESS if the document waits for the next boot. */
 int fl_worker_open_folder(struct worker *w, struct fl_err *err);
+
+/* ---- load.c ---- */
+
+/* Reads the document; its values are asked for if it refers to some. Then fl_worker_loaded, or the
+ * end with a document error; may run inside. */
+void fl_worker_load(struct worker *w);
+/* The document was cancelled: nothing is waited for any more. */
+void fl_worker_load_cancel(struct worker *w);
+
+/* ---- worker.c ---- */
+
+void fl_worker_loaded(struct worker *w); /* w->doc is ready */
 
 /* ---- results.c ---- */
 

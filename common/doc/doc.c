@@ -8,6 +8,7 @@
 #include "common/doc/go_text.h"
 #include "common/doc/params.h"
 #include "common/doc/precondition.h"
+#include "common/doc/ssm_refs.h"
 #include "common/doc/subst.h"
 
 #define LOAD_FLAGS (JSON_DECODE_ANY | JSON_ALLOW_NUL)
@@ -80,6 +81,7 @@ struct load {
     struct fl_arena *arena;
     struct fl_err *err;
     struct fl_subst subst;
+    struct fl_ssm_refs *refs; /* NULL: references stay */
     const char *platform;
     struct fl_doc *doc;
 };
@@ -130,6 +132,13 @@ static int take_inputs(struct load *l, const struct fl_raw *raw, struct fl_doc_s
     if (r < 0)
         return r;
     out = made;
+    if (l->refs) {
+        r = fl_ssm_refs_apply(l->refs, out, &l->subst.left_bytes, &made, l->err);
+        if (r < 0)
+            return r;
+        json_decref(out);
+        out = made;
+    }
     text = json_dumps(out, JSON_COMPACT | JSON_ENCODE_ANY);
     step->inputs = fl_arena_strdup(l->arena, text);
     return step->inputs ? 0 : too_large(l);
@@ -263,15 +272,16 @@ static int open_document(struct load *l, const char *document, const char *param
     if (r == 0)
         r = find_schema(l, in->schema_version);
     return r < 0 ? r
-                 : fl_params_collect(parameters, in->parameters.text, l->arena, params, l->doc,
-                                     l->err);
+                 : fl_params_collect(parameters, in->parameters.text, l->refs, l->arena, params,
+                                     l->doc, l->err);
 }
 
-int fl_doc_load(const char *document, const char *parameters, const char *platform,
-                struct fl_arena *arena, struct fl_doc *ret_doc, struct fl_err *err)
+int fl_doc_load_refs(const char *document, const char *parameters, const char *platform,
+                     struct fl_ssm_refs *refs, struct fl_arena *arena, struct fl_doc *ret_doc,
+                     struct fl_err *err)
 {
     struct fl_doc doc = { 0 };
-    struct load l = { .arena = arena, .err = err, .platform = platform, .doc = &doc };
+    struct load l = { .arena = arena, .err = err, .platform = platform, .refs = refs, .doc = &doc };
     autojson json_t *params = json_object();
     struct doc_in in = { 0 };
     int r;
@@ -288,6 +298,12 @@ int fl_doc_load(const char *document, const char *parameters, const char *platfo
     if (r == 0)
         *ret_doc = doc;
     return r;
+}
+
+int fl_doc_load(const char *document, const char *parameters, const char *platform,
+                struct fl_arena *arena, struct fl_doc *ret_doc, struct fl_err *err)
+{
+    return fl_doc_load_refs(document, parameters, platform, NULL, arena, ret_doc, err);
 }
 
 int fl_doc_parameters(const char *document, const char *parameters, struct fl_arena *arena,

@@ -41,8 +41,16 @@ struct fl_doc {
  * shows the value of a parameter, which may be a secret; -EBADMSG for text that is not JSON;
  * -EMSGSIZE. */
 #define FL_ERR_PARAMETER "InvalidParameters"
+struct fl_ssm_refs;
 int fl_doc_load(const char *document, const char *parameters, const char *platform,
                 struct fl_arena *arena, struct fl_doc *ret_doc, struct fl_err *err);
+
+/* The same with references to Parameter Store replaced (ssm_refs.h), in parameters before they are
+ * checked and in inputs after they are substituted. While `refs` wants values, what is loaded is a
+ * document with references in it. NULL: they stay. */
+int fl_doc_load_refs(const char *document, const char *parameters, const char *platform,
+                     struct fl_ssm_refs *refs, struct fl_arena *arena, struct fl_doc *ret_doc,
+                     struct fl_err *err);
 
 /* What references in the document resolve to: the supplied parameters whose names may be used, and
  * the defaults of the others, as one canonical JSON object (signed.h) in the arena. Errors as

@@ -7,6 +7,7 @@
 #include "common/codec/json_load.h"
 #include "common/doc/allowed_pattern.h"
 #include "common/doc/go_text.h"
+#include "common/doc/ssm_refs.h"
 #include "common/doc/subst.h"
 
 #define LOAD_FLAGS           (JSON_DECODE_ANY | JSON_ALLOW_NUL)
@@ -161,10 +162,27 @@ static int take_supplied(const char *text, json_t *params, struct fl_err *err)
     return 0;
 }
 
-static int take_declared(const char *name, const json_t *declaration, struct fl_arena *arena,
-                         json_t *params, struct fl_doc *doc, struct fl_buf *violations,
-                         struct fl_err *err)
+/* A new reference to the value as it is checked: references in it are replaced. */
+static int see_value(const json_t *value, struct fl_ssm_refs *refs, json_t **ret,
+                     struct fl_err *err)
 {
+    size_t left_bytes = VALUE_TEXT_MAX_BYTES;
+    void *made = NULL;
+    int r = 0;
+
+    if (refs)
+        r = fl_ssm_refs_apply(refs, value, &left_bytes, &made, err);
+    else
+        made = json_incref((json_t *)value);
+    *ret = made;
+    return r;
+}
+
+static int take_declared(const char *name, const json_t *declaration, struct fl_ssm_refs *refs,
+                         struct fl_arena *arena, json_t *params, struct fl_doc *doc,
+                         struct fl_buf *violations, struct fl_err *err)
+{
+    autojson json_t *value = NULL;
     struct param_in p = { 0 };
     json_t *dflt;
     int r;
@@ -179,13 +197,19 @@ static int take_declared(const char *name, const json_t *declaration, struct fl_
         if (json_object_set_new(params, name, dflt ? dflt : json_null()) < 0)
             return no_memory(err);
     }
-    if (validate(name, &p, json_object_get(params, name), violations) < 0)
+    r = see_value(json_object_get(params, name), refs, &value, err);
+    if (r < 0)
+        return r;
+    if (refs && fl_ssm_refs_wanting(refs))
+        return 0; /* not known yet */
+    if (validate(name, &p, value, violations) < 0)
         return no_memory(err);
-    return export_variable(name, &p, json_object_get(params, name), arena, doc, err);
+    return export_variable(name, &p, value, arena, doc, err);
 }
 
-int fl_params_collect(const char *supplied, const char *declared, struct fl_arena *arena,
-                      void *params, struct fl_doc *ret_doc, struct fl_err *err)
+int fl_params_collect(const char *supplied, const char *declared, struct fl_ssm_refs *refs,
+                      struct fl_arena *arena, void *params, struct fl_doc *ret_doc,
+                      struct fl_err *err)
 {
     fl_autobuf struct fl_buf violations = FL_BUF(VIOLATIONS_MAX_BYTES);
     autojson json_t *decls = fl_json_load_text(declared, LOAD_FLAGS, NULL);
@@ -204,7 +228,7 @@ int fl_params_collect(const char *supplied, const char *declared, struct fl_aren
         return no_memory(err);
     json_object_foreach(decls, name, declaration)
     {
-        r = take_declared(name, declaration, arena, params, ret_doc, &violations, err);
+        r = take_declared(name, declaration, refs, arena, params, ret_doc, &violations, err);
         if (r < 0)
             return r;
     }

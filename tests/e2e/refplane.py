@@ -148,6 +148,9 @@ class RefPlane:
         self.update_key_pair = False
         self.fail = {}           # operation -> list of (status, error name) to answer first
         self.pings = []
+        self.parameters = {}     # Parameter Store: name -> (type, value), as version 1
+        self.documents = {}      # name -> content
+        self.calls = []          # (operation, members) of what workers asked for
         self.channel_tokens = set()
         self.channel = None      # the open WebSocket
         self.channels_opened = 0
@@ -292,6 +295,8 @@ class RefPlane:
                        "AmazonSSM.UpdateManagedInstancePublicKey": self.op_update_key,
                        "AmazonSSM.UpdateInstanceInformation": self.op_ping,
                        "AmazonSSM.ListInstanceAssociations": self.op_no_associations,
+                       "AmazonSSM.GetParameters": self.op_get_parameters,
+                       "AmazonSSM.GetDocument": self.op_get_document,
                        "EC2WindowsMessageDeliveryService.GetMessages": self.op_no_messages}.get(target)
             if not handler:
                 self.violation(f"unexpected call {target!r}")
@@ -433,6 +438,37 @@ class RefPlane:
             self.pings.append(members)
             self.changed.notify_all()
         return {}
+
+    def note_call(self, request, members):
+        self.check_sigv4(request, "ssm", ["content-type", "host", "x-amz-date", "x-amz-security-token",
+                                          "x-amz-target"])
+        with self.changed:
+            self.calls.append((request.headers["x-amz-target"].partition(".")[2], members))
+            self.changed.notify_all()
+
+    def op_get_parameters(self, request, members):
+        self.note_call(request, members)
+        self.expect(1 <= len(members["Names"]) <= 10, f"GetParameters of {len(members['Names'])} names")
+        self.expect(len(set(members["Names"])) == len(members["Names"]), "GetParameters asks twice for a name")
+        found, invalid = [], []
+        for asked in members["Names"]:
+            name, _, selector = asked.partition(":")
+            if name not in self.parameters or selector not in ("", "1", "label"):
+                invalid.append(asked)
+                continue
+            kind, value = self.parameters[name]
+            if kind == "SecureString" and not members["WithDecryption"]:
+                value = "AQICencrypted"
+            found.append({"Name": name, "Type": kind, "Value": value, "Version": 1,
+                          **({"Selector": ":" + selector} if selector else {})})
+        return {"Parameters": found, "InvalidParameters": invalid}
+
+    def op_get_document(self, request, members):
+        self.note_call(request, members)
+        if members["Name"] not in self.documents:
+            raise Answer(400, "InvalidDocument", "no such document")
+        return {"Name": members["Name"], "DocumentVersion": members.get("DocumentVersion", "1"),
+                "Content": self.documents[members["Name"]], "DocumentFormat": "JSON"}
 
     def op_no_associations(self, request, members):
         self.check_sigv4(request, "ssm", ["host", "x-amz-date", "x-amz-target"])

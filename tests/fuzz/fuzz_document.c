@@ -3,13 +3,39 @@
 #include <stdlib.h>
 #include "agent/worker/flow.h"
 #include "common/doc/doc.h"
+#include "common/doc/ssm_refs.h"
 #include "common/wire/control.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* Loads it with what Parameter Store might answer: every other parameter is a list. */
+static int load(const struct fl_msg_send_content *content, struct fl_arena *arena,
+                struct fl_doc *ret_doc, struct fl_err *err)
+{
+    struct fl_ssm_refs *refs = fl_ssm_refs_new();
+    const char *names[FL_SSM_REFS_BATCH];
+    int r = fl_doc_load_refs(content->document_content.text, content->parameters.text, "linux",
+                             refs, arena, ret_doc, err);
+    bool wanting = r == 0 && fl_ssm_refs_wanting(refs);
+    size_t n;
+
+    while (r == 0 && (n = fl_ssm_refs_next(refs, names)) > 0)
+        for (size_t i = 0; i < n; i++)
+            if (fl_ssm_refs_learn(refs, names[i], "", (int64_t)i, i % 2 ? "StringList" : "String",
+                                  "a,{{ssm:b}}") < 0)
+                abort();
+    if (wanting)
+        r = fl_doc_load_refs(content->document_content.text, content->parameters.text, "linux",
+                             refs, arena, ret_doc, err);
+    if (r == 0 && fl_ssm_refs_wanting(refs))
+        abort(); /* one round knows all there is */
+    fl_ssm_refs_free(refs);
+    return r;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    fl_autoarena struct fl_arena arena = FL_ARENA(36 << 20);
+    fl_autoarena struct fl_arena arena = FL_ARENA(72 << 20);
     struct fl_msg_send_content content;
     struct fl_err err = { 0 };
     struct fl_doc doc;
@@ -17,8 +43,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (fl_json_decode(&fl_shape_send_content, (const char *)data, size, FL_DECODE_NOCASE, &arena,
                        &content, &err) < 0)
         return 0;
-    if (fl_doc_load(content.document_content.text, content.parameters.text, "linux", &arena, &doc,
-                    &err) < 0) {
+    if (load(&content, &arena, &doc, &err) < 0) {
         if (err.code == 0 || err.text[0] == '\0')
             abort(); /* a refusal has words */
         return 0;
