@@ -24,6 +24,8 @@ void fl_arena_done(struct fl_arena *a)
     while (a->head) {
         struct fl_arena_block *next = a->head->next;
 
+        if (a->secret)
+            explicit_bzero(a->head->data, a->head->used);
         free(a->head);
         a->head = next;
     }

@@ -12,6 +12,7 @@ struct fl_arena {
     struct fl_arena_block *head;
     size_t used_bytes; /* handed out so far */
     size_t max_bytes;  /* no more than this is handed out */
+    bool secret;       /* memory is wiped before it is given back */
 };
 
 void fl_arena_init(struct fl_arena *a, size_t max_bytes);

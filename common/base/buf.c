@@ -9,9 +9,32 @@ void fl_buf_init(struct fl_buf *b, size_t max_bytes)
     *b = (struct fl_buf){ .max_bytes = max_bytes };
 }
 
+static void release(struct fl_buf *b)
+{
+    if (b->secret && b->data)
+        explicit_bzero(b->data, b->cap);
+    free(b->data);
+}
+
+/* As realloc(), which would leave a copy behind. */
+static char *move(struct fl_buf *b, size_t cap)
+{
+    char *p;
+
+    if (!b->secret)
+        return realloc(b->data, cap);
+    p = malloc(cap);
+    if (!p)
+        return NULL;
+    if (b->len)
+        memcpy(p, b->data, b->len);
+    release(b);
+    return p;
+}
+
 void fl_buf_done(struct fl_buf *b)
 {
-    free(b->data);
+    release(b);
     b->data = NULL;
     b->len = b->cap = 0;
 }
@@ -28,7 +51,7 @@ int fl_buf_reserve(struct fl_buf *b, size_t len)
         return 0;
     cap = FL_MAX(need, b->cap + b->cap / 2);
     cap = FL_MAX(cap, (size_t)64);
-    p = realloc(b->data, cap);
+    p = move(b, cap);
     if (!p)
         return -ENOMEM;
     b->data = p;

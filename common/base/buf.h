@@ -11,6 +11,7 @@ struct fl_buf {
     size_t len;
     size_t cap;
     size_t max_bytes; /* len never passes this */
+    bool secret;      /* memory is wiped before it is given back */
 };
 
 void fl_buf_init(struct fl_buf *b, size_t max_bytes);

@@ -93,7 +93,7 @@ enum {
     FL_REQUIRED = 1,  /* absent on decode is an error (unless FL_DECODE_LAX) / a violation */
     FL_ALWAYS = 2,    /* encode even if absent or empty: "" , 0, [] or {} */
     FL_OMIT_ZERO = 4, /* plain bool/int/double: leave out when 0 */
-    FL_SECRET = 8,    /* the value never stands in an error text */
+    FL_SECRET = 8,    /* the value never stands in an error text, nor longer in memory than needed */
 };
 
 /* Limits of one value. Lengths are characters for strings, elements for lists and maps; zero `max`
@@ -164,6 +164,9 @@ struct fl_shape {
         .name = (shape_name), .size = sizeof(type), .fields = (field_table), \
         .n_fields = FL_ARRAY_LEN(field_table)                                \
     }
+/* Has it, or a structure in it, a member that is FL_SECRET? */
+bool fl_shape_secret(const struct fl_shape *shape);
+
 /* A structure without members, for operations that take or return nothing. */
 extern const struct fl_shape fl_shape_empty;
 

@@ -1,5 +1,6 @@
 /* json_load.c - see json_load.h. */
 #include "common/codec/json_load.h"
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include "common/base/log.h"
@@ -17,19 +18,52 @@ static void *allocate(size_t bytes)
     return p;
 }
 
+/* Requests and answers hold secrets, and jansson copies every string. */
+static void release(void *p)
+{
+    if (p)
+        explicit_bzero(p, malloc_usable_size(p));
+    free(p);
+}
+
 /* Before any thread; what was allocated by then is malloc()'s as well. */
 static __attribute__((constructor)) void install(void)
 {
-    json_set_alloc_funcs(allocate, free);
+    json_set_alloc_funcs(allocate, release);
+}
+
+/* jansson writes the text first on its stack, and leaves it there. */
+static __attribute__((noinline)) void wipe_stack(void)
+{
+    char below[4096];
+
+    explicit_bzero(below, sizeof(below));
+}
+
+/* "unexpected token near '…'": what is quoted may be a secret. */
+static void unquote(json_error_t *why)
+{
+    char *near = strstr(why->text, " near '");
+
+    if (near)
+        explicit_bzero(near,
+                       (size_t)(why->text + sizeof(why->text) - near) - 1); /* its last is a code */
 }
 
 json_t *fl_json_load(const char *text, size_t len, size_t flags, json_error_t *ret_why)
 {
+    json_error_t why;
     json_t *json;
 
     parsing = true;
-    json = json_loadb(text, len, flags, ret_why);
+    json = json_loadb(text, len, flags, &why);
     parsing = false;
+    if (!json) {
+        unquote(&why);
+        wipe_stack();
+    }
+    if (ret_why)
+        *ret_why = why;
     return json;
 }
 

@@ -13,8 +13,8 @@
  * blanks, UTF-8 as it is. `jq -cjS .` writes the same of all but unusual numbers. */
 #define FL_JSON_CANONICAL (JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY)
 
-/* As json_loadb(): the value, NULL with `ret_why` (may be NULL) if the text is not JSON. `flags`
- * are jansson's JSON_… */
+/* As json_loadb(): the value, NULL with `ret_why` (may be NULL) if the text is not JSON, which says
+ * where and what without a word of the text itself. `flags` are jansson's JSON_… */
 json_t *fl_json_load(const char *text, size_t len, size_t flags, json_error_t *ret_why);
 
 /* The same of a string; NULL of NULL. */

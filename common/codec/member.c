@@ -2,6 +2,8 @@
 #include "common/codec/member.h"
 #include <math.h>
 
+#define SECRET_DEPTH 8 /* a shape may contain itself */
+
 bool fl_member_present(const struct fl_field *f, const void *in)
 {
     const void *member = (const char *)in + f->offset;
@@ -70,4 +72,20 @@ int fl_member_put_scalar(const struct fl_field *f, const void *in, struct fl_buf
         return 0;
     }
     return r < 0 ? r : 1;
+}
+
+static bool is_secret(const struct fl_shape *shape, int depth)
+{
+    for (size_t i = 0; depth > 0 && i < shape->n_fields; i++) {
+        const struct fl_field *f = &shape->fields[i];
+
+        if (f->flags & FL_SECRET || (f->shape && is_secret(f->shape, depth - 1)))
+            return true;
+    }
+    return false;
+}
+
+bool fl_shape_secret(const struct fl_shape *shape)
+{
+    return is_secret(shape, SECRET_DEPTH);
 }

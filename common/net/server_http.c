@@ -452,6 +452,7 @@ static int parse_head(struct fl_conn *c, size_t len)
     c->req = req;
     req->conn = c;
     fl_buf_init(&req->body, c->server->max_body_bytes);
+    req->body.secret = true;
     fl_arena_init(&req->arena, 2 * len + REQ_ARENA_EXTRA_BYTES);
     text = fl_arena_memdup(&req->arena, c->in.data, len);
     if (!text)
@@ -679,6 +680,7 @@ int fl_conn_new(struct fl_server *server, int fd, const char *peer_text,
     }
     c->server = server;
     fl_buf_init(&c->in, server->max_header_bytes + 2 * READ_MAX_BYTES);
+    c->in.secret = true;
     r = fl_lws_adopt(server->lws, fd, &stream_ops, c, &c->stream);
     if (r < 0) {
         free(c->peer_text);

@@ -29,7 +29,7 @@
 #define READ_BYTES (17 * 1024) /* a whole TLS record at a time: none is left inside OpenSSL */
 #define LONG_S     86400       /* lws's own handshake timeout, beyond any of ours */
 
-#define TLS_OPTIONS (SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION)
+#define TLS_OPTIONS (SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CLEANSE_PLAINTEXT)
 
 #define PROTOCOL_NAME    "fairlead"
 #define TICKET_KEY_BYTES 80 /* what OpenSSL wants: name, HMAC key, AES key */
@@ -223,6 +223,7 @@ static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user,
             lws_set_timeout(wsi, NO_PENDING_TIMEOUT, 0);
         s->off_list = true;
         fl_stream_readable(&s->base, in, len);
+        explicit_bzero(in, len); /* lws's own buffer, which would hold it until the next read */
         break;
     case LWS_CALLBACK_RAW_WRITEABLE:
         fl_stream_writable(&s->base);

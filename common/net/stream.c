@@ -18,6 +18,7 @@ struct fl_stream_chunk {
 static void drop_chunk(struct fl_stream *s, struct fl_stream_chunk *c)
 {
     TAILQ_REMOVE(&s->out, c, link);
+    explicit_bzero(c->data, c->len); /* answers hold secrets */
     free(c);
 }
 

@@ -151,8 +151,8 @@ static void answer(struct exchange *x, int status, const char *type, const char 
 static void drop_body(struct exchange *x)
 {
     x->ctx->body_bytes -= x->body_len;
+    fl_free_secret(x->body, x->body_len);
     x->body_len = 0;
-    free(x->body);
     x->body = NULL;
 }
 
@@ -589,6 +589,7 @@ static bool route(struct exchange *x)
         fail(x, -ENOSYS, "UnknownOperationException", "The operation is not known here.");
         return false;
     }
+    x->arena.secret = x->reply.secret = fl_shape_secret(x->op->in) || fl_shape_secret(x->op->out);
     return true;
 }
 

@@ -1,4 +1,4 @@
-"""Rows 1-39 and 48 of the acceptance list (protocol 6 §7), one test a row, with the stock AWS CLI.
+"""Rows 1-39, 48 and 53-58 of the acceptance list (protocol 6 §7), one test a row, with the stock AWS CLI.
 
 The rows build on one another and run in order on one plane of their own. Names in capitals are those of
 the list: N online node, OFF registered but stopped node, N2 spare node, A activation, C and C2 commands.
@@ -363,3 +363,39 @@ def test_row_39_execution_stage_filter(rows):
 def test_row_48_connection_status(rows):
     assert rows.aws.ok("get-connection-status", "--target", rows.N)["Status"] == "connected"
     assert rows.aws.ok("get-connection-status", "--target", rows.OFF)["Status"] == "notconnected"
+
+
+# ---- parameters ----
+
+def test_row_53_put_parameter(rows):
+    put = ("put-parameter", "--name", "/app/db", "--type", "String", "--value", "v1")
+    assert rows.aws.ok(*put) == {"Version": 1, "Tier": "Standard"}
+    rows.aws.fails("ParameterAlreadyExists", *put)
+
+
+def test_row_54_secure_string(rows):
+    rows.aws.ok("put-parameter", "--name", "/app/pw", "--type", "SecureString", "--value", "s3cret")
+    get = ("get-parameter", "--name", "/app/pw")
+    assert rows.aws.ok(*get, "--with-decryption")["Parameter"]["Value"] == "s3cret"
+    assert "s3cret" not in rows.aws.ok(*get)["Parameter"]["Value"]
+
+
+def test_row_55_selector(rows):
+    got = rows.aws.ok("get-parameter", "--name", "/app/db:1")["Parameter"]
+    assert (got["Name"], got["Selector"], got["Value"]) == ("/app/db", ":1", "v1")
+    rows.aws.fails("ParameterVersionNotFound", "get-parameter", "--name", "/app/db:99")
+    rows.aws.fails("ParameterNotFound", "get-parameter", "--name", "/app/none")
+
+
+def test_row_56_get_parameters(rows):
+    got = rows.aws.ok("get-parameters", "--names", "/app/db", "/app/none")
+    assert [p["Name"] for p in got["Parameters"]] == ["/app/db"] and got["InvalidParameters"] == ["/app/none"]
+
+
+def test_row_57_by_path(rows):
+    got = rows.aws.ok("get-parameters-by-path", "--path", "/app", "--recursive")
+    assert [p["Name"] for p in got["Parameters"]] == ["/app/db", "/app/pw"]
+
+
+def test_row_58_reserved_name(rows):
+    rows.aws.fails("ValidationException", "put-parameter", "--name", "awsthing", "--type", "String", "--value", "x")

@@ -95,6 +95,21 @@ static const struct {
     { "{\"Name\":\"a\",\"Tags\":[{\"Key\":\"x\"}]}", -EINVAL, "Tag.Value: missing" },
 };
 
+/* A text that is no JSON may hold a secret: where it breaks is told, not what stands there. */
+static void wrong_json_is_not_quoted(void **state)
+{
+    static const char *const texts[] = { "{\"Name\":\"hunter2", "{\"Name\":hunter2}",
+                                         "{\"Name\":\"hunter2\" 1}", "hunter2" };
+
+    for (size_t i = 0; i < FL_ARRAY_LEN(texts); i++) {
+        struct sample s;
+
+        assert_int_equal(decode(texts[i], 0, &s), -EBADMSG);
+        assert_non_null(strstr(err.text, "line 1"));
+        assert_null(strstr(err.text, "hunter2"));
+    }
+}
+
 static void wrong_json_is_named(void **state)
 {
     for (size_t i = 0; i < FL_ARRAY_LEN(bad); i++) {
@@ -262,6 +277,7 @@ int main(void)
         T(pack_round_trip),
         T(packed_bytes_may_be_any),
         T(wrong_json_is_named),
+        T(wrong_json_is_not_quoted),
         T(lenient_forms),
         T(arena_limit_holds),
         T(strings_are_always_valid_utf8),
