@@ -32,8 +32,8 @@ MODES = [
     (r"nodes/1/home/\.aws/credentials", "f", 0o600),
     # the plane
     (r"plane/data(/audit|/db|/keys|/pki)?", "d", 0o700),
-    (r"plane/data/(admin-credentials|server\.json|audit/audit\.log|db/fairlead\.db(-shm|-wal|\.lock)?|keys/seal)",
-     "f", 0o600),
+    (r"plane/data/(admin-credentials|server\.json|audit/audit\.log|db/fairlead\.db(-shm|-wal|\.lock)?)", "f", 0o600),
+    (r"plane/data/keys/(seal|parameters)", "f", 0o600),
     (r"plane/data/pki/\w+\.key", "f", 0o600),
     (r"plane/data/pki/\w+\.crt", "f", 0o644),
     (r"plane/data/run", "d", 0o755),
@@ -41,7 +41,7 @@ MODES = [
 ]
 MUST_BE_SEEN = ["nodes/1/state/Vault/Store/RegistrationKey", "nodes/1/home/.aws/credentials",
                 "nodes/1/state/runtimeconfig/credentials.json", "plane/data/keys/seal", "plane/data/pki/ca.key",
-                "plane/data/db/fairlead.db-wal", "nodes/1/run/status.sock"]
+                "plane/data/keys/parameters", "plane/data/db/fairlead.db-wal", "nodes/1/run/status.sock"]
 KIND = {stat.S_IFDIR: "d", stat.S_IFREG: "f", stat.S_IFSOCK: "s"}
 
 
@@ -130,7 +130,7 @@ def the_secrets(box, activation):
     agent, data = box.agents[0], box.plane.data
     creds = json.loads((agent.state / "runtimeconfig/credentials.json").read_text())
     key = json.dumps(json.loads((agent.state / "Vault/Store/RegistrationKey").read_text()))
-    seal = (data / "keys/seal").read_bytes()
+    keys = {name: (data / "keys" / name).read_bytes() for name in ("seal", "parameters")}
 
     def texts(value):
         """The long strings of a JSON value, those within strings too."""
@@ -146,8 +146,9 @@ def the_secrets(box, activation):
     found = {
         "activation code": activation["ActivationCode"].encode(),
         "administrator's secret key": box.plane.secret_key.encode(),
-        "seal, raw": seal, "seal, hex": seal.hex().encode(), "seal, base64": base64.b64encode(seal),
     }
+    for name, raw in keys.items():
+        found.update({f"{name}, raw": raw, f"{name}, hex": raw.hex().encode(), f"{name}, base64": base64.b64encode(raw)})
     for name, value in creds.items():
         if isinstance(value, str) and re.search("secret|token", name, re.I):
             found[f"node's {name}"] = value.encode()
