@@ -93,7 +93,7 @@ enum {
     FL_REQUIRED = 1,  /* absent on decode is an error (unless FL_DECODE_LAX) / a violation */
     FL_ALWAYS = 2,    /* encode even if absent or empty: "" , 0, [] or {} */
     FL_OMIT_ZERO = 4, /* plain bool/int/double: leave out when 0 */
-    FL_SECRET = 8,    /* the value never stands in an error text, nor longer in memory than needed */
+    FL_SECRET = 8,    /* the value stands in no error text, and in memory no longer than needed */
 };
 
 /* Limits of one value. Lengths are characters for strings, elements for lists and maps; zero `max`
