@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 #include "common/base/log.h"
+#include "server/api/nodes.h"
 #include "server/auth/policy.h"
 
 #define POLICIES_MAX 64 /* attached to one user or role */
@@ -120,12 +121,12 @@ static enum fl_verdict judge(const struct policies *p, const struct fl_policy_re
     return v;
 }
 
-/* A node's ARN, or a channel's, ends in the id of a node. */
+/* A node's ARN, or a channel's, ends in the id of a node; so may that of a parameter for one. */
 static bool foreign_node(const char *arn, const char *node_id)
 {
     const char *slash = strrchr(arn, '/');
 
-    return slash && strncmp(slash + 1, "mi-", 3) == 0 && strcmp(slash + 1, node_id) != 0;
+    return slash && fl_node_id_valid(slash + 1) && strcmp(slash + 1, node_id) != 0;
 }
 
 static int denied(const struct fl_caller *caller, const char *action, const char *resource,

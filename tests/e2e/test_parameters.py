@@ -169,6 +169,7 @@ def test_what_a_node_may_read(plane, ssm, new_node):
     """What AWS's policy for nodes grants: GetParameter and GetParameters, and no text of a SecureString."""
     put(ssm, "/n/plain")
     put(ssm, "/n/pw", SECRET, "SecureString")
+    put(ssm, "/n/mi-settings")
     first, second = new_node(plane=plane, IamRole="plainrole"), new_node(plane=plane, IamRole="trusted")
     put(ssm, f"/n/{first.node_id}", "mine")
     admin(plane, "role", "add", "trusted")
@@ -181,6 +182,7 @@ def test_what_a_node_may_read(plane, ssm, new_node):
     assert refused(one.get_parameters, Names=["/n/pw"], WithDecryption=True) == "AccessDeniedException"
     assert two.get_parameter(Name="/n/pw", WithDecryption=True)["Parameter"]["Value"] == SECRET
     # a parameter that ends in a node's id is no other node's
+    assert one.get_parameter(Name="/n/mi-settings")["Parameter"]["Value"] == "v"
     assert one.get_parameter(Name=f"/n/{first.node_id}")["Parameter"]["Value"] == "mine"
     assert refused(two.get_parameter, Name=f"/n/{first.node_id}") == "AccessDeniedException"
     for call in (lambda: put(one, "/n/new"), lambda: one.delete_parameter(Name="/n/plain"),
