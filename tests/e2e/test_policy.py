@@ -6,6 +6,8 @@ import base64
 import hashlib
 import json
 import os
+import pathlib
+import re
 import signal
 import subprocess
 import time
@@ -18,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 import flsandbox
 import refplane
 
+HERE = pathlib.Path(__file__).resolve().parent
 SIGNATURE = "FairleadSignature"
 
 
@@ -311,7 +314,7 @@ def test_keygen_and_sign(node, build, tmp_path):
     assert made.returncode == 0 and made.stdout.startswith('"ann": "MCow'), made
     assert oct(key.stat().st_mode & 0o777) == "0o600" and "ENCRYPTED" in key.read_text()
     assert "correct horse" not in key.read_text()
-    assert client(build, "keygen", "--name", "ann", "--no-passphrase", key).returncode == 1, "written over"
+    assert client(build, "keygen", "--name", "ann", "--no-passphrase", key).returncode != 0, "written over"
     private = serialization.load_pem_private_key(key.read_bytes(), b"correct horse")
     public = base64.b64encode(private.public_key().public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)).decode()
@@ -337,7 +340,7 @@ def test_keygen_and_sign(node, build, tmp_path):
     assert node.ran()
     assert client(build, *words, stdin="correct horse").stdout.startswith("fairlead1:ann:")
     assert "wrong passphrase" in client(build, *words, stdin="wrong battery").stderr
-    assert "10m" in client(build, *words, "--expires", "99d").stderr
+    assert "31 days" in client(build, *words, "--expires", "99d").stderr
     assert client(build, *words, "--expires", "31d", stdin="correct horse").returncode == 0
     assert "declares no parameter" in client(build, "sign", "--key", key, "--document", "x", "--document-file",
                                              write(tmp_path / "bare", {"schemaVersion": "2.2"}), "--targets", "*").stderr
@@ -346,3 +349,41 @@ def test_keygen_and_sign(node, build, tmp_path):
 def write(path, value):
     path.write_text(json.dumps(value))
     return path
+
+
+def check(build, tmp_path, *args):
+    return subprocess.run([build / "fairlead-agent", "--config", tmp_path / "agent.json", "--state", tmp_path / "state",
+                           "policy", "check", *map(str, args)], capture_output=True, text=True, timeout=30)
+
+
+def test_policy_check(build, tmp_path):
+    """The documentation's example is good; a document is decided about; faults have line and member."""
+    text = (HERE.parents[1] / "docs/policy.md").read_text()
+    example = re.search(r"^    \{$.*?^    \}$", text, re.M | re.S)[0]
+    file, document = tmp_path / "policy.json", tmp_path / "document.json"
+    file.write_text(example)
+    file.chmod(0o644)
+    done = check(build, tmp_path)
+    assert done.returncode == 0 and "good, 4 rules, default deny" in done.stdout, done
+    assert "note" not in done.stdout
+
+    shell = {"schemaVersion": "2.2", "parameters": {"c": {"type": "StringList"}}, "mainSteps": [
+        {"action": "aws:runShellScript", "name": "s", "inputs": {"runCommand": "{{ c }}"}}]}
+    document.write_text(json.dumps(shell))
+    rules = policy(rule("look", "allow", inputs={"runCommand": "uptime"}), rule("trusting", "allow", documents=["x"]))
+    other = write(tmp_path / "other.json", rules)
+    words = ["--document", "Doc", "--document-file", document, "--parameters"]
+    done = check(build, tmp_path, other, *words, '{"c": ["uptime"]}')
+    assert done.returncode == 0 and 'allowed: rule "look"\n' in done.stdout, done
+    assert f"document hash: {sha256(shell)}\n" in done.stdout
+    assert 'note: rule "trusting" leaves the content of documents to the control plane' in done.stdout
+    done = check(build, tmp_path, other, *words, '{"c": ["uptime", "id"]}')
+    assert done.returncode == 1 and "no rule allows it (step 1, s, aws:runShellScript)" in done.stdout, done
+
+    other.write_text(json.dumps(rules, indent=1).replace('"effect"', '"efect"'))
+    done = check(build, tmp_path, other)
+    assert done.returncode == 1 and "other.json: line 7: rules[0].efect: unknown member" in done.stderr, done
+    file.chmod(0o666)
+    assert "may be changed by others" in check(build, tmp_path).stderr
+    file.unlink()
+    assert check(build, tmp_path).returncode == 1
