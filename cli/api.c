@@ -236,16 +236,24 @@ static void finish(struct call *c, int r, const char *text, const struct fl_err 
     free(c);
 }
 
+/* It was sent, and nobody knows what became of it. */
+static bool is_unclear(int r, const struct fl_err *err)
+{
+    return r == -ETIMEDOUT || r == -EIO ||
+           (r == -EPROTO && err->name && strcmp(err->name, FL_HTTP_CLOSED) == 0);
+}
+
 /* May it be tried again, and what does that cost of the quota? 0: no. */
-static int retry_cost(const struct call *c, int r, int status, bool throttled)
+static int retry_cost(const struct call *c, int r, const struct fl_err *err, int status,
+                      bool throttled)
 {
     static const int later[] = { 500, 502, 503, 504, 429 };
 
     if (r == -ECONNREFUSED || r == -EHOSTUNREACH)
         return QUOTA_RETRY; /* it never arrived */
-    if (r == -ETIMEDOUT || r == -EIO)
+    if (is_unclear(r, err))
         return c->once ? 0 : QUOTA_TIMEOUT;
-    if (r < 0)
+    if (r != -EREMOTEIO)
         return 0;
     for (size_t i = 0; i < FL_ARRAY_LEN(later); i++)
         throttled |= later[i] == status;
@@ -283,9 +291,8 @@ static void on_answer(void *arg, int r, const struct fl_http_response *resp,
         finish(c, 0, resp->body, NULL);
         return;
     }
-    if (r == -ECANCELED ||
-        !try_again(c, retry_cost(c, r == -EREMOTEIO ? 0 : r, status, throttled))) {
-        if (c->once && (r == -ETIMEDOUT || r == -EIO))
+    if (!try_again(c, retry_cost(c, r, &err, status, throttled))) {
+        if (c->once && is_unclear(r, &err))
             fl_err_set(&err, r, NULL, "%s: whether it was taken is not known",
                        fl_err_text(http_err));
         finish(c, r, NULL, &err);
@@ -341,7 +348,8 @@ static int begin(struct call *c, struct fl_err *err)
                                    .body = c->body,
                                    .body_len = strlen(c->body),
                                    .timeout_ms = c->cli->timeout_ms,
-                                   .max_response_bytes = MAX_RESPONSE_BYTES };
+                                   .max_response_bytes = MAX_RESPONSE_BYTES,
+                                   .once = c->once };
     return fl_http_start(c->cli->wire->http, &req, on_answer, c, NULL, err);
 }
 

@@ -67,21 +67,22 @@ static const struct {
     int r;
     enum subject subject;
     const char *text; /* NULL: what curl says */
+    const char *name;
 } failures[] = {
     { CURLE_ABORTED_BY_CALLBACK, -ECANCELED, PEER, "canceled" },
     { CURLE_OPERATION_TIMEDOUT, -ETIMEDOUT, PEER, "no answer in time" },
     { CURLE_COULDNT_RESOLVE_HOST, -EHOSTUNREACH, PEER, "the name is not known" },
     { CURLE_COULDNT_RESOLVE_PROXY, -EHOSTUNREACH, PROXY, "the proxy's name is not known" },
     { CURLE_COULDNT_CONNECT, -ECONNREFUSED, PEER, NULL },
-    { CURLE_PEER_FAILED_VERIFICATION, -EPROTO, TLS, NULL },
+    { CURLE_PEER_FAILED_VERIFICATION, -EPROTO, TLS, NULL, FL_HTTP_UNTRUSTED },
     { CURLE_SSL_CACERT_BADFILE, -EPROTO, TLS, "the CA certificates cannot be loaded" },
     { CURLE_SSL_CONNECT_ERROR, -EPROTO, TLS, NULL },
     { CURLE_SSL_INVALIDCERTSTATUS, -EPROTO, TLS, NULL },
     { CURLE_SSL_ISSUER_ERROR, -EPROTO, TLS, NULL },
     { CURLE_WEIRD_SERVER_REPLY, -EPROTO, PEER, NULL },
-    { CURLE_GOT_NOTHING, -EPROTO, PEER, "closed without an answer" },
+    { CURLE_GOT_NOTHING, -EPROTO, PEER, "closed without an answer", FL_HTTP_CLOSED },
     { CURLE_BAD_CONTENT_ENCODING, -EPROTO, PEER, NULL },
-    { CURLE_PARTIAL_FILE, -EPROTO, PEER, "closed in the middle of an answer" },
+    { CURLE_PARTIAL_FILE, -EPROTO, PEER, "closed in the middle of an answer", FL_HTTP_CLOSED },
     { CURLE_WRITE_ERROR, -EMSGSIZE, PEER, "the answer is over the limit" },
     { CURLE_OUT_OF_MEMORY, -ENOMEM, PEER, "out of memory" },
     { CURLE_RECV_ERROR, -EIO, PEER, NULL },
@@ -127,11 +128,11 @@ static int call_error(const struct fl_http_call *call, CURLcode result, struct f
     if (failures[i].text)
         says = failures[i].text;
     if (failures[i].subject == TLS)
-        return fl_err_set(err, failures[i].r,
-                          result == CURLE_PEER_FAILED_VERIFICATION ? FL_HTTP_UNTRUSTED : NULL,
-                          "%s%s%s: %s (CA certificates: %s)", call->where, via, proxy, says,
+        return fl_err_set(err, failures[i].r, failures[i].name, "%s%s%s: %s (CA certificates: %s)",
+                          call->where, via, proxy, says,
                           call->http->ca_file ? call->http->ca_file : "the system's");
-    return fl_err_set(err, failures[i].r, NULL, "%s%s%s: %s", call->where, via, proxy, says);
+    return fl_err_set(err, failures[i].r, failures[i].name, "%s%s%s: %s", call->where, via, proxy,
+                      says);
 }
 
 /* ---- the end of a call ---- */

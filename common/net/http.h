@@ -12,8 +12,10 @@
 struct fl_http;
 struct fl_http_call;
 
-/* Name in the error of a call whose peer's certificate is not trusted. */
+/* Names in the error of a call: the peer's certificate is not trusted; the connection was closed
+ * before the answer was complete, so that the request may have been taken. */
 #define FL_HTTP_UNTRUSTED "UntrustedCertificate"
+#define FL_HTTP_CLOSED    "ConnectionClosed"
 
 struct fl_http_conf {
     const char *ca_file; /* PEM file that replaces the system's pool; NULL: the system's pool */
@@ -50,6 +52,9 @@ struct fl_http_request {
     const char *user, *password;
     uint32_t timeout_ms;       /* whole call; 0: 60 s */
     size_t max_response_bytes; /* 0: 1 MiB; a longer body fails the call with -EMSGSIZE */
+    /* On a connection of its own: where a kept one turns out to be closed, curl sends the request
+     * again without a word, and the first may have been taken. */
+    bool once;
 };
 
 /* Headers of an answer that are handed on, those it has. */
