@@ -67,27 +67,34 @@ static const struct {
     int r;
     enum subject subject;
     const char *text; /* NULL: what curl says */
-    const char *name;
 } failures[] = {
     { CURLE_ABORTED_BY_CALLBACK, -ECANCELED, PEER, "canceled" },
     { CURLE_OPERATION_TIMEDOUT, -ETIMEDOUT, PEER, "no answer in time" },
     { CURLE_COULDNT_RESOLVE_HOST, -EHOSTUNREACH, PEER, "the name is not known" },
     { CURLE_COULDNT_RESOLVE_PROXY, -EHOSTUNREACH, PROXY, "the proxy's name is not known" },
     { CURLE_COULDNT_CONNECT, -ECONNREFUSED, PEER, NULL },
-    { CURLE_PEER_FAILED_VERIFICATION, -EPROTO, TLS, NULL, FL_HTTP_UNTRUSTED },
+    { CURLE_PEER_FAILED_VERIFICATION, -EPROTO, TLS, NULL },
     { CURLE_SSL_CACERT_BADFILE, -EPROTO, TLS, "the CA certificates cannot be loaded" },
     { CURLE_SSL_CONNECT_ERROR, -EPROTO, TLS, NULL },
     { CURLE_SSL_INVALIDCERTSTATUS, -EPROTO, TLS, NULL },
     { CURLE_SSL_ISSUER_ERROR, -EPROTO, TLS, NULL },
     { CURLE_WEIRD_SERVER_REPLY, -EPROTO, PEER, NULL },
-    { CURLE_GOT_NOTHING, -EPROTO, PEER, "closed without an answer", FL_HTTP_CLOSED },
+    { CURLE_GOT_NOTHING, -EPROTO, PEER, "closed without an answer" },
     { CURLE_BAD_CONTENT_ENCODING, -EPROTO, PEER, NULL },
-    { CURLE_PARTIAL_FILE, -EPROTO, PEER, "closed in the middle of an answer", FL_HTTP_CLOSED },
+    { CURLE_PARTIAL_FILE, -EPROTO, PEER, "closed in the middle of an answer" },
     { CURLE_WRITE_ERROR, -EMSGSIZE, PEER, "the answer is over the limit" },
     { CURLE_OUT_OF_MEMORY, -ENOMEM, PEER, "out of memory" },
     { CURLE_RECV_ERROR, -EIO, PEER, NULL },
     { CURLE_SEND_ERROR, -EIO, PEER, NULL },
 };
+
+/* Those that callers tell apart. */
+static const char *error_name(CURLcode result)
+{
+    if (result == CURLE_PEER_FAILED_VERIFICATION)
+        return FL_HTTP_UNTRUSTED;
+    return result == CURLE_GOT_NOTHING || result == CURLE_PARTIAL_FILE ? FL_HTTP_CLOSED : NULL;
+}
 
 /* The proxy spoke instead of the peer: to CONNECT, or to a plain request that went through it. */
 static long proxy_status(const struct fl_http_call *call, CURLcode result)
@@ -128,10 +135,10 @@ static int call_error(const struct fl_http_call *call, CURLcode result, struct f
     if (failures[i].text)
         says = failures[i].text;
     if (failures[i].subject == TLS)
-        return fl_err_set(err, failures[i].r, failures[i].name, "%s%s%s: %s (CA certificates: %s)",
-                          call->where, via, proxy, says,
+        return fl_err_set(err, failures[i].r, error_name(result),
+                          "%s%s%s: %s (CA certificates: %s)", call->where, via, proxy, says,
                           call->http->ca_file ? call->http->ca_file : "the system's");
-    return fl_err_set(err, failures[i].r, failures[i].name, "%s%s%s: %s", call->where, via, proxy,
+    return fl_err_set(err, failures[i].r, error_name(result), "%s%s%s: %s", call->where, via, proxy,
                       says);
 }
 
@@ -598,6 +605,8 @@ int fl_http_start(struct fl_http *http, const struct fl_http_request *req, fl_ht
         r = set_body(call, req);
     if (r == 0)
         r = set_auth(call, req);
+    if (r == 0 && req->once)
+        curl_easy_setopt(call->easy, CURLOPT_FRESH_CONNECT, 1L);
     if (r == 0 && req->write) {
         curl_easy_setopt(call->easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
         curl_easy_setopt(call->easy, CURLOPT_LOW_SPEED_TIME, (long)STALL_S);
