@@ -142,12 +142,12 @@ static int check_notification(const struct fl_send_in *req, struct fl_err *err)
 
 /* The parameters as documents see them: one value for a String, a list for a StringList, an object
  * for a map that was written as JSON (protocol 4 §1.2). */
-static json_t *job_value(const struct fl_document_parameter *decl, const struct fl_strs *values)
+static json_t *job_value(const struct fl_doc_param *decl, const struct fl_strs *values)
 {
     json_t *list, *map;
 
-    if (strcmp(decl->type, "StringList") != 0 && values->n == 1) {
-        map = strcmp(decl->type, "StringMap") == 0 || strcmp(decl->type, "MapList") == 0
+    if (decl->kind != FL_PARAM_STRING_LIST && values->n == 1) {
+        map = decl->kind == FL_PARAM_STRING_MAP || decl->kind == FL_PARAM_MAP_LIST
                   ? fl_json_load_text(values->v[0], 0, NULL)
                   : NULL;
         return map ? map : json_string(values->v[0]);
@@ -165,7 +165,7 @@ static int job_parameters(struct fl_call *call, const struct fl_document *doc,
     json_t *all = json_object();
 
     for (size_t i = 0; i < given->n; i++) {
-        const struct fl_document_parameter *decl = fl_document_parameter(doc, given->v[i].key);
+        const struct fl_doc_param *decl = fl_document_parameter(doc, given->v[i].key);
 
         if (decl)
             json_object_set_new(all, given->v[i].key, job_value(decl, &given->v[i].values));
@@ -188,7 +188,7 @@ static int add_step(struct fl_buf *out, const char *name, const char *action)
 static int read_content(struct fl_call *call, const struct fl_document *doc, char **ret_content,
                         char **ret_steps, struct fl_err *err)
 {
-    json_t *json = fl_json_load(doc->content, doc->content_len, 0, NULL);
+    json_t *json = fl_json_load_text(doc->json, 0, NULL);
     fl_autofree char *compact = json ? json_dumps(json, JSON_COMPACT) : NULL;
     fl_autobuf struct fl_buf steps = FL_BUF(JOB_MAX_BYTES);
     const char *name;
@@ -223,10 +223,9 @@ static int read_content(struct fl_call *call, const struct fl_document *doc, cha
     return *ret_content && *ret_steps ? 0 : fl_err_set(err, -ENOMEM, NULL, "out of memory");
 }
 
-static int64_t execution_timeout_s(struct fl_call *call, const struct fl_document *doc,
-                                   const struct fl_listmap *given)
+static int64_t execution_timeout_s(const struct fl_document *doc, const struct fl_listmap *given)
 {
-    const char *text = fl_document_string(call, doc, given, "executionTimeout");
+    const char *text = fl_document_string(doc, given, "executionTimeout");
     char *end;
     long long v;
 
@@ -378,7 +377,7 @@ static int make_command(struct fl_call *call, const struct fl_send_in *req,
         .comment = or_else(req->comment, ""),
         .requested = { call->now_ms },
         .expires_after = { call->now_ms +
-                           1000 * (timeout_s + execution_timeout_s(call, doc, &req->parameters)) },
+                           1000 * (timeout_s + execution_timeout_s(doc, &req->parameters)) },
         .parameters = req->parameters,
         .instance_ids = req->instance_ids,
         .targets = req->targets,
@@ -404,7 +403,7 @@ static int make_command(struct fl_call *call, const struct fl_send_in *req,
 static int check_size(const struct fl_document *doc, const struct fl_listmap *given,
                       struct fl_err *err)
 {
-    size_t n = doc->content_len;
+    size_t n = strlen(doc->content);
 
     for (size_t i = 0; i < given->n; i++) {
         n += strlen(given->v[i].key);
@@ -432,7 +431,7 @@ int fl_op_send_command(struct fl_call *call, const void *in, void *out, struct f
     if (r == 0)
         r = find_document(call, req, &doc, err);
     if (r == 0)
-        r = fl_document_check_parameters(call, &doc, &req->parameters, err);
+        r = fl_document_check_parameters(&doc, &req->parameters, err);
     if (r == 0)
         r = check_size(&doc, &req->parameters, err);
     if (r == 0)

@@ -1,486 +1,433 @@
-/* document_ops.c - DescribeDocument, GetDocument, ListDocuments. */
-#include <errno.h>
-#include <string.h>
-#include <strings.h>
+/* document_ops.c - the document operations: their shapes and their rows. */
+#include "server/api/document_ops.h"
 
-#include "server/api/document_list.h"
-#include "server/api/document_yaml.h"
-#include "server/api/documents.h"
+#include <string.h>
 #include "server/api/registry.h"
 
-#define PAGE        50
-#define FILTERS_MAX 6
-
-/* ---- shapes ---- */
-#define NAME_LIMITS                              \
-    {                                            \
-        .pattern = "^[a-zA-Z0-9_\\-.:/]{3,128}$" \
-    }
-#define VERSION_LIMITS                                    \
-    {                                                     \
-        .pattern = "([$]LATEST|[$]DEFAULT|^[1-9][0-9]*$)" \
-    }
-#define VERSION_NAME                           \
-    {                                          \
-        .pattern = "^[a-zA-Z0-9_\\-.]{1,128}$" \
-    }
-
+/* ---- limits ---- */
 static const char *const formats[] = { "YAML", "JSON", "TEXT", NULL };
+static const char *const type_names[] = { "Command",
+                                          "Policy",
+                                          "Automation",
+                                          "Session",
+                                          "Package",
+                                          "ApplicationConfiguration",
+                                          "ApplicationConfigurationSchema",
+                                          "DeploymentStrategy",
+                                          "ChangeCalendar",
+                                          "Automation.ChangeTemplate",
+                                          "ProblemAnalysis",
+                                          "ProblemAnalysisTemplate",
+                                          "CloudFormation",
+                                          "ConformancePackTemplate",
+                                          NULL };
 
-/* Both requests begin so. */
-struct version_in {
-    char *name;
-    char *version;
-    char *version_name;
-    char *format; /* GetDocument */
+/* clang-format off */
+#define NAME_LIMITS    { .pattern = "^[a-zA-Z0-9_\\-.]{3,128}$" }
+#define ARN_LIMITS     { .pattern = "^[a-zA-Z0-9_\\-.:/]{3,128}$" }
+#define VERSION_LIMITS { .pattern = "([$]LATEST|[$]DEFAULT|^[1-9][0-9]*$)" }
+#define NUMBER_LIMITS  { .pattern = "(^[1-9][0-9]*$)" }
+#define VERSION_NAME   { .pattern = "^[a-zA-Z0-9_\\-.]{1,128}$" }
+#define DISPLAY_NAME   { .max = 1024, .pattern = "^[\\w\\.\\-\\:\\/ ]*$" }
+#define TARGET_TYPE    { .max = 200, .pattern = "^\\/[\\w\\.\\-\\:\\/]*$" }
+#define ACCOUNT_LIMITS { .pattern = "(?i)all|[0-9]{12}" }
+#define SHARED_VERSION { .max = 8, .pattern = "([$]LATEST|[$]DEFAULT|[$]ALL)" }
+#define PAGE_LIMITS    { .min = 1, .max = 50 }
+/* clang-format on */
+
+#define NAMED(T, limits_of_name) \
+    FL_FIELD(T, document.name, "Name", FL_REQUIRED, .limits = limits_of_name)
+
+/* ---- a document ---- */
+static const struct fl_field requires_fields[] = {
+    FL_FIELD(struct fl_document_requires, name, "Name", FL_REQUIRED, .limits = ARN_LIMITS),
+    FL_FIELD(struct fl_document_requires, version, "Version", 0, .limits = VERSION_LIMITS),
 };
+static const struct fl_shape requires_shape =
+    FL_SHAPE(struct fl_document_requires, "DocumentRequires", requires_fields);
 
-#define VERSION_FIELDS                                                                        \
-    FL_FIELD(struct version_in, name, "Name", FL_REQUIRED, .limits = NAME_LIMITS),            \
-        FL_FIELD(struct version_in, version, "DocumentVersion", 0, .limits = VERSION_LIMITS), \
-        FL_FIELD(struct version_in, version_name, "VersionName", 0, .limits = VERSION_NAME)
-
-static const struct fl_field describe_in_fields[] = { VERSION_FIELDS };
-static const struct fl_shape describe_in_shape =
-    FL_SHAPE(struct version_in, "DescribeDocument", describe_in_fields);
-
-static const struct fl_field get_in_fields[] = {
-    VERSION_FIELDS,
-    FL_FIELD(struct version_in, format, "DocumentFormat", 0, .limits = { .enums = formats }),
-};
-static const struct fl_shape get_in_shape =
-    FL_SHAPE(struct version_in, "GetDocument", get_in_fields);
-
-struct parameter {
-    const char *name;
-    const char *type;
-    const char *description;
-    const char *default_value;
-};
-#define F(member, key, flags) FL_FIELD(struct parameter, member, key, flags)
+#define F(member, key) FL_FIELD(struct fl_doc_param, member, key, 0)
 static const struct fl_field parameter_fields[] = {
-    F(name, "Name", 0),
-    F(type, "Type", 0),
-    F(description, "Description", 0),
-    F(default_value, "DefaultValue", 0),
+    F(name, "Name"),
+    F(type, "Type"),
+    F(description, "Description"),
+    F(default_text, "DefaultValue"),
 };
 #undef F
 static const struct fl_shape parameter_shape =
-    FL_SHAPE(struct parameter, "DocumentParameter", parameter_fields);
+    FL_SHAPE(struct fl_doc_param, "DocumentParameter", parameter_fields);
 
-struct description {
-    const char *hash, *hash_type, *name, *owner;
-    struct fl_time created;
-    const char *status, *version, *description;
-    struct parameter *parameters;
-    size_t n_parameters;
-    struct fl_strs platform_types;
-    const char *type, *schema_version, *latest_version, *default_version, *format;
-};
-#define F(member, key, flags) FL_FIELD(struct description, member, key, flags)
-static const struct fl_field description_fields[] = {
-    F(hash, "Hash", 0),
-    F(hash_type, "HashType", 0),
-    F(name, "Name", 0),
-    F(owner, "Owner", 0),
-    F(created, "CreatedDate", 0),
-    F(status, "Status", 0),
-    F(version, "DocumentVersion", 0),
-    F(description, "Description", 0),
-    FL_FIELD_LIST(struct description, parameters, n_parameters, "Parameters", FL_ALWAYS,
-                  &parameter_shape),
-    F(platform_types, "PlatformTypes", FL_ALWAYS),
-    F(type, "DocumentType", 0),
-    F(schema_version, "SchemaVersion", 0),
-    F(latest_version, "LatestVersion", 0),
-    F(default_version, "DefaultVersion", 0),
-    F(format, "DocumentFormat", 0),
-};
-#undef F
-static const struct fl_shape description_shape =
-    FL_SHAPE(struct description, "DocumentDescription", description_fields);
+#define T              struct fl_document
+#define F(member, key) FL_FIELD(T, member, key, 0)
+#define PLATFORMS      FL_FIELD(T, platform_types, "PlatformTypes", FL_ALWAYS)
+#define TAGS           FL_FIELD_LIST(T, tags, n_tags, "Tags", 0, &fl_tag_shape)
+#define REQUIRES       FL_FIELD_LIST(T, requires, n_requires, "Requires", 0, &requires_shape)
+#define DESCRIPTION                                                                             \
+    F(hash, "Hash"), F(hash_type, "HashType"), F(name, "Name"), F(display_name, "DisplayName"), \
+        F(version_name, "VersionName"), F(owner, "Owner"), F(created, "CreatedDate"),           \
+        F(status, "Status"), F(version, "DocumentVersion"), F(description, "Description"),      \
+        FL_FIELD_LIST(T, parameters, n_parameters, "Parameters", FL_ALWAYS, &parameter_shape),  \
+        PLATFORMS, F(type, "DocumentType"), F(schema_version, "SchemaVersion"),                 \
+        F(latest_version, "LatestVersion"), F(default_version, "DefaultVersion"),               \
+        F(format, "DocumentFormat"), F(target_type, "TargetType"), TAGS, REQUIRES,              \
+        F(author, "Author"), F(review_status, "ReviewStatus")
 
-struct describe_out {
-    struct description *document;
-};
-static const struct fl_field describe_out_fields[] = {
-    FL_FIELD_STRUCT(struct describe_out, document, "Document", 0, &description_shape),
-};
-static const struct fl_shape describe_out_shape =
-    FL_SHAPE(struct describe_out, "DescribeDocumentResult", describe_out_fields);
+static const struct fl_field description_fields[] = { DESCRIPTION };
+const struct fl_shape fl_document_description_shape =
+    FL_SHAPE(T, "DocumentDescription", description_fields);
 
-struct get_out {
-    const char *name;
-    struct fl_time created;
-    const char *version, *status, *content, *type, *format;
-};
-#define F(member, key) FL_FIELD(struct get_out, member, key, 0)
+static const struct fl_field row_fields[] = { DESCRIPTION, F(content, "Content") };
+const struct fl_shape fl_document_row_shape = FL_SHAPE(T, "DocumentRow", row_fields);
+
 static const struct fl_field get_out_fields[] = {
     F(name, "Name"),
     F(created, "CreatedDate"),
+    F(display_name, "DisplayName"),
+    F(version_name, "VersionName"),
     F(version, "DocumentVersion"),
     F(status, "Status"),
     F(content, "Content"),
     F(type, "DocumentType"),
     F(format, "DocumentFormat"),
+    REQUIRES,
+    F(review_status, "ReviewStatus"),
 };
+static const struct fl_shape get_out_shape = FL_SHAPE(T, "GetDocumentResult", get_out_fields);
+
+static const struct fl_field identifier_fields[] = {
+    F(name, "Name"),
+    F(created, "CreatedDate"),
+    F(display_name, "DisplayName"),
+    F(owner, "Owner"),
+    F(version_name, "VersionName"),
+    PLATFORMS,
+    F(version, "DocumentVersion"),
+    F(type, "DocumentType"),
+    F(schema_version, "SchemaVersion"),
+    F(format, "DocumentFormat"),
+    F(target_type, "TargetType"),
+    TAGS,
+    REQUIRES,
+    F(review_status, "ReviewStatus"),
+    F(author, "Author"),
+};
+static const struct fl_shape identifier_shape =
+    FL_SHAPE(T, "DocumentIdentifier", identifier_fields);
+
+static const struct fl_field version_fields[] = {
+    F(name, "Name"),
+    F(display_name, "DisplayName"),
+    F(version, "DocumentVersion"),
+    F(version_name, "VersionName"),
+    F(created, "CreatedDate"),
+    FL_FIELD(T, is_default, "IsDefaultVersion", FL_ALWAYS),
+    F(format, "DocumentFormat"),
+    F(status, "Status"),
+    F(review_status, "ReviewStatus"),
+};
+const struct fl_shape fl_document_version_shape =
+    FL_SHAPE(T, "DocumentVersionInfo", version_fields);
+
+static const struct fl_field default_out_fields[] = {
+    F(name, "Name"),
+    F(default_version, "DefaultVersion"),
+    F(version_name, "DefaultVersionName"),
+};
+static const struct fl_shape default_shape =
+    FL_SHAPE(T, "DocumentDefaultVersionDescription", default_out_fields);
 #undef F
-static const struct fl_shape get_out_shape =
-    FL_SHAPE(struct get_out, "GetDocumentResult", get_out_fields);
+#undef T
 
-/* Both forms of a filter, as one struct. */
-struct filter {
-    char *key;
-    char *value; /* the old form has one */
-    struct fl_strs values;
+/* The same struct under each operation's name of it. */
+#define ONE(name, key, shape)                                             \
+    static const struct fl_field name##_out_fields[] = {                  \
+        FL_FIELD_STRUCT(struct fl_document_out, document, key, 0, shape), \
+    };                                                                    \
+    static const struct fl_shape name##_out_shape =                       \
+        FL_SHAPE(struct fl_document_out, #name "Result", name##_out_fields)
+
+ONE(describe, "Document", &fl_document_description_shape);
+ONE(write, "DocumentDescription", &fl_document_description_shape);
+ONE(set_default, "Description", &default_shape);
+
+#define MANY(name, key, shape)                                                       \
+    static const struct fl_field name##_out_fields[] = {                             \
+        FL_FIELD_LIST(struct fl_documents_out, list, n_list, key, FL_ALWAYS, shape), \
+        FL_FIELD(struct fl_documents_out, next_token, "NextToken", 0),               \
+    };                                                                               \
+    static const struct fl_shape name##_out_shape =                                  \
+        FL_SHAPE(struct fl_documents_out, #name "Result", name##_out_fields)
+
+MANY(list, "DocumentIdentifiers", &identifier_shape);
+MANY(versions, "DocumentVersions", &fl_document_version_shape);
+
+/* ---- requests for one version ---- */
+#define T struct fl_document_version_in
+#define VERSION                                                           \
+    FL_FIELD(T, version, "DocumentVersion", 0, .limits = VERSION_LIMITS), \
+        FL_FIELD(T, version_name, "VersionName", 0, .limits = VERSION_NAME)
+
+static const struct fl_field describe_in_fields[] = { NAMED(T, ARN_LIMITS), VERSION };
+static const struct fl_shape describe_in_shape =
+    FL_SHAPE(T, "DescribeDocument", describe_in_fields);
+
+static const struct fl_field get_in_fields[] = {
+    NAMED(T, ARN_LIMITS),
+    VERSION,
+    FL_FIELD(T, format, "DocumentFormat", 0, .limits = { .enums = formats }),
 };
+static const struct fl_shape get_in_shape = FL_SHAPE(T, "GetDocument", get_in_fields);
 
+static const struct fl_field delete_in_fields[] = {
+    NAMED(T, NAME_LIMITS),
+    VERSION,
+    FL_FIELD(T, force, "Force", 0),
+};
+static const struct fl_shape delete_in_shape = FL_SHAPE(T, "DeleteDocument", delete_in_fields);
+#undef T
+
+static const struct fl_field default_in_fields[] = {
+    NAMED(struct fl_document_default_in, NAME_LIMITS),
+    FL_FIELD(struct fl_document_default_in, version, "DocumentVersion", FL_REQUIRED,
+             .limits = NUMBER_LIMITS),
+};
+static const struct fl_shape default_in_shape =
+    FL_SHAPE(struct fl_document_default_in, "UpdateDocumentDefaultVersion", default_in_fields);
+
+/* ---- CreateDocument, UpdateDocument ---- */
+static const char *const source_keys[] = { "SourceUrl", "S3FileUrl", "AttachmentReference", NULL };
+#define T struct fl_attachment_source
+static const struct fl_field source_fields[] = {
+    FL_FIELD(T, key, "Key", 0, .limits = { .enums = source_keys }),
+    FL_FIELD(T, values, "Values", 0, .limits = { .min = 1, .max = 1 },
+             .elem = { .min = 1, .max = 1024 }),
+    FL_FIELD(T, name, "Name", 0, .limits = NAME_LIMITS),
+};
+static const struct fl_shape source_shape = FL_SHAPE(T, "AttachmentsSource", source_fields);
+#undef T
+
+#define T struct fl_document_write_in
+#define WRITTEN                                                                                  \
+    NAMED(T, NAME_LIMITS), FL_FIELD(T, content, "Content", FL_REQUIRED, .limits = { .min = 1 }), \
+        FL_FIELD(T, format, "DocumentFormat", 0, .limits = { .enums = formats }),                \
+        FL_FIELD(T, version_name, "VersionName", 0, .limits = VERSION_NAME),                     \
+        FL_FIELD(T, display_name, "DisplayName", 0, .limits = DISPLAY_NAME),                     \
+        FL_FIELD(T, target_type, "TargetType", 0, .limits = TARGET_TYPE),                        \
+        FL_FIELD_LIST(T, attachments, n_attachments, "Attachments", 0, &source_shape,            \
+                      .limits = { .max = 20 })
+
+static const struct fl_field create_in_fields[] = {
+    WRITTEN,
+    FL_FIELD(T, type, "DocumentType", 0, .limits = { .enums = type_names }),
+    FL_FIELD_LIST(T, requires, n_requires, "Requires", 0, &requires_shape, .limits = { .min = 1 }),
+    FL_FIELD_LIST(T, tags, n_tags, "Tags", 0, &fl_tag_shape, .limits = { .max = FL_TAG_LIST_MAX }),
+};
+static const struct fl_shape create_in_shape = FL_SHAPE(T, "CreateDocument", create_in_fields);
+
+static const struct fl_field update_in_fields[] = {
+    WRITTEN,
+    FL_FIELD(T, version, "DocumentVersion", 0, .limits = VERSION_LIMITS),
+};
+static const struct fl_shape update_in_shape = FL_SHAPE(T, "UpdateDocument", update_in_fields);
+#undef T
+
+/* ---- ListDocuments ---- */
 static const char *const old_keys[] = { "Name", "Owner", "PlatformTypes", "DocumentType", NULL };
 static const struct fl_field old_filter_fields[] = {
-    FL_FIELD(struct filter, key, "key", FL_REQUIRED, .limits = { .enums = old_keys }),
-    FL_FIELD(struct filter, value, "value", FL_REQUIRED, .limits = { .min = 1 }),
+    FL_FIELD(struct fl_document_filter, key, "key", FL_REQUIRED, .limits = { .enums = old_keys }),
+    FL_FIELD(struct fl_document_filter, value, "value", FL_REQUIRED, .limits = { .min = 1 }),
 };
 static const struct fl_shape old_filter_shape =
-    FL_SHAPE(struct filter, "DocumentFilter", old_filter_fields);
+    FL_SHAPE(struct fl_document_filter, "DocumentFilter", old_filter_fields);
 
 static const struct fl_field filter_fields[] = {
-    FL_FIELD(struct filter, key, "Key", 0, .limits = { .min = 1, .max = 128 }),
-    FL_FIELD(struct filter, values, "Values", 0, .elem = { .min = 1, .max = 256 }),
+    FL_FIELD(struct fl_document_filter, key, "Key", 0, .limits = { .min = 1, .max = 128 }),
+    FL_FIELD(struct fl_document_filter, values, "Values", 0, .elem = { .min = 1, .max = 256 }),
 };
 static const struct fl_shape filter_shape =
-    FL_SHAPE(struct filter, "DocumentKeyValuesFilter", filter_fields);
+    FL_SHAPE(struct fl_document_filter, "DocumentKeyValuesFilter", filter_fields);
 
-struct list_in {
-    struct filter *old_filters;
-    size_t n_old_filters;
-    struct filter *filters;
-    size_t n_filters;
-    struct fl_opt_int max_results;
-    char *next_token;
-};
+#define T struct fl_document_list_in
 static const struct fl_field list_in_fields[] = {
-    FL_FIELD_LIST(struct list_in, old_filters, n_old_filters, "DocumentFilterList", 0,
-                  &old_filter_shape, .limits = { .min = 1 }),
-    FL_FIELD_LIST(struct list_in, filters, n_filters, "Filters", 0, &filter_shape,
-                  .limits = { .max = FILTERS_MAX }),
-    FL_FIELD(struct list_in, max_results, "MaxResults", 0, .limits = { .min = 1, .max = 50 }),
-    FL_FIELD(struct list_in, next_token, "NextToken", 0),
+    FL_FIELD_LIST(T, old_filters, n_old_filters, "DocumentFilterList", 0, &old_filter_shape,
+                  .limits = { .min = 1 }),
+    FL_FIELD_LIST(T, filters, n_filters, "Filters", 0, &filter_shape,
+                  .limits = { .max = FL_DOCUMENT_FILTERS_MAX }),
+    FL_FIELD(T, max_results, "MaxResults", 0, .limits = PAGE_LIMITS),
+    FL_FIELD(T, next_token, "NextToken", 0),
 };
-static const struct fl_shape list_in_shape =
-    FL_SHAPE(struct list_in, "ListDocuments", list_in_fields);
+static const struct fl_shape list_in_shape = FL_SHAPE(T, "ListDocuments", list_in_fields);
+#undef T
 
-struct identifier {
-    const char *name;
-    struct fl_time created;
-    const char *owner;
-    struct fl_strs platform_types;
-    const char *version, *type, *schema_version, *format;
-};
-#define F(member, key, flags) FL_FIELD(struct identifier, member, key, flags)
-static const struct fl_field identifier_fields[] = {
-    F(name, "Name", 0),
-    F(created, "CreatedDate", 0),
-    F(owner, "Owner", 0),
-    F(platform_types, "PlatformTypes", FL_ALWAYS),
-    F(version, "DocumentVersion", 0),
-    F(type, "DocumentType", 0),
-    F(schema_version, "SchemaVersion", 0),
-    F(format, "DocumentFormat", 0),
-};
-#undef F
-static const struct fl_shape identifier_shape =
-    FL_SHAPE(struct identifier, "DocumentIdentifier", identifier_fields);
+/* ---- pages about one document ---- */
+static const char *const permission_types[] = { "Share", NULL };
+static const char *const metadata_types[] = { "DocumentReviews", NULL };
 
-struct list_out {
-    struct identifier *list;
-    size_t n_list;
-    char *next_token;
-};
-static const struct fl_field list_out_fields[] = {
-    FL_FIELD_LIST(struct list_out, list, n_list, "DocumentIdentifiers", FL_ALWAYS,
-                  &identifier_shape),
-    FL_FIELD(struct list_out, next_token, "NextToken", 0),
-};
-static const struct fl_shape list_out_shape =
-    FL_SHAPE(struct list_out, "ListDocumentsResult", list_out_fields);
+#define T     struct fl_document_page_in
+#define TOKEN FL_FIELD(T, next_token, "NextToken", 0)
 
-/* ---- DescribeDocument, GetDocument ---- */
-static int find(struct fl_call *call, const struct version_in *req, struct fl_document *doc,
-                struct fl_err *err)
+static const struct fl_field versions_in_fields[] = {
+    NAMED(T, ARN_LIMITS),
+    FL_FIELD(T, max_results, "MaxResults", 0, .limits = PAGE_LIMITS),
+    TOKEN,
+};
+static const struct fl_shape versions_in_shape =
+    FL_SHAPE(T, "ListDocumentVersions", versions_in_fields);
+
+static const struct fl_field shares_in_fields[] = {
+    NAMED(T, NAME_LIMITS),
+    FL_FIELD(T, what, "PermissionType", FL_REQUIRED, .limits = { .enums = permission_types }),
+    FL_FIELD(T, max_results, "MaxResults", 0, .limits = { .min = 1, .max = 200 }),
+    TOKEN,
+};
+static const struct fl_shape shares_in_shape =
+    FL_SHAPE(T, "DescribeDocumentPermission", shares_in_fields);
+
+static const struct fl_field reviews_in_fields[] = {
+    NAMED(T, NAME_LIMITS),
+    FL_FIELD(T, version, "DocumentVersion", 0, .limits = VERSION_LIMITS),
+    FL_FIELD(T, what, "Metadata", FL_REQUIRED, .limits = { .enums = metadata_types }),
+    FL_FIELD(T, max_results, "MaxResults", 0, .limits = PAGE_LIMITS),
+    TOKEN,
+};
+static const struct fl_shape reviews_in_shape =
+    FL_SHAPE(T, "ListDocumentMetadataHistory", reviews_in_fields);
+#undef T
+
+/* ---- permissions ---- */
+#define T struct fl_document_share_in
+static const struct fl_field share_in_fields[] = {
+    NAMED(T, NAME_LIMITS),
+    FL_FIELD(T, permission_type, "PermissionType", FL_REQUIRED,
+             .limits = { .enums = permission_types }),
+    FL_FIELD(T, add, "AccountIdsToAdd", 0, .limits = { .max = 20 }, .elem = ACCOUNT_LIMITS),
+    FL_FIELD(T, remove, "AccountIdsToRemove", 0, .limits = { .max = 20 }, .elem = ACCOUNT_LIMITS),
+    FL_FIELD(T, shared_version, "SharedDocumentVersion", 0, .limits = SHARED_VERSION),
+};
+static const struct fl_shape share_in_shape =
+    FL_SHAPE(T, "ModifyDocumentPermission", share_in_fields);
+#undef T
+
+static const struct fl_field share_fields[] = {
+    FL_FIELD(struct fl_document_share, account_id, "AccountId", 0),
+    FL_FIELD(struct fl_document_share, shared_version, "SharedDocumentVersion", 0),
+};
+const struct fl_shape fl_document_share_shape =
+    FL_SHAPE(struct fl_document_share, "AccountSharingInfo", share_fields);
+
+#define T struct fl_document_shares_out
+static const struct fl_field shares_out_fields[] = {
+    FL_FIELD(T, ids, "AccountIds", FL_ALWAYS),
+    FL_FIELD_LIST(T, shares, n_shares, "AccountSharingInfoList", FL_ALWAYS,
+                  &fl_document_share_shape),
+    FL_FIELD(T, next_token, "NextToken", 0),
+};
+static const struct fl_shape shares_out_shape =
+    FL_SHAPE(T, "DescribeDocumentPermissionResult", shares_out_fields);
+#undef T
+
+/* ---- reviews ---- */
+static const char *const review_actions[] = { "SendForReview", "UpdateReview", "Approve", "Reject",
+                                              NULL };
+static const char *const comment_types[] = { "Comment", NULL };
+
+static const struct fl_field comment_fields[] = {
+    FL_FIELD(struct fl_review_comment, type, "Type", 0, .limits = { .enums = comment_types }),
+    FL_FIELD(struct fl_review_comment, content, "Content", 0,
+             .limits = { .min = 1, .max = 1024, .pattern = "^(?!\\s*$).+" }),
+};
+static const struct fl_shape comment_shape =
+    FL_SHAPE(struct fl_review_comment, "DocumentReviewCommentSource", comment_fields);
+
+static const struct fl_field review_fields[] = {
+    FL_FIELD(struct fl_review, action, "Action", FL_REQUIRED,
+             .limits = { .enums = review_actions }),
+    FL_FIELD_LIST(struct fl_review, comments, n_comments, "Comment", 0, &comment_shape,
+                  .limits = { .max = 1 }),
+};
+static const struct fl_shape review_shape =
+    FL_SHAPE(struct fl_review, "DocumentReviews", review_fields);
+
+#define T struct fl_document_review_in
+static const struct fl_field review_in_fields[] = {
+    NAMED(T, NAME_LIMITS),
+    FL_FIELD(T, version, "DocumentVersion", 0, .limits = VERSION_LIMITS),
+    FL_FIELD_STRUCT(T, review, "DocumentReviews", FL_REQUIRED, &review_shape),
+};
+static const struct fl_shape review_in_shape =
+    FL_SHAPE(T, "UpdateDocumentMetadata", review_in_fields);
+#undef T
+
+#define T struct fl_review_response
+#define RESPONSE                                                                   \
+    FL_FIELD(T, created, "CreateTime", 0), FL_FIELD(T, updated, "UpdatedTime", 0), \
+        FL_FIELD(T, status, "ReviewStatus", 0), FL_FIELD(T, reviewer, "Reviewer", 0)
+
+static const struct fl_field review_row_fields[] = {
+    RESPONSE,
+    FL_FIELD(T, seq, "seq", 0),
+    FL_FIELD(T, comment, "comment", 0),
+};
+const struct fl_shape fl_review_row_shape = FL_SHAPE(T, "ReviewRow", review_row_fields);
+
+static const struct fl_field response_fields[] = {
+    RESPONSE,
+    FL_FIELD_LIST(T, comments, n_comments, "Comment", 0, &comment_shape),
+};
+static const struct fl_shape response_shape =
+    FL_SHAPE(T, "DocumentReviewerResponseSource", response_fields);
+#undef T
+
+static const struct fl_field metadata_fields[] = {
+    FL_FIELD_LIST(struct fl_reviews, v, n, "ReviewerResponse", FL_ALWAYS, &response_shape),
+};
+static const struct fl_shape metadata_shape =
+    FL_SHAPE(struct fl_reviews, "DocumentMetadataResponseInfo", metadata_fields);
+
+#define T struct fl_document_reviews_out
+static const struct fl_field reviews_out_fields[] = {
+    FL_FIELD(T, name, "Name", 0),
+    FL_FIELD(T, version, "DocumentVersion", 0),
+    FL_FIELD(T, author, "Author", 0),
+    FL_FIELD_STRUCT(T, reviews, "Metadata", 0, &metadata_shape),
+    FL_FIELD(T, next_token, "NextToken", 0),
+};
+static const struct fl_shape reviews_out_shape =
+    FL_SHAPE(T, "ListDocumentMetadataHistoryResult", reviews_out_fields);
+#undef T
+
+/* ---- rows ---- */
+static int resources(struct fl_call *call, const void *in, struct fl_resources *ret,
+                     struct fl_err *err)
 {
-    int r = fl_document_find(call, req->name, req->version, doc, err);
-
-    if (r == 0 && req->version_name)
-        return fl_err_set(err, -EINVAL, "InvalidDocumentVersion",
-                          "Document %s has no version named %s.", doc->name, req->version_name);
-    return r;
-}
-
-static int document_resources(struct fl_call *call, const void *in, struct fl_resources *ret,
-                              struct fl_err *err)
-{
-    const struct version_in *req = in;
+    const struct fl_document_in *req = in;
 
     return fl_document_resource(call, req->name, ret, err);
 }
 
-static int op_describe(struct fl_call *call, const void *in, void *out, struct fl_err *err)
-{
-    struct describe_out *res = out;
-    struct fl_document *doc = fl_arena_alloc(call->arena, sizeof(*doc));
-    struct description *d = fl_arena_alloc(call->arena, sizeof(*d));
-    int r;
-
-    if (!doc || !d)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
-    r = find(call, in, doc, err);
-    if (r < 0)
-        return r;
-    *d = (struct description){
-        .hash = doc->hash,
-        .hash_type = "Sha256",
-        .name = doc->name,
-        .owner = doc->owner,
-        .created = { doc->created_ms },
-        .status = doc->status,
-        .version = doc->version,
-        .description = doc->description,
-        .parameters = fl_arena_calloc(call->arena, doc->n_parameters, sizeof(*d->parameters)),
-        .n_parameters = doc->n_parameters,
-        .platform_types = doc->platform_types,
-        .type = doc->type,
-        .schema_version = doc->schema_version,
-        .latest_version = doc->latest_version,
-        .default_version = doc->default_version,
-        .format = doc->format,
-    };
-    if (!d->parameters)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
-    for (size_t i = 0; i < doc->n_parameters; i++) {
-        const struct fl_document_parameter *p = &doc->parameters[i];
-
-        d->parameters[i] = (struct parameter){ p->name, p->type, p->description,
-                                               fl_document_string(call, doc, NULL, p->name) };
+#define READ(name, in, out, fn)                                                \
+    {                                                                          \
+        name, &in##_in_shape, &out, fn, FL_LANE_READ, FL_AUTH_SIGV4, resources \
     }
-    res->document = d;
-    return 0;
-}
-
-/* The content in the format asked for. */
-static int content_as(struct fl_call *call, const struct fl_document *doc, const char *format,
-                      const char **ret_content, struct fl_err *err)
-{
-    fl_autobuf struct fl_buf yaml = { 0 };
-    int r;
-
-    *ret_content = doc->content;
-    if (strcmp(format, doc->format) == 0)
-        return 0;
-    if (strcmp(doc->format, "JSON") != 0 || strcmp(format, "YAML") != 0)
-        return fl_err_set(err, -EINVAL, "ValidationException",
-                          "Document %s is stored as %s and cannot be given as %s.", doc->name,
-                          doc->format, format);
-    fl_buf_init(&yaml, 4 * FL_DOCUMENT_MAX_BYTES);
-    r = fl_document_to_yaml(doc->content, doc->content_len, &yaml, err);
-    if (r < 0)
-        return r;
-    *ret_content = fl_arena_memdup(call->arena, yaml.data, yaml.len);
-    return *ret_content ? 0 : fl_err_set(err, -ENOMEM, NULL, "out of memory");
-}
-
-static int op_get(struct fl_call *call, const void *in, void *out, struct fl_err *err)
-{
-    const struct version_in *req = in;
-    struct get_out *res = out;
-    struct fl_document doc;
-    int r = find(call, req, &doc, err);
-
-    if (r < 0)
-        return r;
-    *res = (struct get_out){
-        .name = doc.name,
-        .created = { doc.created_ms },
-        .version = doc.version,
-        .status = doc.status,
-        .type = doc.type,
-        .format = req->format ? req->format : doc.format,
-    };
-    return content_as(call, &doc, res->format, &res->content, err);
-}
-
-/* ---- ListDocuments ---- */
-static const char *const owners[] = { "Amazon", "Private", "Public", "Self", "ThirdParty", NULL };
-
-static bool contains_nocase(const char *s, const char *word)
-{
-    size_t len = strlen(word);
-
-    for (; s && strlen(s) >= len; s++)
-        if (strncasecmp(s, word, len) == 0)
-            return true;
-    return false;
-}
-
-static bool name_meets(const struct fl_document *doc, const char *v)
-{
-    return strncmp(doc->name, v, strlen(v)) == 0;
-}
-
-static bool owner_meets(const struct fl_document *doc, const char *v)
-{
-    return strcmp(doc->owner, v) == 0;
-}
-
-static bool platform_meets(const struct fl_document *doc, const char *v)
-{
-    return v[0] && fl_document_runs_on(doc, v);
-}
-
-static bool type_meets(const struct fl_document *doc, const char *v)
-{
-    return strcmp(doc->type, v) == 0;
-}
-
-static bool keyword_meets(const struct fl_document *doc, const char *v)
-{
-    return contains_nocase(doc->name, v) || contains_nocase(doc->description, v);
-}
-
-static bool never_meets(const struct fl_document *doc, const char *v)
-{
-    return false;
-}
-
-static const struct {
-    const char *key;
-    bool is_prefix; /* the key goes on behind this */
-    bool (*meets)(const struct fl_document *doc, const char *value);
-} filter_keys[] = {
-    { "Name", false, name_meets },
-    { "Owner", false, owner_meets },
-    { "PlatformTypes", false, platform_meets },
-    { "DocumentType", false, type_meets },
-    { "SearchKeyword", false, keyword_meets },
-    { "TargetType", false, never_meets }, /* no built-in document has a target type or tags */
-    { "tag:", true, never_meets },
-};
-
-static bool (*find_filter(const char *key))(const struct fl_document *, const char *)
-{
-    for (size_t i = 0; i < FL_ARRAY_LEN(filter_keys); i++)
-        if (filter_keys[i].is_prefix ? strncmp(key, filter_keys[i].key, 4) == 0
-                                     : strcmp(key, filter_keys[i].key) == 0)
-            return filter_keys[i].meets;
-    return NULL;
-}
-
-static bool is_owner(const char *s)
-{
-    for (size_t i = 0; owners[i]; i++)
-        if (strcmp(owners[i], s) == 0)
-            return true;
-    return false;
-}
-
-static int check_filter(const struct filter *f, struct fl_err *err)
-{
-    if (!f->key || !find_filter(f->key))
-        return fl_err_set(err, -EINVAL, "InvalidFilterKey", "The filter key \"%s\" is not valid.",
-                          f->key ? f->key : "");
-    if (strcmp(f->key, "Owner") == 0 && (f->values.n != 1 || !is_owner(f->values.v[0])))
-        return fl_err_set(err, -EINVAL, "ValidationException",
-                          "The filter Owner takes one value of Amazon, Private, Public, Self, "
-                          "ThirdParty.");
-    return 0;
-}
-
-static bool meets_all(const struct fl_document *doc, const struct filter *filters, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        bool (*meets)(const struct fl_document *, const char *) = find_filter(filters[i].key);
-        bool found = false;
-
-        for (size_t v = 0; v < filters[i].values.n && !found; v++)
-            found = meets(doc, filters[i].values.v[v]);
-        if (!found)
-            return false;
+#define WRITE(name, in, out, fn)                                                \
+    {                                                                           \
+        name, &in##_in_shape, &out, fn, FL_LANE_WRITE, FL_AUTH_SIGV4, resources \
     }
-    return true;
-}
-
-/* The filters of either form, checked. */
-static int take_filters(const struct list_in *req, struct filter *filters, size_t *n,
-                        struct fl_err *err)
-{
-    const struct filter *from = req->n_filters ? req->filters : req->old_filters;
-
-    *n = req->n_filters ? req->n_filters : req->n_old_filters;
-    if (req->n_filters && req->n_old_filters)
-        return fl_err_set(err, -EINVAL, "ValidationException",
-                          "Filters and DocumentFilterList cannot be used together.");
-    if (*n > FILTERS_MAX)
-        return fl_err_set(err, -EINVAL, "ValidationException", "At most %d filters are allowed.",
-                          FILTERS_MAX);
-    for (size_t i = 0; i < *n; i++) {
-        int r;
-
-        filters[i] = from[i];
-        if (from[i].value)
-            filters[i].values = (struct fl_strs){ &filters[i].value, 1 };
-        r = check_filter(&filters[i], err);
-        if (r < 0)
-            return r;
-    }
-    return 0;
-}
-
-static int op_list(struct fl_call *call, const void *in, void *out, struct fl_err *err)
-{
-    const struct list_in *req = in;
-    struct list_out *res = out;
-    size_t max = req->max_results.set ? (size_t)req->max_results.v : PAGE;
-    struct filter filters[FILTERS_MAX];
-    const struct fl_builtin *b;
-    char *after = NULL;
-    size_t n = 0;
-    int r = take_filters(req, filters, &n, err);
-
-    if (r == 0)
-        r = fl_page_token_decode(call, "ListDocuments", req->next_token, &after, err);
-    if (r < 0)
-        return r;
-    res->list = fl_arena_calloc(call->arena, max, sizeof(*res->list));
-    if (!res->list)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
-    for (size_t i = 0; (b = fl_builtin_at(i)); i++) {
-        struct fl_document doc;
-
-        if (after && strcmp(b->name, after) <= 0)
-            continue;
-        r = fl_document_find(call, b->name, NULL, &doc, err);
-        if (r < 0)
-            return r;
-        if (!meets_all(&doc, filters, n))
-            continue;
-        if (res->n_list == max) {
-            res->next_token = fl_page_token_encode(call, "ListDocuments", res->list[max - 1].name);
-            return res->next_token ? 0 : fl_err_set(err, -ENOMEM, NULL, "out of memory");
-        }
-        res->list[res->n_list++] = (struct identifier){
-            doc.name,    { doc.created_ms }, doc.owner,          doc.platform_types,
-            doc.version, doc.type,           doc.schema_version, doc.format,
-        };
-    }
-    return 0;
-}
-
 static const struct fl_op ops[] = {
-    { "DescribeDocument", &describe_in_shape, &describe_out_shape, op_describe, FL_LANE_READ,
-      FL_AUTH_SIGV4, document_resources },
-    { "GetDocument", &get_in_shape, &get_out_shape, op_get, FL_LANE_READ, FL_AUTH_SIGV4,
-      document_resources },
-    { "ListDocuments", &list_in_shape, &list_out_shape, op_list, FL_LANE_READ, FL_AUTH_SIGV4,
-      NULL },
+    WRITE("CreateDocument", create, write_out_shape, fl_op_create_document),
+    WRITE("UpdateDocument", update, write_out_shape, fl_op_update_document),
+    WRITE("UpdateDocumentDefaultVersion", default, set_default_out_shape,
+          fl_op_set_default_document_version),
+    READ("DescribeDocument", describe, describe_out_shape, fl_op_describe_document),
+    READ("GetDocument", get, get_out_shape, fl_op_get_document),
+    { "ListDocuments", &list_in_shape, &list_out_shape, fl_op_list_documents, FL_LANE_READ,
+      FL_AUTH_SIGV4, NULL },
+    READ("ListDocumentVersions", versions, versions_out_shape, fl_op_list_document_versions),
+    WRITE("DeleteDocument", delete, fl_shape_empty, fl_op_delete_document),
+    WRITE("ModifyDocumentPermission", share, fl_shape_empty, fl_op_share_document),
+    READ("DescribeDocumentPermission", shares, shares_out_shape, fl_op_list_document_shares),
+    WRITE("UpdateDocumentMetadata", review, fl_shape_empty, fl_op_review_document),
+    READ("ListDocumentMetadataHistory", reviews, reviews_out_shape, fl_op_list_document_reviews),
 };
 
 const struct fl_op_table fl_ops_documents = { "ssm", "AmazonSSM.", ops, FL_ARRAY_LEN(ops) };

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "server/api/documents.h"
 #include "server/api/list.h"
 #include "server/api/nodes.h"
 #include "server/api/parameters.h"
@@ -89,7 +90,7 @@ static const struct tag_type {
     int (*exists)(struct fl_call *call, const char *id, struct fl_err *err);
     const char *(*id_of)(const char *id); /* as tags are kept under; NULL: as it is given */
 } tag_types[] = {
-    { "Document", "document", NULL, NULL }, /* the built-in ones are not the account's own */
+    { FL_DOCUMENT_RESOURCE, "document", fl_document_exists, NULL },
     { "ManagedInstance", "managed-instance", fl_node_exists, NULL },
     { "MaintenanceWindow", "maintenancewindow", NULL, NULL },
     { FL_PARAMETER_TAG_TYPE, "parameter", fl_parameter_exists, fl_parameter_id },

@@ -8,11 +8,14 @@
 #include <cmocka.h>
 
 #include "common/doc/doc.h"
-#include "server/api/document_yaml.h"
-#include "server/api/documents.h"
+#include "common/doc/yaml.h"
+#include "common/codec/json_load.h"
+#include "server/api/document_builtin.h"
+#include "server/api/document_ops.h"
 #include "tests/server/fixture.h"
 
-#define SHELL "AWS-RunShellScript"
+#define SHELL    "AWS-RunShellScript"
+#define BUILTINS 14
 
 static int setup(void **state)
 {
@@ -152,7 +155,10 @@ static void yaml_keeps_types(void **state)
     for (size_t i = 0; i < FL_ARRAY_LEN(cases); i++) {
         fl_autobuf struct fl_buf out = FL_BUF(4096);
 
-        assert_int_equal(fl_document_to_yaml(cases[i].json, strlen(cases[i].json), &out, NULL), 0);
+        json_t *v = fl_json_load_text(cases[i].json, 0, NULL);
+
+        assert_int_equal(fl_yaml_dump(v, &out, NULL), 0);
+        json_decref(v);
         assert_string_equal(out.data, cases[i].yaml);
     }
 }
@@ -164,8 +170,8 @@ static void documents_are_listed(void **state)
         int want;
         const char *error;
     } cases[] = {
-        { "{}", 2, NULL },
-        { "{\"Filters\":[{\"Key\":\"Owner\",\"Values\":[\"Amazon\"]}]}", 2, NULL },
+        { "{}", BUILTINS, NULL },
+        { "{\"Filters\":[{\"Key\":\"Owner\",\"Values\":[\"Amazon\"]}]}", BUILTINS, NULL },
         { "{\"Filters\":[{\"Key\":\"Owner\",\"Values\":[\"Self\"]}]}", 0, NULL },
         { "{\"Filters\":[{\"Key\":\"Owner\",\"Values\":[\"Self\",\"Amazon\"]}]}", 0,
           "ValidationException" },
@@ -173,14 +179,15 @@ static void documents_are_listed(void **state)
         { "{\"Filters\":[{\"Key\":\"Name\",\"Values\":[\"AWS-RunS\"]}]}", 1, NULL },
         { "{\"Filters\":[{\"Key\":\"Name\",\"Values\":[\"RunS\"]}]}", 0, NULL },
         { "{\"Filters\":[{\"Key\":\"SearchKeyword\",\"Values\":[\"powershell\"]}]}", 1, NULL },
-        { "{\"Filters\":[{\"Key\":\"PlatformTypes\",\"Values\":[\"Linux\"]}]}", 1, NULL },
-        { "{\"Filters\":[{\"Key\":\"PlatformTypes\",\"Values\":[\"Linux\",\"Windows\"]}]}", 2,
+        { "{\"Filters\":[{\"Key\":\"PlatformTypes\",\"Values\":[\"Linux\"]}]}", BUILTINS - 1,
           NULL },
-        { "{\"Filters\":[{\"Key\":\"DocumentType\",\"Values\":[\"Session\"]}]}", 0, NULL },
+        { "{\"Filters\":[{\"Key\":\"PlatformTypes\",\"Values\":[\"Linux\",\"Windows\"]}]}",
+          BUILTINS, NULL },
+        { "{\"Filters\":[{\"Key\":\"DocumentType\",\"Values\":[\"Session\"]}]}", 5, NULL },
         { "{\"Filters\":[{\"Key\":\"tag:a\",\"Values\":[\"b\"]}]}", 0, NULL },
         { "{\"Filters\":[{\"Key\":\"Nope\",\"Values\":[\"b\"]}]}", 0, "InvalidFilterKey" },
         { "{\"Filters\":[{\"Values\":[\"b\"]}]}", 0, "InvalidFilterKey" },
-        { "{\"DocumentFilterList\":[{\"key\":\"Owner\",\"value\":\"Amazon\"}]}", 2, NULL },
+        { "{\"DocumentFilterList\":[{\"key\":\"Owner\",\"value\":\"Amazon\"}]}", BUILTINS, NULL },
         { "{\"DocumentFilterList\":[{\"key\":\"Nope\",\"value\":\"b\"}]}", 0,
           "ValidationException" },
         { "{\"MaxResults\":51}", 0, "ValidationException" },
@@ -197,15 +204,47 @@ static void documents_are_listed(void **state)
         if (fl_fixture_count(f, "DocumentIdentifiers") != cases[i].want)
             fail_msg("%s: %s", cases[i].request, f->reply);
     }
-    fl_fixture_ok(f, "ListDocuments", "{\"MaxResults\":1}");
-    assert_int_equal(fl_fixture_count(f, "DocumentIdentifiers"), 1);
+    fl_fixture_ok(f, "ListDocuments", "{\"MaxResults\":13}");
+    assert_int_equal(fl_fixture_count(f, "DocumentIdentifiers"), 13);
     assert_string_equal(fl_fixture_text(f, "DocumentIdentifiers.0.Name"),
-                        "AWS-RunPowerShellScript");
+                        "AWS-ApplyAnsiblePlaybooks");
     snprintf(request, sizeof(request), "{\"NextToken\":\"%s\"}", fl_fixture_text(f, "NextToken"));
     fl_fixture_ok(f, "ListDocuments", request);
-    assert_int_equal(fl_fixture_count(f, "DocumentIdentifiers"), 1);
-    assert_string_equal(fl_fixture_text(f, "DocumentIdentifiers.0.Name"), SHELL);
+    assert_int_equal(fl_fixture_count(f, "DocumentIdentifiers"), BUILTINS - 13);
+    assert_string_equal(fl_fixture_text(f, "DocumentIdentifiers.0.Name"), "AWS-StartSSHSession");
     assert_null(fl_fixture_text(f, "NextToken"));
+}
+
+/* The rules for users' documents hold for the built-in ones too, and say where they run. */
+static void builtin_documents_are_sound(void **state)
+{
+    static const struct {
+        unsigned is;
+        const char *name;
+    } platforms[] = { { FL_DOC_LINUX, "Linux" },
+                      { FL_DOC_MACOS, "MacOS" },
+                      { FL_DOC_WINDOWS, "Windows" } };
+    const char *before = "";
+    struct fl_document doc;
+    size_t n = 0;
+
+    (void)state;
+    for (; fl_builtin_at(n, &doc); n++) {
+        fl_autoarena struct fl_arena arena = FL_ARENA(1 << 20);
+        struct fl_doc_source src = { FL_DOC_JSON, doc.content, strlen(doc.content) };
+        struct fl_doc_facts facts;
+        struct fl_err err = { 0 };
+
+        if (fl_doc_check(fl_document_type(doc.type)->rules, &src, &arena, &facts, &err) < 0)
+            fail_msg("%s: %s", doc.name, fl_err_text(&err));
+        for (size_t i = 0; i < FL_ARRAY_LEN(platforms); i++)
+            if (fl_document_runs_on(&doc, platforms[i].name) !=
+                !!(facts.platforms & platforms[i].is))
+                fail_msg("%s: %s", doc.name, platforms[i].name);
+        assert_true(strcmp(before, doc.name) < 0);
+        before = doc.name;
+    }
+    assert_int_equal(n, BUILTINS);
 }
 
 /* ---- parameters ---- */
@@ -257,7 +296,7 @@ static int check_shell(struct fl_call *call, void *arg)
     for (size_t i = 0; i < FL_ARRAY_LEN(cases); i++) {
         struct fl_listmap map = given(call->arena, cases[i].parameters);
         struct fl_err err = { 0 };
-        int r = fl_document_check_parameters(call, &doc, &map, &err);
+        int r = fl_document_check_parameters(&doc, &map, &err);
 
         if ((r == 0) != cases[i].ok)
             fail_msg("%s: %d %s", cases[i].parameters, r, fl_err_text(&err));
@@ -308,9 +347,17 @@ static int check_every_rule(struct fl_call *call, void *arg)
 
     (void)arg;
     for (size_t i = 0; i < FL_ARRAY_LEN(cases); i++) {
-        struct fl_document_parameter p = {
+        enum fl_doc_param_type kind = FL_PARAM_STRING;
+        struct fl_doc_param p;
+        struct fl_document doc;
+        char json[256];
+        struct fl_listmap map;
+
+        assert_true(fl_doc_param_kind(cases[i].type, &kind));
+        p = (struct fl_doc_param){
             .name = (char *)"p",
             .type = (char *)cases[i].type,
+            .kind = kind,
             .allowed_pattern = (char *)cases[i].pattern,
             .allowed_values = { values, cases[i].n_values },
             .min_chars = cases[i].min_chars ? cases[i].min_chars : -1,
@@ -318,13 +365,10 @@ static int check_every_rule(struct fl_call *call, void *arg)
             .min_items = cases[i].min_items ? cases[i].min_items : -1,
             .max_items = cases[i].max_items ? cases[i].max_items : -1,
         };
-        struct fl_document doc = { .name = "test", .parameters = &p, .n_parameters = 1 };
-        char json[256];
-        struct fl_listmap map;
-
+        doc = (struct fl_document){ .name = "test", .parameters = &p, .n_parameters = 1 };
         snprintf(json, sizeof(json), "{\"p\":%s}", cases[i].given);
         map = given(call->arena, json);
-        if ((fl_document_check_parameters(call, &doc, &map, NULL) == 0) != cases[i].ok)
+        if ((fl_document_check_parameters(&doc, &map, NULL) == 0) != cases[i].ok)
             fail_msg("case %zu: %s", i, json);
     }
     return 0;
@@ -345,10 +389,10 @@ static int ask_document(struct fl_call *call, void *arg)
     (void)arg;
     assert_int_equal(fl_document_find(call, SHELL, "$LATEST", &doc, NULL), 0);
     assert_string_equal(doc.version, "1");
-    assert_string_equal(fl_document_string(call, &doc, &map, "executionTimeout"), "7");
-    assert_string_equal(fl_document_string(call, &doc, NULL, "executionTimeout"), "3600");
-    assert_string_equal(fl_document_string(call, &doc, NULL, "workingDirectory"), "");
-    assert_null(fl_document_string(call, &doc, NULL, "commands"));
+    assert_string_equal(fl_document_string(&doc, &map, "executionTimeout"), "7");
+    assert_string_equal(fl_document_string(&doc, NULL, "executionTimeout"), "3600");
+    assert_string_equal(fl_document_string(&doc, NULL, "workingDirectory"), "");
+    assert_null(fl_document_string(&doc, NULL, "commands"));
     assert_true(fl_document_runs_on(&doc, "Linux"));
     assert_true(fl_document_runs_on(&doc, NULL));
     assert_false(fl_document_runs_on(&doc, "Windows"));
@@ -377,7 +421,7 @@ static int load_as_node(struct fl_call *call, void *arg)
         struct fl_err err = { 0 };
 
         assert_int_equal(fl_document_find(call, names[i], NULL, &doc, NULL), 0);
-        if (fl_doc_load(doc.content, "{\"commands\":[\"echo hi\"]}", "linux", call->arena, &loaded,
+        if (fl_doc_load(doc.json, "{\"commands\":[\"echo hi\"]}", "linux", call->arena, &loaded,
                         &err) < 0)
             fail_msg("%s: %s", names[i], fl_err_text(&err));
         assert_int_equal(loaded.n_steps, 1);
@@ -400,7 +444,7 @@ int main(void)
         T(formats_are_converted),          cmocka_unit_test(yaml_keeps_types),
         T(documents_are_listed),           T(shell_parameters_are_checked),
         T(every_rule_is_checked),          T(documents_answer_what_commands_ask),
-        T(nodes_understand_the_documents),
+        T(nodes_understand_the_documents), cmocka_unit_test(builtin_documents_are_sound),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,13 +1,11 @@
-/* document_yaml.c - JSON to YAML with libyaml's emitter. */
-#include "server/api/document_yaml.h"
+/* yaml_dump.c - a value as YAML, with libyaml's emitter. */
+#include "common/doc/yaml.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 #include <yaml.h>
-#include "common/codec/json_load.h"
 
 /* What a plain scalar would be read as by YAML 1.1, other than a string. */
 static const char *const reserved_words[] = { "y",    "n",     "yes",  "no",   "on",  "off",
@@ -133,26 +131,19 @@ static bool put_document(yaml_emitter_t *em, const json_t *root)
            yaml_stream_end_event_initialize(&ev) && yaml_emitter_emit(em, &ev);
 }
 
-int fl_document_to_yaml(const char *json, size_t len, struct fl_buf *out, struct fl_err *err)
+int fl_yaml_dump(const json_t *root, struct fl_buf *out, struct fl_err *err)
 {
     struct sink sink = { out, 0 };
-    json_error_t why;
     yaml_emitter_t em;
-    json_t *root = fl_json_load(json, len, JSON_DECODE_ANY, &why);
     bool ok;
 
-    if (!root)
-        return fl_err_set(err, -EBADMSG, NULL, "not JSON: line %d: %s", why.line, why.text);
-    if (!yaml_emitter_initialize(&em)) {
-        json_decref(root);
+    if (!yaml_emitter_initialize(&em))
         return fl_err_set(err, -ENOMEM, NULL, "out of memory");
-    }
     yaml_emitter_set_output(&em, write_out, &sink);
     yaml_emitter_set_unicode(&em, 1);
     yaml_emitter_set_width(&em, -1);
     ok = put_document(&em, root) && yaml_emitter_flush(&em);
     yaml_emitter_delete(&em);
-    json_decref(root);
     if (ok)
         return 0;
     return fl_err_set(err, sink.r < 0 ? sink.r : -ENOMEM, NULL, "cannot write YAML");
