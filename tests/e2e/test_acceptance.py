@@ -1,9 +1,10 @@
-"""Rows 1-39, 48 and 53-58 of the acceptance list (protocol 6 §7), one test a row, with the stock AWS CLI.
+"""Rows 1-48 and 53-58 of the acceptance list (protocol 6 §7), one test a row, with the stock AWS CLI.
 
 The rows build on one another and run in order on one plane of their own. Names in capitals are those of
 the list: N online node, OFF registered but stopped node, N2 spare node, A activation, C and C2 commands.
 """
 import datetime
+import json
 import os
 import re
 import shutil
@@ -358,6 +359,106 @@ def test_row_39_execution_stage_filter(rows):
     rows.aws.fails("InvalidFilterKey", "list-command-invocations", *stage)
     got = rows.aws.ok("list-commands", *stage)["Commands"]
     assert rows.C in [c["CommandId"] for c in got]
+
+
+# ---- documents ----
+
+def demo(line):
+    """A command document in YAML."""
+    return f"""\
+schemaVersion: '2.2'
+description: A demonstration
+parameters:
+  who: {{type: String, default: me, allowedPattern: '^[a-z]+$'}}
+mainSteps:
+- action: aws:runShellScript
+  name: greet
+  inputs:
+    runCommand:
+    - {line}
+"""
+
+
+@pytest.fixture(scope="module")
+def demos(rows):
+    """demo.yaml, demo2.yaml, demo.json in a folder of the plane's box."""
+    for name, text in (("demo.yaml", demo("echo {{ who }}")), ("demo2.yaml", demo("echo hello {{ who }}")),
+                       ("demo.json", '{"schemaVersion":"2.2","mainSteps":[]}')):
+        with open(os.path.join(rows.box.folder, name), "w", encoding="utf-8") as f:
+            f.write(text)
+    return lambda name: "file://" + os.path.join(rows.box.folder, name)
+
+
+def test_row_40_create_document(rows, demos):
+    create = ("create-document", "--name", "Demo", "--document-type", "Command", "--document-format", "YAML",
+              "--content", demos("demo.yaml"))
+    got = rows.aws.ok(*create)["DocumentDescription"]
+    assert got["Status"] == "Creating"
+    assert (got["DocumentVersion"], got["LatestVersion"], got["DefaultVersion"]) == ("1", "1", "1")
+    assert re.fullmatch(r"[0-9a-f]{64}", got["Hash"]) and got["HashType"] == "Sha256"
+    described = flsandbox.wait_for("the document to be active", lambda: (
+        lambda d: d if d["Status"] == "Active" else None)(
+            rows.aws.ok("describe-document", "--name", "Demo")["Document"]), 10)
+    assert described["Hash"] == got["Hash"]
+    rows.aws.fails("DocumentAlreadyExists", *create)
+
+
+def test_row_41_reserved_name(rows, demos):
+    rows.aws.fails("ValidationException", "create-document", "--name", "AWS-Demo", "--document-type", "Command",
+                   "--content", demos("demo.json"))
+
+
+def test_row_42_bad_content(rows):
+    got = rows.aws.fails("InvalidDocumentContent", "create-document", "--name", "Bad", "--document-type",
+                         "Command", "--content", "{}")
+    assert "line 1, column 1: schemaVersion: missing" in got.err
+
+
+def test_row_43_update_document(rows, demos):
+    update = ("update-document", "--name", "Demo", "--document-version", "$LATEST", "--document-format", "YAML",
+              "--content", demos("demo2.yaml"))
+    got = rows.aws.ok(*update)["DocumentDescription"]
+    assert (got["DocumentVersion"], got["LatestVersion"], got["DefaultVersion"]) == ("2", "2", "1")
+    rows.aws.fails("DuplicateDocumentContent", *update)
+
+
+def test_row_44_update_default_version(rows):
+    def update(version):
+        return ("update-document-default-version", "--name", "Demo", "--document-version", version)
+    assert rows.aws.ok(*update(2))["Description"]["DefaultVersion"] == "2"
+    rows.aws.fails("InvalidDocumentVersion", *update(9))
+
+
+def test_row_45_get_document_as_json(rows):
+    got = rows.aws.ok("get-document", "--name", "Demo", "--document-format", "JSON")
+    assert got["DocumentFormat"] == "JSON"
+    assert json.loads(got["Content"])["mainSteps"][0]["inputs"] == {"runCommand": ["echo hello {{ who }}"]}
+
+
+def test_row_46_list_own_documents(rows):
+    got = rows.aws.ok("list-documents", "--filters", "Key=Owner,Values=Self", "Key=DocumentType,Values=Command")
+    names = [d["Name"] for d in got["DocumentIdentifiers"]]
+    assert "Demo" in names and "AWS-RunShellScript" not in names
+
+
+def test_own_document_runs(rows):
+    """Not a row: the document that the rows made does what it says, in the version asked for."""
+    for version, parameters, out in (("$DEFAULT", "who=you", "hello you\n"), ("1", "who=them", "them\n"),
+                                     ("$LATEST", None, "hello me\n")):
+        args = ("--parameters", parameters) if parameters else ()
+        sent = rows.aws.ok("send-command", "--document-name", "Demo", "--document-version", version,
+                           "--instance-ids", rows.N, *args)["Command"]
+        got = rows.aws.settled(sent["CommandId"], rows.N)
+        assert (got["Status"], got["StandardOutputContent"]) == ("Success", out)
+        assert (got["DocumentName"], got["PluginName"]) == ("Demo", "aws:runShellScript")
+    rows.aws.fails("InvalidParameters", "send-command", "--document-name", "Demo", "--instance-ids", rows.N,
+                   "--parameters", "who=X")
+
+
+def test_row_47_delete_document(rows):
+    rows.aws.fails("InvalidDocumentOperation", "delete-document", "--name", "Demo", "--document-version", 2)
+    rows.aws.ok("delete-document", "--name", "Demo")
+    rows.aws.fails("InvalidDocument", "describe-document", "--name", "Demo")
 
 
 def test_row_48_connection_status(rows):

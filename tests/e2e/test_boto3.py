@@ -1,4 +1,5 @@
 """The main path and its errors with boto3: paginators, the waiter, modelled exceptions."""
+import concurrent.futures
 import datetime
 import hashlib
 import json
@@ -233,3 +234,93 @@ def test_many_nodes_all_succeed(ssm, new_node):
     command = flsandbox.wait_for("the command to end", done, 30)
     assert (command["Status"], command["TargetCount"], command["CompletedCount"]) == ("Success", 6, 6)
     assert [len(n.jobs) for n in nodes] == [1] * 6
+
+
+# ---- documents ----
+
+def command_document(line, **more):
+    return json.dumps({"schemaVersion": "2.2", "mainSteps": [
+        {"action": "aws:runShellScript", "name": "run", "inputs": {"runCommand": [line]}}], **more})
+
+
+@pytest.fixture
+def document(ssm):
+    """The name of a document of its own, gone afterwards."""
+    name = "boto3-" + uuid.uuid4().hex
+    ssm.create_document(Name=name, Content=command_document("echo 1"), VersionName="first",
+                        Tags=[{"Key": "Made", "Value": "boto3"}])
+    yield name
+    for ids in ssm.describe_document_permission(Name=name, PermissionType="Share")["AccountIds"]:
+        ssm.modify_document_permission(Name=name, PermissionType="Share", AccountIdsToRemove=[ids])
+    ssm.delete_document(Name=name)
+
+
+def test_document_versions(ssm, document):
+    for i in range(2, 6):
+        got = ssm.update_document(Name=document, Content=command_document(f"echo {i}"),
+                                  DocumentVersion="$LATEST", VersionName=f"v{i}")["DocumentDescription"]
+        assert (got["DocumentVersion"], got["Status"], got["DefaultVersion"]) == (str(i), "Updating", "1")
+    pages = list(ssm.get_paginator("list_document_versions").paginate(
+        Name=document, PaginationConfig={"PageSize": 2}))
+    assert [len(p["DocumentVersions"]) for p in pages] == [2, 2, 1]
+    listed = [v for p in pages for v in p["DocumentVersions"]]
+    assert [v["DocumentVersion"] for v in listed] == ["5", "4", "3", "2", "1"]
+    assert [v["DocumentVersion"] for v in listed if v["IsDefaultVersion"]] == ["1"]
+    got = ssm.get_document(Name=document, VersionName="v3")
+    assert (got["DocumentVersion"], got["Content"]) == ("3", command_document("echo 3"))
+    assert got["CreatedDate"] and got["DocumentFormat"] == "JSON"
+    assert ssm.describe_document(Name=document, VersionName="v3")["Document"]["Hash"] == hashlib.sha256(
+        got["Content"].encode()).hexdigest()
+    ssm.delete_document(Name=document, VersionName="v5")
+    assert ssm.describe_document(Name=document)["Document"]["LatestVersion"] == "4"
+    assert error_of(ssm.update_document, Name=document, Content=command_document("x"), VersionName="v2",
+                    DocumentVersion="$LATEST") == ("DuplicateDocumentVersionName", 400)
+
+
+def test_document_is_found(ssm, document):
+    def names(*filters):
+        pages = ssm.get_paginator("list_documents").paginate(
+            Filters=[{"Key": k, "Values": [v]} for k, v in filters], PaginationConfig={"PageSize": 3})
+        return [d["Name"] for p in pages for d in p["DocumentIdentifiers"]]
+    assert names(("tag:Made", "boto3"), ("Name", document)) == [document]
+    assert names(("tag:Made", "cli"), ("Name", document)) == []
+    everything = names()
+    assert document in everything and "AWS-RunShellScript" in everything
+    assert everything == sorted(everything) and len(everything) == len(set(everything))
+    assert ssm.list_tags_for_resource(ResourceType="Document", ResourceId=document)["TagList"] == [
+        {"Key": "Made", "Value": "boto3"}]
+
+
+def test_document_permission(ssm, document):
+    accounts = [f"{i:012}" for i in range(1, 6)]
+    ssm.modify_document_permission(Name=document, PermissionType="Share", AccountIdsToAdd=accounts)
+    got = ssm.describe_document_permission(Name=document, PermissionType="Share", MaxResults=3)
+    rest = ssm.describe_document_permission(Name=document, PermissionType="Share", NextToken=got["NextToken"])
+    assert got["AccountIds"] + rest["AccountIds"] == accounts
+    assert got["AccountSharingInfoList"][0] == {"AccountId": accounts[0], "SharedDocumentVersion": "$DEFAULT"}
+    assert error_of(ssm.modify_document_permission, Name=document, PermissionType="Share",
+                    AccountIdsToAdd=["All"]) == ("DocumentPermissionLimit", 400)
+    assert error_of(ssm.delete_document, Name=document) == ("InvalidDocumentOperation", 400)
+
+
+def test_document_metadata(ssm, document):
+    ssm.update_document_metadata(Name=document, DocumentReviews={
+        "Action": "SendForReview", "Comment": [{"Type": "Comment", "Content": "please look"}]})
+    ssm.update_document_metadata(Name=document, DocumentVersion="1", DocumentReviews={"Action": "Approve"})
+    got = ssm.list_document_metadata_history(Name=document, Metadata="DocumentReviews")
+    assert [r["ReviewStatus"] for r in got["Metadata"]["ReviewerResponse"]] == ["PENDING", "APPROVED"]
+    assert ssm.get_document(Name=document)["ReviewStatus"] == "APPROVED"
+
+
+def test_updates_at_once_make_every_version_once(ssm, document):
+    def update(i):
+        try:
+            return ssm.update_document(Name=document, Content=command_document(f"echo at once {i}"),
+                                       DocumentVersion="$LATEST")["DocumentDescription"]["DocumentVersion"]
+        except botocore.exceptions.ClientError as e:
+            return e.response["Error"]["Code"]
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        made = sorted(pool.map(update, range(24)), key=int)
+        same = [pool.submit(update, 99) for _ in range(8)]
+    assert made == [str(i) for i in range(2, 26)]
+    assert sorted(f.result() for f in same) == ["26"] + ["DuplicateDocumentContent"] * 7
