@@ -15,8 +15,8 @@
 #include "common/wire/agentmessage.h"
 #include "common/wire/control.h"
 
-#define CREATE_TIMEOUT_MS  15000
-#define CONNECT_TIMEOUT_MS 15000
+#define CREATE_TIMEOUT_MS  30000 /* longer than the official 15 s (protocol 2 §1.2): it may be our turn */
+#define CONNECT_TIMEOUT_MS 30000 /* late when all come at once, and giving up only adds to the crowd */
 #define PING_MS            54000 /* protocol 2 §1.5 */
 #define FIRST_PONG_MS      114000
 #define PONG_MS            60000

@@ -25,6 +25,7 @@
 #define DEFAULT_MIN_BYTES_PER_S  1024
 #define DEFAULT_PACE_MS          20000
 #define DEFAULT_GUEST_MS         5000
+#define DEFAULT_PATIENCE_MS      10000
 #define DEFAULT_HEADER_S         20
 #define DEFAULT_IDLE_S           75
 
@@ -216,6 +217,7 @@ int fl_server_new(struct fl_loop *loop, const struct fl_server_conf *conf,
         (unsigned)or_default(conf->max_guests_per_address, (server->max_guests + 1) / 2);
     server->max_guest_bytes = or_default(conf->max_guest_bytes, DEFAULT_MAX_GUEST_BYTES);
     server->guest_ms = (uint32_t)or_default(conf->guest_ms, DEFAULT_GUEST_MS);
+    server->patience_ms = (uint32_t)or_default(conf->patience_ms, DEFAULT_PATIENCE_MS);
     server->pace_ms = (uint32_t)or_default(conf->pace_ms, DEFAULT_PACE_MS);
     server->pace_bytes =
         or_default(conf->min_bytes_per_s, DEFAULT_MIN_BYTES_PER_S) * server->pace_ms / 1000;

@@ -55,7 +55,7 @@ struct fl_server_events {
 
 /* A connection is a guest until the caller has vouched for it with fl_server_req_trust. Anyone can
  * make guests, so few are served at once; who comes when all places are taken waits as a bare
- * socket (a descriptor, no TLS state) up to header_timeout_s. While one waits, the oldest guests
+ * socket (a descriptor, no TLS state) up to twice header_timeout_s. While one waits, the oldest guests
  * give way after guest_ms, save those whose request the caller has. So slow connections cannot hold
  * the places, and a fleet behind one address that returns all at once gets its turn.
  *
@@ -83,6 +83,7 @@ struct fl_server_conf {
     unsigned min_bytes_per_s;        /* bodies, and answers that are read; 0: 1024 */
     unsigned pace_ms;                /* over which that is judged; 0: 20000 */
     unsigned guest_ms;               /* then a guest gives way to one that waits; 0: 5000 */
+    unsigned patience_ms;            /* who waits longer goes after those that came last; 0: 10000 */
 };
 
 int fl_server_new(struct fl_loop *loop, const struct fl_server_conf *conf,

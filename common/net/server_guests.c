@@ -17,7 +17,6 @@
 #define QUOTA_FIRST  4    /* handshakes to begin in a turn: at first, */
 #define QUOTA_MOST   16   /* and when turns stay short */
 #define LOOKS_MOST   512  /* at sockets whose peers may have left, in a turn */
-#define PATIENCE_MS  2000 /* of one address, who waits longer goes after those that came last */
 
 /* An accepted socket that is not served yet. */
 struct waiting {
@@ -223,12 +222,13 @@ static struct fl_peer *next_peer(struct fl_server *server)
     return NULL;
 }
 
-static struct waiting *next_of(const struct fl_peer *peer)
+static struct waiting *next_of(const struct fl_server *server, const struct fl_peer *peer)
 {
     struct waiting *first = TAILQ_FIRST(&peer->waiting);
 
-    return fl_mono_ms() - first->since_ms < PATIENCE_MS ? first
-                                                        : TAILQ_LAST(&peer->waiting, fl_waiting);
+    return fl_mono_ms() - first->since_ms < server->patience_ms
+               ? first
+               : TAILQ_LAST(&peer->waiting, fl_waiting);
 }
 
 void fl_guests_serve(struct fl_server *server)
@@ -240,7 +240,7 @@ void fl_guests_serve(struct fl_server *server)
         return; /* this turn's are begun, or will be */
     set_quota(server);
     while (begun < server->quota && looks++ < LOOKS_MOST && (peer = next_peer(server))) {
-        struct waiting *w = next_of(peer);
+        struct waiting *w = next_of(server, peer);
 
         if (has_left(w->fd)) {
             close(w->fd);
@@ -264,7 +264,7 @@ static void on_turn(void *arg)
     fl_guests_serve(arg);
 }
 
-/* Who has waited as long as a handshake may take is given up on. */
+/* Who has waited twice as long as a handshake may take is given up on. */
 static void expire_waiting(struct fl_server *server, int64_t now)
 {
     struct fl_peer *peer;
@@ -273,7 +273,7 @@ static void expire_waiting(struct fl_server *server, int64_t now)
         TAILQ_FOREACH (peer, &server->hungry[turn], hungry_link) {
             struct waiting *w;
 
-            while ((w = TAILQ_FIRST(&peer->waiting)) && now - w->since_ms >= server->header_ms) {
+            while ((w = TAILQ_FIRST(&peer->waiting)) && now - w->since_ms >= 2 * server->header_ms) {
                 fl_server_limit(server, FL_LIMIT_REFUSED, ETIMEDOUT);
                 close(w->fd);
                 wait_end(server, peer, w);

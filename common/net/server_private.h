@@ -34,6 +34,7 @@ struct fl_server {
     uint32_t header_ms;
     uint32_t idle_ms;
     uint32_t guest_ms;
+    uint32_t patience_ms;
     uint32_t pace_ms;
     size_t pace_bytes; /* at least, in pace_ms */
     int listen_fd;

@@ -22,6 +22,7 @@
 #define CHANNELS_MS   2000  /* channels are closed over this time */
 #define DRAIN_POLL_MS 50
 #define FD_RESERVE    128 /* descriptors that are not for connections */
+#define PEOPLE_PART   16  /* of the connections, one in so many is left to people */
 #define SAY_MS        60000
 #define LAST_TURNS    8 /* of each loop, for callbacks that lead to callbacks */
 
@@ -249,7 +250,7 @@ static void share_limits(const struct fl_front *f, unsigned loops, struct fl_ser
         all = (unsigned)FL_MIN(all, files.rlim_cur - FL_MIN(FD_RESERVE, files.rlim_cur / 2));
     guests = FL_MIN(c->max_guests, all / 2);
     per_address = c->max_guests_per_address ? c->max_guests_per_address : guests / 2;
-    sc->max_connections = all;
+    sc->max_connections = sc->no_listener ? all - all / PEOPLE_PART : all;
     sc->max_guests = guests / loops + 1;
     sc->max_guests_per_address = per_address / loops + 1;
 }

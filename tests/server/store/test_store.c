@@ -280,6 +280,40 @@ static void a_full_lane_refuses(void **state)
     assert_int_equal(count(e, NULL), 3);
 }
 
+struct turn {
+    char who, *order; /* appended to it when it runs */
+};
+
+static int turn_job(struct fl_tx *tx, void *arg)
+{
+    struct turn *t = arg;
+
+    t->order[strlen(t->order)] = t->who;
+    return 0;
+}
+
+/* People's calls go before what a fleet brought, but never keep it waiting for good. */
+static void some_go_first(void **state)
+{
+    struct env *e = *state;
+    struct gate gate = { .lock = PTHREAD_MUTEX_INITIALIZER };
+    char order[16] = "";
+    struct turn other = { 'o', order }, first = { 'F', order };
+
+    pthread_mutex_lock(&gate.lock);
+    assert_int_equal(fl_store_submit(e->store, FL_LANE_WRITE, gate_job, NULL, &gate, NULL), 0);
+    while (!gate.entered)
+        sched_yield();
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(fl_store_submit(e->store, FL_LANE_WRITE, turn_job, NULL, &other, NULL), 0);
+    for (int i = 0; i < 9; i++)
+        assert_int_equal(
+            fl_store_submit_first(e->store, FL_LANE_WRITE, turn_job, NULL, &first, NULL), 0);
+    pthread_mutex_unlock(&gate.lock);
+    fl_store_close(e->store);
+    assert_string_equal(order, "FFFFoFFFFoFoo");
+}
+
 /* A write that the disk does not take: RLIMIT_FSIZE makes write(2) fail as a full disk would. Every
  * job of the commit is told, nothing of them is there, and the store goes on when there is room
  * again. */
@@ -352,6 +386,7 @@ int main(void)
         T(one_plane_at_a_time),
         T(private_files),
         T(a_full_lane_refuses),
+        T(some_go_first),
         T(a_full_disk_loses_nothing_accepted),
         T(ping),
         T(a_newer_schema_is_refused),
