@@ -47,8 +47,8 @@ struct fl_plane {
 };
 
 /* Fills in everything but conf, the keys and audit: store (exclusive), bus, presence, metrics,
- * revoked, clones, guard, known. On failure what was made is freed. The database directory is made if it
- * is missing. */
+ * revoked, clones, guard, known. On failure what was made is freed. The database directory is made
+ * if it is missing. */
 int fl_plane_open(struct fl_plane *plane, struct fl_err *err);
 
 /* Frees what fl_plane_open made, and the audit log. */

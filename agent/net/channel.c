@@ -15,16 +15,18 @@
 #include "common/wire/agentmessage.h"
 #include "common/wire/control.h"
 
-#define CREATE_TIMEOUT_MS  30000 /* longer than the official 15 s (protocol 2 §1.2): it may be our turn */
-#define CONNECT_TIMEOUT_MS 30000 /* late when all come at once, and giving up only adds to the crowd */
+/* Longer than the official agent's 15 s (protocol 2 §1.2): when all nodes come at once it may be
+ * our turn late, and giving up only adds to the crowd. */
+#define CREATE_TIMEOUT_MS  30000
+#define CONNECT_TIMEOUT_MS 30000
 #define PING_MS            54000 /* protocol 2 §1.5 */
 #define FIRST_PONG_MS      114000
 #define PONG_MS            60000
-#define FIRST_RETRY_MS     10000 /* after a loss: at most so long; the whole fleet may have lost its own */
+#define FIRST_RETRY_MS     10000 /* after a loss: at most so long; all may have lost theirs */
 #define RETRY_BASE_MS      4000
 #define RETRY_CAP_MS       40000  /* within a minute of the service's return all are back, */
 #define REFUSED_CAP_MS     300000 /* but who is not let in has nothing to wait for */
-#define STEADY_MS          30000 /* open for so long, a loss is not held against the channel */
+#define STEADY_MS          30000  /* open for so long, a loss is not held against the channel */
 #define STOP_MS            3000
 #define TRIM_MS            15000      /* after opening: what the start needed is given back */
 #define MAX_MESSAGE_BYTES  (3u << 20) /* a job must fit a frame to the monitor */

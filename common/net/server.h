@@ -55,9 +55,9 @@ struct fl_server_events {
 
 /* A connection is a guest until the caller has vouched for it with fl_server_req_trust. Anyone can
  * make guests, so few are served at once; who comes when all places are taken waits as a bare
- * socket (a descriptor, no TLS state) up to twice header_timeout_s. While one waits, the oldest guests
- * give way after guest_ms, save those whose request the caller has. So slow connections cannot hold
- * the places, and a fleet behind one address that returns all at once gets its turn.
+ * socket (a descriptor, no TLS state) up to twice header_timeout_s. While one waits, the oldest
+ * guests give way after guest_ms, save those whose request the caller has. So slow connections
+ * cannot hold the places, and a fleet behind one address that returns all at once gets its turn.
  *
  * Handshakes begin a few in a turn of the loop, so that a herd does not keep those waiting who are
  * connected. Addresses take turns; one that nobody has come from lately goes first, once (as flows
@@ -75,15 +75,15 @@ struct fl_server_conf {
     size_t max_header_bytes;  /* 0: 16 KiB; more is answered 431 or closed */
     size_t max_guest_bytes;   /* of all guests' bodies beyond FL_SERVER_GUEST_BODY; 0: 64 MiB */
     unsigned max_connections; /* with those that wait; 0: 65536 */
-    _Atomic unsigned *connections; /* counts them together with other servers'; NULL: its own */
-    unsigned max_guests;      /* 0: 2048 */
+    _Atomic unsigned *connections;   /* counts them together with other servers'; NULL: its own */
+    unsigned max_guests;             /* 0: 2048 */
     unsigned max_guests_per_address; /* an IPv4 address or a /64 of IPv6; 0: half of max_guests */
     unsigned header_timeout_s;       /* TLS handshake and a request's head; 0: 20 */
     unsigned idle_timeout_s;         /* keep-alive without a request; 0: 75 */
     unsigned min_bytes_per_s;        /* bodies, and answers that are read; 0: 1024 */
     unsigned pace_ms;                /* over which that is judged; 0: 20000 */
     unsigned guest_ms;               /* then a guest gives way to one that waits; 0: 5000 */
-    unsigned patience_ms;            /* who waits longer goes after those that came last; 0: 10000 */
+    unsigned patience_ms; /* who waits longer goes after those that came last; 0: 10000 */
 };
 
 int fl_server_new(struct fl_loop *loop, const struct fl_server_conf *conf,

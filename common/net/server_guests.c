@@ -11,12 +11,12 @@
 #include "common/net/server_private.h"
 
 #define PEER_BUCKETS 4096
-#define TICK_MS      250  /* looks for guests that must give way, while a socket waits */
-#define TURN_MS      4    /* a longer turn of the loop lets those wait who are connected */
-#define NEXT_TURN_MS 1    /* libuv would run 0 in this one */
-#define QUOTA_FIRST  4    /* handshakes to begin in a turn: at first, */
-#define QUOTA_MOST   16   /* and when turns stay short */
-#define LOOKS_MOST   512  /* at sockets whose peers may have left, in a turn */
+#define TICK_MS      250 /* looks for guests that must give way, while a socket waits */
+#define TURN_MS      4   /* a longer turn of the loop lets those wait who are connected */
+#define NEXT_TURN_MS 1   /* libuv would run 0 in this one */
+#define QUOTA_FIRST  4   /* handshakes to begin in a turn: at first, */
+#define QUOTA_MOST   16  /* and when turns stay short */
+#define LOOKS_MOST   512 /* at sockets whose peers may have left, in a turn */
 
 /* An accepted socket that is not served yet. */
 struct waiting {
@@ -31,7 +31,7 @@ struct fl_peer {
     TAILQ_ENTRY(fl_peer) hungry_link;
     uint8_t key[8]; /* IPv4 address, or the /64 of an IPv6 one: that is what one host commands */
     unsigned guests;
-    bool keeps_out;    /* its guests had all places it may have when others of it were to be served */
+    bool keeps_out; /* its guests had all places it may have when others of it were to be served */
     enum fl_turn turn; /* FL_TURN_OLD with nothing waiting: it was here a moment ago */
     TAILQ_HEAD(fl_waiting, waiting) waiting;
 };
@@ -273,7 +273,8 @@ static void expire_waiting(struct fl_server *server, int64_t now)
         TAILQ_FOREACH (peer, &server->hungry[turn], hungry_link) {
             struct waiting *w;
 
-            while ((w = TAILQ_FIRST(&peer->waiting)) && now - w->since_ms >= 2 * server->header_ms) {
+            while ((w = TAILQ_FIRST(&peer->waiting)) &&
+                   now - w->since_ms >= 2 * server->header_ms) {
                 fl_server_limit(server, FL_LIMIT_REFUSED, ETIMEDOUT);
                 close(w->fd);
                 wait_end(server, peer, w);

@@ -139,8 +139,7 @@ static void answer(struct exchange *x, int status, const char *type, const char 
     if (error)
         headers[n++] = (struct fl_http_header){ "x-amzn-ErrorType", error };
     record(x, status, error);
-    if (x->known && !error &&
-        (x->caller.id.kind == FL_ID_USER || x->caller.id.kind == FL_ID_ROLE))
+    if (x->known && !error && (x->caller.id.kind == FL_ID_USER || x->caller.id.kind == FL_ID_ROLE))
         note_user(x);
     if (x->req && x->known && (!error || x->caller.id.kind != FL_ID_ANONYMOUS))
         fl_server_req_trust(x->req);

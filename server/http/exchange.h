@@ -23,11 +23,11 @@ struct fl_exchange_wait;
 struct fl_exchange_ctx {
     struct fl_plane *plane;
     struct fl_loop *loop;
-    bool people; /* the loop is that of known users' connections */
-    unsigned open;                                    /* exchanges that are not finished */
-    bool draining;                                    /* answers are not held back any more */
-    struct fl_exchange_held *held;                    /* long polls waiting for their time */
-    size_t body_bytes;                                /* kept for those that are not finished */
+    bool people;                   /* the loop is that of known users' connections */
+    unsigned open;                 /* exchanges that are not finished */
+    bool draining;                 /* answers are not held back any more */
+    struct fl_exchange_held *held; /* long polls waiting for their time */
+    size_t body_bytes;             /* kept for those that are not finished */
     struct fl_exchange_wait *waiting, **waiting_tail; /* in the store's queues, oldest first */
     struct fl_timer *deadline;                        /* looks at the oldest */
     int64_t ready_until_ms; /* /readyz answers from memory until then (monotonic) */

@@ -238,8 +238,8 @@ static void on_revoked(void *arg, const char *node_id)
         fl_log_error("out of memory: a revoked node is not remembered", FL_S("node", node_id));
 }
 
-/* A loop's share of the guests that all of its kind may have. Connections leave descriptors for the store and the
- * audit log, and those without credentials leave places for nodes. */
+/* A loop's share of the guests that all of its kind may have. Connections leave descriptors for the
+ * store and the audit log, and those without credentials leave places for nodes. */
 static void share_limits(const struct fl_front *f, unsigned loops, struct fl_server_conf *sc)
 {
     const struct fl_plane_conf *c = &f->plane->conf;
@@ -281,7 +281,8 @@ static int thread_init(struct fl_front *f, unsigned index, unsigned loops,
     t->front = f;
     t->index = index;
     t->drain_timer = fl_timer_new(t->loop, on_drain_tick, t);
-    if (!t->drain_timer || fl_exchange_ctx_init(&t->exchanges, f->plane, t->loop, index < loops) < 0)
+    if (!t->drain_timer ||
+        fl_exchange_ctx_init(&t->exchanges, f->plane, t->loop, index < loops) < 0)
         return fl_err_set(err, -ENOMEM, NULL, "out of memory");
     share_limits(f, loops, &sc);
     r = fl_server_new(t->loop, &sc, &server_events, t, &t->server, err);

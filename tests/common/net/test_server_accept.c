@@ -1,5 +1,5 @@
-/* Who is served next of all that have connected, how many of them in a turn of the loop, and who not
- * at all.
+/* Who is served next of all that have connected, how many of them in a turn of the loop, and who
+ * not at all.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -89,10 +89,10 @@ static void end(struct fixture *f)
     free(f);
 }
 
-#define RUN_UNTIL(f, condition)                                     \
-    for (int64_t until_ = fl_mono_ms() + 5000; !(condition);) {     \
-        assert_true(fl_mono_ms() < until_);                         \
-        fl_loop_run_once((f)->loop, false);                         \
+#define RUN_UNTIL(f, condition)                                 \
+    for (int64_t until_ = fl_mono_ms() + 5000; !(condition);) { \
+        assert_true(fl_mono_ms() < until_);                     \
+        fl_loop_run_once((f)->loop, false);                     \
     }
 
 /* In the kernel's queue: the loop does not run meanwhile. */
@@ -217,10 +217,8 @@ static void who_has_left_is_not_served(void **state)
 /* Nor does he take a place from one who comes. */
 static void who_has_left_makes_room(void **state)
 {
-    struct fixture *f = begin(&(struct fl_server_conf){ .max_guests = 1,
-                                                        .max_guests_per_address = 1,
-                                                        .max_connections = 2,
-                                                        .guest_ms = 60000 });
+    struct fixture *f = begin(&(struct fl_server_conf){
+        .max_guests = 1, .max_guests_per_address = 1, .max_connections = 2, .guest_ms = 60000 });
     int served = connect_from(f, "127.0.0.1"), gone, here;
 
     ask(served, "/a");
