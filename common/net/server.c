@@ -53,7 +53,8 @@ static void on_listen(void *arg, unsigned events)
 
         if (fd >= 0) {
             fl_peer_text(&addr, len, text);
-            if (!server->events.on_accept || !server->events.on_accept(server->arg, fd, text))
+            if (!server->events.on_accept || !fl_guests_have_room(server) ||
+                !server->events.on_accept(server->arg, fd, text))
                 fl_guests_arrive(server, fd, &addr, text);
             continue;
         }

@@ -375,9 +375,7 @@ void fl_guests_done(struct fl_server *server)
     server->peers = NULL;
 }
 
-/* Room for one more, counted with all that share the limit: sockets whose peers have left, then
- * guests that have had their time, make it. */
-static bool has_room(struct fl_server *server)
+bool fl_guests_have_room(struct fl_server *server)
 {
     if (atomic_load(server->connections) < server->max_connections)
         return true;
@@ -390,7 +388,7 @@ void fl_guests_arrive(struct fl_server *server, int fd, const struct sockaddr_st
                       const char *text)
 {
     struct fl_peer *peer = NULL;
-    int on = 1, r = has_room(server) ? -ENOMEM : -EMFILE;
+    int on = 1, r = fl_guests_have_room(server) ? -ENOMEM : -EMFILE;
 
     if (r == -ENOMEM && (peer = peer_get(server, addr))) {
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));

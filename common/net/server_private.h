@@ -65,6 +65,10 @@ int fl_guests_init(struct fl_server *server);
 void fl_guests_close(struct fl_server *server);
 void fl_guests_done(struct fl_server *server);
 
+/* Room for one more, counted with all that share the limit: sockets whose peers have left, then
+ * guests that have had their time, make it. */
+bool fl_guests_have_room(struct fl_server *server);
+
 /* Takes over an accepted socket: to be served by fl_guests_serve, or refused. */
 void fl_guests_arrive(struct fl_server *server, int fd, const struct sockaddr_storage *addr,
                       const char *text);

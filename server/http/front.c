@@ -63,6 +63,7 @@ static void on_passed(void *arg)
 {
     struct passed *p = arg;
 
+    atomic_fetch_sub(&p->to->front->connections, 1);
     if (p->to->server)
         fl_server_adopt(p->to->server, p->fd);
     else
@@ -83,8 +84,10 @@ static bool on_accept(void *arg, int fd, const char *peer)
     if (!p)
         return false;
     *p = (struct passed){ .to = &f->threads[f->n_people + t->next++ % f->n_people], .fd = fd };
+    atomic_fetch_add(&f->connections, 1); /* it has a descriptor on its way, too */
     if (fl_loop_post(p->to->loop, on_passed, p) == 0)
         return true;
+    atomic_fetch_sub(&f->connections, 1);
     free(p);
     return false;
 }

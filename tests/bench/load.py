@@ -470,11 +470,13 @@ def main():
     args = p.parse_args()
     folder = pathlib.Path(tempfile.mkdtemp(prefix="fairlead-load-"))
     load = Load(args, folder)
+    go_before(os.getpid(), 0)
     try:
         load.run()
     except flsandbox.SandboxError as e:
         load.must("end", str(e).replace("\n", " "), False)
     finally:
+        go_before(os.getpid(), -NICE_ALL)  # as it was: the caller's session is ours
         load.stop()
         reports = [line for log in folder.rglob("*.log") for line in log.read_text(errors="replace").splitlines()
                    if any(m in line for m in flsandbox.SANITIZER_MARKS)]
