@@ -399,15 +399,16 @@ class Load:
         api.close()
         self.row("account", "a page of 50 invocations, mean", sum(pages) / len(pages) * 1000, "ms", PAGE_MS)
         self.row("account", "a page of 50 invocations, slowest", max(pages) * 1000, "ms")
-        lost = [c for c in self.accepted if c not in {k[0] for k in listed}]
+        commands = {k[0] for k in listed}
+        lost = self.accepted - commands
         self.must("account", "commands accepted", True, len(self.accepted))
         self.must("account", "accepted and not listed by the plane", not lost, len(lost))
         self.must("account", "run on nodes and not listed", not set(jobs) - set(listed), len(set(jobs) - set(listed)))
         self.must("account", "listed and not run", not set(listed) - set(jobs), len(set(listed) - set(jobs)))
         unfinished = sum(1 for s in listed.values() if s != "Success")
         self.must("account", "invocations that did not succeed", unfinished == 0, unfinished)
-        self.must("account", "listed that nobody asked for", {k[0] for k in listed} <= self.accepted,
-                  len({k[0] for k in listed} - self.accepted))
+        self.must("account", "listed that nobody asked for", commands <= self.accepted,
+                  len(commands - self.accepted))
         self.must("account", "acknowledgements of unknown replies", stats["unknown_acks"] == 0, stats["unknown_acks"])
         self.row("account", "jobs sent to a node that had them", stats["duplicates"], "")
         self.row("account", "replies sent again", stats["replies_sent"] - stats["replies"], "")
