@@ -387,3 +387,21 @@ def test_policy_check(build, tmp_path):
     assert "may be changed by others" in check(build, tmp_path).stderr
     file.unlink()
     assert check(build, tmp_path).returncode == 1
+
+
+def test_the_agent_is_killed_around_a_decision(node, ref_plane):
+    """Whenever it is killed, a signed command is decided about, runs once, and is reported."""
+    alice = Signer()
+    document = with_signature(node.touch())
+    node.rule(policy(rule("signed only", "allow", signedBy=["alice"]), keys={"alice": alice.public()}))
+    for pause_s in (0, 0.02, 0.05, 0.1):
+        job = ref_plane.send_job(document, {SIGNATURE: alice.sign(document, {})})
+        ref_plane.wait(lambda: job.acks, 10, "the ack")
+        time.sleep(pause_s)
+        node.agent.kill()
+        node.agent.start()
+        flsandbox.wait_for("the agent online", lambda: (node.agent.status()[1] or {}).get("online"), 30)
+        final = ref_plane.settle(job).final()
+        assert final["documentStatus"] == "Success", (pause_s, final)
+        assert node.proof.read_text() == "ran\n", pause_s
+        node.proof.unlink()
