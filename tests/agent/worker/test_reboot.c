@@ -36,7 +36,6 @@ static int ran(char letter)
 /* A document whose scripts have the folder of the marks for %s. */
 static void make(const char *steps)
 {
-    fl_autofree char *text = NULL;
     fl_autobuf struct fl_buf b = FL_BUF(1 << 16);
 
     for (const char *p = steps; *p; p++)
