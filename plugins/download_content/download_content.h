@@ -1,5 +1,5 @@
-/* download_content.h - aws:downloadContent: checks its input as the official agent does; this agent
- * fetches from no source, and says so (protocol 4 §5.2).
+/* download_content.h - aws:downloadContent: files from HTTP, S3, GitHub and SSM documents
+ * (protocol 4 §5.2, §5.3).
  */
 #pragma once
 #include "plugins/plugin.h"

@@ -692,7 +692,8 @@ class RefPlane:
 
 
 class Proxy:
-    """A CONNECT proxy that wants a password and knows the addresses of made-up names."""
+    """A CONNECT proxy that wants a password and knows the addresses of made-up names: hosts[NAME] is another
+    name, hosts["NAME:PORT"] an address with its port."""
 
     def __init__(self, user, password, hosts):
         self.hosts, self.connects, self.refused = hosts, [], 0
@@ -727,7 +728,8 @@ class Proxy:
                 return
             host, _, port = target.rpartition(":")
             self.connects.append(target)
-            with socket.create_connection((self.hosts.get(host, host), int(port)), 10) as far:
+            address = self.hosts.get(target) or (self.hosts.get(host, host), int(port))
+            with socket.create_connection(address, 10) as far:
                 sock.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
                 pair = {sock: far, far: sock}
                 while True:
