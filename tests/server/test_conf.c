@@ -62,7 +62,7 @@ static const struct {
     { "{" ACCOUNT ",\"LogLevel\":\"loud\"}", "logLevel" },
     { "{" ACCOUNT ",\"MetricsFrom\":[\"10.0.0.0/99\"]}", "10.0.0.0/99" },
     { "{" ACCOUNT ",\"NodeTokenSeconds\":10}", "nodeTokenSeconds" },
-    { "{" ACCOUNT ",\"Port\":1,\"Port\":2}", "Port" },
+    { "{" ACCOUNT ",\"Port\":1,\"Port\":2}", "duplicate" },
 };
 
 static void refused(void **state)
