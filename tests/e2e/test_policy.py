@@ -405,3 +405,16 @@ def test_the_agent_is_killed_around_a_decision(node, ref_plane):
         assert final["documentStatus"] == "Success", (pause_s, final)
         assert node.proof.read_text() == "ran\n", pause_s
         node.proof.unlink()
+
+
+def test_what_parameter_store_gives_is_judged_too(node, ref_plane):
+    """The plane answers for a reference that the policy allows: the step is held to the policy with the value."""
+    document = refplane.steps_document("echo {{ssm:x}}")
+    node.rule(policy(rule("words", "allow", inputs={"runCommand": r"echo (\{\{ssm:x\}\}|[a-z]+)",
+                                                    "timeoutSeconds": "[0-9]+"})))
+    ref_plane.parameters = {"x": ("String", "abc")}
+    assert node.send(document).steps()["step1"]["standardOutput"] == "abc\n"
+    ref_plane.parameters = {"x": ("String", f"a; echo ran >> {node.proof}")}
+    step = node.send(document).steps()["step1"]
+    assert step["status"] == "Failed" and "refused by the policy of this node: no rule allows it" in step["output"]
+    assert not node.ran()
