@@ -131,6 +131,7 @@ static void on_interrupt(void *arg, int signo)
     (void)signo;
     if (++f->interrupted >= 2)
         leave(f);
+    fl_progress("waiting for an answer; Ctrl-C again leaves at once");
     if (f->wake)
         f->wake(f->wake_arg);
 }

@@ -494,6 +494,20 @@ def test_a_slow_service_is_told_about_on_a_terminal_only(cli):
     assert "waiting" not in t.shown()
 
 
+def test_ctrl_c_twice_leaves_a_silent_service(cli):
+    held = threading.Event()
+    service = Service(NO_NODES)
+    service.server.RequestHandlerClass.do_POST = lambda self: (service.seen.update(["call"]), held.wait(60))
+    t = cli.terminal("run", "mi-0123456789abcdef0", "--", "true", FAIRLEAD_ENDPOINT=service.endpoint)
+    flsandbox.wait_for("the call", lambda: service.seen["call"])
+    t.type("\x03")
+    t.read("Ctrl-C again leaves")
+    t.type("\x03")
+    t.read("Whether the command was taken is not known")
+    assert t.end() == INTERRUPTED
+    held.set()
+
+
 # ---- help, manual, completion ----
 
 def test_help_of_every_command(cli):
