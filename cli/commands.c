@@ -77,6 +77,7 @@ const struct fl_list fl_sent_list = {
 static const struct fl_field step_fields[] = {
     FL_FIELD(struct fl_step, name, "Name", 0),
     FL_FIELD(struct fl_step, status, "Status", 0),
+    FL_FIELD(struct fl_step, output, "Output", 0),
     FL_FIELD(struct fl_step, code, "ResponseCode", 0),
 };
 static const struct fl_shape step_shape = FL_SHAPE(struct fl_step, "CommandPlugin", step_fields);

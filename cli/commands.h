@@ -16,7 +16,7 @@ struct fl_sent { /* Command of the API */
 };
 
 struct fl_step {
-    char *name, *status;
+    char *name, *status, *output;
     int32_t code;
 };
 

@@ -19,6 +19,7 @@
 #define BATCH_NODES    50
 #define BATCH_MEMORY   (64 << 20)
 #define BATCH_STEPS    1000
+#define STEP_NAME_MIN  4 /* of GetCommandInvocation.PluginName, in the API's model */
 
 struct output {
     char *command, *node, *step, *status, *details, *begin, *elapsed, *out, *error;
@@ -257,7 +258,7 @@ static void print_failure(const struct node *n)
             fprintf(stderr,
                     ", %s%s"
                     "exit status %d",
-                    n->n_steps > 1 ? n->steps[i].in.step : "", n->n_steps > 1 ? " " : "",
+                    n->n_steps > 1 ? n->steps[i].out.step : "", n->n_steps > 1 ? " " : "",
                     n->steps[i].out.code);
     fputc('\n', stderr);
 }
@@ -275,7 +276,7 @@ static void print_text(const struct following *f, const struct node *n)
         const struct output *o = &n->steps[i].out;
 
         if (n->n_steps > 1 && !f->ask->quiet)
-            printf("-- %s: %s\n", n->steps[i].in.step, o->status ? o->status : "");
+            printf("-- %s: %s\n", n->steps[i].out.step, o->status ? o->status : "");
         put_block(stdout, o->out, f->many || n->n_steps > 1);
         fflush(stdout);
         put_block(stderr, o->error, f->many || n->n_steps > 1);
@@ -341,22 +342,37 @@ static int flush_batch(struct following *f, struct fl_err *err)
     return r;
 }
 
+/* What the list already says of a step; its `Output` is both streams and at most 2,500 characters.
+ */
+static int copy_step(struct output *out, const struct fl_step *step, struct fl_arena *arena)
+{
+    out->step = fl_arena_strdup(arena, step->name ? step->name : "");
+    out->status = fl_arena_strdup(arena, step->status ? step->status : "");
+    out->out = fl_arena_strdup(arena, step->output);
+    out->code = step->code;
+    return out->step && out->status ? 0 : -ENOMEM;
+}
+
 static int add_steps(struct following *f, struct node *n, const struct fl_invocation *inv)
 {
     struct batch *b = f->batch;
+    int r = 0;
 
     n->steps = fl_arena_calloc(&b->arena, inv->n_steps, sizeof(*n->steps));
     if (!n->steps)
         return -ENOMEM;
-    for (size_t i = 0; i < inv->n_steps && b->n_queue < BATCH_STEPS; i++) {
+    for (size_t i = 0; i < inv->n_steps && b->n_queue < BATCH_STEPS && r == 0; i++) {
         struct fetch *fetch = &n->steps[n->n_steps++];
+        bool named = inv->n_steps > 1;
 
         fetch->batch = b;
-        fetch->in =
-            (struct output_in){ f->ask->id, n->id, fl_arena_strdup(&b->arena, inv->steps[i].name) };
-        b->queue[b->n_queue++] = fetch;
+        r = copy_step(&fetch->out, &inv->steps[i], &b->arena);
+        fetch->in = (struct output_in){ f->ask->id, n->id, named ? fetch->out.step : NULL };
+        /* A step with a shorter name cannot be asked for where there are several. */
+        if (r == 0 && (!named || strlen(fetch->out.step) >= STEP_NAME_MIN))
+            b->queue[b->n_queue++] = fetch;
     }
-    return 0;
+    return r;
 }
 
 struct looking {

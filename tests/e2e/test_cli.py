@@ -652,3 +652,39 @@ def test_built_in_documents(cli):
     assert json.loads(cli.ok("doc", "get", "AWS-RunShellScript"))["schemaVersion"]
     done = cli("doc", "show", "NoSuchDocument")
     assert done.returncode == SERVICE and "InvalidDocument" in done.stderr, done
+
+
+def test_documents_of_ones_own(cli, fleet, tmp_path):
+    name = f"Cli-{os.getpid()}"
+    step = {"action": "aws:runShellScript", "name": "one", "inputs": {"runCommand": ["echo {{ Word }}"]}}
+    document = {"schemaVersion": "2.2", "description": "d", "parameters": {"Word": {"type": "String", "default": "none"}},
+                "mainSteps": [step]}
+    (tmp_path / "doc.json").write_text(json.dumps(document))
+    assert cli.ok("doc", "create", name, tmp_path / "doc.json", "--tag", "Of=cli") == f"{name} version 1\n"
+    assert cli.ok("doc", "get", name) == json.dumps(document)
+    done = cli("run", nodes_of(fleet)[0], "--document", name, "-p", "Word=hello")
+    assert (done.returncode, done.stdout) == (OK, "hello\n"), done
+    document["mainSteps"].append({"action": "aws:runShellScript", "name": "second",
+                                  "inputs": {"runCommand": ["echo two; echo bad >&2; exit 4"]}})
+    assert cli.ok("doc", "update", name, "-", stdin=json.dumps(document)) == f"{name} version 2\n"
+    versions = {v["DocumentVersion"]: v["IsDefaultVersion"] for v in cli.lines("doc", "versions", name)}
+    assert versions == {"1": True, "2": False}
+    cli.ok("doc", "default", name, "2")
+    done = cli("run", nodes_of(fleet)[0], "--document", name)
+    assert done.returncode == FAILED and "second exit status 4" in done.stderr and "bad\n" in done.stderr, done
+    # "one" is too short a name for GetCommandInvocation: its output comes from the list of invocations
+    assert done.stdout == "-- one: Success\nnone\n-- second: Failed\ntwo\n"
+    assert "mainSteps:" in cli.ok("doc", "get", name, "--format", "YAML", "-v", "2")
+    (tmp_path / "doc.yml").write_text("schemaVersion: '2.2'\nmainSteps:\n- action: aws:runShellScript\n  name: yaml\n"
+                                      "  inputs:\n    runCommand: [echo yaml]\n")
+    assert cli.ok("doc", "update", "--default", name, tmp_path / "doc.yml") == f"{name} version 3\n"
+    assert re.search(r"^Default version +3$", cli.ok("doc", "show", name), re.M)
+    done = cli("doc", "create", name, tmp_path / "doc.json")
+    assert done.returncode == SERVICE and "DocumentAlreadyExists" in done.stderr, done
+    (tmp_path / "bad.json").write_text('{"schemaVersion": "2.2",\n "mainSteps": 5}')
+    done = cli("doc", "create", name + "-bad", tmp_path / "bad.json")
+    assert done.returncode == SERVICE and "InvalidDocument" in done.stderr, done
+    assert [d["Name"] for d in cli.lines("doc", "list", "--owner", "Self", "--tag", "Of=cli")] == [name]
+    assert [d["Name"] for d in cli.lines("doc", "list", name)] == [name]
+    cli.ok("doc", "delete", name)
+    assert cli.lines("doc", "list", name) == []
