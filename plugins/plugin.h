@@ -42,6 +42,8 @@ struct fl_step_context {
     const char *aws_profile, *aws_credentials_file; /* NULL: not shared */
     const char *dir;                                /* the step's own folder, 0700; exists */
     const char *downloads;       /* the document's download folder; may not exist */
+    unsigned depth;              /* documents around this step's own */
+    bool has_settings;           /* the document gives the step settings that are not null */
     const struct fl_strmap *env; /* variables that scripts get from the document's parameters */
 };
 

@@ -74,9 +74,12 @@ static int open_step_dir(struct worker *w, size_t index)
 
 static int start_step(struct worker *w, const struct fl_doc_step *s, const struct fl_plugin *plugin)
 {
-    const struct fl_step_host host = {
-        .on_group = on_group, .on_done = on_step_done, .arg = w, .calls = w->calls
-    };
+    const struct fl_step_host host = { .on_group = on_group,
+                                       .group_arg = w,
+                                       .on_done = on_step_done,
+                                       .arg = w,
+                                       .calls = w->calls,
+                                       .guard = w->guard };
     struct fl_step_context context = {
         .command_id = w->job.command_id,
         .node_id = w->job.node_id,
@@ -86,6 +89,7 @@ static int start_step(struct worker *w, const struct fl_doc_step *s, const struc
         .aws_profile = w->job.aws_profile,
         .aws_credentials_file = w->job.aws_credentials_file,
         .downloads = w->downloads,
+        .has_settings = s->has_settings,
         .env = &w->doc.env,
     };
     struct fl_jrec_step_start rec = { .index = (int64_t)w->next, .time_ms = fl_now_ms() };

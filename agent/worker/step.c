@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <jansson.h>
 #include <string.h>
+#include "agent/worker/nested.h"
 #include "common/base/log.h"
 #include "common/codec/json_load.h"
 #include "common/doc/go_text.h"
@@ -20,6 +21,10 @@ struct fl_step {
     size_t run, n_runs;
     struct fl_output streams[2];
     struct fl_step_calls calls;
+    struct fl_nested *nested; /* the document that runs inside this step, or NULL */
+    fl_nested_fn nested_done;
+    void *nested_arg;
+    int64_t output_max_bytes;
     struct fl_timer *timer; /* the plugin's, of one run */
     struct fl_timer *limit; /* of one attempt, or NULL */
     uint64_t limit_ms;
@@ -53,6 +58,7 @@ static void next_run(struct fl_step *s)
 static void end_run(struct fl_step *s)
 {
     fl_step_calls_end(&s->calls);
+    s->nested = fl_nested_free(s->nested);
     if (s->started && s->plugin->release)
         s->plugin->release(s);
     s->started = false;
@@ -229,6 +235,7 @@ int fl_step_new(struct fl_loop *loop, const struct fl_plugin *plugin, const char
     s->plugin = plugin;
     s->context = *context;
     s->host = *host;
+    s->output_max_bytes = output_max_bytes;
     fl_step_calls_init(&s->calls, host->calls);
     fl_output_init(&s->streams[FL_STEP_STDOUT], dir_fd, "stdout", (uint64_t)output_max_bytes);
     fl_output_init(&s->streams[FL_STEP_STDERR], dir_fd, "stderr", (uint64_t)output_max_bytes);
@@ -329,7 +336,7 @@ void fl_step_puts(struct fl_step *s, enum fl_step_stream stream, const char *tex
 void fl_step_note_group(struct fl_step *s, pid_t leader)
 {
     fl_group_describe(leader, &s->group);
-    s->host.on_group(s->host.arg, &s->group);
+    s->host.on_group(s->host.group_arg, &s->group);
 }
 
 void fl_step_kill_group(struct fl_step *s)
@@ -358,4 +365,38 @@ int fl_step_ssm(struct fl_step *s, const char *operation, const struct fl_shape 
 void fl_step_call_cancel(struct fl_step *s, uint32_t id)
 {
     fl_step_calls_cancel(&s->calls, id);
+}
+
+static void on_nested(void *arg, const struct fl_nested_result *result)
+{
+    struct fl_step *s = arg;
+
+    if (!s->over)
+        s->nested_done(s->nested_arg, result);
+}
+
+int fl_step_nest(struct fl_step *s, const char *document, const char *parameters, fl_nested_fn done,
+                 void *arg, struct fl_err *err)
+{
+    const struct fl_nested_host host = {
+        .loop = s->loop,
+        .context = &s->context,
+        .step_host = &s->host,
+        .outputs = s->streams,
+        .output_max_bytes = s->output_max_bytes,
+    };
+
+    s->nested_done = done;
+    s->nested_arg = arg;
+    return fl_nested_new(&host, document, parameters, on_nested, s, &s->nested, err);
+}
+
+bool fl_step_nests(const struct fl_step *s)
+{
+    return s->nested != NULL;
+}
+
+void fl_step_nest_cancel(struct fl_step *s)
+{
+    fl_nested_cancel(s->nested);
 }

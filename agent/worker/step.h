@@ -10,11 +10,15 @@
 #include "agent/worker/step_calls.h"
 #include "plugins/plugin.h"
 
+struct fl_step_guard;
+
 struct fl_step_host {
-    void (*on_group)(void *arg, const struct fl_group *group); /* to the journal */
+    void (*on_group)(void *group_arg, const struct fl_group *group); /* to the journal */
+    void *group_arg;
     void (*on_done)(void *arg); /* the step is over; the step may be freed inside */
     void *arg;
-    struct fl_calls *calls; /* NULL: no network */
+    struct fl_calls *calls;            /* NULL: no network */
+    const struct fl_step_guard *guard; /* of nested documents' steps; NULL: no policy */
 };
 
 /* `inputs_json` and `context` are copied or outlive the step; `dir_fd` is the folder context->dir

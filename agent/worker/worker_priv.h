@@ -10,6 +10,7 @@
 #include "agent/lib/jobdir.h"
 #include "agent/worker/flow.h"
 #include "agent/worker/step.h"
+#include "agent/worker/values.h"
 #include "common/doc/doc.h"
 
 struct worker {
@@ -26,7 +27,7 @@ struct worker {
     struct fl_ipc_row rows[FL_N_WORKER_ROWS];
     struct fl_calls *calls;
     struct fl_ssm_refs *refs; /* of the document */
-    uint32_t refs_call;       /* that asks for them; 0: none is under way */
+    struct fl_values values;  /* asking for them */
     int exit_status;
     bool cancelled;
     uint32_t reboots_max;

@@ -173,6 +173,7 @@ static int load_main_steps(struct load *l, const struct doc_in *in)
             r = take_name(l, s->name, "name", i, &step->key);
         if (r == 0)
             r = take_inputs(l, &s->inputs, step);
+        step->has_settings = s->settings.text != NULL;
         if (r == 0)
             r = fl_precondition_eval(&s->precondition, &l->subst, l->platform, l->arena, step);
         l->doc->n_steps += r == 0;
@@ -236,6 +237,7 @@ static int load_runtime_config(struct load *l, const struct doc_in *in)
             r = take_name(l, plugin, "plugin", l->doc->n_steps, &step->action);
         if (r == 0)
             r = take_inputs(l, &p.properties, step);
+        step->has_settings = p.settings.text != NULL;
         if (r < 0)
             return r;
         step->key = step->action;

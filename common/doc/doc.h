@@ -23,6 +23,7 @@ struct fl_doc_step {
     char *key;    /* in replies: the step's name (2.x) or the plugin's (1.x) */
     char *action; /* the plugin */
     char *inputs; /* JSON text, substituted: inputs (2.x) or properties (1.x); "null" if absent */
+    bool has_settings; /* and they are not null */
     enum fl_doc_precondition precondition;
     char *precondition_text;
     struct fl_doc_control control; /* all zero unless the document asks for it */
