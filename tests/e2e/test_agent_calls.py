@@ -1,7 +1,9 @@
 """What documents fetch over the network: parameters of Parameter Store (protocol 4 §1.4)."""
+import json
 import signal
 import subprocess
 
+import flsandbox
 import refplane
 
 
@@ -115,3 +117,41 @@ def test_a_monitor_that_restarts_is_waited_for(ref_plane, new_agent):
     agent.start()
     ref_plane.finished(job, 40)
     assert step_of(job)["standardOutput"] == "1\n"
+
+
+def test_with_our_own_plane(box, ssm):
+    """The node asks the plane it is registered with, as itself; documents and downloads come from there, too."""
+    ssm.put_parameter(Name="/calls/greeting", Type="String", Value="hello", Overwrite=True)
+    ssm.put_parameter(Name="/calls/list", Type="StringList", Value="echo a,echo b", Overwrite=True)
+    ssm.put_parameter(Name="/calls/secret", Type="SecureString", Value="hush", Overwrite=True)
+    content = {"schemaVersion": "2.2", "description": "inner", "parameters": {"p": {"type": "String", "default": "d"}},
+               "mainSteps": [{"action": "aws:runShellScript", "name": "in", "inputs": {"runCommand": ["echo inner {{p}}"]}}]}
+    outer = {"schemaVersion": "2.2", "description": "outer", "mainSteps": [
+        {"action": "aws:runShellScript", "name": "refs",
+         "inputs": {"runCommand": ["echo {{ssm:/calls/greeting}}", "{{ssm:/calls/list}}"]}},
+        {"action": "aws:downloadContent", "name": "fetch", "inputs": {
+            "sourceType": "SSMDocument", "sourceInfo": {"name": "CallsInner"}, "destinationPath": "d/"}},
+        {"action": "aws:runDocument", "name": "local", "inputs": {
+            "documentType": "LocalPath", "documentPath": "d/CallsInner.json"}},
+        {"action": "aws:runDocument", "name": "service", "inputs": {
+            "documentType": "SSMDocument", "documentPath": "CallsInner",
+            "documentParameters": {"p": "{{ssm:/calls/greeting}}"}}}]}
+    names = []
+    try:
+        for name, body in (("CallsInner", content), ("CallsOuter", outer)):
+            ssm.create_document(Name=name, DocumentType="Command", Content=json.dumps(body))
+            names.append(name)
+        node = box.agents[0].node_id
+        command = ssm.send_command(InstanceIds=[node], DocumentName="CallsOuter")["Command"]["CommandId"]
+        flsandbox.wait_for("the command", lambda: ssm.list_commands(CommandId=command)["Commands"][0]["Status"]
+                           not in ("Pending", "InProgress"), 40)
+        got = {n: ssm.get_command_invocation(CommandId=command, InstanceId=node, PluginName=n)
+               for n in ("refs", "fetch", "local", "service")}
+        assert {n: g["Status"] for n, g in got.items()} == dict.fromkeys(got, "Success"), got
+        assert got["refs"]["StandardOutputContent"] == "hello\na\nb\n"
+        assert got["local"]["StandardOutputContent"] == "inner d\n"
+        assert got["service"]["StandardOutputContent"] == "inner hello\n"
+    finally:
+        for name in names:
+            ssm.delete_document(Name=name)
+        ssm.delete_parameters(Names=["/calls/greeting", "/calls/list", "/calls/secret"])
