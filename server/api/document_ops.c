@@ -57,11 +57,26 @@ static const struct fl_field parameter_fields[] = {
 static const struct fl_shape parameter_shape =
     FL_SHAPE(struct fl_doc_param, "DocumentParameter", parameter_fields);
 
-#define T              struct fl_document
-#define F(member, key) FL_FIELD(T, member, key, 0)
-#define PLATFORMS      FL_FIELD(T, platform_types, "PlatformTypes", FL_ALWAYS)
-#define TAGS           FL_FIELD_LIST(T, tags, n_tags, "Tags", 0, &fl_tag_shape)
-#define REQUIRES       FL_FIELD_LIST(T, requires, n_requires, "Requires", 0, &requires_shape)
+#define F(member, key, ...) FL_FIELD(struct fl_document_attachment, member, key, __VA_ARGS__)
+static const struct fl_field attachment_fields[] = {
+    F(name, "Name", 0), F(size, "Size", FL_OMIT_ZERO),
+    F(hash, "Hash", 0), F(hash_type, "HashType", 0),
+    F(url, "Url", 0),
+};
+const struct fl_shape fl_attachment_shape =
+    FL_SHAPE(struct fl_document_attachment, "AttachmentContent", attachment_fields);
+
+static const struct fl_field attachment_name_fields[] = { F(name, "Name", 0) };
+static const struct fl_shape attachment_name_shape =
+    FL_SHAPE(struct fl_document_attachment, "AttachmentInformation", attachment_name_fields);
+#undef F
+
+#define T                       struct fl_document
+#define ATTACHMENTS(key, shape) FL_FIELD_LIST(T, attachments, n_attachments, key, 0, shape)
+#define F(member, key)          FL_FIELD(T, member, key, 0)
+#define PLATFORMS               FL_FIELD(T, platform_types, "PlatformTypes", FL_ALWAYS)
+#define TAGS                    FL_FIELD_LIST(T, tags, n_tags, "Tags", 0, &fl_tag_shape)
+#define REQUIRES                FL_FIELD_LIST(T, requires, n_requires, "Requires", 0, &requires_shape)
 #define DESCRIPTION                                                                             \
     F(hash, "Hash"), F(hash_type, "HashType"), F(name, "Name"), F(display_name, "DisplayName"), \
         F(version_name, "VersionName"), F(owner, "Owner"), F(created, "CreatedDate"),           \
@@ -72,11 +87,18 @@ static const struct fl_shape parameter_shape =
         F(format, "DocumentFormat"), F(target_type, "TargetType"), TAGS, REQUIRES,              \
         F(author, "Author"), F(review_status, "ReviewStatus")
 
-static const struct fl_field description_fields[] = { DESCRIPTION };
+static const struct fl_field description_fields[] = {
+    DESCRIPTION,
+    ATTACHMENTS("AttachmentsInformation", &attachment_name_shape),
+};
 const struct fl_shape fl_document_description_shape =
     FL_SHAPE(T, "DocumentDescription", description_fields);
 
-static const struct fl_field row_fields[] = { DESCRIPTION, F(content, "Content") };
+static const struct fl_field row_fields[] = {
+    DESCRIPTION,
+    F(content, "Content"),
+    ATTACHMENTS("AttachmentsContent", &fl_attachment_shape),
+};
 const struct fl_shape fl_document_row_shape = FL_SHAPE(T, "DocumentRow", row_fields);
 
 static const struct fl_field get_out_fields[] = {
@@ -90,6 +112,7 @@ static const struct fl_field get_out_fields[] = {
     F(type, "DocumentType"),
     F(format, "DocumentFormat"),
     REQUIRES,
+    ATTACHMENTS("AttachmentsContent", &fl_attachment_shape),
     F(review_status, "ReviewStatus"),
 };
 static const struct fl_shape get_out_shape = FL_SHAPE(T, "GetDocumentResult", get_out_fields);

@@ -150,7 +150,14 @@ struct fl_document_reviews_out {
     char *next_token;
 };
 extern const struct fl_shape fl_document_share_shape;
+extern const struct fl_shape fl_attachment_shape; /* AttachmentContent; also rows */
 extern const struct fl_shape fl_review_row_shape;
+
+/* The attachments that a request names. `root` is its content as JSON (NULL: none). -EINVAL named
+ * ValidationException, or as fl_document_find. */
+int fl_document_attachments(struct fl_call *call, const struct fl_document_write_in *req,
+                            const json_t *root, struct fl_document_attachment **ret, size_t *ret_n,
+                            struct fl_err *err);
 
 /* ---- operations ---- */
 int fl_op_create_document(struct fl_call *call, const void *in, void *out, struct fl_err *err);

@@ -89,20 +89,23 @@ int fl_document_must_be_own(struct fl_call *call, const char *name, struct fl_er
 }
 
 /* ---- the content ---- */
+static enum fl_doc_format format_of(const struct fl_document_write_in *req)
+{
+    return req->format && strcmp(req->format, "YAML") == 0 ? FL_DOC_YAML : FL_DOC_JSON;
+}
+
 static int check_content(struct fl_call *call, const struct fl_document_type *type,
                          const struct fl_document_write_in *req, struct fl_doc_facts *ret,
                          struct fl_err *err)
 {
-    const char *format = req->format ? req->format : "JSON";
-    struct fl_doc_source src = { strcmp(format, "YAML") == 0 ? FL_DOC_YAML : FL_DOC_JSON,
-                                 req->content, strlen(req->content) };
+    struct fl_doc_source src = { format_of(req), req->content, strlen(req->content) };
 
     *ret = (struct fl_doc_facts){ .platforms = FL_DOC_ANYWHERE };
     if (src.len > FL_DOCUMENT_MAX_BYTES)
         return fl_err_set(err, -EINVAL, "MaxDocumentSizeExceeded",
                           "The document has %zu bytes, more than %d.", src.len,
                           FL_DOCUMENT_MAX_BYTES);
-    if (strcmp(format, "TEXT") != 0)
+    if (!req->format || strcmp(req->format, "TEXT") != 0)
         return fl_doc_check(type->rules, &src, call->arena, ret, err);
     if (type->rules != FL_DOC_OTHER)
         return fl_err_set(err, -EINVAL, "ValidationException",
@@ -115,9 +118,11 @@ struct lists {
     struct fl_strs platforms;
     struct fl_document_requires *requires;
     size_t n_requires;
+    struct fl_document_attachment *attachments;
+    size_t n_attachments;
 };
 struct texts {
-    struct fl_raw platforms, requires;
+    struct fl_raw platforms, requires, attachments;
 };
 static const struct fl_field requires_fields[] = {
     FL_FIELD(struct fl_document_requires, name, "Name", 0),
@@ -128,11 +133,14 @@ static const struct fl_shape requires_shape =
 static const struct fl_field lists_fields[] = {
     FL_FIELD(struct lists, platforms, "PlatformTypes", FL_ALWAYS),
     FL_FIELD_LIST(struct lists, requires, n_requires, "Requires", FL_ALWAYS, &requires_shape),
+    FL_FIELD_LIST(struct lists, attachments, n_attachments, "Attachments", FL_ALWAYS,
+                  &fl_attachment_shape),
 };
 static const struct fl_shape lists_shape = FL_SHAPE(struct lists, "Lists", lists_fields);
 static const struct fl_field texts_fields[] = {
     FL_FIELD(struct texts, platforms, "PlatformTypes", 0),
     FL_FIELD(struct texts, requires, "Requires", 0),
+    FL_FIELD(struct texts, attachments, "Attachments", 0),
 };
 static const struct fl_shape texts_shape = FL_SHAPE(struct texts, "Lists", texts_fields);
 
@@ -146,6 +154,24 @@ static int list_texts(struct fl_call *call, const struct lists *lists, struct te
     if (r == 0)
         r = fl_json_decode(&texts_shape, text.data, text.len, 0, call->arena, ret, NULL);
     return r < 0 ? fl_err_set(err, r, NULL, "document does not fit") : 0;
+}
+
+static int take_attachments(struct fl_call *call, const struct fl_document_write_in *req,
+                            struct lists *lists, struct fl_err *err)
+{
+    struct fl_doc_source src = { format_of(req), req->content, strlen(req->content) };
+    json_t *root = NULL;
+    int r = 0;
+
+    if (req->n_attachments == 0)
+        return 0;
+    if (!req->format || strcmp(req->format, "TEXT") != 0)
+        r = fl_doc_source_load(&src, &root, err);
+    if (r == 0)
+        r = fl_document_attachments(call, req, root, &lists->attachments, &lists->n_attachments,
+                                    err);
+    json_decref(root);
+    return r;
 }
 
 /* One more version of the document. `before` (NULL: none) gives what is not said anew. */
@@ -170,7 +196,9 @@ static int insert_version(struct fl_call *call, const struct fl_document_write_i
     for (size_t i = 0; i < FL_ARRAY_LEN(platforms); i++)
         if (facts->platforms & platforms[i].is)
             names[lists.platforms.n++] = (char *)platforms[i].name;
-    r = list_texts(call, &lists, &texts, err);
+    r = take_attachments(call, req, &lists, err);
+    if (r == 0)
+        r = list_texts(call, &lists, &texts, err);
     if (r < 0)
         return r;
     version = fl_sql_scalar(call->tx, FL_SQL_document_next_version, -1, err, FL_T(call->account),
@@ -183,7 +211,7 @@ static int insert_version(struct fl_call *call, const struct fl_document_write_i
                     FL_T(display), FL_T(target), FL_T(req->format ? req->format : "JSON"),
                     FL_T(req->content), FL_T(hash), FL_T(facts->schema_version),
                     FL_T(facts->description), FL_T(texts.platforms.text), FL_T(texts.requires.text),
-                    FL_T(call->who->name), FL_N(call->now_ms));
+                    FL_T(texts.attachments.text), FL_T(call->who->name), FL_N(call->now_ms));
     if (r == -EEXIST)
         return fl_err_set(err, -EINVAL, "DuplicateDocumentVersionName",
                           "A version of document %s has the name %s already.", name,

@@ -16,6 +16,14 @@ struct fl_document_requires {
     char *name, *version;
 };
 
+/* A file that belongs to a version. It is where `url` says; the plane keeps no copy. */
+struct fl_document_attachment {
+    char *name;
+    int64_t size;           /* as the package's manifest has it; 0: it does not say */
+    char *hash, *hash_type; /* SHA-256 in hex, likewise */
+    char *url;
+};
+
 /* One version of a document. Absent texts: NULL. */
 struct fl_document {
     const char *name;
@@ -36,6 +44,8 @@ struct fl_document {
     size_t n_requires;
     struct fl_tag *tags;
     size_t n_tags;
+    struct fl_document_attachment *attachments;
+    size_t n_attachments;
     const char *content;
     /* what follows from the content */
     const char *json; /* as one JSON text; NULL: it is neither JSON nor YAML */

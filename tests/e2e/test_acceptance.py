@@ -450,7 +450,7 @@ def test_own_document_runs(rows):
                            "--instance-ids", rows.N, *args)["Command"]
         got = rows.aws.settled(sent["CommandId"], rows.N)
         assert (got["Status"], got["StandardOutputContent"]) == ("Success", out)
-        assert (got["DocumentName"], got["PluginName"]) == ("Demo", "aws:runShellScript")
+        assert (got["DocumentName"], got["PluginName"]) == ("Demo", "greet")
     rows.aws.fails("InvalidParameters", "send-command", "--document-name", "Demo", "--instance-ids", rows.N,
                    "--parameters", "who=X")
 

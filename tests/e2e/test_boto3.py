@@ -10,6 +10,7 @@ import pytest
 
 import conftest
 import flsandbox
+import refnode
 
 NO_NODE = "mi-00000000000000000"
 
@@ -310,6 +311,20 @@ def test_document_metadata(ssm, document):
     got = ssm.list_document_metadata_history(Name=document, Metadata="DocumentReviews")
     assert [r["ReviewStatus"] for r in got["Metadata"]["ReviewerResponse"]] == ["PENDING", "APPROVED"]
     assert ssm.get_document(Name=document)["ReviewStatus"] == "APPROVED"
+
+
+def test_nodes_read_documents_and_nothing_else(ssm, document, new_node):
+    """What an agent needs for aws:runDocument, with its own credentials."""
+    node = new_node()
+    got = node.call("GetDocument", Name=document)
+    assert (got["Content"], got["DocumentVersion"]) == (command_document("echo 1"), "1")
+    assert node.call("DescribeDocument", Name=document)["Document"]["Hash"]
+    for operation, members in (("ListDocuments", {}), ("DeleteDocument", {"Name": document}),
+                               ("UpdateDocument", {"Name": document, "Content": "{}"}),
+                               ("CreateDocument", {"Name": "of-a-node", "Content": command_document("x")})):
+        with pytest.raises(refnode.NodeError) as e:
+            node.call(operation, **members)
+        assert e.value.code == "AccessDeniedException"
 
 
 def test_updates_at_once_make_every_version_once(ssm, document):

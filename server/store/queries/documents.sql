@@ -22,8 +22,8 @@ DELETE FROM document WHERE account = $1 AND region = $2 AND name = $3;
 -- :name document_version_insert
 INSERT INTO document_version (account, region, name, version, version_name, display_name, target_type,
                               format, content, hash, schema_version, description, platform_types,
-                              requires, author, created_ms)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16);
+                              requires, attachments, author, created_ms)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17);
 
 -- :name document_version_count
 SELECT COUNT(*) FROM document_version WHERE account = $1 AND region = $2 AND name = $3;

@@ -25,6 +25,7 @@ CREATE TABLE document_version (
     description    TEXT,
     platform_types TEXT   NOT NULL, -- JSON list
     requires       TEXT   NOT NULL, -- JSON list of {Name, Version}
+    attachments    TEXT   NOT NULL, -- JSON list of {Name, Size, Hash, HashType, Url}
     review_status  TEXT,
     author         TEXT   NOT NULL,
     created_ms     BIGINT NOT NULL,
@@ -74,7 +75,7 @@ SELECT v.name AS "Name", v.account AS "Owner", d.type AS "DocumentType", v.forma
              WHERE l.account = v.account AND l.region = v.region AND l.name = v.name) AS TEXT)
            AS "LatestVersion",
        CASE WHEN v.version = d.default_version THEN 1 ELSE 0 END AS "IsDefaultVersion",
-       v.content AS "Content",
+       v.content AS "Content", v.attachments AS "AttachmentsContent",
        v.account AS account, v.region AS region, v.name AS document_name, v.version AS version,
        v.version_name AS version_name
 FROM document_version v

@@ -454,6 +454,58 @@ static void documents_have_tags(void **state)
                      "InvalidResourceId");
 }
 
+#define PACKAGE                                                                            \
+    "\"DocumentType\":\"Package\",\"Content\":\"{\\\"schemaVersion\\\":\\\"2.0\\\","       \
+    "\\\"version\\\":"                                                                     \
+    "\\\"1.0\\\",\\\"packages\\\":{},\\\"files\\\":{\\\"linux.zip\\\":{\\\"checksums\\\":" \
+    "{\\\"sha256\\\":\\\"00ff\\\"},\\\"size\\\":7},\\\"other.zip\\\":{}}}\""
+
+static void files_are_attached(void **state)
+{
+    static const struct {
+        const char *attachments, *error;
+    } bad[] = {
+        { "{\"Key\":\"SourceUrl\",\"Values\":[\"http://x/y\"]}", "ValidationException" },
+        { "{\"Key\":\"SourceUrl\",\"Values\":[\"file:///etc\"]}", "ValidationException" },
+        { "{\"Key\":\"S3FileUrl\",\"Values\":[\"https://x/ab\"]}", "ValidationException" },
+        { "{\"Key\":\"S3FileUrl\",\"Values\":[\"https://x/abc\"]},"
+          "{\"Key\":\"S3FileUrl\",\"Values\":[\"https://y/abc\"]}",
+          "ValidationException" },
+        { "{\"Key\":\"AttachmentReference\",\"Values\":[\"Pack\"]}", "ValidationException" },
+        { "{\"Key\":\"AttachmentReference\",\"Values\":[\"Nope/1/x\"]}", "InvalidDocument" },
+        { "{\"Key\":\"AttachmentReference\",\"Values\":[\"Pack/1/none.zip\"]}",
+          "ValidationException" },
+        { "{\"Key\":\"S3FileUrl\"}", "ValidationException" },
+        { "{\"Values\":[\"https://x/abc\"]}", "ValidationException" },
+    };
+    struct fl_fixture *f = *state;
+    char request[900];
+
+    fl_fixture_ok(f, "CreateDocument",
+                  "{\"Name\":\"Pack\",\"Attachments\":[{\"Key\":\"SourceUrl\",\"Values\":"
+                  "[\"https://files.example/pack/\"]}]," PACKAGE "}");
+    expect(f, "DocumentDescription.AttachmentsInformation",
+           "[{\"Name\":\"linux.zip\"},{\"Name\":\"other.zip\"}]");
+    fl_fixture_ok(f, "GetDocument", "{\"Name\":\"Pack\"}");
+    expect(f, "AttachmentsContent",
+           "[{\"Name\":\"linux.zip\",\"Size\":7,\"Hash\":\"00ff\",\"HashType\":\"Sha256\","
+           "\"Url\":\"https://files.example/pack/linux.zip\"},{\"Name\":\"other.zip\",\"Url\":"
+           "\"https://files.example/pack/other.zip\"}]");
+    fl_fixture_ok(f, "CreateDocument",
+                  "{\"Name\":\"Copy\",\"Attachments\":[{\"Key\":\"AttachmentReference\",\"Values\":"
+                  "[\"Pack/1/linux.zip\"],\"Name\":\"mine.zip\"},{\"Key\":\"S3FileUrl\","
+                  "\"Values\":[\"https://files.example/z/other.zip\"]}]," PACKAGE "}");
+    fl_fixture_ok(f, "GetDocument", "{\"Name\":\"Copy\"}");
+    expect(f, "AttachmentsContent.0.Name", "mine.zip");
+    expect(f, "AttachmentsContent.0.Url", "https://files.example/pack/linux.zip");
+    expect(f, "AttachmentsContent.1.Url", "https://files.example/z/other.zip");
+    for (size_t i = 0; i < FL_ARRAY_LEN(bad); i++) {
+        snprintf(request, sizeof(request), "{\"Name\":\"Bad\",\"Attachments\":[%s]," PACKAGE "}",
+                 bad[i].attachments);
+        fl_fixture_fails(f, "CreateDocument", request, bad[i].error);
+    }
+}
+
 static void commands_run_them(void **state)
 {
     struct fl_fixture *f = *state;
@@ -514,7 +566,7 @@ static int fill(struct fl_call *call, void *arg)
         assert_int_equal(fl_sql_exec(call->tx, FL_SQL_document_version_insert, NULL, account,
                                      region, FL_T("Doc0"), FL_N(i), FL_NULL, FL_NULL, FL_NULL,
                                      FL_T("JSON"), FL_T("{}"), FL_T(hash), FL_NULL, FL_NULL,
-                                     FL_T("[]"), FL_T("[]"), FL_T("me"), FL_N(i)),
+                                     FL_T("[]"), FL_T("[]"), FL_T("[]"), FL_T("me"), FL_N(i)),
                          1);
     }
     return 0;
@@ -548,6 +600,7 @@ int main(void)
         T(documents_are_shared),
         T(versions_are_reviewed),
         T(documents_have_tags),
+        T(files_are_attached),
         T(commands_run_them),
         T(numbers_are_limited),
     };
