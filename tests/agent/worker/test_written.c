@@ -1,5 +1,6 @@
 /* Documents whose steps mean what is written beside their inputs: fairleadSteps is "written". */
 #include <signal.h>
+#include "agent/lib/ipc_net.h"
 #include "tests/agent/worker/worker_fixture.h"
 
 static void make_written(const char *steps)
@@ -152,9 +153,19 @@ static void wait_for(const char *below)
     assert_int_equal(access(path, F_OK), 0);
 }
 
+static int on_look(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err)
+{
+    return 0;
+}
+
+static void on_close(void *arg, int why, const struct fl_err *err)
+{
+}
+
 static void cancel(void)
 {
     static const char nothing[1];
+    struct fl_ipc_row rows[FL_N_WORKER_ROWS];
     char path[TMPDIR_BYTES + 64];
     struct fl_loop *loop;
     struct fl_ipc *ipc;
@@ -164,7 +175,9 @@ static void cancel(void)
     dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     assert_int_equal(fl_worker_connect(dir_fd, &fd), 0);
     assert_int_equal(fl_loop_new(&loop), 0);
-    assert_int_equal(fl_ipc_new(loop, fd, fl_worker_rows, FL_N_WORKER_ROWS, NULL, NULL, &ipc), 0);
+    fl_ipc_bind(fl_worker_rows, FL_N_WORKER_ROWS,
+                &(struct fl_ipc_binding){ FL_WORKER_LOOK, on_look }, 1, rows);
+    assert_int_equal(fl_ipc_new(loop, fd, rows, FL_N_WORKER_ROWS, on_close, NULL, &ipc), 0);
     assert_int_equal(fl_ipc_send(ipc, FL_WORKER_CANCEL, 0, nothing, NULL, 0), 0);
     fl_loop_run_once(loop, false);
     fl_ipc_free(ipc);

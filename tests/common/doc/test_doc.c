@@ -106,6 +106,92 @@ static void defaults_and_names(void **state)
     }
 }
 
+/* Steps one, two, three; `members` are those of the first. */
+static const struct {
+    const char *mode, *members; /* mode: the parameter's default */
+    const char *error;          /* how it begins, or NULL */
+    struct fl_doc_control want;
+} control_cases[] = {
+    { "written", "\"isEnd\":true", NULL, { .is_end = true } },
+    { "written", "\"isEnd\":\"False\"", NULL, { 0 } },
+    { "written",
+      "\"timeoutSeconds\":60,\"maxAttempts\":3",
+      NULL,
+      { .timeout_s = 60, .max_attempts = 3 } },
+    { "written", "\"onFailure\":\"abort\"", NULL, { .on_failure = FL_ON_FAILURE_ABORT } },
+    { "written", "\"onFailure\":\"exit\"", NULL, { .on_failure = FL_ON_FAILURE_ABORT } },
+    { "written", "\"onFailure\":\"Continue\"", NULL, { 0 } },
+    { "written",
+      "\"onFailure\":\"successAndExit\"",
+      NULL,
+      { .on_failure = FL_ON_FAILURE_SUCCEED } },
+    { "written",
+      "\"onFailure\":\"step:three\",\"nextStep\":\"two\",\"onCancel\":\"step:three\"",
+      NULL,
+      { .on_failure = FL_ON_FAILURE_GO_TO, .failure_step = 2, .next_step = 1, .cancel_step = 2 } },
+    { "written", "\"onCancel\":\"Abort\",\"nextStep\":null", NULL, { 0 } },
+    { "written", "\"onFailure\":\"retry\"", "step 1: onFailure: must be", { 0 } },
+    { "written",
+      "\"onFailure\":\"step:one\"",
+      "step 1: onFailure: no later step has this name",
+      { 0 } },
+    { "written", "\"nextStep\":\"four\"", "step 1: nextStep: no later step has this name", { 0 } },
+    { "written", "\"nextStep\":2", "step 1: nextStep: has the wrong type", { 0 } },
+    { "written", "\"isEnd\":\"maybe\"", "step 1: isEnd: must be true or false", { 0 } },
+    { "written", "\"onCancel\":\"two\"", "step 1: onCancel: must be", { 0 } },
+    { "written", "\"timeoutSeconds\":-1", "step 1: timeoutSeconds: must lie", { 0 } },
+    { "written", "\"timeoutSeconds\":172801", "step 1: timeoutSeconds: must lie", { 0 } },
+    { "written", "\"maxAttempts\":101", "step 1: maxAttempts: must lie", { 0 } },
+    /* As the official agent has it: whatever stands there. */
+    { "official",
+      "\"isEnd\":[],\"nextStep\":2,\"onFailure\":\"retry\",\"maxAttempts\":-7",
+      NULL,
+      { 0 } },
+    { NULL,
+      "\"isEnd\":[],\"nextStep\":\"two\",\"onFailure\":\"Abort\",\"timeoutSeconds\":9",
+      NULL,
+      { 0 } },
+    { "writen", "\"isEnd\":true", "parameter fairleadSteps: must be", { 0 } },
+};
+
+static void controls(void **state)
+{
+    for (size_t i = 0; i < FL_ARRAY_LEN(control_cases); i++) {
+        fl_autoarena struct fl_arena arena = FL_ARENA(1 << 20);
+        const struct fl_doc_control *want = &control_cases[i].want, *c;
+        char text[2048], declared[128] = "";
+        struct fl_err err = { 0 };
+        struct fl_doc doc;
+        int r;
+        if (control_cases[i].mode)
+            snprintf(declared, sizeof(declared),
+                     "\"fairleadSteps\":{\"type\":\"String\",\"default\":\"%s\"}",
+                     control_cases[i].mode);
+        snprintf(text, sizeof(text),
+                 "{\"schemaVersion\":\"2.2\",\"parameters\":{%s},\"mainSteps\":["
+                 "{\"action\":\"a\",\"name\":\"one\",%s},{\"action\":\"a\",\"name\":\"two\"},"
+                 "{\"action\":\"a\",\"name\":\"three\"}]}",
+                 declared, control_cases[i].members);
+        r = fl_doc_load(text, "{}", "linux", &arena, &doc, &err);
+        if (control_cases[i].error) {
+            assert_int_equal(r, -EINVAL);
+            if (strncmp(err.text, control_cases[i].error, strlen(control_cases[i].error)) != 0)
+                fail_msg("%s: %s", text, err.text);
+            continue;
+        }
+        if (r < 0)
+            fail_msg("%s: %s", text, err.text);
+        c = &doc.steps[0].control;
+        assert_int_equal(c->timeout_s, want->timeout_s);
+        assert_int_equal(c->max_attempts, want->max_attempts);
+        assert_int_equal(c->on_failure, want->on_failure);
+        assert_int_equal(c->failure_step, want->failure_step);
+        assert_int_equal(c->cancel_step, want->cancel_step);
+        assert_int_equal(c->next_step, want->next_step);
+        assert_int_equal(c->is_end, want->is_end);
+    }
+}
+
 #define ERRORS "all errors during param validation errors: "
 #define IN(p)  "error thrown in 'AllowedRegexParamValidator' while validating parameter /" p "/: "
 #define NOT(v) "parameter value /" v "/ does not match the allowed pattern "
@@ -273,9 +359,10 @@ static void too_many_steps(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(accepted_or_refused),  cmocka_unit_test(allowed_patterns),
-        cmocka_unit_test(variables_of_scripts), cmocka_unit_test(defaults_and_names),
-        cmocka_unit_test(preconditions),        cmocka_unit_test(too_many_steps),
+        cmocka_unit_test(accepted_or_refused), cmocka_unit_test(controls),
+        cmocka_unit_test(allowed_patterns),    cmocka_unit_test(variables_of_scripts),
+        cmocka_unit_test(defaults_and_names),  cmocka_unit_test(preconditions),
+        cmocka_unit_test(too_many_steps),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
