@@ -191,6 +191,29 @@ static void a_cancel_ends_the_wait_and_the_hold(void **state)
     assert_int_equal(asked(f), 1);
 }
 
+/* Killed between the note of the cancel and the worker that is to tell it. */
+static void a_cancel_that_was_noted_ends_the_wait(void **state)
+{
+    struct fixture *f = *state;
+    struct fl_journal acks;
+    char path[TMPDIR_BYTES + 64];
+
+    configure(f, "true");
+    send_rebooting(f, "c1", 1);
+    wait_waiting(f, "c1", 1);
+    f->jobs = fl_jobs_free(f->jobs);
+    snprintf(path, sizeof(path), "%s/jobs/c1/acks", f->dir);
+    fl_journal_init(&acks, open(path, O_RDWR | O_CLOEXEC), fl_job_rows, 0);
+    acks.end = (uint64_t)lseek(acks.fd, 0, SEEK_END);
+    assert_int_equal(fl_journal_append(&acks, FL_JREC_CANCEL, "", NULL), 0);
+    fl_journal_done(&acks);
+    start_jobs(f);
+    fl_jobs_online(f->jobs, true);
+    wait_closed(f);
+    assert_true(exists(f, "done/c1"));
+    assert_has(f->replies[f->n_replies - 2].content, "\"rb\":{\"status\":\"Cancelled\",\"code\":1");
+}
+
 static void without_a_reboot_the_document_fails(void **state)
 {
     struct fixture *f = *state;
@@ -215,7 +238,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         T(asked_once_and_told_twice),           T(asked_again_when_nobody_knows),
         T(every_reboot_is_asked_for),           T(others_are_held_until_then),
-        T(a_cancel_ends_the_wait_and_the_hold), T(without_a_reboot_the_document_fails),
+        T(a_cancel_ends_the_wait_and_the_hold), T(a_cancel_that_was_noted_ends_the_wait),
+        T(without_a_reboot_the_document_fails),
     };
     int role = run_role(argc, argv);
 
