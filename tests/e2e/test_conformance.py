@@ -172,3 +172,33 @@ def test_at_our_plane(box, ssm):
         for one in sent:
             one.remove()
     assert not bad, "\n".join(bad)
+
+
+def test_steps_that_mean_what_is_written(box, ssm):
+    """docs/documents.md: the plane takes such a document like any other, a caller can turn it off, and a value in a
+    variable is no code."""
+    document = {"schemaVersion": "2.2", "description": "written", "parameters": {
+        "fairleadSteps": {"type": "String", "default": "written", "allowedValues": ["written", "official"]},
+        "value": {"type": "String", "interpolationType": "ENV_VAR"}},
+        "mainSteps": [
+            {"action": "aws:runShellScript", "name": "first", "nextStep": "third", "timeoutSeconds": 60,
+             "inputs": {"runCommand": ["printf '%s\\n' \"$SSM_value\""]}},
+            {"action": "aws:runShellScript", "name": "second", "inputs": {"runCommand": ["echo second"]}},
+            {"action": "aws:runShellScript", "name": "third", "maxAttempts": 2, "onFailure": "Abort",
+             "inputs": {"runCommand": ["echo try; exit 3"]}},
+            {"action": "aws:runShellScript", "name": "fourth", "inputs": {"runCommand": ["echo fourth"]}}]}
+    value = "$(touch /tmp/never) `id` \"'"
+    ran = {}
+    for mode in ("written", "official"):
+        one = OverTheApi(ssm, box.agents[0].node_id, {
+            "name": f"steps-{mode}", "document": document, "parameters": {"fairleadSteps": mode, "value": value}})
+        try:
+            assert not one.refused, one.refused
+            ran[mode] = one.wait().steps
+        finally:
+            one.remove()
+        assert ran[mode]["first"]["stdout"] == value + "\n"
+    written, official = ({k: s["stdout"] for k, s in ran[m].items()} for m in ("written", "official"))
+    abort = "\nStep was found to have onFailure property. Further document steps will be skipped."
+    assert (written["second"], written["third"], written["fourth"]) == ("", "try\n\ntry\n" + abort, "")
+    assert (official["second"], official["third"], official["fourth"]) == ("second\n", "try\n", "fourth\n")
