@@ -185,8 +185,8 @@ static void on_turn(void *arg)
 
 static int load(struct fl_nested *n)
 {
-    return fl_doc_load_refs(n->document, n->parameters, "linux", n->refs, &n->arena, &n->doc,
-                            &n->error);
+    return fl_doc_load_nested(n->document, n->parameters, "linux", n->refs, &n->arena, &n->doc,
+                              &n->error);
 }
 
 static void on_values(void *arg, const struct fl_err *err)

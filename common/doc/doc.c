@@ -84,6 +84,7 @@ struct load {
     struct fl_ssm_refs *refs; /* NULL: references stay */
     const char *platform;
     struct fl_doc *doc;
+    bool nested;
 };
 
 static void decref(json_t **j)
@@ -274,32 +275,51 @@ static int open_document(struct load *l, const char *document, const char *param
     if (r == 0)
         r = find_schema(l, in->schema_version);
     return r < 0 ? r
-                 : fl_params_collect(parameters, in->parameters.text, l->refs, l->arena, params,
-                                     l->doc, l->err);
+                 : fl_params_collect(parameters, in->parameters.text, l->nested, l->refs, l->arena,
+                                     params, l->doc, l->err);
+}
+
+static int load_document(struct load *l, const char *document, const char *parameters,
+                         struct fl_doc *ret_doc)
+{
+    autojson json_t *params = json_object();
+    struct fl_doc doc = { 0 };
+    struct doc_in in = { 0 };
+    int r;
+
+    l->doc = &doc;
+    if (!params)
+        return too_large(l);
+    r = open_document(l, document, parameters, &in, params);
+    if (r < 0)
+        return r;
+    fl_subst_init(&l->subst, params);
+    r = doc.schema == FL_DOC_1 ? load_runtime_config(l, &in) : load_main_steps(l, &in);
+    if (r == 0 && doc.schema != FL_DOC_1)
+        r = load_controls(l, &in);
+    if (r == 0)
+        *ret_doc = doc;
+    return r;
 }
 
 int fl_doc_load_refs(const char *document, const char *parameters, const char *platform,
                      struct fl_ssm_refs *refs, struct fl_arena *arena, struct fl_doc *ret_doc,
                      struct fl_err *err)
 {
-    struct fl_doc doc = { 0 };
-    struct load l = { .arena = arena, .err = err, .platform = platform, .refs = refs, .doc = &doc };
-    autojson json_t *params = json_object();
-    struct doc_in in = { 0 };
-    int r;
+    struct load l = { .arena = arena, .err = err, .platform = platform, .refs = refs };
 
-    if (!params)
-        return too_large(&l);
-    r = open_document(&l, document, parameters, &in, params);
-    if (r < 0)
-        return r;
-    fl_subst_init(&l.subst, params);
-    r = doc.schema == FL_DOC_1 ? load_runtime_config(&l, &in) : load_main_steps(&l, &in);
-    if (r == 0 && doc.schema != FL_DOC_1)
-        r = load_controls(&l, &in);
-    if (r == 0)
-        *ret_doc = doc;
-    return r;
+    return load_document(&l, document, parameters, ret_doc);
+}
+
+int fl_doc_load_nested(const char *document, const char *parameters, const char *platform,
+                       struct fl_ssm_refs *refs, struct fl_arena *arena, struct fl_doc *ret_doc,
+                       struct fl_err *err)
+{
+    struct load l = {
+        .arena = arena, .err = err, .platform = platform, .refs = refs, .nested = true
+    };
+
+    return load_document(&l, document, parameters, ret_doc);
 }
 
 int fl_doc_load(const char *document, const char *parameters, const char *platform,

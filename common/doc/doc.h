@@ -53,6 +53,12 @@ int fl_doc_load_refs(const char *document, const char *parameters, const char *p
                      struct fl_ssm_refs *refs, struct fl_arena *arena, struct fl_doc *ret_doc,
                      struct fl_err *err);
 
+/* A document inside another: allowedValues and the limits of lengths are checked, too, which for a
+ * document that was sent the service has done (protocol 4 §1.2). */
+int fl_doc_load_nested(const char *document, const char *parameters, const char *platform,
+                       struct fl_ssm_refs *refs, struct fl_arena *arena, struct fl_doc *ret_doc,
+                       struct fl_err *err);
+
 /* What references in the document resolve to: the supplied parameters whose names may be used, and
  * the defaults of the others, as one canonical JSON object (signed.h) in the arena. Errors as
  * above. */

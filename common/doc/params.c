@@ -48,62 +48,152 @@ static int no_memory(struct fl_err *err)
 
 /* ---- checks ---- */
 
-/* A string, a list's element, or the JSON text of anything else. */
-static int pattern_check_one(const char *pattern, const json_t *value, struct fl_buf *out_text)
+/* What is looked at: a value, or one element of a list. */
+struct seen {
+    const json_t *value;
+    const char *text; /* of a string itself, of anything else its JSON; up to a NUL */
+    size_t len;
+};
+
+/* Checks give 0 for good, 1 for bad with the words in `out`, or a negative errno. */
+
+static int bad(int printed)
 {
-    fl_autobuf struct fl_buf json = FL_BUF(VALUE_TEXT_MAX_BYTES);
-    const char *text = json_string_value(value);
-    struct fl_err why = { 0 };
-    int r;
-    if (!text && fl_go_json_text(value, &json) < 0)
-        return -ENOMEM;
-    if (!text)
-        text = json.data;
-    /* What follows a NUL would not be looked at: such a value is not let through. */
-    r = json_is_null(value) || (json_is_string(value) && strlen(text) < json_string_length(value))
-            ? 0
-            : fl_allowed_pattern_search(pattern, text, &why);
-    if (r == 1)
-        return 0;
-    if (r == 0)
-        r = fl_buf_printf(out_text,
-                          "parameter value /%.200s/ does not match the allowed pattern /%.200s/",
-                          text, pattern);
-    else
-        r = fl_buf_printf(out_text, "allowed pattern /%.200s/: %s", pattern, fl_err_text(&why));
-    return r < 0 ? r : 1;
+    return printed < 0 ? printed : 1;
 }
 
-static int check_pattern(const struct param_in *p, const json_t *value, struct fl_buf *out)
+static int check_pattern(const struct param_in *p, const struct seen *v, struct fl_buf *out)
 {
+    struct fl_err why = { 0 };
     int r = 0;
 
     if (!p->allowed_pattern || !p->allowed_pattern[0])
         return 0;
-    if (!json_is_array(value))
-        return pattern_check_one(p->allowed_pattern, value, out);
+    /* What follows a NUL would not be looked at: such a value is not let through. */
+    if (!json_is_null(v->value) && strlen(v->text) == v->len)
+        r = fl_allowed_pattern_search(p->allowed_pattern, v->text, &why);
+    if (r < 0)
+        return bad(fl_buf_printf(out, "allowed pattern /%.200s/: %s", p->allowed_pattern,
+                                 fl_err_text(&why)));
+    return r == 1 ? 0
+                  : bad(fl_buf_printf(
+                        out, "parameter value /%.200s/ does not match the allowed pattern /%.200s/",
+                        v->text, p->allowed_pattern));
+}
+
+static int check_allowed(const struct param_in *p, const struct seen *v, struct fl_buf *out)
+{
+    int r;
+
+    for (size_t i = 0; i < p->allowed_values.n; i++)
+        if (strlen(v->text) == v->len && strcmp(v->text, p->allowed_values.v[i]) == 0)
+            return 0;
+    if (p->allowed_values.n == 0)
+        return 0;
+    r = fl_buf_printf(out, "parameter value /%.200s/ is not in the allowed list [", v->text);
+    for (size_t i = 0; i < p->allowed_values.n && r == 0; i++)
+        r = fl_buf_printf(out, "%s%.100s", i ? " " : "", p->allowed_values.v[i]);
+    return r < 0 ? r : bad(fl_buf_printf(out, "]"));
+}
+
+/* A limit that is a number or a text of one; none if it is neither. */
+static bool read_limit(const struct fl_raw *raw, double *ret)
+{
+    autojson json_t *v = fl_json_load_text(raw->text, LOAD_FLAGS, NULL);
+    const char *text = json_string_value(v);
+    char *end;
+
+    if (json_is_number(v)) {
+        *ret = json_number_value(v);
+        return true;
+    }
+    if (!text || !text[0])
+        return false;
+    *ret = strtod(text, &end);
+    return *end == '\0';
+}
+
+static int check_between(size_t n, const char *what, const struct fl_raw *least,
+                         const struct fl_raw *most, struct fl_buf *out)
+{
+    double limit;
+
+    if (read_limit(least, &limit) && (double)n < limit)
+        return bad(fl_buf_printf(out, "parameter has %zu %s, less than %.0f", n, what, limit));
+    if (read_limit(most, &limit) && (double)n > limit)
+        return bad(fl_buf_printf(out, "parameter has %zu %s, more than %.0f", n, what, limit));
+    return 0;
+}
+
+static int check_chars(const struct param_in *p, const struct seen *v, struct fl_buf *out)
+{
+    return check_between(v->len, "characters", &p->min_chars, &p->max_chars, out);
+}
+
+static int check_items(const struct param_in *p, const struct seen *v, struct fl_buf *out)
+{
+    if (json_is_array(v->value))
+        return check_between(json_array_size(v->value), "items", &p->min_items, &p->max_items, out);
+    if (json_is_object(v->value))
+        return check_between(json_object_size(v->value), "items", &p->min_items, &p->max_items,
+                             out);
+    return 0;
+}
+
+/* What is checked of each value. For a document that was sent, all but the pattern is the service's
+ * to check (protocol 4 §1.2). */
+static const struct {
+    const char *name;
+    int (*check)(const struct param_in *p, const struct seen *v, struct fl_buf *out);
+    bool each;     /* element of a list on its own */
+    bool nested;   /* only in documents inside documents */
+    bool not_refs; /* not where a reference to Parameter Store stood */
+} validators[] = {
+    { "AllowedRegexParamValidator", check_pattern, true, false, false },
+    { "MinMaxCharParamValidator", check_chars, true, true, false },
+    { "MinMaxItemParamValidator", check_items, false, true, false },
+    { "AllowedValueParamValidator", check_allowed, true, true, true },
+};
+
+static int check_one(size_t validator, const struct param_in *p, const json_t *value,
+                     struct fl_buf *out)
+{
+    fl_autobuf struct fl_buf json = FL_BUF(VALUE_TEXT_MAX_BYTES);
+    struct seen v = { .value = value,
+                      .text = json_string_value(value),
+                      .len = json_string_length(value) };
+    if (!v.text) {
+        if (fl_go_json_text(value, &json) < 0)
+            return -ENOMEM;
+        v.text = json.data;
+        v.len = json.len;
+    }
+    return validators[validator].check(p, &v, out);
+}
+
+static int check(size_t validator, const struct param_in *p, const json_t *value,
+                 struct fl_buf *out)
+{
+    int r = 0;
+
+    if (!validators[validator].each || !json_is_array(value))
+        return check_one(validator, p, value, out);
     for (size_t i = 0; r == 0 && i < json_array_size(value); i++)
-        r = pattern_check_one(p->allowed_pattern, json_array_get(value, i), out);
+        r = check_one(validator, p, json_array_get(value, i), out);
     return r;
 }
 
-/* What is checked of each value: 0 good, 1 bad and in words, or negative. Other limits that a
- * declaration may set are the service's to check (protocol 4 §1.2). */
-static const struct {
-    const char *name;
-    int (*check)(const struct param_in *p, const json_t *value, struct fl_buf *out);
-} validators[] = {
-    { "AllowedRegexParamValidator", check_pattern },
-};
-
 /* Appends what is wrong with the value, a line a validator. */
-static int validate(const char *name, const struct param_in *p, const json_t *value,
-                    struct fl_buf *violations)
+static int validate(const char *name, const struct param_in *p, const json_t *value, bool nested,
+                    bool was_ref, struct fl_buf *violations)
 {
     for (size_t i = 0; i < FL_ARRAY_LEN(validators); i++) {
         fl_autobuf struct fl_buf text = FL_BUF(2048);
-        int r = validators[i].check(p, value, &text);
+        int r;
 
+        if ((validators[i].nested && !nested) || (validators[i].not_refs && was_ref))
+            continue;
+        r = check(i, p, value, &text);
         if (r == 1)
             r = fl_buf_printf(violations,
                               "%serror thrown in '%s' while validating parameter /%.100s/: %s",
@@ -147,7 +237,7 @@ static int export_variable(const char *name, const struct param_in *p, const jso
 /* ---- all of them ---- */
 
 /* Values of names that are not allowed are dropped; defaults are taken whatever the name. */
-static int take_supplied(const char *text, json_t *params, struct fl_err *err)
+static int take_supplied(const char *text, bool nested, json_t *params, struct fl_err *err)
 {
     autojson json_t *supplied = fl_json_load_text(text, LOAD_FLAGS, NULL);
     const char *key;
@@ -156,9 +246,13 @@ static int take_supplied(const char *text, json_t *params, struct fl_err *err)
     if (text && !json_is_object(supplied) && !json_is_null(supplied))
         return fl_err_set(err, -EBADMSG, NULL, "the parameters are not a JSON object");
     if (json_is_object(supplied))
-        json_object_foreach(supplied, key, value) if (fl_param_name_valid(key) &&
-                                                      json_object_set(params, key, value) <
-                                                          0) return no_memory(err);
+        json_object_foreach(supplied, key, value)
+        {
+            if (!fl_param_name_valid(key) || (nested && json_is_null(value)))
+                continue;
+            if (json_object_set(params, key, value) < 0)
+                return no_memory(err);
+        }
     return 0;
 }
 
@@ -178,9 +272,9 @@ static int see_value(const json_t *value, struct fl_ssm_refs *refs, json_t **ret
     return r;
 }
 
-static int take_declared(const char *name, const json_t *declaration, struct fl_ssm_refs *refs,
-                         struct fl_arena *arena, json_t *params, struct fl_doc *doc,
-                         struct fl_buf *violations, struct fl_err *err)
+static int take_declared(const char *name, const json_t *declaration, bool nested,
+                         struct fl_ssm_refs *refs, struct fl_arena *arena, json_t *params,
+                         struct fl_doc *doc, struct fl_buf *violations, struct fl_err *err)
 {
     autojson json_t *value = NULL;
     struct param_in p = { 0 };
@@ -202,20 +296,21 @@ static int take_declared(const char *name, const json_t *declaration, struct fl_
         return r;
     if (refs && fl_ssm_refs_wanting(refs))
         return 0; /* not known yet */
-    if (validate(name, &p, value, violations) < 0)
+    if (validate(name, &p, value, nested, !json_equal(value, json_object_get(params, name)),
+                 violations) < 0)
         return no_memory(err);
     return export_variable(name, &p, value, arena, doc, err);
 }
 
-int fl_params_collect(const char *supplied, const char *declared, struct fl_ssm_refs *refs,
-                      struct fl_arena *arena, void *params, struct fl_doc *ret_doc,
-                      struct fl_err *err)
+int fl_params_collect(const char *supplied, const char *declared, bool nested,
+                      struct fl_ssm_refs *refs, struct fl_arena *arena, void *params,
+                      struct fl_doc *ret_doc, struct fl_err *err)
 {
     fl_autobuf struct fl_buf violations = FL_BUF(VIOLATIONS_MAX_BYTES);
     autojson json_t *decls = fl_json_load_text(declared, LOAD_FLAGS, NULL);
     const char *name;
     json_t *declaration;
-    int r = take_supplied(supplied, params, err);
+    int r = take_supplied(supplied, nested, params, err);
     if (r < 0 || !decls || json_is_null(decls))
         return r;
     if (!json_is_object(decls))
@@ -228,7 +323,8 @@ int fl_params_collect(const char *supplied, const char *declared, struct fl_ssm_
         return no_memory(err);
     json_object_foreach(decls, name, declaration)
     {
-        r = take_declared(name, declaration, refs, arena, params, ret_doc, &violations, err);
+        r = take_declared(name, declaration, nested, refs, arena, params, ret_doc, &violations,
+                          err);
         if (r < 0)
             return r;
     }

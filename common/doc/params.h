@@ -6,8 +6,9 @@
 
 /* Puts every parameter's value into `params` (json_t object) and the variables of scripts into
  * ret_doc->env; checks and variables see what `refs` (may be NULL) puts in place of references.
- * `supplied` and `declared` are JSON text or NULL. -EINVAL with the official agent's
- * words for a value that its declaration does not allow. */
-int fl_params_collect(const char *supplied, const char *declared, struct fl_ssm_refs *refs,
-                      struct fl_arena *arena, void *params, struct fl_doc *ret_doc,
-                      struct fl_err *err);
+ * `supplied` and `declared` are JSON text or NULL. `nested`: of a document inside another, where
+ * all of a declaration is checked and a supplied null counts as not supplied. -EINVAL with the
+ * official agent's words for a value that its declaration does not allow. */
+int fl_params_collect(const char *supplied, const char *declared, bool nested,
+                      struct fl_ssm_refs *refs, struct fl_arena *arena, void *params,
+                      struct fl_doc *ret_doc, struct fl_err *err);

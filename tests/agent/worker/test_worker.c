@@ -10,21 +10,6 @@
 
 /* ---- the conformance file ---- */
 
-/* Cases that need aws:runDocument. */
-static const char *const not_yet[] = {
-    "run-document-noop",
-    "run-document-local-path",
-    "run-document-inner-allowed-values",
-};
-
-static bool is_one_of(const char *name, const char *const *list, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (strcmp(name, list[i]) == 0)
-            return true;
-    return false;
-}
-
 static const struct step *step_named(const struct outcome *o, const char *key)
 {
     for (int i = 0; i < o->dones; i++)
@@ -105,8 +90,6 @@ static void conformance(void **state)
         struct outcome o;
         char *content;
 
-        if (is_one_of(name, not_yet, FL_ARRAY_LEN(not_yet)))
-            continue;
         payload = json_pack("{s:O,s:O,s:s}", "Parameters", json_object_get(c, "parameters"),
                             "DocumentContent", json_object_get(c, "document"), "CommandId", "c1");
         content = json_dumps(payload, 0);
@@ -120,7 +103,7 @@ static void conformance(void **state)
         json_decref(payload);
         n++;
     }
-    assert_int_equal(n + FL_ARRAY_LEN(not_yet), json_array_size(cases));
+    assert_int_equal(n, json_array_size(cases));
     json_decref(cases);
 }
 

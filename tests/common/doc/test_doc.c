@@ -265,6 +265,50 @@ static const struct {
       NULL, NULL },
 };
 
+static const struct {
+    const char *declaration, *supplied;
+    const char *want; /* what stands in the error; NULL: accepted */
+} nested_cases[] = {
+    { "\"allowedValues\":[\"on\",\"off\"]", "\"off\"", NULL },
+    { "\"allowedValues\":[\"on\",\"off\"]", "\"offs\"",
+      "'AllowedValueParamValidator' while validating parameter /p/: parameter value /offs/ is not "
+      "in the "
+      "allowed list [on off]" },
+    { "\"allowedValues\":[\"on\"]", "\"on\\u0000\"", "AllowedValueParamValidator" },
+    { "\"allowedValues\":[\"on\"]", "[\"on\",\"on\"]", NULL },
+    { "\"allowedValues\":[\"on\"]", "[\"on\",\"off\"]", "parameter value /off/ is not" },
+    { "\"allowedValues\":[\"1\"]", "1", NULL },
+    { "\"allowedValues\":[\"on\"],\"default\":\"on\"", "null", NULL },
+    { "\"minChars\":2", "\"ab\"", NULL },
+    { "\"minChars\":\"2\"", "\"a\"", "'MinMaxCharParamValidator' while" },
+    { "\"maxChars\":2", "\"abc\"", "3 characters, more than 2" },
+    { "\"maxChars\":2", "[\"ab\",\"abc\"]", "3 characters, more than 2" },
+    { "\"minItems\":1", "[]", "'MinMaxItemParamValidator' while" },
+    { "\"maxItems\":1", "{\"a\":1,\"b\":2}", "2 items, more than 1" },
+    { "\"maxItems\":1", "\"text\"", NULL },
+};
+
+/* Of a document that was sent none of this is checked here. */
+static void limits_of_nested_documents(void **state)
+{
+    for (size_t i = 0; i < FL_ARRAY_LEN(nested_cases); i++) {
+        fl_autoarena struct fl_arena arena = FL_ARENA(1 << 20);
+        char text[1024], supplied[256];
+        struct fl_err err = { 0 };
+        struct fl_doc doc;
+        int r;
+        snprintf(text, sizeof(text),
+                 "{\"schemaVersion\":\"2.2\",\"parameters\":{\"p\":{%s}},\"mainSteps\":[" STEP "]}",
+                 nested_cases[i].declaration);
+        snprintf(supplied, sizeof(supplied), "{\"p\":%s}", nested_cases[i].supplied);
+        assert_int_equal(fl_doc_load(text, supplied, "linux", &arena, &doc, NULL), 0);
+        r = fl_doc_load_nested(text, supplied, "linux", NULL, &arena, &doc, &err);
+        assert_int_equal(r, nested_cases[i].want ? -EINVAL : 0);
+        if (nested_cases[i].want && !strstr(err.text, nested_cases[i].want))
+            fail_msg("%s: %s", text, err.text);
+    }
+}
+
 static void variables_of_scripts(void **state)
 {
     fl_autoarena struct fl_arena nul_arena = FL_ARENA(1 << 20);
@@ -359,9 +403,13 @@ static void too_many_steps(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(accepted_or_refused), cmocka_unit_test(controls),
-        cmocka_unit_test(allowed_patterns),    cmocka_unit_test(variables_of_scripts),
-        cmocka_unit_test(defaults_and_names),  cmocka_unit_test(preconditions),
+        cmocka_unit_test(accepted_or_refused),
+        cmocka_unit_test(controls),
+        cmocka_unit_test(limits_of_nested_documents),
+        cmocka_unit_test(allowed_patterns),
+        cmocka_unit_test(variables_of_scripts),
+        cmocka_unit_test(defaults_and_names),
+        cmocka_unit_test(preconditions),
         cmocka_unit_test(too_many_steps),
     };
 
