@@ -22,7 +22,7 @@ struct fl_nested {
     struct fl_doc doc;
     struct fl_ssm_refs *refs;
     struct fl_values values;
-    size_t next;
+    size_t next, go_to; /* steps before go_to are passed over */
     bool stopped, cancelled;
     enum fl_status status; /* the worst so far */
     struct fl_err error;   /* code 0: none */
@@ -72,6 +72,7 @@ static void take_result(struct fl_nested *n, enum fl_status status, int code)
         fl_output_write(&n->host.outputs[FL_STEP_STDERR], REBOOT_TEXT, sizeof(REBOOT_TEXT) - 1);
     }
     n->stopped |= flow.stop;
+    n->go_to = FL_MAX(n->go_to, flow.go_to);
     n->status = fl_status_worse(n->status, flow.status);
 }
 
@@ -156,6 +157,10 @@ static void advance(struct fl_nested *n)
     char *text = NULL;
 
     fl_flow_props_read(s, &n->props);
+    if (n->next < n->go_to) {
+        pass_over(n, FL_STATUS_SKIPPED, NULL);
+        return;
+    }
     verdict = fl_flow_decide(n->doc.schema, s, &n->props, n->stopped, n->next + 1 == n->doc.n_steps,
                              plugin != NULL, &n->arena, &text);
     if (verdict == FL_FLOW_RUN &&

@@ -43,6 +43,9 @@ def test_steps_run_by_the_rules(ref_plane, new_agent):
                                                                                      timeoutSeconds="1")),
         "Stops": document(shell("one", "echo 1; exit 1", onFailure="exit"), shell("two", "echo never")),
         "Unknown": document({"action": "aws:nothing", "name": "n", "inputs": {}}, shell("two", "echo 2")),
+        "Jumps": json.dumps({"schemaVersion": "2.2", "parameters": {"fairleadSteps": {"type": "String", "default": "written"}},
+                             "mainSteps": [dict(shell("one", "echo 1"), nextStep="three"), shell("two", "echo 2"),
+                                           shell("three", "echo 3")]}),
         "Old": document(shell("one", "echo old"), version="2.0"),
     }
     job = run(ref_plane, nest("Good", inputs={"documentParameters": {"p": "given"}}), shell("after", "echo after"))
@@ -59,6 +62,7 @@ def test_steps_run_by_the_rules(ref_plane, new_agent):
     assert "never" not in out and "skipped due to prior step" in out
     status, _, out, err = outcome(run(ref_plane, nest("Unknown")))
     assert status == "Failed" and "aws:nothing is not supported" in err and out == "2\n"
+    assert outcome(run(ref_plane, nest("Jumps")))[2] == "1\n\n3\n"
     assert outcome(run(ref_plane, nest("Old")))[2] == "old\n"
     assert outcome(run(ref_plane, nest("AWS-Noop")))[:2] == ("Success", 0)
     assert agent.running()
