@@ -273,16 +273,11 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(json_round_trip),
-        T(pack_round_trip),
-        T(packed_bytes_may_be_any),
-        T(wrong_json_is_named),
-        T(wrong_json_is_not_quoted),
-        T(lenient_forms),
-        T(arena_limit_holds),
-        T(strings_are_always_valid_utf8),
-        T(timestamps_are_seconds),
-        T(constraints_speak_as_aws_does),
+        T(json_round_trip),          T(pack_round_trip),
+        T(packed_bytes_may_be_any),  T(wrong_json_is_named),
+        T(wrong_json_is_not_quoted), T(lenient_forms),
+        T(arena_limit_holds),        T(strings_are_always_valid_utf8),
+        T(timestamps_are_seconds),   T(constraints_speak_as_aws_does),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
