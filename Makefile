@@ -6,7 +6,7 @@ CC      ?= gcc
 VERSION := $(shell cat VERSION)
 
 PYTHON ?= /usr/bin/python3
-PKGS   := libcurl libssl libcrypto jansson libwebsockets libuv uuid sqlite3 libseccomp libcap libpcre2-8 yaml-0.1 zlib smartcols
+PKGS   := libcurl libssl libcrypto jansson libwebsockets libuv uuid sqlite3 libseccomp libcap libpcre2-8 yaml-0.1 zlib smartcols libarchive
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS))
 PKG_LIBS   := $(shell pkg-config --libs $(PKGS))
 

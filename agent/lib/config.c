@@ -116,6 +116,7 @@ static const struct row rows[] = {
     STR_KEY(OUR_SECTION ".Proxy.NoProxy", "", USED(no_proxy)),
     STR_KEY(OUR_SECTION ".PolicyFile", "", USED(policy_file)),
     STR_KEY(OUR_SECTION ".NetUser", "fairlead", USED(net_user)),
+    STR_KEY(OUR_SECTION ".PluginsDir", "", USED(plugins_dir)),
     STR_KEY(OUR_SECTION ".LogLevel", "info", USED(log_level), .values = log_levels),
     STR_KEY(OUR_SECTION ".LogFormat", "text", USED(log_format), .values = log_formats),
     STR_KEY(OUR_SECTION ".CredentialsFile", "", USED(credentials_file)),

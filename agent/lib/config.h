@@ -33,6 +33,7 @@ struct fl_agent_config {
     char *policy_file; /* PolicyFile: "" = policy.json beside the configuration, if it is there;
                         * one that is named must be there */
     char *net_user;    /* NetUser: "fairlead" */
+    char *plugins_dir; /* PluginsDir: "" = PREFIX/lib/fairlead/plugins.d */
     char *log_level;   /* LogLevel: info */
     char *log_format;  /* LogFormat: text | json */
     char *credentials_file;   /* CredentialsFile: "" = the official rule */

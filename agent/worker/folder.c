@@ -106,6 +106,16 @@ static int replay(struct worker *w, struct fl_err *err)
     return 0;
 }
 
+/* <state> of <state>/jobs/<command id>. */
+static char *state_of(const char *path)
+{
+    fl_autofree char *real = realpath(path, NULL);
+
+    for (int i = 0; real && i < 2 && strrchr(real, '/'); i++)
+        *strrchr(real, '/') = '\0';
+    return real ? strdup(*real ? real : "/") : NULL;
+}
+
 int fl_worker_open_folder(struct worker *w, struct fl_err *err)
 {
     struct fl_jrec_run run = { .time_ms = fl_now_ms(), .pid = getpid() };
@@ -133,5 +143,6 @@ int fl_worker_open_folder(struct worker *w, struct fl_err *err)
         go_on(w);
     }
     w->downloads = fl_path_join(w->path, "steps/downloads");
-    return r < 0 ? r : w->downloads ? 0 : -ENOMEM;
+    w->data = state_of(w->path);
+    return r < 0 ? r : w->downloads && w->data ? 0 : -ENOMEM;
 }

@@ -74,12 +74,16 @@ static int open_step_dir(struct worker *w, size_t index)
 
 static int start_step(struct worker *w, const struct fl_doc_step *s, const struct fl_plugin *plugin)
 {
-    const struct fl_step_host host = { .on_group = on_group,
-                                       .group_arg = w,
-                                       .on_done = on_step_done,
-                                       .arg = w,
-                                       .calls = w->calls,
-                                       .guard = w->guard };
+    const struct fl_step_host host = {
+        .on_group = on_group,
+        .group_arg = w,
+        .on_done = on_step_done,
+        .arg = w,
+        .calls = w->calls,
+        .guard = w->guard,
+        .paths = &w->paths,
+        .net_user = w->net_user,
+    };
     struct fl_step_context context = {
         .command_id = w->job.command_id,
         .node_id = w->job.node_id,
@@ -88,6 +92,7 @@ static int start_step(struct worker *w, const struct fl_doc_step *s, const struc
         .platform_version = w->job.platform_version,
         .aws_profile = w->job.aws_profile,
         .aws_credentials_file = w->job.aws_credentials_file,
+        .data = w->data,
         .downloads = w->downloads,
         .has_settings = s->has_settings,
         .env = &w->doc.env,

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <jansson.h>
 #include <string.h>
+#include "agent/lib/role.h"
 #include "agent/worker/nested.h"
 #include "common/base/log.h"
 #include "common/codec/json_load.h"
@@ -199,13 +200,13 @@ static void begin_run(struct fl_step *s)
     s->group = (struct fl_group){ 0 };
 
     s->state = calloc(1, FL_MAX(s->plugin->state_size, 1u));
-    input = fl_arena_alloc(&s->arena, s->plugin->input->size);
+    input = fl_arena_alloc(&s->arena, s->plugin->input ? s->plugin->input->size : 0);
     if (!s->state || !input) {
         fl_step_puts(s, FL_STEP_STDERR, "out of memory");
         fl_step_done(s, FL_STATUS_FAILED, 1);
         return;
     }
-    if (!json_is_null(in)) { /* null is what an absent member is: no inputs */
+    if (s->plugin->input && !json_is_null(in)) { /* null is what an absent member is: no inputs */
         r = json_is_object(in) ? fl_json_decode_value(s->plugin->input, in, FL_DECODE_NOCASE,
                                                       &s->arena, input, &err)
                                : -EINVAL;
@@ -308,6 +309,18 @@ const struct fl_step_context *fl_step_context(const struct fl_step *s)
     return &s->context;
 }
 
+const struct fl_plugin *fl_step_plugin(const struct fl_step *s)
+{
+    return s->plugin;
+}
+
+char *fl_step_inputs(const struct fl_step *s)
+{
+    json_t *in = json_is_array(s->inputs) ? json_array_get(s->inputs, s->run) : s->inputs;
+
+    return json_is_null(in) ? strdup("{}") : json_dumps(in, JSON_COMPACT);
+}
+
 struct fl_loop *fl_step_loop(const struct fl_step *s)
 {
     return s->loop;
@@ -342,6 +355,20 @@ void fl_step_note_group(struct fl_step *s, pid_t leader)
 void fl_step_kill_group(struct fl_step *s)
 {
     fl_group_kill(&s->group, s->context.command_id);
+}
+
+int fl_step_spawn_confined(struct fl_step *s, const char *program, const struct fl_child_fd *fds,
+                           size_t n_fds, fl_child_fn fn, void *arg, struct fl_child **ret_child,
+                           struct fl_err *err)
+{
+    const struct fl_role_spec spec = {
+        .program = program,
+        .fds = fds,
+        .n_fds = n_fds,
+        .user = s->host.net_user,
+    };
+
+    return fl_role_spawn(s->loop, s->host.paths, &spec, fn, arg, ret_child, err);
 }
 
 void fl_step_set_timeout(struct fl_step *s, uint64_t ms)

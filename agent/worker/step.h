@@ -19,6 +19,8 @@ struct fl_step_host {
     void *arg;
     struct fl_calls *calls;            /* NULL: no network */
     const struct fl_step_guard *guard; /* of nested documents' steps; NULL: no policy */
+    const struct fl_paths *paths;
+    const char *net_user; /* of programs without rights */
 };
 
 /* `inputs_json` and `context` are copied or outlive the step; `dir_fd` is the folder context->dir

@@ -17,12 +17,14 @@
 #include "common/base/log.h"
 #include "common/base/nodump.h"
 #include "common/doc/ssm_refs.h"
+#include "plugins/user/user.h"
 
 #define MONITOR_FD      3
 #define JOB_MAX_BYTES   (4u << 20)  /* memory a job record decodes into */
 #define DOC_MAX_BYTES   (32u << 20) /* memory a document decodes into */
 #define ACCEPT_PAUSE_MS 1000
 #define REBOOTS_MAX     15 /* what Mds.CommandRetryLimit is by default */
+#define NET_USER        "fairlead"
 #define TOO_OLD_TEXT                                                                               \
     "fairlead: the machine came back more than 48 hours after the document was sent: it does not " \
     "go on"
@@ -127,6 +129,10 @@ static int parse_args(struct worker *w, int argc, char **argv)
             w->cancelled = true;
         else if (strcmp(argv[i], "--reboots") == 0 && i + 1 < argc)
             w->reboots_max = (uint32_t)strtoul(argv[++i], NULL, 10);
+        else if (strcmp(argv[i], "--net-user") == 0 && i + 1 < argc)
+            w->net_user = argv[++i];
+        else if (strcmp(argv[i], "--plugins") == 0 && i + 1 < argc)
+            fl_user_plugins_dir(argv[++i]);
         else if (strcmp(argv[i], "--log-level") == 0 && i + 1 < argc)
             fl_log_level_parse(argv[++i], &level);
         else if (strcmp(argv[i], "--log-format") == 0 && i + 1 < argc)
@@ -170,6 +176,8 @@ static void done(struct worker *w)
             close(*fd);
     free(w->step_dir);
     free(w->downloads);
+    free(w->data);
+    fl_paths_done(&w->paths);
     fl_arena_done(&w->arena);
 }
 
@@ -179,6 +187,7 @@ int fl_worker_main(int argc, char **argv)
                         .step_fd = -1,
                         .listen_fd = -1,
                         .journal = { .fd = -1 },
+                        .net_user = NET_USER,
                         .reboots_max = REBOOTS_MAX };
     struct fl_err err = { 0 };
     int r;
@@ -189,6 +198,8 @@ int fl_worker_main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     fl_arena_init(&w.arena, JOB_MAX_BYTES + DOC_MAX_BYTES);
     r = parse_args(&w, argc, argv);
+    if (r == 0)
+        r = fl_paths_init(&w.paths, w.path, w.path, w.path, &err) /* for libexec */;
     if (r == 0)
         r = fl_worker_open_folder(&w, &err);
     if (r == 0 && !w.done)

@@ -8,6 +8,7 @@
 #pragma once
 #include "agent/lib/ipc_worker.h"
 #include "agent/lib/jobdir.h"
+#include "agent/lib/paths.h"
 #include "agent/worker/flow.h"
 #include "agent/worker/step.h"
 #include "agent/worker/values.h"
@@ -52,6 +53,9 @@ struct worker {
     struct fl_timer *cleanup_timer; /* what runs after a cancel has its time, too */
     struct fl_flow_props props;
     char *step_dir, *downloads;
+    struct fl_paths paths; /* libexec */
+    const char *net_user;
+    char *data; /* the agent's state */
 };
 
 /* ---- folder.c ---- */

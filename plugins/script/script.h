@@ -18,7 +18,7 @@ struct fl_script_kind {
 
 /* Input, state and the three calls of such a plugin. */
 extern const struct fl_shape fl_script_shape;
-#define FL_SCRIPT_STATE_BYTES 256 /* at least what script.c needs, which it asserts */
+#define FL_SCRIPT_STATE_BYTES 16 /* at least what script.c needs, which it asserts */
 int fl_script_start(struct fl_step *step, const struct fl_script_kind *kind, const void *input,
                     struct fl_err *err);
 void fl_script_cancel(struct fl_step *step);
