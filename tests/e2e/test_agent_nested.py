@@ -144,3 +144,17 @@ def test_a_worker_that_dies_ends_the_inner_step(ref_plane, new_agent):
     assert (status, code) == ("Failed", 1) and "interrupted" in err
     assert outcome(job, "after")[2] == "after\n"
     flsandbox.wait_for("its processes to go", lambda: not running(mark), 5)
+
+
+def test_the_nodes_policy_holds_inside(ref_plane, new_agent, tmp_path):
+    policy = tmp_path / "policy.json"
+    policy.write_text(json.dumps({"version": 1, "default": "allow", "rules": [
+        {"name": "nest", "effect": "allow", "match": {"actions": ["aws:runDocument"]}},
+        {"name": "no danger", "effect": "deny", "match": {"inputs": {"runCommand": ".*danger.*"}}}]}))
+    policy.chmod(0o600)
+    new_agent(ref_plane, config={"Fairlead": {"PolicyFile": str(policy)}})
+    ref_plane.documents = {"D": document(shell("a", "echo fine"), shell("b", "echo {{p}}"), shell("c", "echo on"),
+                                         parameters={"p": {"type": "String", "default": "{{ssm:x}}"}})}
+    ref_plane.parameters = {"x": ("String", "danger")}
+    status, code, out, err = outcome(run(ref_plane, nest("D")))
+    assert (status, code, out) == ("Failed", 1, "fine\n\non\n") and 'rule "no danger"' in err, (out, err)
