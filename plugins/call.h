@@ -38,6 +38,8 @@ struct fl_step_request {
     const char *method;
     const char *url;  /* NULL: `path` at the service's endpoint */
     const char *path; /* with query, encoded as it is to be sent; NULL: "/" */
+    /* s3 without a URL: `path` is of this bucket, wherever and however this node is to find it. */
+    const char *bucket;
     const struct fl_step_header *headers;
     size_t n_headers;
     const void *body;
@@ -89,6 +91,8 @@ struct fl_step_reply {
     const char *name; /* "ParameterNotFound"; "" if error is another */
     const char *text; /* in words, with any error */
     const void *out;  /* of the shape that was asked for; error 0 */
+    bool busy;        /* with -EREMOTEIO: it was too busy, or failed; later it may do as asked */
+    const char *body; /* with -EREMOTEIO: what it answered, "" for nothing */
 };
 typedef void (*fl_step_reply_fn)(void *arg, const struct fl_step_reply *reply);
 

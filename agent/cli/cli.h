@@ -27,7 +27,7 @@ struct fl_cli {
     bool json;                            /* --json, for status */
 
     const char *id, *code, *code_file, *region, *role, *tags;
-    const char *endpoint; /* --endpoint: goes to Ssm.Endpoint and Mgs.Endpoint */
+    const char *endpoint; /* --endpoint: goes to Ssm.Endpoint and its like */
     const char *ca_file;  /* --ca-file: goes to Fairlead.CaFile */
     bool yes;
     bool disable_similarity;

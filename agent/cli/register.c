@@ -81,6 +81,14 @@ static void ask_key(struct reg *g, enum step step, const struct fl_key_request *
 
 /* ---- the configuration ---- */
 
+/* What moved with the plane's other services still does; a store chosen by hand stays. */
+static const char *moves_along(const struct reg *g, const char *endpoint)
+{
+    const char *before = g->config.ssm_endpoint ? g->config.ssm_endpoint : "";
+
+    return !endpoint || !*endpoint || strcmp(endpoint, before) == 0 ? g->cli->endpoint : NULL;
+}
+
 /* Before the call it is only tried out, since a call that succeeds uses up the activation. After
  * it, it goes before the identity, which could not find its control plane without it. */
 static int write_config(struct reg *g, bool only_try, struct fl_err *err)
@@ -89,6 +97,8 @@ static int write_config(struct reg *g, bool only_try, struct fl_err *err)
     const struct fl_config_edit edits[] = {
         { "Ssm", "Endpoint", g->cli->endpoint },
         { "Mgs", "Endpoint", g->cli->endpoint },
+        { "S3", "Endpoint", moves_along(g, g->config.s3_endpoint) },
+        { "Fairlead", "LogsEndpoint", moves_along(g, g->config.logs_endpoint) },
         { "Fairlead", "CaFile", g->ca_file },
     };
 

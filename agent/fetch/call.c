@@ -1,6 +1,7 @@
 /* call.c - one call of the fetch process: signed, sent, led on by redirects, its body taken from
  * and its answer put into the files that came with it.
  */
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -115,18 +116,68 @@ static int write_answer(void *arg, const void *data, size_t len)
 
 /* ---- sending ---- */
 
-static int find_url(struct fl_fetch_task *t, struct fl_err *err)
+static const struct fl_fetch_endpoint *find_endpoint(const struct fl_fetch_task *t)
 {
     const struct fl_fetch_conf *conf = &t->fetch->conf;
 
-    t->url = t->in.url;
-    for (size_t i = 0; !t->url && t->in.service && i < conf->n_endpoints; i++)
+    for (size_t i = 0; t->in.service && i < conf->n_endpoints; i++)
         if (strcmp(conf->endpoints[i].service, t->in.service) == 0)
-            t->url = fl_arena_printf(&t->arena, "%s%s", conf->endpoints[i].url,
-                                     t->in.path_query ? t->in.path_query : "/");
-    return t->url ? 0
-                  : fl_err_set(err, -EINVAL, NULL, "no endpoint is known for service %s",
-                               t->in.service ? t->in.service : "(none)");
+            return &conf->endpoints[i];
+    return NULL;
+}
+
+/* Can the bucket be a host name? With a dot in it AWS's certificates do not fit it. */
+static bool fits_host(const char *bucket, const char *base)
+{
+    const char *chars = strncasecmp(base, "https:", 6) == 0
+                            ? "abcdefghijklmnopqrstuvwxyz0123456789-"
+                            : "abcdefghijklmnopqrstuvwxyz0123456789-.";
+    size_t len = strlen(bucket);
+
+    return len <= 63 && strspn(bucket, chars) == len && isalnum((unsigned char)bucket[0]) &&
+           isalnum((unsigned char)bucket[len - 1]);
+}
+
+static bool bucket_valid(const char *bucket)
+{
+    size_t len = strlen(bucket);
+
+    return len >= 1 && len <= 255 && strcmp(bucket, ".") != 0 && strcmp(bucket, "..") != 0 &&
+           strspn(bucket, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") ==
+               len;
+}
+
+static int find_url(struct fl_fetch_task *t, struct fl_err *err)
+{
+    const struct fl_fetch_conf *conf = &t->fetch->conf;
+    const struct fl_fetch_endpoint *e = find_endpoint(t);
+    const char *path = t->in.path_query ? t->in.path_query : "/";
+    const char *base, *host;
+    fl_autofree char *regional = NULL;
+    int r = 0;
+
+    t->url = t->in.url;
+    if (t->url)
+        return 0;
+    if (!e)
+        return fl_err_set(err, -EINVAL, NULL, "no endpoint is known for service %s",
+                          t->in.service ? t->in.service : "(none)");
+    if (t->in.bucket && !bucket_valid(t->in.bucket))
+        return fl_err_set(err, -EINVAL, NULL, "'%.100s' is not a bucket's name", t->in.bucket);
+    if (!e->fixed && t->in.region && conf->region && strcmp(t->in.region, conf->region) != 0)
+        r = fl_endpoint_url(e->service, t->in.region, conf->service_domain, NULL, &regional, err);
+    if (r < 0)
+        return r;
+    base = regional ? regional : e->url;
+    host = strstr(base, "://");
+    if (!t->in.bucket || !host)
+        t->url = fl_arena_printf(&t->arena, "%s%s", base, path);
+    else if (e->virtual_hosts && fits_host(t->in.bucket, base))
+        t->url = fl_arena_printf(&t->arena, "%.*s://%s.%s%s", (int)(host - base), base,
+                                 t->in.bucket, host + 3, path);
+    else
+        t->url = fl_arena_printf(&t->arena, "%s/%s%s", base, t->in.bucket, path);
+    return t->url ? 0 : -ENOMEM;
 }
 
 static int sign(struct fl_fetch_task *t, struct fl_fetch_header **ret_headers, size_t *ret_n,

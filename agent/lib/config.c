@@ -33,6 +33,7 @@ static const char *const logs_destination[] = { "none", "disk", NULL };
 static const char *const detection[] = { "true", "false", NULL };
 static const char *const log_levels[] = { "error", "warn", "info", "debug", NULL };
 static const char *const log_formats[] = { "text", "json", NULL };
+static const char *const addressing[] = { "auto", "path", "virtual", NULL };
 
 #define USED(member) .used = true, .offset = offsetof(struct fl_agent_config, member)
 #define BOOL_KEY(p, def, ...)                               \
@@ -119,6 +120,8 @@ static const struct row rows[] = {
     STR_KEY(OUR_SECTION ".PluginsDir", "", USED(plugins_dir)),
     STR_KEY(OUR_SECTION ".LogLevel", "info", USED(log_level), .values = log_levels),
     STR_KEY(OUR_SECTION ".LogFormat", "text", USED(log_format), .values = log_formats),
+    STR_KEY(OUR_SECTION ".LogsEndpoint", "", USED(logs_endpoint)),
+    STR_KEY(OUR_SECTION ".S3AddressingStyle", "auto", USED(s3_addressing), .values = addressing),
     STR_KEY(OUR_SECTION ".CredentialsFile", "", USED(credentials_file)),
     STR_KEY(OUR_SECTION ".RebootCommand", "/sbin/shutdown -r +1", USED(reboot_command)),
     INT_KEY(OUR_SECTION ".Jobs.MaxBytes", 1LL << 30, 1 << 20, NO_LIMIT, USED(jobs_max_bytes)),

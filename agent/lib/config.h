@@ -29,13 +29,15 @@ struct fl_agent_config {
     /* "Fairlead": { … } */
     char *ca_file; /* CaFile */
     char *proxy_http, *proxy_https,
-        *no_proxy;     /* Proxy.{Http,Https,NoProxy}; the environment fills gaps */
-    char *policy_file; /* PolicyFile: "" = policy.json beside the configuration, if it is there;
-                        * one that is named must be there */
-    char *net_user;    /* NetUser: "fairlead" */
-    char *plugins_dir; /* PluginsDir: "" = PREFIX/lib/fairlead/plugins.d */
-    char *log_level;   /* LogLevel: info */
-    char *log_format;  /* LogFormat: text | json */
+        *no_proxy;       /* Proxy.{Http,Https,NoProxy}; the environment fills gaps */
+    char *policy_file;   /* PolicyFile: "" = policy.json beside the configuration, if it is there;
+                          * one that is named must be there */
+    char *net_user;      /* NetUser: "fairlead" */
+    char *plugins_dir;   /* PluginsDir: "" = PREFIX/lib/fairlead/plugins.d */
+    char *log_level;     /* LogLevel: info */
+    char *log_format;    /* LogFormat: text | json */
+    char *logs_endpoint; /* LogsEndpoint: of CloudWatch Logs, which has no official key */
+    char *s3_addressing; /* S3AddressingStyle: auto | path | virtual */
     char *credentials_file;   /* CredentialsFile: "" = the official rule */
     char *reboot_command;     /* RebootCommand, for sh -c: "/sbin/shutdown -r +1" */
     int64_t jobs_max_bytes;   /* Jobs.MaxBytes: 1 GiB */

@@ -122,8 +122,13 @@ const struct fl_ipc_row fl_net_rows[FL_N_NET_ROWS] = {
 };
 const size_t fl_n_net_rows = FL_ARRAY_LEN(fl_net_rows);
 
-#define F(member) FL_FIELD(struct fl_fetch_endpoint, member, #member, FL_REQUIRED)
-static const struct fl_field fetch_endpoint_fields[] = { F(service), F(url) };
+#define F(member, flags) FL_FIELD(struct fl_fetch_endpoint, member, #member, flags)
+static const struct fl_field fetch_endpoint_fields[] = {
+    F(service, FL_REQUIRED),
+    F(url, FL_REQUIRED),
+    F(fixed, 0),
+    F(virtual_hosts, 0),
+};
 #undef F
 static const struct fl_shape fetch_endpoint_shape =
     FL_SHAPE(struct fl_fetch_endpoint, "endpoint", fetch_endpoint_fields);
@@ -146,6 +151,7 @@ static const struct fl_field fetch_conf_fields[] = {
     F(offset_ms, 0),
     FL_FIELD_LIST(struct fl_fetch_conf, endpoints, n_endpoints, "endpoints", 0,
                   &fetch_endpoint_shape),
+    F(service_domain, 0),
 };
 #undef F
 const struct fl_shape fl_shape_fetch_conf =
@@ -163,6 +169,7 @@ static const struct fl_field fetch_call_fields[] = {
     F(method),
     F(url),
     F(path_query),
+    F(bucket),
     F(service),
     F(region),
     FL_FIELD_LIST(struct fl_fetch_call, headers, n_headers, "headers", 0, &fetch_header_shape),

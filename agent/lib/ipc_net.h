@@ -118,8 +118,10 @@ enum fl_fetch_msg {
     FL_FETCH_ANSWER = 32, /* struct fl_fetch_answer, id of the call */
 };
 struct fl_fetch_endpoint {
-    char *service; /* as it is signed for: "ssm" */
-    char *url;     /* https://host[:port] */
+    char *service;      /* as it is signed for: "ssm" */
+    char *url;          /* https://host[:port] */
+    bool fixed;         /* as configured: the same for every region */
+    bool virtual_hosts; /* s3: buckets are host names where they can be */
 };
 struct fl_fetch_conf {
     char *ca_file, *proxy_http, *proxy_https, *no_proxy, *user_agent;
@@ -131,6 +133,7 @@ struct fl_fetch_conf {
     int64_t expires_ms, offset_ms; /* in the service's time, which is fl_boot_ms() + offset_ms */
     struct fl_fetch_endpoint *endpoints;
     size_t n_endpoints;
+    char *service_domain; /* of endpoints in other regions; NULL: the region's */
 };
 struct fl_fetch_header {
     char *name, *value;
@@ -139,6 +142,7 @@ struct fl_fetch_call {
     char *method;
     char *url;        /* NULL: path_query at the service's endpoint */
     char *path_query; /* "/key?list-type=2", encoded as it is sent */
+    char *bucket;     /* s3 without url: path_query is of this bucket; NULL: of the service */
     char *service;    /* signed for it with the node's credentials; NULL: not signed */
     char *region;     /* of the signature; NULL: the node's */
     struct fl_fetch_header *headers;

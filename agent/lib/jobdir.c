@@ -60,6 +60,9 @@ static const struct fl_field step_done_fields[] = {
     F(fl_jrec_step_done, stdout_bytes, "stdoutBytes"),
     F(fl_jrec_step_done, stderr_bytes, "stderrBytes"),
     F(fl_jrec_step_done, stop, "stop"),
+    F(fl_jrec_step_done, s3_bucket, "s3Bucket"),
+    F(fl_jrec_step_done, s3_prefix, "s3Prefix"),
+    F(fl_jrec_step_done, step_name, "stepName"),
 };
 static const struct fl_field doc_done_fields[] = {
     F(fl_jrec_doc_done, status, "status"),
@@ -96,6 +99,10 @@ static const struct fl_shape doc_done_shape =
 static const struct fl_shape reboot_shape =
     FL_SHAPE(struct fl_jrec_reboot, "Reboot", reboot_fields);
 static const struct fl_shape go_to_shape = FL_SHAPE(struct fl_jrec_go_to, "GoTo", go_to_fields);
+static const struct fl_field delivered_fields[] = { FL_FIELD(struct fl_jrec_delivered, all, "all",
+                                                             0) };
+static const struct fl_shape delivered_shape =
+    FL_SHAPE(struct fl_jrec_delivered, "Delivered", delivered_fields);
 static const struct fl_shape acked_shape = FL_SHAPE(struct fl_jrec_acked, "Acked", acked_fields);
 
 const struct fl_journal_row fl_job_rows[] = {
@@ -107,6 +114,7 @@ const struct fl_journal_row fl_job_rows[] = {
     { FL_JREC_DOC_DONE, &doc_done_shape },
     { FL_JREC_REBOOT, &reboot_shape },
     { FL_JREC_GO_TO, &go_to_shape },
+    { FL_JREC_DELIVERED, &delivered_shape },
     { FL_JREC_ACKED, &acked_shape },
     { FL_JREC_CANCEL, &fl_shape_empty },
     { FL_JREC_ASKED, &fl_shape_empty },

@@ -50,6 +50,7 @@ enum fl_job_record_type {
     FL_JREC_DOC_DONE,   /* struct fl_jrec_doc_done: the last record */
     FL_JREC_REBOOT,     /* struct fl_jrec_reboot: nothing more in this boot */
     FL_JREC_GO_TO,      /* struct fl_jrec_go_to: belongs to the result that follows it */
+    FL_JREC_DELIVERED,  /* struct fl_jrec_delivered: belongs to the result before it */
     /* acks */
     FL_JREC_ACKED = 32, /* struct fl_jrec_acked */
     FL_JREC_CANCEL,     /* empty: a cancel was asked for */
@@ -87,8 +88,9 @@ struct fl_jrec_step_done {
     int64_t code;
     int64_t start_ms, end_ms; /* 0: never begun */
     char *output_json, *stdout_json, *stderr_json;
-    int64_t stdout_bytes, stderr_bytes; /* all that was written, kept or not */
-    bool stop;                          /* later steps are to be skipped */
+    int64_t stdout_bytes, stderr_bytes;      /* all that was written, kept or not */
+    bool stop;                               /* later steps are to be skipped */
+    char *s3_bucket, *s3_prefix, *step_name; /* where its outputs go; NULL: to no bucket */
 };
 struct fl_jrec_doc_done {
     char *status;
@@ -107,6 +109,10 @@ struct fl_jrec_reboot {
 /* After the result that follows, the steps before this one are passed over. */
 struct fl_jrec_go_to {
     int64_t index;
+};
+/* Nothing more is tried to bring the outputs of the newest result where they are wanted. */
+struct fl_jrec_delivered {
+    bool all; /* they are there */
 };
 struct fl_jrec_acked {
     char *message_id;

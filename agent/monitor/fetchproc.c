@@ -62,6 +62,15 @@ int fl_fetchproc_start(struct fl_fetchproc *pool, int *ret_fd, struct fl_err *er
 
 /* ---- for a worker ---- */
 
+/* Buckets as host names: AWS's way, which elsewhere needs DNS that not every store has. */
+static bool wants_virtual_hosts(const struct fl_agent_config *c)
+{
+    bool elsewhere = c->s3_endpoint && *c->s3_endpoint;
+
+    return strcmp(c->s3_addressing, "virtual") == 0 ||
+           (strcmp(c->s3_addressing, "auto") == 0 && !elsewhere);
+}
+
 /* The services that calls of plugins may name without a URL. */
 static int find_endpoints(const struct fl_fetchproc *pool, const struct fl_net_start *net,
                           struct fl_arena *arena, struct fl_fetch_conf *conf, struct fl_err *err)
@@ -72,7 +81,7 @@ static int find_endpoints(const struct fl_fetchproc *pool, const struct fl_net_s
     } services[] = {
         { "ssm", net->ssm_url },
         { "s3", c->s3_endpoint },
-        { "logs", NULL },
+        { "logs", c->logs_endpoint },
     };
     int r = 0;
 
@@ -86,6 +95,8 @@ static int find_endpoints(const struct fl_fetchproc *pool, const struct fl_net_s
             break;
         e->service = fl_arena_strdup(arena, services[i].service);
         e->url = fl_arena_strdup(arena, url);
+        e->fixed = services[i].override && *services[i].override;
+        e->virtual_hosts = strcmp(services[i].service, "s3") == 0 && wants_virtual_hosts(c);
         r = e->service && e->url ? 0 : -ENOMEM;
         conf->n_endpoints++;
     }
@@ -131,6 +142,7 @@ int fl_fetchproc_start_for_worker(struct fl_fetchproc *pool, const struct fl_net
         .session_token = creds->session_token,
         .expires_ms = creds->expires_ms,
         .offset_ms = offset_ms,
+        .service_domain = pool->config->service_domain,
     };
     fl_autofd int fd = -1;
     int r = find_endpoints(pool, net, &arena, &conf, err);

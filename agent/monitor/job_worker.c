@@ -58,9 +58,14 @@ static void take_record(struct job *job, const struct fl_journal_record *rec)
     const struct fl_jrec_step_done *step = rec->in;
     const struct fl_jrec_doc_done *doc = rec->in;
     const struct fl_jrec_reboot *reboot = rec->in;
+    const struct fl_jrec_delivered *delivered = rec->in;
     enum fl_status status;
 
     switch (rec->type) {
+    case FL_JREC_DELIVERED:
+        job->delivered |= delivered->all;
+        job->undelivered |= !delivered->all;
+        break;
     case FL_JREC_RUN:
         job->runs++;
         if (job->boot_id[0])

@@ -185,6 +185,15 @@ static void sweep(struct fl_jobs *jobs)
         fl_log_warn("old job folders not removed", FL_S("error", fl_err_text(&err)));
 }
 
+/* Are the outputs to go now? After an upload: if there was one, and all of it arrived. */
+static bool outputs_are_due(const struct job *job)
+{
+    const char *when = job->jobs->conf.config->output_cleanup;
+
+    return when && (strcmp(when, "after-execution") == 0 ||
+                    (strcmp(when, "after-upload") == 0 && job->delivered && !job->undelivered));
+}
+
 /* What the configuration wants gone at once: the outputs, or the whole folder. */
 static bool clean(const struct job *job, const char *path)
 {
@@ -202,7 +211,7 @@ static bool clean(const struct job *job, const char *path)
         if (strcmp(config->orchestration_cleanup, whole[i].value) == 0 &&
             strcmp(job->status, whole[i].status) == 0)
             return fl_seen_sync(&job->jobs->seen) == 0 && fl_dir_remove(path, NULL) == 0;
-    if (steps && config->output_cleanup && strcmp(config->output_cleanup, "after-execution") == 0)
+    if (steps && outputs_are_due(job))
         fl_dir_remove(steps, NULL);
     return false;
 }

@@ -62,10 +62,11 @@ struct job {
 
     struct job_reply *replies;
     size_t n_replies;
-    uint64_t acks_end; /* where the next record of `acks` goes */
-    char status[24];   /* of the document, once it ended */
-    char *failure;     /* the end could not be journaled: this is what is reported */
-    bool failure_kept; /* now it is */
+    uint64_t acks_end;           /* where the next record of `acks` goes */
+    char status[24];             /* of the document, once it ended */
+    bool delivered, undelivered; /* some outputs are where they were wanted, some are not */
+    char *failure;               /* the end could not be journaled: this is what is reported */
+    bool failure_kept;           /* now it is */
 };
 
 struct fl_jobs {

@@ -50,9 +50,9 @@ static int encode_step(const struct fl_jrec_step_done *step, struct fl_buf *out)
         .output = { text_or(step->output_json, empty_json) },
         .start_time = start,
         .end_time = end,
-        .s3_bucket = empty,
-        .s3_prefix = empty,
-        .step_name = empty,
+        .s3_bucket = text_or(step->s3_bucket, empty),
+        .s3_prefix = text_or(step->s3_prefix, empty),
+        .step_name = text_or(step->step_name, empty),
         .standard_output = { text_or(step->stdout_json, empty_json) },
         .standard_error = { text_or(step->stderr_json, empty_json) },
     };

@@ -10,13 +10,13 @@
 #include "agent/lib/text.h"
 #include "common/base/clock.h"
 
-#define DEFAULT_TIMEOUT_MS 60000
-#define MAX_HEADERS        32
-#define ASK_PAUSE_MS       1000 /* between two requests for a fetch process */
-#define SSM_TRIES          4
-#define SSM_BACKOFF_MS     500 /* doubles */
-#define MAX_JSON_BYTES     (2u << 20)
-#define REPLY_MAX_BYTES    (16u << 20) /* memory an answer decodes into */
+#define DEFAULT_TIMEOUT_MS   60000
+#define MAX_HEADERS          32
+#define ASK_PAUSE_MS         1000 /* between two requests for a fetch process */
+#define OPERATION_TRIES      4
+#define OPERATION_BACKOFF_MS 500 /* doubles */
+#define MAX_JSON_BYTES       (2u << 20)
+#define REPLY_MAX_BYTES      (16u << 20) /* memory an answer decodes into */
 
 struct call {
     LIST_ENTRY(call) entry;
@@ -26,6 +26,7 @@ struct call {
     fl_step_answer_fn done; /* of a plain call */
     /* of an operation */
     fl_step_reply_fn replied;
+    const char *service;
     char *target, *body;
     const struct fl_shape *out_shape;
     unsigned tries;
@@ -49,7 +50,7 @@ struct fl_calls {
 static const char *const throttled[] = {
     "Throttling",           "ThrottlingException",       "ThrottledException",
     "RequestThrottled",     "RequestThrottledException", "TooManyRequestsException",
-    "RequestLimitExceeded",
+    "RequestLimitExceeded", "OperationAbortedException", /* two nodes make one log group */
 };
 
 /* ---- the fetch process ---- */
@@ -140,6 +141,7 @@ static int start(struct fl_calls *c, const struct fl_step_request *q, fl_fetcher
         .method = fl_text(q->method),
         .url = fl_text(q->url),
         .path_query = fl_text(q->path),
+        .bucket = fl_text(q->bucket),
         .service = fl_text(q->service),
         .region = fl_text(q->region),
         .headers = headers,
@@ -225,7 +227,7 @@ int fl_calls_start(struct fl_calls *c, const struct fl_step_request *request,
     return r;
 }
 
-/* ---- operations of SSM ---- */
+/* ---- operations of JSON services ---- */
 
 static void finish(struct call *call, const struct fl_step_reply *reply)
 {
@@ -248,7 +250,7 @@ static int try_operation(struct call *call, struct fl_err *err)
 
     call->tries++;
     return start(call->calls,
-                 &(struct fl_step_request){ .service = "ssm",
+                 &(struct fl_step_request){ .service = call->service,
                                             .method = "POST",
                                             .headers = headers,
                                             .n_headers = FL_ARRAY_LEN(headers),
@@ -269,15 +271,21 @@ static void on_again(void *arg)
         finish(call, &(struct fl_step_reply){ .error = r, .name = "", .text = err.text });
 }
 
-/* Is the service busy, and may it be asked once more? It is then, after a while. */
-static bool ask_again(struct call *call, int status, const char *name)
+static bool is_busy(int status, const char *name)
 {
-    int64_t wait_ms = (int64_t)SSM_BACKOFF_MS << (call->tries - 1);
     bool busy = status >= 500 || status == 429;
 
     for (size_t i = 0; i < FL_ARRAY_LEN(throttled); i++)
         busy |= strcmp(name, throttled[i]) == 0;
-    if (!busy || call->tries >= SSM_TRIES || fl_mono_ms() + wait_ms >= call->deadline_ms)
+    return busy;
+}
+
+/* May a service that is busy be asked once more? It is then, after a while. */
+static bool ask_again(struct call *call)
+{
+    int64_t wait_ms = (int64_t)OPERATION_BACKOFF_MS << (call->tries - 1);
+
+    if (call->tries >= OPERATION_TRIES || fl_mono_ms() + wait_ms >= call->deadline_ms)
         return false;
     fl_timer_start(call->again, (uint64_t)wait_ms);
     return true;
@@ -287,7 +295,7 @@ static void on_operation_answer(void *arg, const struct fl_fetch_answer *in)
 {
     fl_autoarena struct fl_arena arena = FL_ARENA(REPLY_MAX_BYTES);
     struct call *call = arg;
-    struct fl_step_reply reply = { .error = in->error, .name = "", .text = "" };
+    struct fl_step_reply reply = { .error = in->error, .name = "", .text = "", .body = "" };
     char *name = NULL, *text = NULL;
     struct fl_err err = { 0 };
 
@@ -300,7 +308,9 @@ static void on_operation_answer(void *arg, const struct fl_fetch_answer *in)
         reply.error = -EREMOTEIO;
         reply.name = name ? name : "";
         reply.text = text ? text : "";
-        if (ask_again(call, in->status, reply.name))
+        reply.body = fl_fetch_text(in);
+        reply.busy = is_busy(in->status, reply.name);
+        if (reply.busy && ask_again(call))
             return;
     } else {
         void *out = fl_arena_alloc(&arena, call->out_shape->size);
@@ -314,8 +324,8 @@ static void on_operation_answer(void *arg, const struct fl_fetch_answer *in)
     finish(call, &reply);
 }
 
-static int fill_operation(struct call *call, const char *operation, const struct fl_shape *in_shape,
-                          const void *in)
+static int fill_operation(struct call *call, const struct fl_calls_service *service,
+                          const char *operation, const struct fl_shape *in_shape, const void *in)
 {
     fl_autobuf struct fl_buf body = FL_BUF(MAX_JSON_BYTES);
     int r = fl_json_encode(in_shape, in, &body);
@@ -323,15 +333,20 @@ static int fill_operation(struct call *call, const char *operation, const struct
     if (r < 0)
         return r;
     call->body = fl_buf_take(&body, NULL);
-    if (asprintf(&call->target, "AmazonSSM.%s", operation) < 0)
+    if (asprintf(&call->target, "%s%s", service->target_prefix, operation) < 0)
         call->target = NULL;
+    call->service = service->name;
     call->again = fl_timer_new(call->calls->loop, on_again, call);
     return call->body && call->target && call->again ? 0 : -ENOMEM;
 }
 
-int fl_calls_ssm(struct fl_calls *c, const char *operation, const struct fl_shape *in_shape,
-                 const void *in, const struct fl_shape *out_shape, fl_step_reply_fn done, void *arg,
-                 uint32_t *ret_id, struct fl_err *err)
+const struct fl_calls_service fl_calls_service_ssm = { "ssm", "AmazonSSM." };
+const struct fl_calls_service fl_calls_service_logs = { "logs", "Logs_20140328." };
+
+int fl_calls_operation(struct fl_calls *c, const struct fl_calls_service *service,
+                       const char *operation, const struct fl_shape *in_shape, const void *in,
+                       const struct fl_shape *out_shape, fl_step_reply_fn done, void *arg,
+                       uint32_t *ret_id, struct fl_err *err)
 {
     struct call *call = new_call(c, arg);
     int r;
@@ -341,7 +356,7 @@ int fl_calls_ssm(struct fl_calls *c, const char *operation, const struct fl_shap
     call->replied = done;
     call->out_shape = out_shape;
     call->deadline_ms = fl_mono_ms() + DEFAULT_TIMEOUT_MS;
-    r = fill_operation(call, operation, in_shape, in);
+    r = fill_operation(call, service, operation, in_shape, in);
     if (r < 0)
         fl_err_set(err, r, NULL, "%s: %s", operation, strerror(-r));
     if (r == 0)

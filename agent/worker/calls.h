@@ -24,10 +24,17 @@ void fl_calls_monitor(struct fl_calls *c);
 /* FL_WORKER_FETCH came. */
 void fl_calls_take(struct fl_calls *c, const struct fl_ipc_msg *msg);
 
-/* As fl_step_call, fl_step_ssm and fl_step_call_cancel. Ids are never 0. */
+struct fl_calls_service {
+    const char *name; /* as it is signed for */
+    const char *target_prefix;
+};
+extern const struct fl_calls_service fl_calls_service_ssm, fl_calls_service_logs;
+
+/* As fl_step_call, fl_step_ssm (of any service) and fl_step_call_cancel. Ids are never 0. */
 int fl_calls_start(struct fl_calls *c, const struct fl_step_request *request,
                    fl_step_answer_fn done, void *arg, uint32_t *ret_id, struct fl_err *err);
-int fl_calls_ssm(struct fl_calls *c, const char *operation, const struct fl_shape *in_shape,
-                 const void *in, const struct fl_shape *out_shape, fl_step_reply_fn done, void *arg,
-                 uint32_t *ret_id, struct fl_err *err);
+int fl_calls_operation(struct fl_calls *c, const struct fl_calls_service *service,
+                       const char *operation, const struct fl_shape *in_shape, const void *in,
+                       const struct fl_shape *out_shape, fl_step_reply_fn done, void *arg,
+                       uint32_t *ret_id, struct fl_err *err);
 void fl_calls_cancel(struct fl_calls *c, uint32_t id);

@@ -19,6 +19,7 @@ static void go_on(struct worker *w)
         return;
     w->boot_id[0] = '\0';
     w->reboot = false;
+    w->undelivered = false;
     w->resumed = true;
     w->next = w->reboot_step;
     w->n_results = 0;
@@ -51,6 +52,7 @@ static void replay_record(struct worker *w, const struct fl_journal_record *rec)
         break;
     case FL_JREC_STEP_START:
         w->started = true;
+        w->undelivered = false;
         w->start_ms = start->time_ms;
         w->group = (struct fl_group){ 0 };
         break;
@@ -62,6 +64,7 @@ static void replay_record(struct worker *w, const struct fl_journal_record *rec)
         break;
     case FL_JREC_STEP_DONE:
         w->started = false;
+        w->undelivered = done->stdout_bytes + done->stderr_bytes > 0;
         w->next = (size_t)done->index + 1;
         w->stopped |= done->stop;
         w->n_results++;
@@ -71,6 +74,9 @@ static void replay_record(struct worker *w, const struct fl_journal_record *rec)
             fl_worker_go_to(w, status, w->go_to_next);
         }
         w->go_to_next = 0;
+        break;
+    case FL_JREC_DELIVERED:
+        w->undelivered = false;
         break;
     case FL_JREC_GO_TO:
         w->go_to_next = (size_t)go_to->index;

@@ -1,6 +1,7 @@
 /* load.c - the document out of the job, with what it refers to in Parameter Store. */
 #include <errno.h>
 #include <string.h>
+#include <strings.h>
 #include "agent/worker/guard.h"
 #include "agent/worker/worker_priv.h"
 #include "common/base/log.h"
@@ -15,6 +16,28 @@ static void refuse(struct worker *w, const struct fl_err *err)
     fl_worker_finish(w, FL_STATUS_FAILED, fl_err_text(err));
 }
 
+/* Without memory for it the document runs all the same. */
+static void prepare_delivery(struct worker *w, const struct fl_msg_send_content *content)
+{
+    const struct fl_delivery_conf conf = {
+        .loop = w->loop,
+        .calls = w->calls,
+        .command_id = w->job.command_id,
+        .node_id = w->job.node_id,
+        .region = w->job.region,
+        .document_name = content->document_name ? content->document_name : w->job.document_name,
+        .bucket = content->s3_bucket,
+        .prefix = content->s3_prefix,
+        .log_group = content->log_group,
+        .logs = content->log_enabled && strcasecmp(content->log_enabled, "true") == 0,
+    };
+    int r = w->delivery ? 0 : fl_delivery_new(&conf, &w->delivery);
+
+    if (r < 0)
+        fl_log_warn("output is not delivered", FL_S("command", w->job.command_id),
+                    FL_S("error", strerror(-r)));
+}
+
 static int load(struct worker *w, struct fl_err *err)
 {
     struct fl_msg_send_content content = { 0 };
@@ -24,6 +47,8 @@ static int load(struct worker *w, struct fl_err *err)
     if (r == 0)
         r = fl_doc_load_refs(content.document_content.text, content.parameters.text, "linux",
                              w->refs, &w->arena, &w->doc, err);
+    if (r == 0)
+        prepare_delivery(w, &content);
     if (r == 0 && !w->guard)
         r = fl_step_guard_new(w->dir_fd, w->job.document_name, content.document_content.text,
                               content.parameters.text, &w->guard, err);

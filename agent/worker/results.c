@@ -4,6 +4,7 @@
 #include "agent/worker/worker_priv.h"
 #include "common/base/log.h"
 
+#define NAMES_MAX_BYTES  (64 << 10)
 #define SMALL_TEXT_BYTES 6000 /* of a result on a full disk: fits the journal's reserve */
 
 /* ---- telling the monitor ---- */
@@ -31,14 +32,20 @@ static int broken(struct worker *w, const struct fl_err *err)
     return err->code;
 }
 
-int fl_worker_commit(struct worker *w)
+int fl_worker_sync(struct worker *w)
 {
     struct fl_err err = { 0 };
 
-    if (fl_journal_commit(&w->journal, &err) < 0)
-        return broken(w, &err);
-    fl_worker_look(w);
-    return 0;
+    return fl_journal_commit(&w->journal, &err) < 0 ? broken(w, &err) : 0;
+}
+
+int fl_worker_commit(struct worker *w)
+{
+    int r = fl_worker_sync(w);
+
+    if (r == 0)
+        fl_worker_look(w);
+    return r;
 }
 
 int fl_worker_append(struct worker *w, uint16_t type, const void *in)
@@ -102,9 +109,21 @@ static void check_reboot(const struct worker *w, struct fl_flow_result *flow)
     }
 }
 
+struct fl_delivery_step fl_worker_delivery_step(const struct worker *w, size_t index)
+{
+    const struct fl_doc_step *s = &w->doc.steps[index];
+
+    return (struct fl_delivery_step){
+        .action = s->action, .key = s->key, .inputs = s->inputs, .by_id = w->doc.schema == FL_DOC_1
+    };
+}
+
 int fl_worker_record(struct worker *w, const struct fl_outcome *o)
 {
+    const struct fl_delivery_step delivered = fl_worker_delivery_step(w, w->next);
     const struct fl_doc_step *s = &w->doc.steps[w->next];
+    fl_autoarena struct fl_arena arena = FL_ARENA(NAMES_MAX_BYTES);
+    struct fl_delivery_names names = { 0 };
     struct fl_flow_result flow = { .status = o->status, .code = o->code };
     struct fl_jrec_step_done rec = { 0 };
     struct fl_buf texts[3];
@@ -120,6 +139,8 @@ int fl_worker_record(struct worker *w, const struct fl_outcome *o)
     for (size_t i = 0; i < 3; i++)
         fl_buf_init(&texts[i], 2 * FL_OUTPUT_STREAM_BYTES);
     r = collect_texts(o, &flow, texts);
+    if (r == 0)
+        r = fl_delivery_names(w->delivery, &delivered, &arena, &names);
     rec = (struct fl_jrec_step_done){
         .index = (int64_t)w->next,
         .key = s->key,
@@ -131,6 +152,9 @@ int fl_worker_record(struct worker *w, const struct fl_outcome *o)
         .stdout_bytes = o->out ? (int64_t)o->out->total_bytes : 0,
         .stderr_bytes = o->err ? (int64_t)o->err->total_bytes : 0,
         .stop = flow.stop,
+        .s3_bucket = names.bucket,
+        .s3_prefix = names.prefix,
+        .step_name = names.step,
     };
     if (r == 0 && flow.go_to > 0)
         r = fl_journal_append(&w->journal, FL_JREC_GO_TO,
@@ -151,6 +175,7 @@ int fl_worker_record(struct worker *w, const struct fl_outcome *o)
     w->stopped |= flow.stop;
     w->reboot |= flow.status == FL_STATUS_SUCCESS_AND_REBOOT;
     fl_worker_go_to(w, flow.status, flow.go_to);
+    w->undelivered = rec.stdout_bytes + rec.stderr_bytes > 0;
     w->started = false;
     w->next++;
     return 0;

@@ -72,6 +72,33 @@ static int open_step_dir(struct worker *w, size_t index)
     return w->step_dir ? 0 : -ENOMEM;
 }
 
+/* ---- outputs that go elsewhere ---- */
+
+static void on_delivered(void *arg, bool all)
+{
+    const struct fl_jrec_delivered rec = { .all = all };
+    struct worker *w = arg;
+
+    w->undelivered = false;
+    if (fl_worker_append(w, FL_JREC_DELIVERED, &rec) == 0)
+        fl_worker_advance(w);
+}
+
+/* The newest result is kept, but not told before its outputs are where they go: true then. */
+static bool deliver(struct worker *w)
+{
+    struct fl_delivery_step step;
+
+    if (!w->undelivered || !w->delivery || w->next == 0 || w->next > w->doc.n_steps)
+        return false;
+    step = fl_worker_delivery_step(w, w->next - 1);
+    if (open_step_dir(w, w->next - 1) < 0)
+        return false;
+    if (fl_worker_sync(w) == 0)
+        fl_delivery_end(w->delivery, &step, w->step_fd, w->cancelled, on_delivered, w);
+    return true;
+}
+
 static int start_step(struct worker *w, const struct fl_doc_step *s, const struct fl_plugin *plugin)
 {
     const struct fl_step_host host = {
@@ -98,6 +125,7 @@ static int start_step(struct worker *w, const struct fl_doc_step *s, const struc
         .env = &w->doc.env,
     };
     struct fl_jrec_step_start rec = { .index = (int64_t)w->next, .time_ms = fl_now_ms() };
+    const struct fl_delivery_step delivered = fl_worker_delivery_step(w, w->next);
     int r;
 
     w->start_ms = rec.time_ms;
@@ -128,6 +156,7 @@ static int start_step(struct worker *w, const struct fl_doc_step *s, const struc
         fl_output_recover(fl_step_stream(w->step, FL_STEP_STDOUT));
         fl_output_recover(fl_step_stream(w->step, FL_STEP_STDERR));
     }
+    fl_delivery_begin(w->delivery, &delivered, w->step_fd);
     fl_step_begin(w->step);
     return 0;
 }
@@ -181,6 +210,8 @@ void fl_worker_advance(struct worker *w)
         enum fl_flow_verdict verdict;
         char *text;
 
+        if (deliver(w))
+            return;
         fl_flow_props_read(s, &w->props);
         verdict = decide(w, s, plugin != NULL, &text);
         if (verdict == FL_FLOW_RUN && !fl_step_guard_allows(w->guard, s, &w->arena, &text))
@@ -199,6 +230,8 @@ void fl_worker_advance(struct worker *w)
         if (fl_worker_record(w, &o) < 0)
             return;
     }
+    if (deliver(w))
+        return;
     if (w->reboot)
         fl_worker_leave_for_boot(w);
     else

@@ -108,7 +108,8 @@ int fl_step_calls_ssm(struct fl_step_calls *s, const char *operation,
     if (r < 0)
         return r;
     e->replied = done;
-    return started(
-        e, fl_calls_ssm(s->calls, operation, in_shape, in, out_shape, on_reply, e, &e->id, err),
-        ret_id);
+    return started(e,
+                   fl_calls_operation(s->calls, &fl_calls_service_ssm, operation, in_shape, in,
+                                      out_shape, on_reply, e, &e->id, err),
+                   ret_id);
 }

@@ -62,8 +62,9 @@ int fl_values_ask(struct fl_values *v, struct fl_err *err)
     if (!v->calls)
         return fl_err_set(err, -EOPNOTSUPP, NULL, "Parameter Store cannot be asked here");
     in.names.n = fl_ssm_refs_next(v->refs, names);
-    return fl_calls_ssm(v->calls, "GetParameters", &fl_shape_get_parameters_in, &in,
-                        &fl_shape_get_parameters_out, on_parameters, v, &v->call, err);
+    return fl_calls_operation(v->calls, &fl_calls_service_ssm, "GetParameters",
+                              &fl_shape_get_parameters_in, &in, &fl_shape_get_parameters_out,
+                              on_parameters, v, &v->call, err);
 }
 
 void fl_values_cancel(struct fl_values *v)

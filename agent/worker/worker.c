@@ -42,6 +42,7 @@ static int on_cancel(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err
         fl_step_cancel(w->step);
     else if (!w->step)
         fl_worker_load_cancel(w);
+    fl_delivery_hurry(w->delivery);
     return 0;
 }
 
@@ -163,6 +164,7 @@ static void begin(void *arg)
 static void done(struct worker *w)
 {
     w->step = fl_step_free(w->step);
+    w->delivery = fl_delivery_free(w->delivery);
     w->calls = fl_calls_free(w->calls);
     w->guard = fl_step_guard_free(w->guard);
     w->cleanup_timer = fl_timer_free(w->cleanup_timer);

@@ -3,12 +3,13 @@
  * worker.c is the role, folder.c reads the job folder, load.c the document, run.c runs the steps,
  * results.c writes the journal. Order of things: a record is on disk before the fact in it is told
  * or acted on. A step's result and the start of the next step (or the document's end) share one
- * sync.
+ * sync; a result whose outputs are delivered first has one of its own, and is told afterwards.
  */
 #pragma once
 #include "agent/lib/ipc_worker.h"
 #include "agent/lib/jobdir.h"
 #include "agent/lib/paths.h"
+#include "agent/worker/deliver.h"
 #include "agent/worker/flow.h"
 #include "agent/worker/step.h"
 #include "agent/worker/values.h"
@@ -27,8 +28,9 @@ struct worker {
     struct fl_io *listener;
     struct fl_ipc_row rows[FL_N_WORKER_ROWS];
     struct fl_calls *calls;
-    struct fl_ssm_refs *refs; /* of the document */
-    struct fl_values values;  /* asking for them */
+    struct fl_ssm_refs *refs;     /* of the document */
+    struct fl_values values;      /* asking for them */
+    struct fl_delivery *delivery; /* NULL: its outputs go nowhere */
     int exit_status;
     bool cancelled;
     uint32_t reboots_max;
@@ -40,6 +42,7 @@ struct worker {
     int64_t start_ms; /* when */
     struct fl_group group;
     bool stopped, reboot, done;
+    bool undelivered;   /* the newest result's outputs are still to be brought where they go */
     size_t go_to;       /* steps before it are passed over */
     size_t go_to_next;  /* of a record whose result has not come yet */
     size_t cleanup;     /* from this step on a cancelled document runs; 0: it does not */
@@ -94,7 +97,8 @@ struct fl_outcome {
 void fl_worker_look(struct worker *w); /* tells the monitor that the journal has grown */
 void fl_worker_stop(struct worker *w, int exit_status);
 int fl_worker_append(struct worker *w, uint16_t type, const void *in); /* without sync */
-int fl_worker_commit(struct worker *w);                                /* sync, look */
+int fl_worker_sync(struct worker *w);
+int fl_worker_commit(struct worker *w); /* sync, look */
 
 /* Appends (without sync) the result of step w->next and moves on. */
 int fl_worker_record(struct worker *w, const struct fl_outcome *o);
@@ -104,6 +108,9 @@ void fl_worker_finish(struct worker *w, enum fl_status status, const char *error
 
 /* Not its end: the step before w->next wants the machine booted anew. */
 void fl_worker_leave_for_boot(struct worker *w);
+
+/* Of step `index`, as its outputs are called elsewhere. */
+struct fl_delivery_step fl_worker_delivery_step(const struct worker *w, size_t index);
 
 /* ---- run.c ---- */
 

@@ -207,8 +207,8 @@ static void start_ssm(struct fixture *t)
 {
     const struct greeting in = { fl_text("me") };
 
-    assert_int_equal(fl_calls_ssm(t->calls, "Greet", &greeting_shape, &in, &greeting_shape,
-                                  on_reply, t, NULL, NULL),
+    assert_int_equal(fl_calls_operation(t->calls, &fl_calls_service_ssm, "Greet", &greeting_shape,
+                                        &in, &greeting_shape, on_reply, t, NULL, NULL),
                      0);
 }
 
