@@ -16,8 +16,6 @@
 #define UPLOAD_MAX_MS    3600000u /* … but no more than this */
 #define LOGS_END_MS      60000u   /* protocol 4 §4.3 */
 #define CANCELLED_MAX_MS 10000u
-/* After a step that waited in vain, the next ones do not wait as long for the same store. */
-#define AGAIN_MAX_MS     10000u
 
 static const char *const file_names[] = { "stdout", "stderr" };
 
@@ -27,7 +25,6 @@ struct fl_delivery {
     struct fl_s3_put *s3;     /* NULL: no bucket */
     struct fl_logs_put *logs; /* NULL: no group */
     bool begun;               /* streaming of the step */
-    bool failed_before;
     /* while a step is delivered */
     unsigned waiting; /* for so many of the two */
     bool all;
@@ -41,10 +38,8 @@ static void one_done(void *arg, bool all)
     struct fl_delivery *d = arg;
 
     d->all &= all;
-    if (--d->waiting > 0)
-        return;
-    d->failed_before |= !d->all;
-    d->done(d->arg, d->all);
+    if (--d->waiting == 0)
+        d->done(d->arg, d->all);
 }
 
 static void on_nothing(void *arg)
@@ -134,10 +129,9 @@ static int find_files(const struct fl_delivery *d, const struct fl_delivery_step
     return r < 0 ? r : n;
 }
 
-static uint32_t shorten(const struct fl_delivery *d, uint64_t ms, bool cancelled)
+static uint64_t shorten(uint64_t ms, bool cancelled)
 {
-    ms = d->failed_before ? FL_MIN(ms, (uint64_t)AGAIN_MAX_MS) : ms;
-    return (uint32_t)FL_MIN(ms, (uint64_t)(cancelled ? CANCELLED_MAX_MS : UPLOAD_MAX_MS));
+    return FL_MIN(ms, (uint64_t)(cancelled ? CANCELLED_MAX_MS : UPLOAD_MAX_MS));
 }
 
 static void upload(struct fl_delivery *d, const struct fl_delivery_step *step, int dir_fd,
@@ -150,8 +144,7 @@ static void upload(struct fl_delivery *d, const struct fl_delivery_step *step, i
     int r = n;
     if (n > 0)
         r = fl_s3_put_start(d->s3, files, (size_t)n,
-                            shorten(d, UPLOAD_BASE_MS + (bytes >> 20) * 1000, cancelled), one_done,
-                            d);
+                            shorten(UPLOAD_BASE_MS + (bytes >> 20) * 1000, cancelled), one_done, d);
     d->waiting += n > 0 && r == 0;
     d->all &= r >= 0;
     if (r < 0)
@@ -176,7 +169,7 @@ void fl_delivery_end(struct fl_delivery *d, const struct fl_delivery_step *step,
         fl_delivery_begin(d, step, dir_fd);
     if (d->begun) {
         d->waiting++;
-        fl_logs_put_end(d->logs, shorten(d, LOGS_END_MS, cancelled), one_done, d);
+        fl_logs_put_end(d->logs, shorten(LOGS_END_MS, cancelled), one_done, d);
     } else {
         d->all &= !d->logs;
     }

@@ -2,7 +2,8 @@
  * bucket of S3, a group of CloudWatch Logs (protocol 4 §2.4, §4.3).
  *
  * One per document, one step at a time. What goes wrong is logged and changes no result; how long a
- * result waits for it has a bound.
+ * result waits for it has a bound: a minute, for S3 and a second more for each MiB; ten seconds
+ * once the document is cancelled, and for a store that a step before waited for in vain.
  */
 #pragma once
 #include "agent/worker/calls.h"

@@ -12,6 +12,7 @@
 #include "common/base/rand.h"
 
 #define TICK_MS          1000
+#define LATE_MAX_MS      10000 /* after a step that waited in vain */
 #define EVENT_MAX_BYTES  200000
 #define EVENT_MAX_QUOTED 256000 /* of the same as JSON: the service's limit after conversion */
 #define EVENTS_A_CALL    4
@@ -96,6 +97,7 @@ struct fl_logs_put {
     struct fl_timer *tick, *limit;
     struct fl_backoff backoff;
     bool ending;
+    bool late; /* the service did not answer in time, and not well since */
     fl_logs_put_fn done;
     void *arg;
 };
@@ -144,6 +146,7 @@ static void on_limit(void *arg)
 
     if (!p->given_up)
         warn(p, "output not all streamed", "it took too long");
+    p->late = true;
     finish(p, false);
 }
 
@@ -301,6 +304,7 @@ static void on_reply(void *arg, const struct fl_step_reply *reply)
         return;
     }
     fl_backoff_reset(&p->backoff);
+    p->late = false;
     if (!s) {
         p->group_made = true;
     } else if (!s->made) {
@@ -398,7 +402,7 @@ void fl_logs_put_end(struct fl_logs_put *p, uint64_t limit_ms, fl_logs_put_fn do
     p->ending = true;
     p->done = done;
     p->arg = arg;
-    fl_timer_start(p->limit, limit_ms);
+    fl_timer_start(p->limit, p->late ? FL_MIN(limit_ms, (uint64_t)LATE_MAX_MS) : limit_ms);
     fl_timer_start(p->tick, 0);
 }
 

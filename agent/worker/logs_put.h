@@ -29,7 +29,8 @@ struct fl_logs_file {
 int fl_logs_put_begin(struct fl_logs_put *p, int dir_fd,
                       const struct fl_logs_file files[FL_LOGS_PUT_FILES]);
 
-/* It is over: what is left is sent. `done` runs once, later than the return, within `limit_ms`. */
+/* It is over: what is left is sent. `done` runs once, later than the return, within `limit_ms`, and
+ * sooner after a time when that was not enough. */
 void fl_logs_put_end(struct fl_logs_put *p, uint64_t limit_ms, fl_logs_put_fn done, void *arg);
 
 /* No longer than so from now on. */

@@ -16,6 +16,7 @@
 #define KEY_MAX_BYTES   1024 /* of S3 */
 #define PROBE_MS        10000
 #define PROBE_TRIES     3
+#define LATE_MAX_MS     10000 /* after a step that waited in vain */
 #define BACKOFF_BASE_MS 500
 #define BACKOFF_CAP_MS  20000
 #define NAME_MAX_BYTES  256 /* of an encryption's algorithm and key */
@@ -39,6 +40,7 @@ struct fl_s3_put {
     struct file files[FL_S3_PUT_MAX_FILES];
     size_t n, at;
     bool failed, busy;
+    bool late;     /* the store did not answer in time, and not well since */
     uint32_t call; /* under way; 0: none */
     struct fl_timer *again, *limit;
     struct fl_backoff backoff;
@@ -87,6 +89,7 @@ static void on_limit(void *arg)
 
     fl_calls_cancel(p->calls, p->call);
     p->call = 0;
+    p->late = true;
     while (p->at < p->n)
         give_up_file(p, "it took too long");
     finish(p);
@@ -154,6 +157,7 @@ static void judge_file(struct fl_s3_put *p, const struct fl_step_answer *a)
     char *name = NULL, *text = NULL, why[300];
     if (a->error == 0 && a->status == 200) {
         p->at++;
+        p->late = false;
         fl_backoff_reset(&p->backoff);
         return;
     }
@@ -295,7 +299,7 @@ int fl_s3_put_start(struct fl_s3_put *p, const struct fl_s3_file *files, size_t 
     p->done = done;
     p->arg = arg;
     fl_backoff_reset(&p->backoff);
-    fl_timer_start(p->limit, limit_ms);
+    fl_timer_start(p->limit, p->late ? FL_MIN(limit_ms, (uint64_t)LATE_MAX_MS) : limit_ms);
     fl_timer_start(p->again, 0);
     return 0;
 }

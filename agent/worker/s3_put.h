@@ -25,7 +25,8 @@ int fl_s3_put_new(struct fl_loop *loop, struct fl_calls *calls, const char *buck
                   const char *region, const char *command_id, struct fl_s3_put **ret_put);
 struct fl_s3_put *fl_s3_put_free(struct fl_s3_put *p); /* without the callback */
 
-/* `done` runs once, later than the return, within `limit_ms`. Not while files are under way. */
+/* `done` runs once, later than the return, within `limit_ms`, and sooner after a time when that was
+ * not enough. Not while files are under way. */
 int fl_s3_put_start(struct fl_s3_put *p, const struct fl_s3_file *files, size_t n,
                     uint64_t limit_ms, fl_s3_put_fn done, void *arg);
 

@@ -22,11 +22,12 @@ N_RECORDS = 20  # of the document below, from its first to its last
 class Machine:
     """An agent on a machine that can be rebooted, as far as the agent can tell."""
 
-    def __init__(self, plane, new_agent, folder):
+    def __init__(self, plane, new_agent, folder, config=None):
         self.plane, self.boot_id, self.asked = plane, folder / "boot_id", folder / "asked"
         self.boot_id.write_text(f"{uuid.uuid4()}\n")
+        config = config or {}
         self.agent = new_agent(plane, start=False, config={
-            "Fairlead": {"RebootCommand": f"echo asked >> {self.asked}"}})
+            **config, "Fairlead": {**config.get("Fairlead", {}), "RebootCommand": f"echo asked >> {self.asked}"}})
         plain = self.agent.argv
         script = f'mount --make-rprivate / && mount --bind "$1" {BOOT_ID} && shift && exec "$@"'
         self.agent.argv = lambda *args: ["unshare", "-m", "sh", "-c", script, "sh", self.boot_id, *plain(*args)]

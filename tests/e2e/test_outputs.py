@@ -13,11 +13,14 @@ import pytest
 import flsandbox
 import refplane
 import wire
+from test_faults_agent import Disk
+from test_faults_documents import Machine
 
 AWS_HOSTS = ["s3.local.amazonaws.com", "s3.eu-west-9.amazonaws.com", "logs.local.amazonaws.com"]
 BUCKET_HOSTS = ["b1.s3.local.amazonaws.com", "b1.s3.eu-west-9.amazonaws.com", "b1.store.test"]
 NAMES = ("127.0.0.1", "localhost", "store.test", *AWS_HOSTS, *BUCKET_HOSTS)
 EVENT_MAX = 200_000
+as_root = pytest.mark.skipif(os.getuid() != 0, reason="needs mounts")
 
 
 class Store:
@@ -437,3 +440,40 @@ def test_what_was_streamed_is_not_streamed_again(plane, store, new_agent, tmp_pa
     plane.finished(job)
     assert job.steps()["a"]["status"] == "Failed"
     assert store.groups["g"] == {stream: ["first"], f"{place(plane, job)}/b/stdout": ["second"]}
+
+
+# ---- machines in trouble ----
+
+@as_root
+def test_a_reboot_between(plane, store, new_agent, tmp_path):
+    """What was printed before it arrives before it, and not twice after it."""
+    machine = Machine(plane, new_agent, tmp_path, store.config)
+    script = [f"echo run >> {tmp_path}/runs", f"echo $(wc -l < {tmp_path}/runs)", f"[ $(wc -l < {tmp_path}/runs) -gt 1 ] || exit 194"]
+    job = plane.send_job(document(("a", *script), ("b", "echo 2")), OutputS3BucketName="b1",
+                         CloudWatchOutputEnabled="true", CloudWatchLogGroupName="g")
+    at = place(plane, job)
+    flsandbox.wait_for("the reboot to be asked for", machine.times_asked)
+    assert store.text("b1", f"{at}/awsrunShellScript/a/stdout") == "1\n"
+    assert store.groups["g"] == {f"{at}/a/stdout": ["1"]}
+    machine.boot()
+    plane.finished(job)
+    assert store.text("b1", f"{at}/awsrunShellScript/a/stdout") == "1\n2\n"
+    assert store.groups["g"] == {f"{at}/a/stdout": ["1", "2"], f"{at}/b/stdout": ["2"]}
+
+
+@as_root
+def test_more_output_than_the_disk_takes(plane, store, new_agent, request):
+    """What was kept is uploaded, the result is whole, and cleaning up makes room for the next document."""
+    agent = new_agent(plane, start=False, config={**store.config, "Ssm": {"PluginLocalOutputCleanup": "after-upload"}})
+    disk = Disk(agent, "full")
+    request.addfinalizer(disk.release)
+    agent.start()
+    plane.wait_online()
+    for _ in range(2):
+        store.objects.clear()
+        job = run(plane, ("a", "head -c 12000000 /dev/zero | tr '\\0' x"),
+                  CloudWatchOutputEnabled="true", CloudWatchLogGroupName="g")
+        assert job.final()["documentStatus"] == "Success"
+        key = f"{place(plane, job)}/awsrunShellScript/a/stdout"
+        assert 4_000_000 < len(store.text("b1", key)) < 8_000_000
+        assert job.steps()["a"]["standardOutput"].endswith("--output truncated--")

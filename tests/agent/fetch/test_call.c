@@ -221,7 +221,7 @@ static int setup(void **state)
     assert_int_equal(fl_server_new(t->loop, &conf, &events, t, &t->server, NULL), 0);
     snprintf(t->endpoint_url, sizeof(t->endpoint_url), "http://127.0.0.1:%u",
              fl_server_port(t->server));
-    t->endpoint = (struct fl_fetch_endpoint){ fl_text("ssm"), t->endpoint_url };
+    t->endpoint = (struct fl_fetch_endpoint){ .service = fl_text("ssm"), .url = t->endpoint_url };
     t->fetch = (struct fl_fetch){
         .loop = t->loop,
         .conf = { .idle_ms = 3600000,
