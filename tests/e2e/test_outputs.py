@@ -302,6 +302,22 @@ def test_standard_endpoints_and_another_region(plane, store, new_agent):
     assert store.seen[-1][1] == "s3.eu-west-9.amazonaws.com"
 
 
+def test_registration_points_at_the_plane(plane, store, new_agent):
+    """All of a plane's services are at one address; a store that was chosen by hand stays."""
+    def endpoints(agent):
+        config = json.loads(agent.config.read_text())
+        return config["S3"]["Endpoint"], config["Fairlead"]["LogsEndpoint"]
+
+    agent = new_agent(plane, start=False)
+    assert endpoints(agent) == (plane.endpoint, plane.endpoint)
+    plane.host = "localhost"  # it moves
+    agent.endpoint = plane.endpoint
+    agent.register(plane.activation)
+    assert endpoints(agent) == (plane.endpoint, plane.endpoint)
+    agent = new_agent(plane, start=False, config=store.config)
+    assert endpoints(agent) == (store.config["S3"]["Endpoint"], store.config["Fairlead"]["LogsEndpoint"])
+
+
 @pytest.mark.parametrize("style", ["path", "virtual"])
 def test_the_style_is_configured(plane, store, new_agent, style):
     config = {"S3": {"Endpoint": f"https://store.test:{store.port}"},
