@@ -3,6 +3,7 @@
  * the monitor's to a worker). In one write and in pieces the same messages must be handled and the
  * same end be met; descriptors do not stay behind. */
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include "agent/lib/ipc_net.h"
@@ -126,17 +127,23 @@ static int lowest_free_fd(void)
     return fd;
 }
 
+static struct fl_loop *loop; /* for all inputs */
+
+static void free_loop(void)
+{
+    loop = fl_loop_free(loop);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const size_t steps[] = { SIZE_MAX, 7 };
-    static struct fl_loop *loop;
     const struct side *side;
     struct seen first;
     int fd;
 
     if (size == 0)
         return 0;
-    if (!loop && fl_loop_new(&loop) < 0)
+    if (!loop && (fl_loop_new(&loop) < 0 || atexit(free_loop) != 0))
         abort();
     fd = lowest_free_fd();
     side = &sides[(uint8_t)(data[0] - '0') % FL_ARRAY_LEN(sides)];

@@ -1,9 +1,7 @@
 /* Journals, job and acks files with any content: read to the end, cut there, and read the same
  * again. */
-#include <stdlib.h>
-#include <sys/mman.h>
-#include <unistd.h>
 #include "agent/lib/jobdir.h"
+#include "tests/fuzz/memfile.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -26,15 +24,15 @@ static int read_all(int fd, uint64_t *ret_end)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    static char path[MEMFILE_PATH_BYTES];
     static int fd = -1;
     struct fl_journal j;
     uint64_t end, again;
     int n;
 
     if (fd < 0)
-        fd = memfd_create("journal", MFD_CLOEXEC);
-    if (fd < 0 || ftruncate(fd, 0) < 0 || pwrite(fd, data, size, 0) != (ssize_t)size)
-        abort();
+        fd = memfile_new(path);
+    memfile_set(fd, data, size);
     n = read_all(fd, &end);
     fl_journal_init(&j, fd, fl_job_rows, end);
     if (end > size || fl_journal_cut(&j) < 0 || read_all(fd, &again) != n || again != end)

@@ -7,12 +7,19 @@
 
 #define MEMFILE_PATH_BYTES 64
 
-/* A new file; its path in `path`. */
+static int memfile_fd_ = -1;
+
+static inline void memfile_close_(void)
+{
+    close(memfile_fd_);
+}
+
+/* The target's file; its path in `path`. Once in a target: it is kept for all inputs. */
 static inline int memfile_new(char path[MEMFILE_PATH_BYTES])
 {
-    int fd = memfd_create("fuzz", MFD_CLOEXEC);
+    int fd = memfile_fd_ = memfd_create("fuzz", MFD_CLOEXEC);
 
-    if (fd < 0)
+    if (fd < 0 || atexit(memfile_close_) != 0)
         abort();
     snprintf(path, MEMFILE_PATH_BYTES, "/proc/self/fd/%d", fd);
     return fd;

@@ -17,6 +17,7 @@
 #include "agent/lib/text.h"
 #include "common/base/file.h"
 #include "tests/agent/lib/tempdir.h"
+#include "tests/program.h"
 
 #define PATIENCE_MS 60000
 
@@ -205,12 +206,11 @@ static void whatever_becomes_of_the_process_is_told_once(void **state)
 static int group_setup(void **state)
 {
     fl_autofree char *program = NULL;
-    char self[512] = { 0 };
 
-    if (tempdir_make(state) < 0 || readlink("/proc/self/exe", self, sizeof(self) - 1) < 0)
+    if (tempdir_make(state) < 0)
         return -1;
     program = fl_path_join(tempdir, "fairlead-agent-key");
-    return symlink(self, program);
+    return symlink(this_program(), program);
 }
 
 int main(int argc, char **argv)

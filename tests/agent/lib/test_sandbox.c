@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <cmocka.h>
 #include "agent/lib/sandbox.h"
+#include "tests/runmode.h"
 
 /* What is tried inside; 0 if it went as it must. */
 typedef int (*try_fn)(void);
@@ -116,7 +117,8 @@ extern void __asan_init(void) __attribute__((weak));
 static void what_is_possible_inside(void **state)
 {
     if (__asan_init)
-        skip();
+        skip_because("programs of a sanitizer need more");
+    skip_under_valgrind("runs no filters of system calls");
     for (size_t i = 0; i < FL_ARRAY_LEN(cases); i++) {
         int status;
         pid_t pid = fork();

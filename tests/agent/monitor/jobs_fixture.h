@@ -23,9 +23,11 @@
 #include "common/base/log.h"
 #include "common/wire/control.h"
 #include "tests/agent/tmpdir.h"
+#include "tests/program.h"
+#include "tests/runmode.h"
 
 #define MAX_REPLIES 64
-#define PATIENCE_MS 20000
+#define PATIENCE_MS patience_ms(20000)
 
 /* What went out to net. */
 struct sent {
@@ -105,7 +107,7 @@ static inline void start_jobs(struct fixture *f)
         .platform = &f->platform,
         .node_id = "mi-0123456789abcdef0",
         .region = "local",
-        .program = "/proc/self/exe",
+        .program = this_program(),
         .out = { .ack = take_ack, .reply = take_reply, .arg = f },
     };
 

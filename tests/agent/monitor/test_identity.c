@@ -21,8 +21,10 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "tests/agent/tmpdir.h"
+#include "tests/program.h"
+#include "tests/runmode.h"
 
-#define PATIENCE_MS   20000
+#define PATIENCE_MS   patience_ms(20000)
 #define TOKEN_LIFE_MS 30000 /* too short for a new keeper to go on with: it asks at once */
 #define LONG_LIFE_MS  3600000
 #define TOKEN_OP      "RequestManagedInstanceRoleToken"
@@ -285,14 +287,10 @@ static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof(*f));
     fl_autofree char *program = NULL;
-    char self[512];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 
     make_tmpdir(f->dir);
-    assert_true(n > 0);
-    self[n] = '\0';
     program = fl_path_join(f->dir, "fairlead-agent-key");
-    assert_int_equal(symlink(self, program), 0);
+    assert_int_equal(symlink(this_program(), program), 0);
     make_below(f->dir, "Vault/Store");
     f->paths = (struct fl_paths){ .state = f->dir, .runtime = f->dir, .libexec = f->dir };
     f->config = (struct fl_agent_config){ .service_domain = "",

@@ -18,6 +18,7 @@
 #include "common/base/clock.h"
 #include "common/base/file.h"
 #include "tests/agent/tmpdir.h"
+#include "tests/program.h"
 
 static char dir[TMPDIR_BYTES];
 static int64_t accepted_ms;            /* of the next job */
@@ -84,8 +85,8 @@ static inline pid_t start_worker(const char *option)
     job_path(path, "");
     pid = fork();
     if (pid == 0) {
-        execl("/proc/self/exe", "worker", "worker", "--log-level", "error", "--reboots",
-              reboots_max, path, option, NULL);
+        execl(this_program(), "worker", "worker", "--log-level", "error", "--reboots", reboots_max,
+              path, option, NULL);
         _exit(127);
     }
     return pid;

@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include "common/base/clock.h"
 #include "common/net/server.h"
+#include "tests/runmode.h"
 
 #define HERD 200
 
@@ -89,10 +90,10 @@ static void end(struct fixture *f)
     free(f);
 }
 
-#define RUN_UNTIL(f, condition)                                 \
-    for (int64_t until_ = fl_mono_ms() + 5000; !(condition);) { \
-        assert_true(fl_mono_ms() < until_);                     \
-        fl_loop_run_once((f)->loop, false);                     \
+#define RUN_UNTIL(f, condition)                                              \
+    for (int64_t until_ = fl_mono_ms() + patience_ms(5000); !(condition);) { \
+        assert_true(fl_mono_ms() < until_);                                  \
+        fl_loop_run_once((f)->loop, false);                                  \
     }
 
 /* In the kernel's queue: the loop does not run meanwhile. */
@@ -136,7 +137,7 @@ static void herd_comes_over_many_turns(void **state)
 
     for (int i = 0; i < HERD; i++)
         fds[i] = connect_from(f, "127.0.0.1");
-    for (int64_t until = fl_mono_ms() + 5000; before < HERD && fl_mono_ms() < until;) {
+    for (int64_t until = fl_mono_ms() + patience_ms(5000); before < HERD && fl_mono_ms() < until;) {
         fl_loop_run_once(f->loop, false);
         if (before == 0 && stats(f).connections > 0)
             assert_in_range(stats(f).connections, 1, 8);

@@ -3,6 +3,7 @@
 #include <openssl/ssl.h>
 #include "tests/common/net/net_fixture.h"
 #include "tests/common/net/net_fixture.inc"
+#include "tests/vectors/rsa_keys.h"
 
 #define CRLF "\r\n"
 
@@ -241,6 +242,27 @@ static void shown(uint16_t port, char name[64], int *ret_type)
     SSL_CTX_free(ctx);
 }
 
+/* A key of another type than test_certs() has. */
+static EVP_PKEY *rsa_key(void)
+{
+    struct fl_rsa *key = test_rsa_key(0);
+    EVP_PKEY *pkey;
+    char *text;
+    uint8_t *der;
+    const uint8_t *at;
+    size_t len;
+
+    assert_int_equal(fl_rsa_private_text(key, &text), 0);
+    assert_int_equal(fl_base64_decode(text, &der, &len), 0);
+    at = der;
+    pkey = d2i_AutoPrivateKey(NULL, &at, (long)len);
+    assert_non_null(pkey);
+    free(der);
+    free(text);
+    fl_rsa_free(key);
+    return pkey;
+}
+
 static void a_new_certificate_drops_nobody(void **state)
 {
     const struct test_certs *certs = test_certs();
@@ -258,8 +280,7 @@ static void a_new_certificate_drops_nobody(void **state)
     assert_true(works(old));
     shown(s.port, name, &type);
     assert_string_equal(name, "plane.test");
-    /* a key of another type than before */
-    write_cert_of(EVP_RSA_gen(2048), cert, key, "renewed.test");
+    write_cert_of(rsa_key(), cert, key, "renewed.test");
     assert_int_equal(reload(&s, cert, key), 0);
     shown(s.port, name, &type);
     assert_string_equal(name, "renewed.test");

@@ -7,21 +7,20 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "common/aws/crypto.h"
 #include "common/base/log.h"
 #include "server/auth/guard.h"
 #include "tests/server/fixture.h"
+#include "tests/vectors/rsa_keys.h"
 
 #define FINGERPRINT "11111111-2222-4333-8444-555555555555"
 
 static char *key_a, *key_b, *key_c; /* PublicKey texts */
 
-static char *make_key(void)
+static char *public_key(unsigned i)
 {
-    struct fl_rsa *key = NULL;
+    struct fl_rsa *key = test_rsa_key(i);
     char *text = NULL;
 
-    assert_int_equal(fl_rsa_generate(&key, NULL), 0);
     assert_int_equal(fl_rsa_public_text(key, &text), 0);
     fl_rsa_free(key);
     return text;
@@ -31,9 +30,9 @@ static int make_keys(void **state)
 {
     (void)state;
     fl_log_setup(FL_LOG_ERROR, FL_LOG_TEXT, NULL); /* refusals are warnings, and are meant here */
-    key_a = make_key();
-    key_b = make_key();
-    key_c = make_key();
+    key_a = public_key(0);
+    key_b = public_key(1);
+    key_c = public_key(2);
     return 0;
 }
 

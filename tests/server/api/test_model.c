@@ -13,6 +13,7 @@
 #include "common/base/file.h"
 #include "server/api/registry.h"
 #include "server/pattern.h"
+#include "tests/runmode.h"
 
 #define DEPTH_MAX       8 /* a recursive shape is written so deep */
 #define OUTPUT_MAX      (8 * 1024 * 1024)
@@ -96,7 +97,7 @@ static void shapes_are_the_models(void **state)
 
     (void)state;
     if (access(CHECKER, R_OK) != 0)
-        skip(); /* not run from the root of the source */
+        skip_because("not run from the root of the source");
     put_ops(&out);
     assert_true(out.len > 0 && out.len < OUTPUT_MAX);
     snprintf(path, sizeof(path), "%.200s/shapes-XXXXXX", tmp ? tmp : "/tmp");
@@ -107,7 +108,7 @@ static void shapes_are_the_models(void **state)
     status = system(command);
     unlink(path);
     if (WIFEXITED(status) && WEXITSTATUS(status) == CHECKER_SKIPPED)
-        skip();
+        skip_because("no model is installed");
     assert_int_equal(status, 0);
 }
 

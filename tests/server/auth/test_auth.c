@@ -13,6 +13,7 @@
 #include "server/auth/revoked.h"
 #include "server/auth/token.h"
 #include "tests/server/fixture.h"
+#include "tests/vectors/rsa_keys.h"
 
 #define HOST   "fairlead.test:8080"
 #define TARGET "AmazonSSM.ListCommands"
@@ -130,8 +131,8 @@ static int setup(void **state)
     fl_fixture_open(&w.f);
     fl_arena_init(&w.arena, 1 << 20);
     assert_int_equal(fl_revoked_add(w.f.plane.revoked, "mi-00000000000000002"), 0);
-    for (int i = 0; i < 2; i++)
-        assert_int_equal(fl_rsa_generate(&w.rsa[i], NULL), 0);
+    for (unsigned i = 0; i < 2; i++)
+        w.rsa[i] = test_rsa_key(i);
     assert_int_equal(fl_fixture_run(&w.f, FL_LANE_WRITE, make_users, &w), 0);
     assert_int_equal(fl_fixture_run(&w.f, FL_LANE_READ, make_tokens, &w), 0);
     assert_int_equal(fl_fixture_run(&w.f, FL_LANE_WRITE, make_nodes, &w), 0);

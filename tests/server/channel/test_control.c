@@ -1,5 +1,6 @@
 /* The control channel over a real WebSocket on loopback: a node that this test plays, a plane
  * without its HTTP front (signatures are tested elsewhere). */
+#include "tests/runmode.h"
 #include "tests/server/command/command_fixture.h"
 
 #include <errno.h>
@@ -15,7 +16,7 @@
 #include "server/channel/control_token.h"
 #include "server/http/route.h"
 
-#define WAIT_MS    5000
+#define WAIT_MS    patience_ms(5000)
 #define INBOX_SIZE 16
 
 static struct fl_fixture f;
