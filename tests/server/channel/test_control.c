@@ -27,7 +27,7 @@ static void *control;  /* state of the route */
 static void *commands; /* state of the service */
 static char node[24], cmd[37];
 
-/* The node's side of one connection. */
+/* The node's side of one connection. Static in each test: it is written to until the teardown. */
 struct peer {
     struct fl_ws *ws;
     bool open, closed;
@@ -270,7 +270,7 @@ static int teardown(void **state)
 static void a_job_from_delivery_to_the_last_ack(void **state)
 {
     struct message *m;
-    struct peer p;
+    static struct peer p;
     char want[160];
     uint8_t id[16];
 
@@ -300,7 +300,7 @@ static void a_job_from_delivery_to_the_last_ack(void **state)
 
 static void what_waited_is_sent_on_connect(void **state)
 {
-    struct peer p;
+    static struct peer p;
 
     (void)state;
     send_to(&f, node, cmd);
@@ -314,7 +314,7 @@ static void what_waited_is_sent_on_connect(void **state)
 
 static void not_acknowledged_is_sent_again_after_a_reconnect(void **state)
 {
-    struct peer p, q;
+    static struct peer p, q;
 
     (void)state;
     open_peer(&p);
@@ -334,7 +334,7 @@ static void not_acknowledged_is_sent_again_on_the_same_channel(void **state)
 {
     struct fl_ctl_channel *ch;
     char want[160];
-    struct peer p;
+    static struct peer p;
 
     (void)state;
     open_peer(&p);
@@ -359,7 +359,7 @@ static void not_acknowledged_is_sent_again_on_the_same_channel(void **state)
 
 static void a_window_of_jobs_and_then_the_rest(void **state)
 {
-    struct peer p;
+    static struct peer p;
     char ids[12][37];
 
     (void)state;
@@ -380,7 +380,7 @@ static void a_cancel_has_an_id_of_its_own(void **state)
 {
     char request[80], target[160];
     struct message *m;
-    struct peer p;
+    static struct peer p;
 
     (void)state;
     open_peer(&p);
@@ -401,7 +401,7 @@ static void a_cancel_has_an_id_of_its_own(void **state)
 
 static void a_wrong_token_closes(void **state)
 {
-    struct peer p;
+    static struct peer p;
 
     (void)state;
     connect_peer(&p);
@@ -412,7 +412,7 @@ static void a_wrong_token_closes(void **state)
 
 static void a_first_frame_that_is_no_open_closes(void **state)
 {
-    struct peer p;
+    static struct peer p;
 
     (void)state;
     connect_peer(&p);
@@ -423,7 +423,7 @@ static void a_first_frame_that_is_no_open_closes(void **state)
 static void a_token_works_once(void **state)
 {
     char *token = NULL;
-    struct peer p, q;
+    static struct peer p, q;
 
     (void)state;
     connect_peer(&p);
@@ -440,7 +440,7 @@ static void a_token_works_once(void **state)
 static void a_newer_channel_replaces_the_older(void **state)
 {
     struct fl_ctl_channel *older;
-    struct peer p, q;
+    static struct peer p, q;
 
     (void)state;
     open_peer(&p);
@@ -487,7 +487,7 @@ static int64_t sightings(void)
 static void a_job_runs_on_one_of_two_clones(void **state)
 {
     struct fl_ctl_channel *older, *newer;
-    struct peer p, q;
+    static struct peer p, q;
     uint8_t id[16];
 
     (void)state;
@@ -524,7 +524,7 @@ static void a_job_runs_on_one_of_two_clones(void **state)
 static void a_dead_channel_is_no_clone(void **state)
 {
     struct fl_ctl_channel *older;
-    struct peer p, q;
+    static struct peer p, q;
 
     (void)state;
     open_peer(&p);
@@ -549,7 +549,7 @@ static void a_dead_channel_is_no_clone(void **state)
 static void a_newer_channel_on_another_thread_replaces_it_too(void **state)
 {
     struct fl_ctl_channel *older;
-    struct peer p;
+    static struct peer p;
     char key[64];
 
     (void)state;
@@ -569,7 +569,7 @@ static void a_newer_channel_on_another_thread_replaces_it_too(void **state)
 static void ready_is_said_only_when_asked(void **state)
 {
     char *token = NULL;
-    struct peer p;
+    static struct peer p;
 
     (void)state;
     connect_peer(&p);
@@ -581,7 +581,7 @@ static void ready_is_said_only_when_asked(void **state)
 
 static void a_deregistered_node_is_cut_off(void **state)
 {
-    struct peer p;
+    static struct peer p;
 
     (void)state;
     open_peer(&p);
@@ -614,7 +614,7 @@ static void bad_frames_are_dropped_and_survived(void **state)
                              .created_ms = 1,
                              .payload = "{}",
                              .payload_len = 2 };
-    struct peer p;
+    static struct peer p;
 
     (void)state;
     open_peer(&p);
@@ -639,7 +639,7 @@ static void bad_frames_are_dropped_and_survived(void **state)
 
 static void an_unreadable_reply_is_acknowledged(void **state)
 {
-    struct peer p;
+    static struct peer p;
     uint8_t id[16];
 
     (void)state;
@@ -652,7 +652,7 @@ static void an_unreadable_reply_is_acknowledged(void **state)
 static void a_reply_of_many_frames(void **state)
 {
     char *content = malloc(300000);
-    struct peer p;
+    static struct peer p;
     uint8_t id[16];
     size_t n;
 
@@ -676,7 +676,7 @@ static void reports_wait_for_a_busy_store(void **state)
 {
     char path[100], command[37];
     struct fl_store_conf conf = { .path = path, .readers = 1, .max_queue = 1 };
-    struct peer p;
+    static struct peer p;
     uint8_t ids[12][16];
 
     (void)state;
@@ -747,7 +747,7 @@ static void a_vanished_node_is_noticed(void **state)
     struct fl_control *ctl = control;
     struct fl_ctl_channel *ch;
     uint8_t seen[4096];
-    struct peer next;
+    static struct peer next;
     size_t len = 0;
     ssize_t n;
     int fd;
@@ -782,7 +782,7 @@ static void a_quiet_node_that_answers_stays(void **state)
 {
     struct fl_control *ctl = control;
     struct fl_ctl_channel *ch;
-    struct peer p;
+    static struct peer p;
     int64_t then;
 
     (void)state;
@@ -803,7 +803,7 @@ static void a_quiet_node_that_answers_stays(void **state)
 static void an_upgrade_that_says_nothing_is_closed(void **state)
 {
     struct fl_control *ctl = control;
-    struct peer p;
+    static struct peer p;
 
     (void)state;
     connect_peer(&p);
@@ -833,7 +833,7 @@ static void draining_closes_and_takes_no_more(void **state)
     const struct fl_upgrade_in in = { .rest = node, .query = "", .who = &who };
     struct fl_ws_events events;
     struct fl_ws_limits limits;
-    struct peer p;
+    static struct peer p;
     void *arg;
 
     (void)state;
