@@ -18,7 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     pick = (uint8_t)(data[0] - 'a') % (FL_N_NET_ROWS + FL_N_FETCH_ROWS);
     row = pick < FL_N_NET_ROWS ? &fl_net_rows[pick] : &fl_fetch_rows[pick - FL_N_NET_ROWS];
     msg = fl_arena_alloc(&arena, row->shape->size);
-    if (fl_pack_decode(row->shape, data + 1, size - 1, &arena, msg) < 0)
+    if (!msg || fl_pack_decode(row->shape, data + 1, size - 1, &arena, msg) < 0)
         return 0;
     if (fl_pack_encode(row->shape, msg, &again) < 0 || again.len != size - 1 ||
         (again.len && memcmp(again.data, data + 1, again.len) != 0))
