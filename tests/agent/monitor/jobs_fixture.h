@@ -248,6 +248,17 @@ static inline bool exists(struct fixture *f, const char *below)
     return access(path, F_OK) == 0;
 }
 
+static inline void wait_exists(struct fixture *f, const char *below)
+{
+    int64_t end = fl_mono_ms() + PATIENCE_MS;
+
+    while (!exists(f, below)) {
+        if (fl_mono_ms() > end)
+            fail_msg("%s does not come", below);
+        fl_loop_run_once(f->loop, false);
+    }
+}
+
 #define assert_has(text, what)                        \
     do {                                              \
         if (!strstr((text), (what)))                  \

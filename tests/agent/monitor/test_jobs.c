@@ -107,8 +107,7 @@ static void a_running_step_is_cancelled_at_once(void **state)
         "sleep "
         "60\"]}},{\"action\":\"aws:runShellScript\",\"name\":\"b\",\"inputs\":{\"runCommand\":["
         "\"true\"]}}");
-    while (!exists(f, "jobs/c1/steps/0/stdout"))
-        fl_loop_run_once(f->loop, false);
+    wait_exists(f, "jobs/c1/steps/0/stdout");
     begin = fl_mono_ms();
     send_cancel(f, "c1");
     assert_string_equal(f->acks[1], "200");
@@ -203,8 +202,7 @@ static void a_new_monitor_finds_the_running_worker(void **state)
     struct fixture *f = *state;
 
     send_shell(f, "c1", "\"echo one; sleep 1; echo two\"");
-    while (!exists(f, "jobs/c1/steps/0/stdout"))
-        fl_loop_run_once(f->loop, false);
+    wait_exists(f, "jobs/c1/steps/0/stdout");
     f->jobs = fl_jobs_free(f->jobs);
     start_jobs(f);
     assert_int_equal(fl_jobs_count(f->jobs).running, 1);
