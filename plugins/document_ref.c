@@ -28,8 +28,9 @@ int fl_document_ref_parse(const char *text, struct fl_arena *arena,
 
     for (int i = 0; strncmp(text, "arn:", 4) == 0 && i < ARN_COLONS; i++) {
         at = strchr(at, ':');
-        if (!at++)
+        if (!at)
             return -EINVAL;
+        at++;
     }
     colon = strchr(at, ':');
     len = colon ? (size_t)(colon - text) : strlen(text);
