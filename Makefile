@@ -33,7 +33,7 @@ SQL_SRC     := $(sort $(wildcard server/store/schema/*.sql)) $(sort $(wildcard s
 obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
 PROGRAMS := fairlead-agent fairlead-agent-net fairlead-agent-fetch fairlead-agent-key fairlead-agent-policy \
-            fairlead-server fairlead
+            fairlead-agent-unpack fairlead-server fairlead
 BINARIES := $(addprefix $(BUILD)/,$(PROGRAMS))
 
 .PHONY: all help check check-asan fuzz bench format lint install install-strip clean unit e2e
@@ -77,6 +77,7 @@ $(BUILD)/fairlead-agent-net: $(call obj,agent/net/main.c) $(BUILD)/libagentnet.a
 $(BUILD)/fairlead-agent-fetch: $(call obj,agent/fetch/main.c) $(BUILD)/libagentfetch.a $(AGENT_LIB) $(COMMON_LIB)
 $(BUILD)/fairlead-agent-key: $(call obj,$(wildcard agent/key/*.c)) $(AGENT_LIB) $(COMMON_LIB)
 $(BUILD)/fairlead-agent-policy: $(call obj,agent/policy/main.c) $(BUILD)/libagentpolicy.a $(AGENT_LIB) $(COMMON_LIB)
+$(BUILD)/fairlead-agent-unpack: $(call obj,agent/unpack/main.c) $(AGENT_LIB) $(COMMON_LIB)
 $(BUILD)/fairlead-server: $(call obj,server/main.c) $(BUILD)/libserver.a $(COMMON_LIB)
 $(BUILD)/fairlead: $(call obj,cli/main.c) $(BUILD)/libcli.a $(COMMON_LIB)
 $(BINARIES):
@@ -125,7 +126,7 @@ install: all
 	$(INSTALL_PROGRAM) $(BUILD)/fairlead $(DESTDIR)$(PREFIX)/bin/
 	$(INSTALL_PROGRAM) $(BUILD)/fairlead-agent $(BUILD)/fairlead-server $(DESTDIR)$(PREFIX)/sbin/
 	$(INSTALL_PROGRAM) $(BUILD)/fairlead-agent-net $(BUILD)/fairlead-agent-fetch $(BUILD)/fairlead-agent-key \
-	        $(BUILD)/fairlead-agent-policy $(DESTDIR)$(PREFIX)/libexec/fairlead/
+	        $(BUILD)/fairlead-agent-policy $(BUILD)/fairlead-agent-unpack $(DESTDIR)$(PREFIX)/libexec/fairlead/
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,man/man1 bash-completion/completions zsh/site-functions \
 	        fish/vendor_completions.d)
 	install -m 0644 $(BUILD)/fairlead.1 $(DESTDIR)$(PREFIX)/share/man/man1/

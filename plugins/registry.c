@@ -2,6 +2,7 @@
 #include <string.h>
 #include "plugins/plugin.h"
 #include "plugins/cloud_watch/cloud_watch.h"
+#include "plugins/configure_package/configure_package.h"
 #include "plugins/download_content/download_content.h"
 #include "plugins/inventory/inventory.h"
 #include "plugins/run_document/run_document.h"
