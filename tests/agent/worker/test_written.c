@@ -160,6 +160,9 @@ static int on_look(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err)
 
 static void on_close(void *arg, int why, const struct fl_err *err)
 {
+    bool *gone = arg;
+
+    *gone = true;
 }
 
 static void cancel(void)
@@ -169,6 +172,7 @@ static void cancel(void)
     char path[TMPDIR_BYTES + 64];
     struct fl_loop *loop;
     struct fl_ipc *ipc;
+    bool gone = false;
     int dir_fd, fd;
 
     job_path(path, "");
@@ -177,9 +181,10 @@ static void cancel(void)
     assert_int_equal(fl_loop_new(&loop), 0);
     fl_ipc_bind(fl_worker_rows, FL_N_WORKER_ROWS,
                 &(struct fl_ipc_binding){ FL_WORKER_LOOK, on_look }, 1, rows);
-    assert_int_equal(fl_ipc_new(loop, fd, rows, FL_N_WORKER_ROWS, on_close, NULL, &ipc), 0);
+    assert_int_equal(fl_ipc_new(loop, fd, rows, FL_N_WORKER_ROWS, on_close, &gone, &ipc), 0);
     assert_int_equal(fl_ipc_send(ipc, FL_WORKER_CANCEL, 0, nothing, NULL, 0), 0);
-    fl_loop_run_once(loop, false);
+    while (fl_ipc_queued(ipc) > 0 && !gone)
+        fl_loop_run_once(loop, true);
     fl_ipc_free(ipc);
     fl_loop_free(loop);
     close(dir_fd);
