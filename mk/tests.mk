@@ -116,6 +116,7 @@ check-valgrind: test-programs
 
 # The unit tests, then the plane under many callers, killed and restarted.
 TSAN := BUILD=build/tsan SAN=-fsanitize=thread OPT="-O1 -g -fno-omit-frame-pointer"
+check-tsan: export FL_TEST_PATIENCE = 10
 check-tsan:
 	@$(MAKE) --no-print-directory $(TSAN) all test-programs
 	@$(MAKE) --no-print-directory $(TSAN) unit
