@@ -428,23 +428,26 @@ static __attribute__((constructor)) void start(void)
         mode = NOISE;
 }
 
-/* What is still open at the end, a line each: "open TARGET". */
+/* What is still open at the end, a line each: "open PID ROLE TARGET". */
 static __attribute__((destructor)) void end(void)
 {
+    const char *name = program_invocation_short_name;
+    int role = (int)strcspn(name, " "), begins;
     char line[4200], path[64];
 
     if (mode == OFF || n_skips == 0)
         return; /* only the test program itself is asked */
     mode = OFF;
+    begins =
+        snprintf(line, sizeof(line), "open %d %.*s ", (int)getpid(), role < 40 ? role : 40, name);
     for (int fd = 3; fd < 1024; fd++) {
         ssize_t n;
 
         snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-        n = readlink(path, line + 5, 4096);
+        n = readlink(path, line + begins, 4096);
         if (n < 0)
             continue;
-        memcpy(line, "open ", 5);
-        line[5 + n] = '\n';
-        log_line(line, (size_t)n + 6);
+        line[begins + n] = '\n';
+        log_line(line, (size_t)(begins + n) + 1);
     }
 }
