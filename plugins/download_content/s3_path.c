@@ -21,6 +21,12 @@ static bool ends_with(const char *s, size_t len, const char *end)
     return len > n && strncasecmp(s + len - n, end, n) == 0;
 }
 
+/* "s3", or "s3-" and more. */
+static bool names_s3(const char *part, size_t len)
+{
+    return (len == 2 || (len > 3 && part[2] == '-')) && strncasecmp(part, "s3", 2) == 0;
+}
+
 /* "s3", "s3.REGION", "s3-REGION", "s3.dualstack.REGION"; before it "BUCKET." in virtual-host style.
  * What stands before the domain and its dot. */
 static int split_host(const char *host, size_t len, struct fl_arena *arena, struct fl_s3_path *p)
@@ -33,7 +39,7 @@ static int split_host(const char *host, size_t len, struct fl_arena *arena, stru
         size_t n = strcspn(at, ".");
 
         n = FL_MIN(n, (size_t)(host + len - at));
-        if ((n == 2 || (n > 3 && at[2] == '-')) && strncasecmp(at, "s3", 2) == 0)
+        if (names_s3(at, n))
             s3 = at;
         at += n + 1;
     }
@@ -50,7 +56,10 @@ static int split_host(const char *host, size_t len, struct fl_arena *arena, stru
                            : fl_arena_strdup(arena, "us-east-1");
     if (s3 > host)
         p->bucket = fl_arena_memdup(arena, host, (size_t)(s3 - host) - 1);
-    return p->region && fl_region_valid(p->region) ? 0 : -EINVAL;
+    /* A region of such a name would be taken for the service in the URL made of it. */
+    return p->region && fl_region_valid(p->region) && !names_s3(p->region, strlen(p->region))
+               ? 0
+               : -EINVAL;
 }
 
 static int split_path(const char *path, struct fl_arena *arena, struct fl_s3_path *p)

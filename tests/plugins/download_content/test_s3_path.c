@@ -31,6 +31,8 @@ static const struct {
     { "https://s3.amazonaws.com.evil.test/b/k", NULL, NULL, NULL },
     { "https://s3.amazonaws.com@evil.test/b/k", NULL, NULL, NULL },
     { "https://s3.a_b.amazonaws.com/b/k", NULL, NULL, NULL },
+    { "https://s3-s3-us.amazonaws.com/b/k", NULL, NULL, NULL },
+    { "https://b.s3-s3.amazonaws.com/k", NULL, NULL, NULL },
     { "https://s3.amazonaws.com/../k", NULL, NULL, NULL },
     { "https://s3.amazonaws.com/b/%zz", NULL, NULL, NULL },
     { "https://s3.amazonaws.com/b/%00", NULL, NULL, NULL },
