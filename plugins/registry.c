@@ -13,9 +13,11 @@
 #include "plugins/user/user.h"
 
 const struct fl_plugin *const fl_plugins[] = {
-    &fl_plugin_run_shell,           &fl_plugin_run_powershell, &fl_plugin_download_content,
-    &fl_plugin_run_document,        &fl_plugin_inventory,      &fl_plugin_run_docker,
-    &fl_plugin_refresh_association, &fl_plugin_cloud_watch,    NULL,
+    &fl_plugin_run_shell,           &fl_plugin_run_powershell,
+    &fl_plugin_download_content,    &fl_plugin_run_document,
+    &fl_plugin_inventory,           &fl_plugin_run_docker,
+    &fl_plugin_refresh_association, &fl_plugin_cloud_watch,
+    &fl_plugin_configure_package,   NULL,
 };
 
 const struct fl_plugin *fl_plugin_find(const char *name)
