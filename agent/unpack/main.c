@@ -15,11 +15,12 @@
 #include "common/base/file.h"
 #include "plugins/configure_package/unpack.h"
 
-#define ARCHIVE_FD       3
-#define READ_BYTES       65536
-#define CPU_MAX_S        600
-#define MEMORY_MAX_BYTES (512u << 20) /* of address space: some methods name their own dictionary \
-                                       */
+#define ARCHIVE_FD 3
+#define READ_BYTES 65536
+#define CPU_MAX_S  600
+#define MEMORY_MAX_BYTES                                                     \
+    (512u << 20) /* of address space: some methods name their own dictionary \
+                  */
 
 extern void __asan_init(void) __attribute__((weak)); /* wants terabytes of it */
 

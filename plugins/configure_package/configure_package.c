@@ -477,11 +477,14 @@ static int take_arguments(struct package *p, const char *json, struct fl_err *er
     static const struct fl_field inner_fields[] = { { .key = "v", .kind = FL_KIND_STR } };
     static const struct fl_shape inner_shape = { "additionalArguments", sizeof(inner), inner_fields,
                                                  1 };
-    /* An object is not taken: only its text is (protocol 4 §5.4). */
-    if (!json || *json != '"')
+    if (!json)
         return 0;
-    if (fl_buf_printf(&text, "{\"v\":%s}", json) < 0 ||
-        fl_json_decode(&inner_shape, text.data, text.len, 0, &p->arena, &inner, NULL) < 0)
+    /* The official agent takes the text of an object only, and an object, which is what the CLI
+     * sends, for nothing (protocol 4 §5.4). Here both count. */
+    if (*json == '{')
+        inner.text = (char *)json;
+    else if (fl_buf_printf(&text, "{\"v\":%s}", json) < 0 ||
+             fl_json_decode(&inner_shape, text.data, text.len, 0, &p->arena, &inner, NULL) < 0)
         return fl_err_set(err, -EINVAL, NULL, "additionalArguments cannot be read");
     if (!inner.text || !*inner.text)
         return 0;
