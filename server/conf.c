@@ -18,6 +18,11 @@
 #define MAX_CONNECTIONS_DEFAULT 65536
 #define MAX_GUESTS_DEFAULT      2048
 
+#define OBJECTS_MAX_BYTES_DEFAULT (10ll << 30)
+#define OBJECTS_MAX_FILES_DEFAULT 1000000
+#define OBJECT_MAX_BYTES_DEFAULT  (5ll << 30)
+#define LOGS_MAX_BYTES_DEFAULT    (1ll << 30)
+
 static const char *const levels[] = { "error", "warn", "info", "debug", NULL };
 static const char *const formats[] = { "text", "json", NULL };
 
@@ -44,6 +49,11 @@ static const struct fl_field conf_fields[] = {
     /* AWS takes parameters and documents of 64 KiB; results come over WebSockets */
     F(max_body_bytes, "MaxBodyBytes", 0, .limits = { .min = 256 * 1024, .max = 16 * 1024 * 1024 }),
     F(max_header_bytes, "MaxHeaderBytes", 0, .limits = { .min = 8 * 1024, .max = 64 * 1024 }),
+    F(objects_max_bytes, "ObjectsMaxBytes", 0, .limits = { .min = 0, .max = 1ll << 60 }),
+    F(objects_max_files, "ObjectsMaxFiles", 0, .limits = { .min = 0, .max = 1ll << 40 }),
+    F(object_max_bytes, "ObjectMaxBytes", 0, .limits = { .min = 1024, .max = 1ll << 50 }),
+    F(bucket_days, "BucketDays", 0, .limits = { .max = 1000 }, .elem = { .min = 1, .max = 36500 }),
+    F(logs_max_bytes, "LogsMaxBytes", 0, .limits = { .min = 0, .max = 1ll << 50 }),
     F(silent_s, "SilentNodeSeconds", 0, .limits = { .min = 3, .max = 3600 }),
     F(log_level, "LogLevel", 0, .limits = { .enums = levels }),
     F(log_format, "LogFormat", 0, .limits = { .enums = formats }),
@@ -86,6 +96,7 @@ static int check_values(const struct fl_conf *c, struct fl_err *err)
 static void fill_defaults(struct fl_conf *c)
 {
     static char *loopback[] = { (char *)"127.0.0.0/8", (char *)"::1/128" };
+    static struct fl_intmap_entry outputs = { (char *)"outputs", 30 };
     static char local[] = "local", address[] = "127.0.0.1", info[] = "info", text[] = "text";
 
     c->region = c->region ? c->region : local;
@@ -101,6 +112,16 @@ static void fill_defaults(struct fl_conf *c)
         c->max_connections.v = MAX_CONNECTIONS_DEFAULT;
     if (!c->max_guests.set)
         c->max_guests.v = MAX_GUESTS_DEFAULT;
+    if (!c->objects_max_bytes.set)
+        c->objects_max_bytes.v = OBJECTS_MAX_BYTES_DEFAULT;
+    if (!c->objects_max_files.set)
+        c->objects_max_files.v = OBJECTS_MAX_FILES_DEFAULT;
+    if (!c->object_max_bytes.set)
+        c->object_max_bytes.v = OBJECT_MAX_BYTES_DEFAULT;
+    if (!c->logs_max_bytes.set)
+        c->logs_max_bytes.v = LOGS_MAX_BYTES_DEFAULT;
+    if (!c->bucket_days.v)
+        c->bucket_days = (struct fl_intmap){ .v = &outputs, .n = 1 };
     if (!c->metrics_from.v)
         c->metrics_from = (struct fl_strs){ .v = loopback, .n = FL_ARRAY_LEN(loopback) };
 }
@@ -174,6 +195,12 @@ void fl_conf_plane(const struct fl_conf *conf, const char *data_dir,
         .max_body_bytes = (size_t)conf->max_body_bytes.v,
         .max_header_bytes = (size_t)conf->max_header_bytes.v,
         .silent_s = (unsigned)conf->silent_s.v,
+        .hosts = conf->hosts,
+        .objects_max_bytes = conf->objects_max_bytes.v,
+        .objects_max_files = conf->objects_max_files.v,
+        .object_max_bytes = conf->object_max_bytes.v,
+        .logs_max_bytes = conf->logs_max_bytes.v,
+        .bucket_days = conf->bucket_days,
     };
 }
 

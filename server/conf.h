@@ -6,6 +6,7 @@
  *   pki/                ca.crt, ca.key, server.crt, server.key
  *   db/fairlead.db      the store
  *   audit/audit.log     who did what
+ *   objects/            contents of objects (server/s3/blobs.h)
  *   run/port, run/ready written once the plane listens
  *   admin-credentials   the first administrator's access key, in AWS's file format
  *
@@ -26,6 +27,11 @@
  *   IdleSeconds       between two requests of a connection
  *   MinBytesPerSecond at which a body must come and an answer must be read
  *   MaxBodyBytes, MaxHeaderBytes
+ *   ObjectsMaxBytes, ObjectsMaxFiles
+ *                     of all objects in the plane's buckets; 10 GiB, 1,000,000
+ *   ObjectMaxBytes    of one put, or one part of an upload; 5 GiB
+ *   BucketDays        {"bucket": days}: objects that are older are removed; {"outputs": 30}
+ *   LogsMaxBytes      of all log events; 1 GiB
  *   SilentNodeSeconds without a word of a node, its connection counts as lost
  *   LogLevel          error, warn, info, debug
  *   LogFormat         text, json
@@ -54,6 +60,11 @@ struct fl_conf {
     struct fl_opt_int min_bytes_per_s;
     struct fl_opt_int max_body_bytes;
     struct fl_opt_int max_header_bytes;
+    struct fl_opt_int objects_max_bytes;
+    struct fl_opt_int objects_max_files;
+    struct fl_opt_int object_max_bytes;
+    struct fl_intmap bucket_days;
+    struct fl_opt_int logs_max_bytes;
     struct fl_opt_int silent_s;
     char *log_level;
     char *log_format;
@@ -94,6 +105,7 @@ char *fl_data_path(struct fl_arena *arena, const char *data_dir, const char *nam
 #define FL_DATA_RUN         "run"
 #define FL_DATA_PORT        "run/port"
 #define FL_DATA_READY       "run/ready"
+#define FL_DATA_OBJECTS     "objects"
 #define FL_DATA_CREDENTIALS "admin-credentials"
 
 #define FL_DATA_PARAMETER_KEY "keys/parameters"

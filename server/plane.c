@@ -9,6 +9,7 @@
 #include "server/auth/revoked.h"
 #include "server/channel/clones.h"
 #include "server/conf.h"
+#include "server/s3/service.h"
 
 static int open_store(struct fl_plane *plane, struct fl_err *err)
 {
@@ -36,6 +37,8 @@ int fl_plane_open(struct fl_plane *plane, struct fl_err *err)
         r = fl_err_set(err, -ENOMEM, NULL, "out of memory");
     if (r >= 0)
         r = fl_revoked_load(plane->revoked, plane, err);
+    if (r >= 0)
+        r = fl_s3_open(plane, err);
     if (r < 0)
         fl_plane_close(plane);
     return r;
@@ -51,6 +54,7 @@ void fl_plane_close(struct fl_plane *plane)
     plane->clones = fl_clones_free(plane->clones);
     plane->guard = fl_guard_free(plane->guard);
     plane->known = fl_known_free(plane->known);
+    plane->s3 = fl_s3_free(plane->s3);
     plane->audit = fl_audit_free(plane->audit);
     fl_wipe(plane->seal_key, sizeof(plane->seal_key));
     fl_wipe(plane->parameter_key, sizeof(plane->parameter_key));

@@ -12,6 +12,7 @@ struct fl_guard;   /* server/auth/guard.h */
 struct fl_known;   /* server/auth/known.h */
 struct fl_revoked; /* server/auth/revoked.h */
 struct fl_clones;  /* server/channel/clones.h */
+struct fl_s3;      /* server/s3/s3.h */
 
 struct fl_plane_conf {
     char *data_dir;
@@ -29,6 +30,11 @@ struct fl_plane_conf {
     unsigned silent_s;           /* a node not heard of for so long has lost its connection */
     int64_t node_token_life_ms;  /* 3600000 */
     struct fl_strs metrics_from; /* addresses and CIDRs that may read /metrics */
+    struct fl_strs hosts;        /* its names, beside public_host */
+    /* of all objects' files; of one put or part */
+    int64_t objects_max_bytes, objects_max_files, object_max_bytes;
+    int64_t logs_max_bytes;       /* of all log events */
+    struct fl_intmap bucket_days; /* for how long objects are kept, by bucket; others for ever */
 };
 
 struct fl_plane {
@@ -44,11 +50,12 @@ struct fl_plane {
     struct fl_clones *clones;
     struct fl_guard *guard;
     struct fl_known *known;
+    struct fl_s3 *s3; /* NULL: no objects (tests) */
 };
 
 /* Fills in everything but conf, the keys and audit: store (exclusive), bus, presence, metrics,
- * revoked, clones, guard, known. On failure what was made is freed. The database directory is made
- * if it is missing. */
+ * revoked, clones, guard, known, s3. On failure what was made is freed. The database directory is
+ * made if it is missing. */
 int fl_plane_open(struct fl_plane *plane, struct fl_err *err);
 
 /* Frees what fl_plane_open made, and the audit log. */

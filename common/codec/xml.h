@@ -22,3 +22,9 @@ int fl_xml_element(struct fl_buf *out, const char *name, const char *text);
  * none, -EBADMSG for text that is not XML as far as it was read, -EMSGSIZE over the buffer's limit.
  * Reads what comes, without checking that tags match; entity declarations are not read. */
 int fl_xml_find_text(const char *xml, size_t len, const char *local_name, struct fl_buf *out);
+
+/* The next element of that name from *p on: 1 with what stands inside it as it is, and *p behind
+ * it; 0 if there is none; -EBADMSG. Elements of the name inside of it end it early; for flat lists.
+ */
+int fl_xml_next(const char **p, const char *end, const char *local_name, const char **ret_inner,
+                size_t *ret_len);

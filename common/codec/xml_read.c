@@ -163,28 +163,81 @@ static int read_text(struct reader *r, struct fl_buf *out)
     return res < 0 ? res : -EBADMSG;
 }
 
+/* The start tag of the next element of that name: 1, 0 none, -EBADMSG. */
+static int find_start(struct reader *r, const char *local_name, struct tag *ret_tag, bool *any)
+{
+    while (r->p < r->end) {
+        r->p = memchr(r->p, '<', (size_t)(r->end - r->p));
+        if (!r->p)
+            break;
+        if (at(r, "<!") || at(r, "<?")) {
+            if (!skip_other(r))
+                return -EBADMSG;
+            continue;
+        }
+        if (!read_tag(r, ret_tag))
+            return -EBADMSG;
+        *any = true;
+        if (!ret_tag->closing && ret_tag->name_len == strlen(local_name) &&
+            memcmp(ret_tag->name, local_name, ret_tag->name_len) == 0)
+            return 1;
+    }
+    return 0;
+}
+
 int fl_xml_find_text(const char *xml, size_t len, const char *local_name, struct fl_buf *out)
 {
     struct reader r = { xml, xml + len };
     struct tag tag;
     bool any = false;
+    int found = find_start(&r, local_name, &tag, &any);
 
-    while (r.p < r.end) {
-        r.p = memchr(r.p, '<', (size_t)(r.end - r.p));
-        if (!r.p)
-            break;
-        if (at(&r, "<!") || at(&r, "<?")) {
-            if (!skip_other(&r))
-                return -EBADMSG;
+    if (found <= 0)
+        return found < 0 || !any ? -EBADMSG : -ENOENT;
+    return tag.empty ? 0 : read_text(&r, out);
+}
+
+/* The tag that closes the element whose start tag was just read. */
+static bool find_end(struct reader *r, const char *local_name, const char **ret_at)
+{
+    struct tag tag;
+
+    while (r->p < r->end) {
+        const char *start = r->p = memchr(r->p, '<', (size_t)(r->end - r->p));
+
+        if (!start)
+            return false;
+        if (at(r, "<!") || at(r, "<?")) {
+            if (!skip_other(r))
+                return false;
             continue;
         }
-        if (!read_tag(&r, &tag))
-            return -EBADMSG;
-        any = true;
-        if (tag.closing || tag.name_len != strlen(local_name) ||
-            memcmp(tag.name, local_name, tag.name_len) != 0)
-            continue;
-        return tag.empty ? 0 : read_text(&r, out);
+        if (!read_tag(r, &tag))
+            return false;
+        *ret_at = start;
+        if (tag.closing && tag.name_len == strlen(local_name) &&
+            memcmp(tag.name, local_name, tag.name_len) == 0)
+            return true;
     }
-    return any ? -ENOENT : -EBADMSG;
+    return false;
+}
+
+int fl_xml_next(const char **p, const char *end, const char *local_name, const char **ret_inner,
+                size_t *ret_len)
+{
+    struct reader r = { *p, end };
+    const char *inner, *stop;
+    struct tag tag;
+    bool any = false;
+    int found = find_start(&r, local_name, &tag, &any);
+
+    if (found <= 0)
+        return found;
+    inner = stop = r.p;
+    if (!tag.empty && !find_end(&r, local_name, &stop))
+        return -EBADMSG;
+    *p = r.p;
+    *ret_inner = inner;
+    *ret_len = (size_t)(stop - inner);
+    return 1;
 }

@@ -1,8 +1,10 @@
 /* server.h - HTTP/1.1 and WebSocket server on one port, TLS or plain, one instance per loop thread.
  *
  * Several instances may listen on the same port (SO_REUSEPORT). A request is delivered when its
- * whole body is here; the answer may come later, from the loop's thread. Everything a peer can grow
- * has a limit in `struct fl_server_conf`, answered with a JSON error where HTTP still allows one.
+ * whole body is here, unless the caller takes it over when its head is: then the body comes in
+ * pieces, as the caller has room for them. The answer may come later, from the loop's thread.
+ * Everything a peer can grow has a limit in `struct fl_server_conf`, answered with a JSON error
+ * where HTTP still allows one.
  */
 #pragma once
 #include "common/base/err.h"
@@ -31,6 +33,9 @@ enum fl_server_limit {
 };
 
 struct fl_server_events {
+    /* May be NULL. A request's head is here. True: the caller has taken it over, by
+     * fl_server_req_take, and perhaps answered it; on_request and on_abort do not follow. */
+    bool (*on_head)(void *arg, struct fl_server_req *req);
     /* The whole request is here. Answer with fl_server_reply, now or later. */
     void (*on_request)(void *arg, struct fl_server_req *req);
     /* An upgrade request. Return 0 to accept (fill *ret_events, *ret_arg, *ret_limits; on_open of
@@ -115,6 +120,9 @@ const char *fl_server_req_method(const struct fl_server_req *req);
 const char *fl_server_req_path(const struct fl_server_req *req);
 const char *fl_server_req_query(const struct fl_server_req *req);
 const char *fl_server_req_header(const struct fl_server_req *req, const char *name);
+/* The headers one by one, names as they were written; false behind the last. */
+bool fl_server_req_header_at(const struct fl_server_req *req, size_t i,
+                             struct fl_http_header *ret_header);
 const char *fl_server_req_body(const struct fl_server_req *req, size_t *ret_len);
 const char *fl_server_req_peer(const struct fl_server_req *req); /* address without port */
 void *fl_server_req_tag(const struct fl_server_req *req);        /* a pointer of the caller's */
@@ -134,3 +142,37 @@ char *fl_server_req_take_body(struct fl_server_req *req);
 void fl_server_reply(struct fl_server_req *req, int status, const char *content_type,
                      const struct fl_http_header *headers, size_t n_headers, const void *body,
                      size_t body_len);
+
+/* ---- requests that were taken over (on_head) ---- */
+
+struct fl_server_taker {
+    /* A piece of the body, gone after the return; with `end` the last (len may be 0). False: no
+     * more until fl_server_req_more. The request may be answered here. */
+    bool (*on_body)(void *arg, const void *data, size_t len, bool end);
+    /* After fl_server_reply_begin: there is room for a piece of the answer. */
+    void (*on_room)(void *arg);
+    /* The peer is gone, or too slow, or its body malformed; so is `req`. Not after the answer. */
+    void (*on_gone)(void *arg);
+};
+
+/* In on_head only. `taker` lives as long as `req`. */
+void fl_server_req_take(struct fl_server_req *req, const struct fl_server_taker *taker, void *arg);
+
+/* What is left of the body, as announced; UINT64_MAX for a chunked one. No limit of the server's
+ * applies to it. */
+uint64_t fl_server_req_length(const struct fl_server_req *req);
+
+/* Brings the body, or more of it: on_body is called, perhaps before this returns. The first time
+ * the peer is told to go on if it waits for that. An answer before the end of the body ends the
+ * connection. */
+void fl_server_req_more(struct fl_server_req *req);
+
+/* Answers with `body_len` > 0 bytes that follow by fl_server_reply_data, a piece after each
+ * on_room, then or later. `req` is gone after the last byte. */
+void fl_server_reply_begin(struct fl_server_req *req, int status, const char *content_type,
+                           const struct fl_http_header *headers, size_t n_headers,
+                           uint64_t body_len);
+void fl_server_reply_data(struct fl_server_req *req, const void *data, size_t len);
+
+/* The rest of the answer cannot be had: drops the connection, and `req`. No on_gone follows. */
+void fl_server_reply_abort(struct fl_server_req *req);

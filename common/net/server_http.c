@@ -1,9 +1,11 @@
 /* server_http.c - see server.h: one connection, from its first byte to the last answer or upgrade.
  *
  * A connection reads one request at a time. While one is being answered, what the peer sends ahead
- * is kept up to a limit, then left in the kernel; so a peer that leaves is noticed meanwhile.
+ * is kept up to a limit, then left in the kernel; so a peer that leaves is noticed meanwhile. The
+ * same holds for the body of a request that was taken over, while its taker has no room.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -23,12 +25,18 @@
 
 #define UPGRADE_BODY_BYTES 1024
 
+/* What one turn takes out of a chunked body that is passed on; no less than is read at a time. */
+#define PIECE_MAX_BYTES (128 * 1024)
+
 struct fl_server_req {
     struct fl_conn *conn;
     struct fl_arena arena;
     struct fl_head head;
     struct fl_buf body;
     void *tag;
+    const struct fl_server_taker *taker; /* NULL: the caller gets the request when it is whole */
+    void *taker_arg;
+    uint64_t unsent; /* of an answer's body, what its maker has not given yet */
     bool keep_alive;
 };
 
@@ -41,16 +49,18 @@ struct fl_conn {
         HEAD,      /* reading a request's head */
         BODY,      /* of known length */
         CHUNKS,    /* a chunked body */
+        PASSING,   /* a body that was taken over, and is asked for */
         ANSWERING, /* the caller has the request */
+        POURING,   /* an answer that its maker gives piece by piece */
         SENDING,   /* the answer is in the queue */
         UPGRADED,  /* a WebSocket; the stream is no longer ours */
         LEAVING,   /* the last answer is in the queue */
     } state;
-    struct fl_buf in; /* bytes not used yet */
-    size_t searched;  /* of them, seen without the end of a head */
-    size_t body_left;
-    size_t moved_then; /* bytes of the body that had come, or of the answer that were still queued,
-                          when the pace was last judged */
+    struct fl_buf in;    /* bytes not used yet */
+    size_t searched;     /* of them, seen without the end of a head */
+    size_t body_left;    /* not read yet; SIZE_MAX: until the chunks end */
+    uint64_t moved;      /* bytes of the body that have come, or of the answer that were queued */
+    uint64_t moved_then; /* the same, less what was in the queue, when the pace was last judged */
     struct fl_chunked chunked;
     struct fl_server_req *req;
     bool served_before, keep_alive, paused;
@@ -89,6 +99,7 @@ static const struct {
     { 500, "Internal Server Error" },
     { 501, "Not Implemented" },
     { 503, "Service Unavailable" },
+    { 507, "Insufficient Storage" },
     { 505, "HTTP Version Not Supported" },
 };
 
@@ -125,7 +136,7 @@ struct answer {
     const struct fl_http_header *headers;
     size_t n_headers;
     const void *body;
-    size_t body_len;
+    uint64_t body_len;
     bool head_only, keep_alive;
 };
 
@@ -140,7 +151,7 @@ static int put_head(struct fl_buf *out, const struct answer *a)
         if (is_one_line(a->headers[i].name) && is_one_line(a->headers[i].value))
             r = fl_buf_printf(out, "%s: %s\r\n", a->headers[i].name, a->headers[i].value);
     if (a->status >= 200 && a->status != 204 && a->status != 304)
-        fl_buf_printf(out, "Content-Length: %zu\r\n", a->body_len);
+        fl_buf_printf(out, "Content-Length: %" PRIu64 "\r\n", a->body_len);
     if (!a->keep_alive)
         fl_buf_puts(out, "Connection: close\r\n");
     return r < 0 ? r : fl_buf_puts(out, "\r\n");
@@ -152,13 +163,14 @@ static void send_answer(struct fl_conn *c, const struct answer *a)
     fl_autobuf struct fl_buf out = { .max_bytes = SIZE_MAX / 2 };
 
     if (put_head(&out, a) < 0 || fl_stream_send(c->stream, out.data, out.len) < 0 ||
-        (!a->head_only && a->body_len && fl_stream_send(c->stream, a->body, a->body_len) < 0)) {
+        (!a->head_only && a->body && fl_stream_send(c->stream, a->body, a->body_len) < 0)) {
         fl_stream_abort(c->stream);
         return;
     }
     c->keep_alive = a->keep_alive;
     c->state = SENDING;
-    c->moved_then = fl_stream_queued(c->stream);
+    c->moved = fl_stream_queued(c->stream);
+    c->moved_then = 0;
     fl_stream_timer(c->stream, c->server->pace_ms);
 }
 
@@ -351,6 +363,12 @@ static void deliver(struct fl_conn *c)
     c->server->events.on_request(c->server->arg, c->req);
 }
 
+/* Who answers before the body has come ends the connection: nobody would read the rest. */
+static bool stays(const struct fl_conn *c)
+{
+    return c->req->keep_alive && !c->server->draining && !c->body_left;
+}
+
 /* 0 with *ret_len set (SIZE_MAX: chunked), or the fault. Two statements of the length, or one that
  * is not plain digits, are how requests get smuggled past proxies. */
 static const struct fault *body_length(const struct fl_conn *c, size_t *ret_len)
@@ -371,9 +389,9 @@ static const struct fault *body_length(const struct fl_conn *c, size_t *ret_len)
     if (!*length || length[strspn(length, "0123456789")])
         return &fault_length;
     for (; *length; length++) {
-        n = n * 10 + (size_t)(*length - '0');
-        if (n > c->server->max_body_bytes)
+        if (n > (SIZE_MAX - 10) / 10)
             return &fault_body;
+        n = n * 10 + (size_t)(*length - '0');
     }
     *ret_len = n;
     return NULL;
@@ -394,6 +412,24 @@ static const struct fault *answer_expect(struct fl_conn *c)
     return NULL;
 }
 
+/* True if the caller does the rest. It may have answered already. */
+static bool hand_over(struct fl_conn *c)
+{
+    struct fl_server *s = c->server;
+
+    c->state = ANSWERING;
+    c->guest.busy = true;
+    fl_stream_timer(c->stream, 0);
+    if (s->events.on_head && s->events.on_head(s->arg, c->req)) {
+        s->stats.requests++;
+        return true;
+    }
+    c->state = HEAD;
+    c->guest.busy = false;
+    fl_stream_timer(c->stream, s->header_ms);
+    return false;
+}
+
 /* The head is parsed: what follows? */
 static void begin_request(struct fl_conn *c)
 {
@@ -412,19 +448,24 @@ static void begin_request(struct fl_conn *c)
         upgrade(c);
         return;
     }
+    fl_chunked_init(&c->chunked);
+    c->moved = c->moved_then = 0;
+    c->body_left = len;
+    if (hand_over(c))
+        return;
     if (!len) {
         deliver(c);
         return;
     }
-    fault = answer_expect(c);
+    if (len != SIZE_MAX && len > c->server->max_body_bytes)
+        fault = &fault_body;
+    else
+        fault = answer_expect(c);
     if (fault) {
         refuse(c, fault);
         return;
     }
-    fl_chunked_init(&c->chunked);
-    c->moved_then = 0;
     fl_stream_timer(c->stream, c->server->pace_ms);
-    c->body_left = len;
     c->state = len == SIZE_MAX ? CHUNKS : BODY;
 }
 
@@ -518,6 +559,7 @@ static bool read_body(struct fl_conn *c)
     }
     fl_buf_consume(&c->in, n);
     c->body_left -= n;
+    c->moved += n;
     if (c->body_left)
         return false;
     deliver(c);
@@ -538,10 +580,67 @@ static bool read_chunks(struct fl_conn *c)
         refuse(c, &fault_guests);
         return false;
     }
+    c->moved = c->req->body.len;
     if (!r)
         return false;
+    c->body_left = 0;
     deliver(c);
     return true;
+}
+
+/* Passes on a piece; true if there may be another at once. */
+static bool pass(struct fl_conn *c, const void *data, size_t len, bool end)
+{
+    struct fl_server_req *req = c->req;
+    bool go_on;
+
+    c->moved += len;
+    if (end) {
+        c->body_left = 0;
+        c->state = ANSWERING;
+        fl_stream_timer(c->stream, 0);
+    }
+    go_on = req->taker->on_body(req->taker_arg, data, len, end);
+    if (go_on || c->state != PASSING)
+        return c->state == PASSING;
+    c->state = ANSWERING;
+    fl_stream_timer(c->stream, 0);
+    return false;
+}
+
+static bool pass_body(struct fl_conn *c)
+{
+    size_t n = FL_MIN(c->in.len, c->body_left);
+    /* The taker may answer, which drops the buffer. */
+    fl_autobuf struct fl_buf piece = c->in;
+
+    fl_buf_init(&c->in, piece.max_bytes);
+    c->in.secret = true;
+    if (fl_buf_append(&c->in, piece.data + n, piece.len - n) < 0) {
+        fl_stream_abort(c->stream);
+        return false;
+    }
+    c->body_left -= n;
+    return pass(c, piece.data, n, !c->body_left);
+}
+
+static bool pass_chunks(struct fl_conn *c)
+{
+    fl_autobuf struct fl_buf piece = FL_BUF(PIECE_MAX_BYTES);
+    size_t used = 0;
+    int r = fl_chunked_feed(&c->chunked, c->in.data, c->in.len, &piece, &used);
+
+    if (r < 0) {
+        fl_stream_abort(c->stream);
+        return false;
+    }
+    fl_buf_consume(&c->in, used);
+    return (piece.len || r) && pass(c, piece.data, piece.len, r == 1);
+}
+
+static bool pass_on(struct fl_conn *c)
+{
+    return c->body_left == SIZE_MAX ? pass_chunks(c) : pass_body(c);
 }
 
 static bool read_more(struct fl_conn *c)
@@ -555,6 +654,8 @@ static bool read_more(struct fl_conn *c)
         return c->in.len && read_body(c);
     case CHUNKS:
         return c->in.len && read_chunks(c);
+    case PASSING:
+        return c->in.len && pass_on(c);
     default:
         return false;
     }
@@ -611,17 +712,21 @@ static void on_drain(void *arg)
     /* An interim "100 Continue" drains too, and is no answer. */
     if (c->state == SENDING)
         answered(c);
+    else if (c->state == POURING)
+        c->req->taker->on_room(c->req->taker_arg);
 }
 
 /* Whether enough has moved since the last look; looks again later. A peer that takes a byte now and
  * then would hold what is kept for it for ever. */
 static bool keeps_pace(struct fl_conn *c)
 {
-    size_t now = c->state == SENDING ? fl_stream_queued(c->stream) : c->req->body.len;
-    size_t moved = c->state == SENDING ? c->moved_then - now : now - c->moved_then;
+    bool out = c->state == SENDING || c->state == POURING;
+    size_t queued = out ? fl_stream_queued(c->stream) : 0;
+    uint64_t now = c->moved - queued, moved = now - c->moved_then;
 
     c->moved_then = now;
-    if (moved < c->server->pace_bytes)
+    /* Who has read all there is waits for us. */
+    if (moved < c->server->pace_bytes && !(c->state == POURING && !queued))
         return false;
     fl_stream_timer(c->stream, c->server->pace_ms);
     return true;
@@ -637,6 +742,13 @@ static void on_timer(void *arg)
         if (!keeps_pace(c))
             refuse(c, &fault_timeout);
         break;
+    case PASSING:
+        if (keeps_pace(c))
+            break;
+        fl_server_limit(c->server, FL_LIMIT_DROPPED, 0);
+        fl_stream_abort(c->stream);
+        break;
+    case POURING:
     case SENDING:
         if (keeps_pace(c))
             break;
@@ -655,7 +767,9 @@ static void on_close(void *arg, const char *why)
 {
     struct fl_conn *c = arg;
 
-    if (c->state == ANSWERING && c->server->events.on_abort)
+    if (c->req && c->req->taker)
+        c->req->taker->on_gone(c->req->taker_arg);
+    else if (c->req && c->state == ANSWERING && c->server->events.on_abort)
         c->server->events.on_abort(c->server->arg, c->req);
     conn_free(c);
 }
@@ -716,6 +830,15 @@ const char *fl_server_req_query(const struct fl_server_req *req)
     return req->head.query;
 }
 
+bool fl_server_req_header_at(const struct fl_server_req *req, size_t i,
+                             struct fl_http_header *ret_header)
+{
+    if (i >= req->head.n_fields)
+        return false;
+    *ret_header = (struct fl_http_header){ req->head.fields[i].name, req->head.fields[i].value };
+    return true;
+}
+
 const char *fl_server_req_header(const struct fl_server_req *req, const char *name)
 {
     return fl_head_get(&req->head, name);
@@ -772,9 +895,83 @@ void fl_server_reply(struct fl_server_req *req, int status, const char *content_
         .body = body,
         .body_len = body_len,
         .head_only = !strcmp(req->head.method, "HEAD"),
-        .keep_alive = req->keep_alive && !c->server->draining,
+        .keep_alive = stays(c),
     };
 
     send_answer(c, &a);
     drop_req(c);
+}
+
+/* ---- requests that were taken over ---- */
+
+void fl_server_req_take(struct fl_server_req *req, const struct fl_server_taker *taker, void *arg)
+{
+    req->taker = taker;
+    req->taker_arg = arg;
+}
+
+uint64_t fl_server_req_length(const struct fl_server_req *req)
+{
+    return req->conn->body_left == SIZE_MAX ? UINT64_MAX : req->conn->body_left;
+}
+
+void fl_server_req_more(struct fl_server_req *req)
+{
+    struct fl_conn *c = req->conn;
+
+    if (!c->body_left) {
+        req->taker->on_body(req->taker_arg, "", 0, true);
+        return;
+    }
+    if (!c->moved)
+        answer_expect(c);
+    c->state = PASSING;
+    c->moved_then = c->moved;
+    fl_stream_timer(c->stream, c->server->pace_ms);
+    read_all(c);
+}
+
+void fl_server_reply_begin(struct fl_server_req *req, int status, const char *content_type,
+                           const struct fl_http_header *headers, size_t n_headers,
+                           uint64_t body_len)
+{
+    struct fl_conn *c = req->conn;
+    struct answer a = {
+        .status = status,
+        .content_type = content_type,
+        .headers = headers,
+        .n_headers = n_headers,
+        .body_len = body_len,
+        .keep_alive = stays(c),
+    };
+
+    send_answer(c, &a);
+    if (c->state != SENDING)
+        return;
+    c->state = POURING;
+    req->unsent = body_len;
+}
+
+void fl_server_reply_data(struct fl_server_req *req, const void *data, size_t len)
+{
+    struct fl_conn *c = req->conn;
+
+    if (fl_stream_send(c->stream, data, len) < 0) {
+        fl_stream_abort(c->stream);
+        return;
+    }
+    c->moved += len;
+    req->unsent -= len;
+    if (req->unsent)
+        return;
+    c->state = SENDING;
+    drop_req(c);
+}
+
+void fl_server_reply_abort(struct fl_server_req *req)
+{
+    struct fl_conn *c = req->conn;
+
+    req->taker = NULL;
+    fl_stream_abort(c->stream);
 }

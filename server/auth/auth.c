@@ -4,10 +4,12 @@
 #include <errno.h>
 #include <string.h>
 #include <time.h>
+#include "common/aws/canon.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "server/auth/guard.h"
 #include "server/auth/keys.h"
+#include "server/auth/presigned.h"
 #include "server/auth/revoked.h"
 #include "server/auth/token.h"
 
@@ -30,6 +32,7 @@ struct check {
     char amz_date[FL_COMPACT_BYTES];
     int64_t date_ms;
     char body_sha256[FL_SHA256_HEX_BYTES];
+    uint8_t *chunk_key;
     struct fl_err *err;
 };
 
@@ -75,9 +78,22 @@ static int read_headers(const struct fl_server_req *req, struct fl_arena *arena,
     return 0;
 }
 
-int fl_auth_request_read(const struct fl_server_req *req, struct fl_arena *arena,
+/* The hash that an s3 request says its body has, or which kind of body has none; protocol 6 §1.5.
+ */
+static const char *payload_of(const struct fl_auth_request *out)
+{
+    const char *hash = fl_auth_header(out, "x-amz-content-sha256");
+
+    if (!hash && out->presigned)
+        return FL_PAYLOAD_UNSIGNED;
+    return hash && strlen(hash) < FL_SHA256_HEX_BYTES ? hash : "";
+}
+
+int fl_auth_request_read(const struct fl_server_req *req, bool s3, struct fl_arena *arena,
                          struct fl_auth_request *ret_request, struct fl_err *err)
 {
+    const char *authorization = fl_server_req_header(req, "authorization");
+    int r = 0;
     struct fl_auth_request out = {
         .method = fl_arena_strdup(arena, fl_server_req_method(req)),
         .path = fl_arena_strdup(arena, fl_server_req_path(req)),
@@ -85,10 +101,17 @@ int fl_auth_request_read(const struct fl_server_req *req, struct fl_arena *arena
         .source_ip = fl_arena_strdup(arena, fl_server_req_peer(req)),
     };
 
-    out.parsed = fl_sigv4_parse(fl_server_req_header(req, "authorization"), arena, &out.auth,
-                                &out.parse_err) == 0;
-    if (!out.method || !out.path || !out.query || read_headers(req, arena, &out) < 0)
+    if (!out.method || !out.path || !out.query)
         return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    if (s3 && !authorization)
+        r = fl_presigned_parse(out.query, arena, &out, &out.parse_err);
+    if (r == 0)
+        r = fl_sigv4_parse(authorization, arena, &out.auth, &out.parse_err);
+    out.parsed = r >= 0;
+    if (read_headers(req, arena, &out) < 0)
+        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    if (s3)
+        out.payload = payload_of(&out);
     *ret_request = out;
     return 0;
 }
@@ -99,6 +122,17 @@ const char *fl_auth_header(const struct fl_auth_request *req, const char *name)
         if (strcmp(req->headers[i].name, name) == 0)
             return req->headers[i].value;
     return NULL;
+}
+
+bool fl_auth_is_signed(const struct fl_auth_request *req, const char *name)
+{
+    return fl_canon_is_signed(req->auth.signed_headers, name);
+}
+
+/* What the query of a presigned URL says, or else a header. */
+static const char *given(const struct fl_auth_request *req, const char *in_query, const char *name)
+{
+    return req->presigned ? in_query : fl_auth_header(req, name);
 }
 
 /* ---- checks ---- */
@@ -127,7 +161,7 @@ static int out_of_memory(struct check *c)
 /* X-Amz-Date, else Date in either its HTTP form or the compact one. */
 static int check_date(struct check *c)
 {
-    const char *amz = fl_auth_header(c->req, "x-amz-date");
+    const char *amz = given(c->req, c->req->amz_date, "x-amz-date");
     const char *date = fl_auth_header(c->req, "date");
     struct tm tm = { 0 };
     const char *end;
@@ -170,7 +204,9 @@ static int check_skew(struct check *c, int64_t window_ms)
     int64_t limit_ms;
 
     fl_time_compact(c->now_ms, now);
-    if (c->date_ms < c->now_ms - window_ms) {
+    if (c->req->presigned && c->now_ms > c->date_ms + c->req->expires_s * 1000)
+        return refuse(c, "AccessDeniedException", "Request has expired");
+    if (!c->req->presigned && c->date_ms < c->now_ms - window_ms) {
         limit_ms = c->now_ms - window_ms;
         fl_time_compact(limit_ms, limit);
         return fl_err_set(c->err, -EACCES, "InvalidSignatureException",
@@ -189,10 +225,17 @@ static int check_skew(struct check *c, int64_t window_ms)
 
 static int check_body(struct check *c)
 {
-    const char *given = fl_auth_header(c->req, "x-amz-content-sha256");
+    const char *hash = fl_auth_header(c->req, "x-amz-content-sha256");
 
+    if (c->req->payload) {
+        if (!*c->req->payload)
+            return fl_err_set(c->err, -EINVAL, "ValidationException",
+                              "Missing required header for this request: x-amz-content-sha256");
+        strcpy(c->body_sha256, c->req->payload);
+        return 0;
+    }
     fl_sha256_hex(c->req->body ? c->req->body : "", c->req->body_len, c->body_sha256);
-    if (given && strcmp(given, c->body_sha256) != 0)
+    if (hash && strcmp(hash, c->body_sha256) != 0)
         return refuse(
             c, "InvalidSignatureException",
             "The provided 'x-amz-content-sha256' header does not match what was computed.");
@@ -203,7 +246,8 @@ static struct fl_sigv4_request as_signed(const struct check *c)
 {
     return (struct fl_sigv4_request){ .method = c->req->method,
                                       .path = c->req->path,
-                                      .query = c->req->query,
+                                      .query =
+                                          c->req->presigned ? c->req->signed_query : c->req->query,
                                       .headers = c->req->headers,
                                       .n_headers = c->req->n_headers,
                                       .body_sha256 = c->body_sha256,
@@ -218,7 +262,15 @@ static int check_signature(struct check *c, const char *secret)
     if (r < 0)
         return r;
     r = fl_sigv4_verify(&sr, &c->req->auth, c->amz_date, secret, c->err);
-    return r < 0 ? -EKEYREJECTED : 0;
+    if (r < 0)
+        return -EKEYREJECTED;
+    if (!c->req->payload || strncmp(c->req->payload, FL_PAYLOAD_CHUNKS, strlen(FL_PAYLOAD_CHUNKS)))
+        return 0;
+    c->chunk_key = fl_arena_alloc(c->arena, FL_SHA256_BYTES);
+    if (!c->chunk_key)
+        return fl_err_set(c->err, -ENOMEM, NULL, "out of memory");
+    fl_sigv4_signing_key(secret, c->req->auth.date, c->req->auth.region, c->service, c->chunk_key);
+    return 0;
 }
 
 /* ---- credentials ---- */
@@ -382,7 +434,7 @@ static int verify_rsa(struct check *c, struct fl_caller *out)
 static int verify(struct check *c, bool rsa, struct fl_caller *out)
 {
     const struct fl_auth_request *req = c->req;
-    const char *token = fl_auth_header(req, "x-amz-security-token");
+    const char *token = given(req, req->token, "x-amz-security-token");
     int r;
 
     if (!req->parsed) {
@@ -417,6 +469,12 @@ int fl_auth_verify(struct fl_plane *plane, struct fl_tx *tx, const struct fl_aut
                        .err = err };
     int r = verify(&c, rsa, ret_caller);
 
+    if (r >= 0 && c.chunk_key) {
+        ret_caller->chunk_key = c.chunk_key;
+        ret_caller->chunk_date = fl_arena_strdup(arena, c.amz_date);
+        if (!ret_caller->chunk_date)
+            return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    }
     if (r == -EACCES || r == -EKEYREJECTED)
         fl_metrics_count(plane->metrics, FL_CTR_AUTH_FAILURES);
     return r;
@@ -460,7 +518,7 @@ int fl_auth_verify_node_sync(struct fl_plane *plane, const struct fl_server_req 
     struct fl_call call = { .plane = plane };
     struct fl_auth_request ar;
     struct fl_caller caller;
-    int r = fl_auth_request_read(req, arena, &ar, err);
+    int r = fl_auth_request_read(req, false, arena, &ar, err);
 
     if (r >= 0 && !fl_auth_admit(plane, ar.source_ip, fl_auth_target(&ar), err))
         r = -EAGAIN;

@@ -22,9 +22,16 @@ struct fl_auth_request {
     size_t n_headers;
     const void *body;
     size_t body_len;
-    bool parsed;               /* `auth` is valid */
-    struct fl_sigv4_auth auth; /* the Authorization header taken apart */
-    struct fl_err parse_err;   /* why not */
+    /* s3: what was signed in the place of the body's hash; NULL: the hash of `body`. Whether the
+     * body fits is then the caller's to check. */
+    const char *payload;
+    bool presigned;               /* these stand in the query, in the place of headers: */
+    const char *signed_query;     /* the query without the signature */
+    const char *amz_date, *token; /* token: NULL if there is none */
+    int64_t expires_s;            /* how long it is valid */
+    bool parsed;                  /* `auth` is valid */
+    struct fl_sigv4_auth auth;    /* the Authorization header taken apart */
+    struct fl_err parse_err;      /* why not */
 };
 
 /* Who it is, and what its permissions come from. */
@@ -33,15 +40,23 @@ struct fl_caller {
     const char *user;           /* policies attached to this user … */
     const char *role;           /* … or to this role */
     const char *session_policy; /* IAM JSON that narrows them, or NULL */
+    /* The request's signing key, of FL_SHA256_BYTES, if its payload is one of signed chunks, and
+     * the date they are signed with; else NULL. */
+    const uint8_t *chunk_key;
+    const char *chunk_date;
 };
 
 /* Copies method, path, query, headers and peer of `req` into the arena (the body is not touched)
- * and parses Authorization. -ENOMEM only. */
-int fl_auth_request_read(const struct fl_server_req *req, struct fl_arena *arena,
+ * and parses Authorization, or with `s3` what a presigned URL has in its place; and sets `payload`
+ * for s3. -ENOMEM only. */
+int fl_auth_request_read(const struct fl_server_req *req, bool s3, struct fl_arena *arena,
                          struct fl_auth_request *ret_request, struct fl_err *err);
 
 /* The value of a header of the request (lower-case name), or NULL. */
 const char *fl_auth_header(const struct fl_auth_request *req, const char *name);
+
+/* Whether the signature covers it (lower-case name); `req` is parsed. */
+bool fl_auth_is_signed(const struct fl_auth_request *req, const char *name);
 
 /* Verifies. `service`: what the credential scope must name. `rsa`: the operation takes the RSA form
  * and nothing else. `tx` NULL: only self-contained credentials can be verified; all others are

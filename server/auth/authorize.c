@@ -167,9 +167,10 @@ int fl_authorize(struct fl_call *call, const struct fl_caller *caller,
             .resource_tags = &res->tags,
             .request_tags = access->request_tags,
         };
-        enum fl_verdict v = node && foreign_node(res->arn, caller->id.node_id)
-                                ? FL_VERDICT_SILENT
-                                : judge(&p, &req, node && fl_node_action(action));
+        enum fl_verdict v =
+            node && foreign_node(res->arn, caller->id.node_id)
+                ? FL_VERDICT_SILENT
+                : judge(&p, &req, node && (access->builtin || fl_node_action(action)));
 
         if (v != FL_VERDICT_ALLOW)
             return denied(caller, action, res->arn, v, err);

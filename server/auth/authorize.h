@@ -7,6 +7,7 @@ struct fl_access {
     const char *action;                   /* "ssm:SendCommand" */
     const struct fl_resources *resources; /* every one must be allowed; n 0 is refused */
     const struct fl_strmap *request_tags; /* NULL: none */
+    bool builtin; /* a node needs no policy for it; what is denied stays so */
 };
 
 /* 0, or -EACCES named AccessDeniedException in AWS's words. Reads the policies of the caller

@@ -518,14 +518,6 @@ static void after_read(void *arg, int r)
 
 /* ---- routing ---- */
 
-static const struct fl_route *find_route(const char *path)
-{
-    for (const struct fl_route *const *r = fl_routes; *r; r++)
-        if (strncmp(path, (*r)->prefix, strlen((*r)->prefix)) == 0)
-            return *r;
-    return NULL;
-}
-
 /* A path of its own. */
 static bool route_path(struct exchange *x)
 {
@@ -570,7 +562,7 @@ static bool route(struct exchange *x)
     const char *target = fl_auth_header(&x->auth, "x-amz-target");
     bool root = strcmp(x->auth.path, "/") == 0 && strcmp(x->auth.method, "POST") == 0;
 
-    x->route = find_route(x->auth.path);
+    x->route = fl_route_find(x->auth.path);
     if (x->route ? !route_path(x) : !root) {
         fail(x, -ENOENT, "NotFound", "There is nothing at this path.");
         return false;
@@ -594,7 +586,7 @@ static bool route(struct exchange *x)
 
 static int take(struct exchange *x)
 {
-    int r = fl_auth_request_read(x->req, &x->arena, &x->auth, &x->err);
+    int r = fl_auth_request_read(x->req, false, &x->arena, &x->auth, &x->err);
     size_t len;
 
     if (r < 0)

@@ -15,6 +15,7 @@
 #include "server/http/exchange.h"
 #include "server/http/route.h"
 #include "server/http/upgrade.h"
+#include "server/s3/exchange.h"
 
 #define LOOPS_MAX     64 /* of each kind */
 #define SERVICES_MAX  16
@@ -101,6 +102,13 @@ static void on_request(void *arg, struct fl_server_req *req)
     fl_exchange_start(&t->exchanges, req);
 }
 
+static bool on_head(void *arg, struct fl_server_req *req)
+{
+    struct thread *t = arg;
+
+    return fl_s3_start(&t->exchanges, req);
+}
+
 static void on_abort(void *arg, struct fl_server_req *req)
 {
     struct thread *t = arg;
@@ -150,6 +158,7 @@ static void on_limit(void *arg, enum fl_server_limit what, int error)
 }
 
 static const struct fl_server_events server_events = {
+    .on_head = on_head,
     .on_request = on_request,
     .on_upgrade = on_upgrade,
     .on_abort = on_abort,

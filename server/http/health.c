@@ -160,6 +160,14 @@ static const struct {
     { "/metrics", metrics },
 };
 
+bool fl_health_has(const char *path)
+{
+    for (size_t i = 0; i < FL_ARRAY_LEN(pages); i++)
+        if (strcmp(path, pages[i].path) == 0)
+            return true;
+    return false;
+}
+
 bool fl_health_answer(struct fl_exchange_ctx *ctx, struct fl_server_req *req)
 {
     const char *method = fl_server_req_method(req);

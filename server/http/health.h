@@ -8,5 +8,8 @@
 #pragma once
 #include "server/http/exchange.h"
 
+/* One of these pages? */
+bool fl_health_has(const char *path);
+
 /* True if the request was one of these pages: it is answered, or will be. */
 bool fl_health_answer(struct fl_exchange_ctx *ctx, struct fl_server_req *req);

@@ -65,8 +65,10 @@ struct fl_service {
 };
 
 #define FL_ROUTES_MAX 8
-extern const struct fl_route *const fl_routes[];     /* ended by NULL; server/http/routes.c */
-extern const struct fl_service *const fl_services[]; /* ended by NULL; server/http/routes.c */
+extern const struct fl_route *const fl_routes[];        /* ended by NULL; server/http/routes.c */
+const struct fl_route *fl_route_find(const char *path); /* or NULL */
+extern const struct fl_service *const fl_services[];    /* ended by NULL; server/http/routes.c */
 
 extern const struct fl_route fl_route_control_channel; /* server/channel/control.c */
 extern const struct fl_service fl_service_commands;    /* server/command/ */
+extern const struct fl_service fl_service_objects;     /* server/s3/service.c */

@@ -1,0 +1,304 @@
+/* blobs.c - see blobs.h. */
+#include "server/s3/blobs.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include "common/base/clock.h"
+#include "common/base/file.h"
+#include "common/base/log.h"
+#include "common/base/rand.h"
+
+#define SHELVES   256
+#define SWEEP_IDS 200
+
+struct fl_blobs {
+    char *dir;
+    int dir_fd;
+    uint64_t max_bytes, max_files;
+    atomic_uint_fast64_t bytes, files;
+    time_t start_s;
+};
+
+static int full(const struct fl_blobs *b, struct fl_err *err)
+{
+    return fl_err_set(err, -ENOSPC, "InsufficientStorage",
+                      "The control plane keeps no more than %llu bytes in %llu files.",
+                      (unsigned long long)b->max_bytes, (unsigned long long)b->max_files);
+}
+
+static int failed(struct fl_err *err, const char *what)
+{
+    int r = -errno;
+
+    return fl_err_set(err, r, NULL, "%s: %s", what, strerror(errno));
+}
+
+static void temp_path(const char *id, char out[64])
+{
+    snprintf(out, 64, "tmp/%s", id);
+}
+
+static void place_path(const char *id, char out[64])
+{
+    snprintf(out, 64, "%.2s/%s", id, id);
+}
+
+/* ---- start ---- */
+
+static int make_shelves(struct fl_blobs *b, struct fl_err *err)
+{
+    char name[8];
+
+    for (unsigned i = 0; i < SHELVES; i++) {
+        snprintf(name, sizeof(name), "%02x", i);
+        if (mkdirat(b->dir_fd, name, 0700) < 0 && errno != EEXIST)
+            return failed(err, b->dir);
+    }
+    return fl_dir_sync(b->dir, err);
+}
+
+static int clean_start(struct fl_blobs *b, struct fl_err *err)
+{
+    fl_autofree char *tmp = fl_path_join(b->dir, "tmp");
+    int r = tmp ? fl_dir_remove(tmp, err) : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+
+    if (r >= 0)
+        r = fl_dir_make(tmp, 0700, err);
+    if (r < 0)
+        return r;
+    b->dir_fd = open(b->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return b->dir_fd < 0 ? failed(err, b->dir) : make_shelves(b, err);
+}
+
+int fl_blobs_new(const struct fl_blobs_conf *conf, struct fl_blobs **ret_blobs, struct fl_err *err)
+{
+    struct fl_blobs *b = calloc(1, sizeof(*b));
+    int r;
+
+    if (!b)
+        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    b->dir_fd = -1;
+    b->dir = strdup(conf->dir);
+    b->max_bytes = conf->max_bytes;
+    b->max_files = conf->max_files;
+    b->start_s = (time_t)(fl_now_ms() / 1000);
+    r = b->dir ? clean_start(b, err) : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    if (r < 0) {
+        fl_blobs_free(b);
+        return r;
+    }
+    *ret_blobs = b;
+    return 0;
+}
+
+struct fl_blobs *fl_blobs_free(struct fl_blobs *b)
+{
+    if (!b)
+        return NULL;
+    if (b->dir_fd >= 0)
+        close(b->dir_fd);
+    free(b->dir);
+    free(b);
+    return NULL;
+}
+
+void fl_blobs_count(struct fl_blobs *b, uint64_t bytes, uint64_t files)
+{
+    atomic_fetch_add(&b->bytes, bytes);
+    atomic_fetch_add(&b->files, files);
+}
+
+void fl_blobs_used(const struct fl_blobs *b, uint64_t *ret_bytes, uint64_t *ret_files)
+{
+    *ret_bytes = atomic_load(&b->bytes);
+    *ret_files = atomic_load(&b->files);
+}
+
+int fl_blobs_fits(const struct fl_blobs *b, uint64_t bytes, struct fl_err *err)
+{
+    uint64_t used = atomic_load(&b->bytes);
+
+    if (bytes > b->max_bytes || used > b->max_bytes - bytes ||
+        atomic_load(&b->files) >= b->max_files)
+        return full(b, err);
+    return 0;
+}
+
+/* ---- writing ---- */
+
+int fl_blob_begin(struct fl_blobs *b, struct fl_blob *blob, struct fl_err *err)
+{
+    char path[64];
+    int fd;
+
+    *blob = (struct fl_blob){ .blobs = b, .fd = -1 };
+    if (atomic_fetch_add(&b->files, 1) >= b->max_files) {
+        atomic_fetch_sub(&b->files, 1);
+        return full(b, err);
+    }
+    fl_random_hex(blob->id, FL_BLOB_ID_BYTES - 1);
+    temp_path(blob->id, path);
+    fd = openat(b->dir_fd, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        int r = failed(err, "an object's file");
+
+        atomic_fetch_sub(&b->files, 1);
+        return r;
+    }
+    blob->fd = fd;
+    return 0;
+}
+
+int fl_blob_write(struct fl_blob *blob, const void *data, size_t len, struct fl_err *err)
+{
+    struct fl_blobs *b = blob->blobs;
+    int r;
+
+    if (atomic_fetch_add(&b->bytes, len) + len > b->max_bytes) {
+        atomic_fetch_sub(&b->bytes, len);
+        return full(b, err);
+    }
+    blob->bytes += len;
+    r = fl_fd_write_all(blob->fd, data, len);
+    return r < 0 ? fl_err_set(err, r, NULL, "an object's file: %s", strerror(-r)) : 0;
+}
+
+static int sync_shelf(const struct fl_blobs *b, const char *id)
+{
+    char name[3] = { id[0], id[1], '\0' };
+    fl_autofd int fd = openat(b->dir_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    return fd < 0 || fsync(fd) < 0 ? -errno : 0;
+}
+
+int fl_blob_keep(struct fl_blob *blob, struct fl_err *err)
+{
+    const struct fl_blobs *b = blob->blobs;
+    char from[64], to[64];
+
+    temp_path(blob->id, from);
+    place_path(blob->id, to);
+    if (fsync(blob->fd) < 0 || close(FL_TAKE_FD(blob->fd)) < 0 ||
+        renameat(b->dir_fd, from, b->dir_fd, to) < 0)
+        return failed(err, "an object's file");
+    blob->kept = true;
+    if (sync_shelf(b, blob->id) < 0)
+        return failed(err, "an object's folder");
+    return 0;
+}
+
+void fl_blob_drop(struct fl_blob *blob)
+{
+    char path[64];
+
+    if (!blob->blobs || !blob->id[0])
+        return;
+    if (blob->fd >= 0)
+        close(FL_TAKE_FD(blob->fd));
+    if (blob->kept)
+        place_path(blob->id, path);
+    else
+        temp_path(blob->id, path);
+    unlinkat(blob->blobs->dir_fd, path, 0);
+    atomic_fetch_sub(&blob->blobs->bytes, blob->bytes);
+    atomic_fetch_sub(&blob->blobs->files, 1);
+    blob->id[0] = '\0';
+}
+
+/* ---- reading and removing ---- */
+
+int fl_blob_open(const struct fl_blobs *b, const char *id)
+{
+    char path[64];
+    int fd;
+
+    place_path(id, path);
+    fd = openat(b->dir_fd, path, O_RDONLY | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+void fl_blob_remove(struct fl_blobs *b, const char *id, uint64_t bytes)
+{
+    char path[64];
+
+    place_path(id, path);
+    if (unlinkat(b->dir_fd, path, 0) < 0 && errno != ENOENT)
+        fl_log_warn("an object's file cannot be removed", FL_S("error", strerror(errno)));
+    atomic_fetch_sub(&b->bytes, bytes);
+    atomic_fetch_sub(&b->files, 1);
+}
+
+/* ---- what nothing names ---- */
+
+static int remove_unknown(struct fl_blobs *b, fl_blobs_known_fn known, void *arg,
+                          char (*ids)[FL_BLOB_ID_BYTES], size_t n, uint64_t *removed)
+{
+    char path[64];
+    int r = n ? known(arg, ids, n) : 0;
+
+    for (size_t i = 0; r >= 0 && i < n; i++) {
+        if (!ids[i][0])
+            continue;
+        place_path(ids[i], path);
+        if (unlinkat(b->dir_fd, path, 0) == 0)
+            ++*removed;
+    }
+    return r;
+}
+
+static bool is_old(const struct fl_blobs *b, int dir_fd, const char *name)
+{
+    struct stat st;
+
+    return strlen(name) == FL_BLOB_ID_BYTES - 1 &&
+           strspn(name, "0123456789abcdef") == strlen(name) &&
+           fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_ctime < b->start_s;
+}
+
+static int sweep_shelf(struct fl_blobs *b, unsigned shelf, fl_blobs_known_fn known, void *arg,
+                       uint64_t *removed)
+{
+    char name[8], ids[SWEEP_IDS][FL_BLOB_ID_BYTES];
+    size_t n = 0;
+    struct dirent *e;
+    int fd, r = 0;
+    DIR *d;
+
+    snprintf(name, sizeof(name), "%02x", shelf);
+    fd = openat(b->dir_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    d = fd >= 0 ? fdopendir(fd) : NULL;
+    if (!d) {
+        r = -errno;
+        if (fd >= 0)
+            close(fd);
+        return r;
+    }
+    while (r >= 0 && (e = readdir(d))) {
+        if (!is_old(b, dirfd(d), e->d_name))
+            continue;
+        memcpy(ids[n++], e->d_name, FL_BLOB_ID_BYTES);
+        if (n == SWEEP_IDS) {
+            r = remove_unknown(b, known, arg, ids, n, removed);
+            n = 0;
+        }
+    }
+    if (r >= 0)
+        r = remove_unknown(b, known, arg, ids, n, removed);
+    closedir(d);
+    return r;
+}
+
+int fl_blobs_sweep(struct fl_blobs *b, fl_blobs_known_fn known, void *arg, uint64_t *ret_removed)
+{
+    int r = 0;
+
+    *ret_removed = 0;
+    for (unsigned i = 0; r >= 0 && i < SHELVES; i++)
+        r = sweep_shelf(b, i, known, arg, ret_removed);
+    return r < 0 ? r : 0;
+}

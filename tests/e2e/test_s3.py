@@ -1,0 +1,434 @@
+"""The plane's s3 subset with stock clients: AWS CLI, boto3, curl; and what must be refused."""
+import base64
+import datetime
+import hashlib
+import hmac
+import http.client
+import os
+import subprocess
+import threading
+import urllib.parse
+import zlib
+
+import botocore.exceptions
+import pytest
+
+import conftest
+import flsandbox
+from test_iam import new_user
+
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def place():
+    with flsandbox.Sandbox(nodes=0) as box:
+        yield box
+
+
+@pytest.fixture(scope="module")
+def cli(place):
+    return conftest.Aws(place)
+
+
+def s3_client(plane, key=None, secret=None, token=None, style="path", payload=None, **more):
+    import boto3
+    from botocore.config import Config
+    return boto3.session.Session().client(
+        "s3", endpoint_url=plane.endpoint, region_name=flsandbox.REGION, verify=str(plane.ca_file),
+        aws_access_key_id=key or plane.access_key, aws_secret_access_key=secret or plane.secret_key,
+        aws_session_token=token, config=Config(
+            signature_version="s3v4", retries={"max_attempts": 0}, proxies={},
+            s3={"addressing_style": style, "payload_signing_enabled": payload}, **more))
+
+
+@pytest.fixture(scope="module")
+def s3(place):
+    return s3_client(place.plane)
+
+
+def code_of(call, *args, **members):
+    with pytest.raises(botocore.exceptions.ClientError) as e:
+        call(*args, **members)
+    return e.value.response["Error"]["Code"]
+
+
+def blobs(place):
+    return [p for p in (place.plane.data / "objects").rglob("*") if p.is_file()]
+
+
+# ---- the AWS CLI ----
+
+def test_cli_copies_lists_and_removes(place, cli, tmp_path):
+    def run(*args):
+        done = cli("s3", *args)
+        assert done.code == 0, done
+        return done.out
+    (tmp_path / "in").write_bytes(b"hello\n" * 1000)
+    run("mb", "s3://cli")
+    run("cp", tmp_path / "in", "s3://cli/a/b/c.txt")
+    run("cp", tmp_path / "in", "s3://cli/top", "--content-type", "text/x", "--metadata", "k=v w")
+    assert "c.txt" in run("ls", "s3://cli/a/b/") and "PRE a/" in run("ls", "s3://cli")
+    run("cp", "s3://cli/a/b/c.txt", tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == (tmp_path / "in").read_bytes()
+    head = cli("s3api", "head-object", "--bucket", "cli", "--key", "top").json
+    assert (head["ContentType"], head["Metadata"], head["ContentLength"]) == ("text/x", {"k": "v w"}, 6000)
+    url = run("presign", "s3://cli/top").strip()
+    got = subprocess.run(["curl", "-sS", "--cacert", place.plane.ca_file, url], capture_output=True, check=True)
+    assert got.stdout == (tmp_path / "in").read_bytes()
+    done = cli("s3", "rb", "s3://cli")
+    assert done.code == 1 and "BucketNotEmpty" in done.err
+    run("rm", "s3://cli", "--recursive")
+    run("rb", "s3://cli")
+    assert "cli" not in run("ls")
+
+
+def test_cli_big_file_goes_in_parts(place, cli, tmp_path):
+    data = os.urandom(20 * MIB)
+    (tmp_path / "in").write_bytes(data)
+    assert cli("s3", "mb", "s3://big").code == 0
+    done = cli("s3", "cp", tmp_path / "in", "s3://big/in")
+    assert done.code == 0, done
+    done = cli("s3", "cp", "s3://big/in", tmp_path / "out")
+    assert done.code == 0, done
+    assert (tmp_path / "out").read_bytes() == data
+    assert "-3\"" in cli("s3api", "head-object", "--bucket", "big", "--key", "in").json["ETag"]
+
+
+# ---- boto3 ----
+
+@pytest.mark.parametrize("style", ["path", "virtual"])
+@pytest.mark.parametrize("payload", [True, False])
+def test_objects(place, s3, style, payload, tmp_path):
+    client = s3_client(place.plane, style=style, payload=payload)
+    if style == "virtual":
+        to_loopback(client, place.plane)
+    bucket = f"obj-{style}-{str(payload).lower()}"
+    client.create_bucket(Bucket=bucket)
+    assert code_of(client.create_bucket, Bucket=bucket) == "BucketAlreadyOwnedByYou"
+    assert client.head_bucket(Bucket=bucket)["ResponseMetadata"]["HTTPHeaders"]["x-amz-bucket-region"] == "local"
+    assert client.get_bucket_location(Bucket=bucket)["LocationConstraint"] == "local"
+    assert code_of(client.get_bucket_encryption, Bucket=bucket) == "ServerSideEncryptionConfigurationNotFoundError"
+    key, data = "dir with blank/ü+&?%41//x", os.urandom(700_000)
+    put = client.put_object(Bucket=bucket, Key=key, Body=data, ContentMD5=base64.b64encode(
+        hashlib.md5(data).digest()).decode(), ContentType="text/plain", ACL="bucket-owner-full-control")
+    assert put["ETag"] == f'"{hashlib.md5(data).hexdigest()}"'
+    got = client.get_object(Bucket=bucket, Key=key)
+    assert got["Body"].read() == data and got["ContentType"] == "text/plain"
+    for asked, status, part in (("bytes=0-9", 206, data[:10]), ("bytes=699990-", 206, data[-10:]),
+                                ("bytes=-7", 206, data[-7:]), ("lines=1-2", 200, data)):
+        got = client.get_object(Bucket=bucket, Key=key, Range=asked)
+        assert got["ResponseMetadata"]["HTTPStatusCode"] == status and got["Body"].read() == part
+    assert code_of(client.get_object, Bucket=bucket, Key=key, Range="bytes=700000-") == "InvalidRange"
+    assert code_of(client.get_object, Bucket=bucket, Key=key, IfNoneMatch=put["ETag"]) == "304"
+    assert code_of(client.get_object, Bucket=bucket, Key=key, IfMatch='"x"') == "PreconditionFailed"
+    client.put_object(Bucket=bucket, Key="empty", Body=b"")
+    assert client.get_object(Bucket=bucket, Key="empty")["Body"].read() == b""
+    assert code_of(client.get_object, Bucket=bucket, Key="none") == "NoSuchKey"
+    assert code_of(client.head_object, Bucket=bucket, Key="none") == "404"
+    assert code_of(client.put_object, Bucket="no-such", Key="k", Body=b"x") == "NoSuchBucket"
+    done = client.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": key}, {"Key": "none"}]})
+    assert {d["Key"] for d in done["Deleted"]} == {key, "none"}
+    client.delete_object(Bucket=bucket, Key="empty")
+    client.delete_bucket(Bucket=bucket)
+    assert code_of(client.head_bucket, Bucket=bucket) == "404"
+
+
+def to_loopback(client, plane):
+    """<bucket>.127.0.0.1 is no name that resolves, nor one the certificate has: connects to the plane itself."""
+    from botocore.httpsession import URLLib3Session
+    import urllib3
+    pool = urllib3.HTTPSConnectionPool("127.0.0.1", int(plane.endpoint.rsplit(":", 1)[1]), ca_certs=str(plane.ca_file))
+
+    class Session(URLLib3Session):
+        def send(self, request):
+            url = urllib.parse.urlsplit(request.url)
+            target = url.path + ("?" + url.query if url.query else "")
+            import botocore.awsrequest
+            headers = dict(request.headers)
+            assert not url.netloc.startswith("127.") or url.path.count("/") < 2
+            answer = pool.urlopen(request.method, target, body=request.body, retries=False, redirect=False,
+                                  headers={**headers, "Host": url.netloc}, preload_content=False, decode_content=False,
+                                  assert_same_host=False)
+            made = botocore.awsrequest.AWSResponse(request.url, answer.status, answer.headers, answer)
+            if not request.stream_output:
+                made.content
+            return made
+    client._endpoint.http_session = Session()
+
+
+def test_lists(s3):
+    s3.create_bucket(Bucket="lists")
+    keys = sorted([f"a/{i:02d}" for i in range(12)] + ["a", "b/x/1", "b/x/2", "b/y", "c", "ü/1", "z&<>"],
+                  key=lambda k: k.encode())
+    for key in keys:
+        s3.put_object(Bucket="lists", Key=key, Body=key.encode())
+
+    def walk(operation, size, **members):
+        found, prefixes, pages = [], [], 0
+        for page in s3.get_paginator(operation).paginate(Bucket="lists", PaginationConfig={"PageSize": size},
+                                                         **members):
+            pages += 1
+            found += [o["Key"] for o in page.get("Contents", [])]
+            prefixes += [p["Prefix"] for p in page.get("CommonPrefixes", [])]
+            assert len(page.get("Contents", [])) + len(page.get("CommonPrefixes", [])) <= size
+        return found, prefixes, pages
+    for operation in ("list_objects", "list_objects_v2"):
+        for size in (1, 3, 1000):
+            assert walk(operation, size)[0] == keys, (operation, size)
+            assert walk(operation, size, Delimiter="/")[:2] == (["a", "c", "z&<>"], ["a/", "b/", "ü/"]), (operation, size)
+            assert walk(operation, size, Prefix="b/", Delimiter="/")[:2] == (["b/y"], ["b/x/"])
+        assert walk(operation, 5, Prefix="a/") == ([k for k in keys if k.startswith("a/")], [], 3)
+        assert walk(operation, 5, Prefix="none") == ([], [], 1)
+    assert s3.list_objects_v2(Bucket="lists", StartAfter="b/y")["Contents"][0]["Key"] == "c"
+    assert code_of(s3.list_objects_v2, Bucket="lists", ContinuationToken="x") == "InvalidArgument"
+
+
+def test_multipart(place, s3):
+    s3.create_bucket(Bucket="multi")
+    one, two = os.urandom(5 * MIB), os.urandom(1000)
+    up = s3.create_multipart_upload(Bucket="multi", Key="k", ContentType="x/y")["UploadId"]
+
+    def part(number, data):
+        return {"PartNumber": number, "ETag": s3.upload_part(Bucket="multi", Key="k", UploadId=up, PartNumber=number,
+                                                             Body=data)["ETag"]}
+    part(3, b"never named")
+    part(1, b"replaced")
+    parts = [part(1, one), part(2, two)]
+    assert [p["Size"] for p in s3.list_parts(Bucket="multi", Key="k", UploadId=up)["Parts"]] == [5 * MIB, 1000, 11]
+
+    def complete(parts):
+        return s3.complete_multipart_upload(Bucket="multi", Key="k", UploadId=up, MultipartUpload={"Parts": parts})
+    assert code_of(complete, parts[::-1]) == "InvalidPartOrder"
+    assert code_of(complete, [dict(parts[0], ETag='"00000000000000000000000000000000"')]) == "InvalidPart"
+    assert code_of(s3.get_object, Bucket="multi", Key="k") == "NoSuchKey"
+    etag = complete(parts)["ETag"]
+    assert etag == '"%s-2"' % hashlib.md5(hashlib.md5(one).digest() + hashlib.md5(two).digest()).hexdigest()
+    got = s3.get_object(Bucket="multi", Key="k")
+    assert got["Body"].read() == one + two and got["ContentType"] == "x/y"
+    got = s3.get_object(Bucket="multi", Key="k", Range=f"bytes={5 * MIB - 5}-{5 * MIB + 4}")
+    assert got["Body"].read() == one[-5:] + two[:5]
+    up = s3.create_multipart_upload(Bucket="multi", Key="k2")["UploadId"]
+    s3.upload_part(Bucket="multi", Key="k2", UploadId=up, PartNumber=1, Body=b"x")
+    s3.abort_multipart_upload(Bucket="multi", Key="k2", UploadId=up)
+    assert code_of(s3.abort_multipart_upload, Bucket="multi", Key="k2", UploadId=up) == "NoSuchUpload"
+    s3.delete_object(Bucket="multi", Key="k")
+    s3.delete_bucket(Bucket="multi")
+
+
+# ---- bodies as newer clients send them, by hand ----
+
+def sign(plane, method, path, headers, payload, when=None):
+    """Headers of a signed request, its date, scope, signing key and signature."""
+    now = (when or datetime.datetime.utcnow()).strftime("%Y%m%dT%H%M%SZ")
+    host = urllib.parse.urlsplit(plane.endpoint).netloc
+    h = {**headers, "host": host, "x-amz-date": now, "x-amz-content-sha256": payload}
+    names = sorted(h)
+    scope = f"{now[:8]}/{flsandbox.REGION}/s3/aws4_request"
+    canonical = "\n".join([method, path, "", *[f"{n}:{h[n]}" for n in names], "", ";".join(names), payload])
+    key = ("AWS4" + plane.secret_key).encode()
+    for word in scope.split("/"):
+        key = hmac.new(key, word.encode(), hashlib.sha256).digest()
+    text = "\n".join(["AWS4-HMAC-SHA256", now, scope, hashlib.sha256(canonical.encode()).hexdigest()])
+    signature = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+    h["authorization"] = (f"AWS4-HMAC-SHA256 Credential={plane.access_key}/{scope}, SignedHeaders={';'.join(names)}, "
+                          f"Signature={signature}")
+    return h, now, scope, key, signature
+
+
+def send(plane, method, path, headers, body):
+    url = urllib.parse.urlsplit(plane.endpoint)
+    import ssl
+    conn = http.client.HTTPSConnection(url.hostname, url.port, timeout=30,
+                                       context=ssl.create_default_context(cafile=str(plane.ca_file)))
+    try:
+        conn.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+        for name, value in headers.items():
+            conn.putheader(name, value)
+        conn.putheader("content-length", str(len(body)))
+        conn.endheaders(body)
+        answer = conn.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        conn.close()
+
+
+def pieces(data, size):
+    return [data[i:i + size] for i in range(0, len(data), size)] + [b""]
+
+
+CRC = base64.b64encode(zlib.crc32(b"x" * 200_000).to_bytes(4, "big")).decode()
+
+
+@pytest.mark.parametrize("bend", ["", "crc", "length", "short"])
+def test_unsigned_trailer(place, s3, bend):
+    bucket = "trailer" + bend
+    s3.create_bucket(Bucket=bucket)
+    data, crc = b"x" * 200_000, CRC if bend != "crc" else "AAAAAA=="
+    headers = {"content-encoding": "aws-chunked", "x-amz-trailer": "x-amz-checksum-crc32",
+               "x-amz-decoded-content-length": str(len(data) + (bend == "length"))}
+    body = b"".join(b"%x\r\n%s\r\n" % (len(p), p) for p in pieces(data, 65536)[:-1])
+    body += b"" if bend == "short" else b"0\r\nx-amz-checksum-crc32:%s\r\n\r\n" % crc.encode()
+    h = sign(place.plane, "PUT", f"/{bucket}/k", headers, "STREAMING-UNSIGNED-PAYLOAD-TRAILER")[0]
+    status, text = send(place.plane, "PUT", f"/{bucket}/k", h, body)
+    if bend:
+        assert status == 400 and ("BadDigest" if bend == "crc" else "IncompleteBody") in text
+        assert code_of(s3.get_object, Bucket=bucket, Key="k") == "NoSuchKey"
+    else:
+        assert status == 200, text
+        got = s3.get_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")
+        assert got["Body"].read() == data and got["ChecksumCRC32"] == CRC and "ContentEncoding" not in got
+
+
+@pytest.mark.parametrize("trailer", [False, True])
+@pytest.mark.parametrize("bend", ["", "chunk", "trailer"])
+def test_signed_chunks(place, s3, bend, trailer):
+    bucket = f"chunks-{bend or 'ok'}-{str(trailer).lower()}"
+    s3.create_bucket(Bucket=bucket)
+    data = b"x" * 200_000
+    kind = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD" + ("-TRAILER" if trailer else "")
+    headers = {"content-encoding": "aws-chunked", "x-amz-decoded-content-length": str(len(data))}
+    if trailer:
+        headers["x-amz-trailer"] = "x-amz-checksum-crc32"
+    h, now, scope, key, last = sign(place.plane, "PUT", f"/{bucket}/k", headers, kind)
+
+    def chain(what, *rest):
+        text = "\n".join([f"AWS4-HMAC-SHA256-{what}", now, scope, last, *rest])
+        return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+    body = b""
+    for p in pieces(data, 65536):
+        last = chain("PAYLOAD", hashlib.sha256(b"").hexdigest(), hashlib.sha256(p).hexdigest())
+        sent = p if bend != "chunk" else p.replace(b"xx", b"xy", 1)
+        body += b"%x;chunk-signature=%s\r\n" % (len(p), last.encode()) + (sent + b"\r\n" if p else b"")
+    if trailer:
+        line = f"x-amz-checksum-crc32:{CRC}\n"
+        last = chain("TRAILER", hashlib.sha256(line.encode()).hexdigest())
+        sent = last if bend != "trailer" else last[::-1]
+        body += line.replace("\n", "\r\n").encode() + b"x-amz-trailer-signature:" + sent.encode() + b"\r\n"
+    status, text = send(place.plane, "PUT", f"/{bucket}/k", h, body + b"\r\n")
+    if bend == "chunk" or (bend == "trailer" and trailer):
+        assert status == 403 and "SignatureDoesNotMatch" in text
+        assert code_of(s3.get_object, Bucket=bucket, Key="k") == "NoSuchKey"
+    else:
+        assert status == 200, text
+        assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == data
+
+
+@pytest.mark.parametrize("what,code", [("sha256", "XAmzContentSHA256Mismatch"), ("md5", "BadDigest"),
+                                       ("crc32c", "BadDigest"), ("unsigned meta", "AccessDenied")])
+def test_what_does_not_fit_is_not_stored(place, s3, what, code):
+    bucket = "wrong-" + what.replace(" ", "-")
+    s3.create_bucket(Bucket=bucket)
+    data = b"y" * 100
+    headers = {"md5": {"content-md5": base64.b64encode(b"0" * 16).decode()},
+               "crc32c": {"x-amz-checksum-crc32c": "AAAAAA=="}}.get(what, {})
+    payload = hashlib.sha256(b"other" if what == "sha256" else data).hexdigest()
+    h = sign(place.plane, "PUT", f"/{bucket}/k", headers, payload)[0]
+    if what == "unsigned meta":
+        h["x-amz-meta-a"] = "b"
+    status, text = send(place.plane, "PUT", f"/{bucket}/k", h, data)
+    assert status in (400, 403) and f"<Code>{code}</Code>" in text
+    assert code_of(s3.get_object, Bucket=bucket, Key="k") == "NoSuchKey"
+
+
+def test_presigned_put_and_expiry(place, s3, tmp_path):
+    s3.create_bucket(Bucket="presigned")
+    (tmp_path / "in").write_bytes(os.urandom(300_000))
+
+    def curl(*args):
+        done = subprocess.run(["curl", "-sS", "--cacert", place.plane.ca_file, "-w", "%{http_code}", *args],
+                              capture_output=True, text=True, check=True)
+        return done.stdout
+    put = s3.generate_presigned_url("put_object", Params={"Bucket": "presigned", "Key": "k x"})
+    assert curl("-T", str(tmp_path / "in"), put) == "200"
+    assert s3.get_object(Bucket="presigned", Key="k x")["Body"].read() == (tmp_path / "in").read_bytes()
+    assert "SignatureDoesNotMatch" in curl(put.replace("k%20x", "other"), "-T", str(tmp_path / "in"))
+    assert "SignatureDoesNotMatch" in curl(put)
+    get = s3.generate_presigned_url("get_object", Params={"Bucket": "presigned", "Key": "k x"}, ExpiresIn=1)
+    flsandbox.wait_for("the URL to expire", lambda: "Request has expired" in curl(get))
+    assert "AccessDenied" in curl(place.plane.endpoint + "/presigned/k%20x")
+
+
+# ---- who may ----
+
+def test_policies(place, s3):
+    s3.create_bucket(Bucket="guarded")
+    for key in ("mine/a", "other/b"):
+        s3.put_object(Bucket="guarded", Key=key, Body=b"x")
+    ann = s3_client(place.plane, *new_user(place.plane, "s3ann", {"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"],
+         "Resource": "arn:aws:s3:::guarded/mine/*"},
+        {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": "arn:aws:s3:::guarded"}]}))
+    assert ann.get_object(Bucket="guarded", Key="mine/a")["Body"].read() == b"x"
+    ann.put_object(Bucket="guarded", Key="mine/c", Body=b"x")
+    assert ann.list_objects_v2(Bucket="guarded")["KeyCount"] == 3
+    for call, members in ((ann.get_object, {"Key": "other/b"}), (ann.put_object, {"Key": "other/b", "Body": b"y"}),
+                          (ann.delete_object, {"Key": "other/b"}), (ann.delete_bucket, {})):
+        assert code_of(call, Bucket="guarded", **members) == "AccessDenied"
+    assert code_of(ann.list_buckets) == "AccessDenied"
+    done = ann.delete_objects(Bucket="guarded", Delete={"Objects": [{"Key": "mine/c"}, {"Key": "other/b"}]})
+    assert [d["Key"] for d in done["Deleted"]] == ["mine/c"] and [e["Key"] for e in done["Errors"]] == ["other/b"]
+    assert s3.get_object(Bucket="guarded", Key="other/b")["Body"].read() == b"x"
+    bad = s3_client(place.plane, secret="x" * 40)
+    assert code_of(bad.list_buckets) == "SignatureDoesNotMatch"
+
+
+# ---- limits, and the disk ----
+
+def test_quota_and_size(new_box, tmp_path):
+    box = new_box(nodes=0)
+    conf = flsandbox.json.loads((box.plane.data / "server.json").read_text())
+    conf.update(ObjectsMaxBytes=1_000_000, ObjectMaxBytes=400_000, ObjectsMaxFiles=5)
+    (box.plane.data / "server.json").write_text(flsandbox.json.dumps(conf))
+    box.plane.restart()
+    s3 = s3_client(box.plane)
+    s3.create_bucket(Bucket="small")
+    assert code_of(s3.put_object, Bucket="small", Key="big", Body=b"x" * 500_000) == "EntityTooLarge"
+    for i in range(2):
+        s3.put_object(Bucket="small", Key=str(i), Body=b"x" * 400_000)
+    assert code_of(s3.put_object, Bucket="small", Key="2", Body=b"x" * 300_000) == "InsufficientStorage"
+    s3.delete_object(Bucket="small", Key="0")
+    flsandbox.wait_for("room", lambda: len(blobs(box)) == 1)
+    for i in range(2, 6):
+        s3.put_object(Bucket="small", Key=str(i), Body=b"x")
+    assert code_of(s3.put_object, Bucket="small", Key="6", Body=b"x") == "InsufficientStorage"
+    box.plane.restart()
+    assert code_of(s3.put_object, Bucket="small", Key="6", Body=b"x") == "InsufficientStorage"
+
+
+def test_killed_during_uploads(new_box):
+    """What was acknowledged is there, whole; what was not is there whole or not at all; no file is left over."""
+    box = new_box(nodes=0)
+    s3_client(box.plane).create_bucket(Bucket="kill")
+    stored, tried = {}, {}
+    for turn in range(3):
+        stop = threading.Event()
+
+        def writer(who, turn=turn, stop=stop):
+            client, n = s3_client(box.plane), 0
+            while not stop.is_set():
+                key, data = f"{turn}-{who}-{n}", os.urandom(1 << (10 + n % 12))
+                tried[key] = data
+                try:
+                    client.put_object(Bucket="kill", Key=key, Body=data)
+                except Exception:  # whatever a dead plane looks like
+                    return
+                stored[key] = data
+                n += 1
+        threads = [threading.Thread(target=writer, args=(w,)) for w in range(4)]
+        for t in threads:
+            t.start()
+        before = len(stored)
+        flsandbox.wait_for("uploads", lambda: len(stored) >= before + 30)
+        box.plane.kill()
+        stop.set()
+        for t in threads:
+            t.join()
+        box.plane.start()
+    s3 = s3_client(box.plane)
+    found = [o["Key"] for page in s3.get_paginator("list_objects_v2").paginate(Bucket="kill")
+             for o in page.get("Contents", [])]
+    assert set(stored) <= set(found) <= set(tried)
+    for key in found:
+        assert s3.get_object(Bucket="kill", Key=key)["Body"].read() == tried[key], key
+    flsandbox.wait_for("leftovers to go", lambda: len(blobs(box)) == len(found), timeout_s=20)
