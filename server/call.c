@@ -178,6 +178,7 @@ int fl_call_authorize(struct fl_call *call, const struct fl_caller *caller, cons
         if (r < 0)
             return r;
     }
+    access.builtin = ret_resources->builtin;
     if (ret_resources->n == 0 && everything(call, service, ret_resources) < 0)
         return fl_err_set(err, -ENOMEM, NULL, "out of memory");
     if (request_tags(call, op, in, &tags) < 0)

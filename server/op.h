@@ -64,6 +64,7 @@ struct fl_resource {
 struct fl_resources {
     struct fl_resource *v;
     size_t n;
+    bool builtin; /* a node needs no policy for them (authorize.h) */
 };
 
 enum fl_op_auth {

@@ -4,8 +4,17 @@
 #include <string.h>
 
 const struct fl_op_table *const fl_op_tables[] = {
-    &fl_ops_sts,       &fl_ops_activations, &fl_ops_nodes,       &fl_ops_tags,       &fl_ops_agent,
-    &fl_ops_documents, &fl_ops_commands,    &fl_ops_ec2messages, &fl_ops_parameters, NULL,
+    &fl_ops_sts,
+    &fl_ops_activations,
+    &fl_ops_nodes,
+    &fl_ops_tags,
+    &fl_ops_agent,
+    &fl_ops_documents,
+    &fl_ops_commands,
+    &fl_ops_ec2messages,
+    &fl_ops_parameters,
+    &fl_ops_logs,
+    NULL,
 };
 
 static const struct fl_op *find_in(const struct fl_op_table *table, const char *name)

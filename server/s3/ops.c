@@ -3,8 +3,7 @@
 
 #include <errno.h>
 #include <string.h>
-#include "server/api/nodes.h"
-#include "common/base/rand.h"
+#include "server/command/place.h"
 
 #define READ  FL_LANE_READ
 #define WRITE FL_LANE_WRITE
@@ -103,54 +102,19 @@ const struct fl_s3_op *fl_s3_op_find(const char *method, enum fl_s3_level level,
 
 /* ---- who may ---- */
 
-/* Finds "<command>/<node>/" in a key or stream name: 1 with both copied, 0. */
-static int output_of(const char *key, char command[FL_UUID_BYTES], char node[FL_NODE_ID_BYTES],
-                     const char **ret_at)
-{
-    for (const char *p = key; p; p = strchr(p, '/') ? strchr(p, '/') + 1 : NULL) {
-        const char *slash = strchr(p, '/'), *end = slash ? strchr(slash + 1, '/') : NULL;
-
-        if (!end || slash - p != FL_UUID_BYTES - 1 || end - slash - 1 >= FL_NODE_ID_BYTES)
-            continue;
-        memcpy(command, p, FL_UUID_BYTES - 1);
-        command[FL_UUID_BYTES - 1] = '\0';
-        memcpy(node, slash + 1, (size_t)(end - slash - 1));
-        node[end - slash - 1] = '\0';
-        if (!fl_uuid_valid(command) || !fl_node_id_valid(node))
-            continue;
-        *ret_at = p;
-        return 1;
-    }
-    return 0;
-}
-
 /* Is the key one of the node's own outputs, where the command wants them? 1, 0, <0. */
-static int is_output(struct fl_s3_call *c, const char *key, bool *ret_foreign, struct fl_err *err)
+static int is_output(struct fl_s3_call *c, const char *key, struct fl_err *err)
 {
-    char command[FL_UUID_BYTES], node[FL_NODE_ID_BYTES];
-    fl_autocursor struct fl_cursor *row = NULL;
-    const char *at, *prefix;
+    struct fl_output_place place;
+    int r = fl_output_place(&c->call, key, c->caller.id.node_id, &place, err);
     size_t len;
-    int r;
 
-    *ret_foreign = false;
-    if (!key || !output_of(key, command, node, &at))
-        return 0;
-    if (strcmp(node, c->caller.id.node_id) != 0) {
-        *ret_foreign = true;
-        return 0;
-    }
-    r = fl_sql_open(c->call.tx, FL_SQL_output_place, &row, err, FL_T(command), FL_T(node));
-    if (r >= 0)
-        r = fl_sql_next(row, err);
     if (r <= 0)
         return r;
-    prefix = fl_sql_text(row, 1);
-    len = (size_t)(at - key);
-    while (len && key[len - 1] == '/')
+    for (len = place.at; len && key[len - 1] == '/';)
         len--;
-    return strcmp(fl_sql_text(row, 0), c->bucket) == 0 && strlen(prefix) >= len &&
-           strncmp(prefix, key, len) == 0 && prefix[len + strspn(prefix + len, "/")] == '\0';
+    return strcmp(place.bucket, c->bucket) == 0 && strncmp(place.prefix, key, len) == 0 &&
+           strlen(place.prefix) >= len && !place.prefix[len + strspn(place.prefix + len, "/")];
 }
 
 int fl_s3_allowed(struct fl_s3_call *c, const char *action, const char *key, struct fl_err *err)
@@ -158,7 +122,6 @@ int fl_s3_allowed(struct fl_s3_call *c, const char *action, const char *key, str
     struct fl_resource res = { 0 };
     struct fl_resources list = { .v = &res, .n = 1 };
     struct fl_access access = { .action = action, .resources = &list };
-    bool foreign = false;
     int r = 0;
 
     res.arn = fl_arena_printf(c->call.arena, "arn:aws:s3:::%s%s%s", c->bucket ? c->bucket : "*",
@@ -166,12 +129,9 @@ int fl_s3_allowed(struct fl_s3_call *c, const char *action, const char *key, str
     if (!res.arn)
         return fl_s3_nomem(err);
     if (c->caller.id.kind == FL_ID_NODE) {
-        r = c->op->nodes ? 1 : is_output(c, key, &foreign, err);
+        r = c->op->nodes ? 1 : is_output(c, key, err);
         if (r < 0)
             return r;
-        if (foreign)
-            return fl_err_set(err, -EACCES, "AccessDeniedException",
-                              "Node %s may not act for another.", c->caller.id.node_id);
         access.builtin =
             r > 0 &&
             (c->op->nodes || c->op->input == FL_S3_DATA || c->op->fn == fl_s3_create_upload ||

@@ -1,4 +1,5 @@
-/* service.c - start of the s3 subset; removes what is too old, and files that nothing names. */
+/* service.c - start of the s3 subset; removes objects and log events that are too old, and files
+ * that nothing names. */
 #include "server/s3/service.h"
 
 #include <errno.h>
@@ -10,12 +11,13 @@
 #include "server/http/route.h"
 #include "server/s3/s3.h"
 
-#define EVERY_MS    (60 * 60 * 1000)
-#define AGAIN_MS    1000 /* there was more than fits one transaction */
-#define PER_RUN     200
-#define UPLOAD_DAYS 7 /* an upload that is not completed */
-#define DAY_MS      (24 * 60 * 60 * 1000ll)
-#define ARENA_BYTES (8 * 1024 * 1024)
+#define EVERY_MS       (60 * 60 * 1000)
+#define AGAIN_MS       1000 /* there was more than fits one transaction */
+#define PER_RUN        200
+#define EVENTS_PER_RUN 10000
+#define UPLOAD_DAYS    7 /* an upload that is not completed */
+#define DAY_MS         (24 * 60 * 60 * 1000ll)
+#define ARENA_BYTES    (8 * 1024 * 1024)
 
 /* ---- start ---- */
 
@@ -166,6 +168,10 @@ static int retire(struct fl_tx *tx, void *arg)
         r = forget_objects(s, days->v[i].key, now_ms - days->v[i].value * DAY_MS);
     if (r >= 0)
         r = forget_uploads(s, now_ms - UPLOAD_DAYS * DAY_MS);
+    if (r >= 0) {
+        r = fl_sql_exec(tx, FL_SQL_log_event_retire, NULL, FL_N(now_ms), FL_N(EVENTS_PER_RUN));
+        s->more |= r == EVENTS_PER_RUN;
+    }
     return r < 0 ? r : 0;
 }
 

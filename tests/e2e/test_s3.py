@@ -337,8 +337,8 @@ def test_presigned_put_and_expiry(place, s3, tmp_path):
 
     def curl(*args):
         done = subprocess.run(["curl", "-sS", "--cacert", place.plane.ca_file, "-w", "%{http_code}", *args],
-                              capture_output=True, text=True, check=True)
-        return done.stdout
+                              capture_output=True, check=True)
+        return done.stdout.decode(errors="replace")
     put = s3.generate_presigned_url("put_object", Params={"Bucket": "presigned", "Key": "k x"})
     assert curl("-T", str(tmp_path / "in"), put) == "200"
     assert s3.get_object(Bucket="presigned", Key="k x")["Body"].read() == (tmp_path / "in").read_bytes()
@@ -380,7 +380,8 @@ def test_quota_and_size(new_box, tmp_path):
     conf = flsandbox.json.loads((box.plane.data / "server.json").read_text())
     conf.update(ObjectsMaxBytes=1_000_000, ObjectMaxBytes=400_000, ObjectsMaxFiles=5)
     (box.plane.data / "server.json").write_text(flsandbox.json.dumps(conf))
-    box.plane.restart()
+    box.plane.stop()
+    box.plane.start()
     s3 = s3_client(box.plane)
     s3.create_bucket(Bucket="small")
     assert code_of(s3.put_object, Bucket="small", Key="big", Body=b"x" * 500_000) == "EntityTooLarge"
@@ -392,7 +393,8 @@ def test_quota_and_size(new_box, tmp_path):
     for i in range(2, 6):
         s3.put_object(Bucket="small", Key=str(i), Body=b"x")
     assert code_of(s3.put_object, Bucket="small", Key="6", Body=b"x") == "InsufficientStorage"
-    box.plane.restart()
+    box.plane.stop()
+    box.plane.start()
     assert code_of(s3.put_object, Bucket="small", Key="6", Body=b"x") == "InsufficientStorage"
 
 

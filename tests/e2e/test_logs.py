@@ -1,0 +1,184 @@
+"""The plane's logs subset with the AWS CLI and boto3, and what nodes may put where."""
+import time
+
+import pytest
+
+import conftest
+import flsandbox
+from test_s3 import code_of, s3_client
+
+FLEET = "/fleet"
+
+
+@pytest.fixture(scope="module")
+def place():
+    with flsandbox.Sandbox(nodes=0) as box:
+        yield box
+
+
+@pytest.fixture(scope="module")
+def logs(place):
+    return conftest.client(place.plane, "logs")
+
+
+def now_ms():
+    return int(time.time() * 1000)
+
+
+def put(logs, group, stream, *messages, at=None):
+    at = at or now_ms()
+    return logs.put_log_events(logGroupName=group, logStreamName=stream, logEvents=[
+        {"timestamp": at + i, "message": m} for i, m in enumerate(messages)])
+
+
+def fresh(logs, group, *streams):
+    logs.create_log_group(logGroupName=group)
+    for stream in streams:
+        logs.create_log_stream(logGroupName=group, logStreamName=stream)
+
+
+def test_groups_and_streams(logs):
+    fresh(logs, "/g/one", *[f"s{i:02d}" for i in range(7)])
+    logs.create_log_group(logGroupName="/g/two")
+    assert code_of(logs.create_log_group, logGroupName="/g/one") == "ResourceAlreadyExistsException"
+    assert code_of(logs.create_log_stream, logGroupName="/g/one", logStreamName="s00") == "ResourceAlreadyExistsException"
+    assert code_of(logs.create_log_stream, logGroupName="/none", logStreamName="s") == "ResourceNotFoundException"
+    got = logs.describe_log_groups(logGroupNamePrefix="/g/")
+    assert [g["logGroupName"] for g in got["logGroups"]] == ["/g/one", "/g/two"] and "nextToken" not in got
+    pages = list(logs.get_paginator("describe_log_streams").paginate(
+        logGroupName="/g/one", PaginationConfig={"PageSize": 3}))
+    assert [len(p["logStreams"]) for p in pages] == [3, 3, 1]
+    logs.put_retention_policy(logGroupName="/g/two", retentionInDays=7)
+    assert logs.describe_log_groups(logGroupNamePrefix="/g/two")["logGroups"][0]["retentionInDays"] == 7
+    put(logs, "/g/one", "s03", "x")
+    newest = logs.describe_log_streams(logGroupName="/g/one", orderBy="LastEventTime", descending=True, limit=2)
+    assert newest["logStreams"][0]["logStreamName"] == "s03"
+    for group in ("/g/one", "/g/two"):
+        logs.delete_log_group(logGroupName=group)
+    assert code_of(logs.get_log_events, logGroupName="/g/one", logStreamName="s03") == "ResourceNotFoundException"
+
+
+def test_pages_of_a_stream(logs):
+    fresh(logs, "/pages", "s")
+    words = [f"m{i:02d}" for i in range(25)]
+    put(logs, "/pages", "s", *words)
+
+    def get(**members):
+        got = logs.get_log_events(logGroupName="/pages", logStreamName="s", **members)
+        return [e["message"] for e in got["events"]], got["nextForwardToken"], got["nextBackwardToken"]
+    found, token = [], None
+    while True:
+        page, forward, _ = get(limit=10, startFromHead=True, **({"nextToken": token} if token else {}))
+        found += page
+        if forward == token:
+            break
+        token = forward
+    assert found == words
+    page, forward, backward = get(limit=10)
+    assert page == words[15:]
+    assert get(limit=10, nextToken=backward)[0] == words[5:15]
+    assert get(nextToken=forward)[:2] == ([], forward)
+    put(logs, "/pages", "s", "late", at=now_ms() + 1000)
+    assert get(nextToken=forward)[0] == ["late"]
+
+
+def test_filter(place, logs):
+    fresh(logs, "/filter", "a", "b")
+    at = now_ms()
+    put(logs, "/filter", "a", "ERROR disk full", "all is well", "ERROR net down", at=at)
+    put(logs, "/filter", "b", "warning: disk", "ERROR disk full again", at=at + 10)
+
+    def find(pattern, **members):
+        pages = logs.get_paginator("filter_log_events").paginate(
+            logGroupName="/filter", filterPattern=pattern, PaginationConfig={"PageSize": 1}, **members)
+        return [e["message"] for p in pages for e in p["events"]]
+    assert len(find("")) == 5
+    assert find("ERROR disk") == ["ERROR disk full", "ERROR disk full again"]
+    assert find('"disk full" -again') == ["ERROR disk full"]
+    assert find("?well ?net") == ["all is well", "ERROR net down"]
+    assert find("ERROR", logStreamNames=["b"]) == ["ERROR disk full again"]
+    assert find("ERROR", logStreamNamePrefix="a", startTime=at + 1) == ["ERROR net down"]
+    assert code_of(logs.filter_log_events, logGroupName="/filter", filterPattern="{ $.a = 1 }") == \
+        "InvalidParameterException"
+    aws = conftest.Aws(place)
+    done = aws("logs", "filter-log-events", "--log-group-name", "/filter", "--filter-pattern", "well")
+    assert done.code == 0 and [e["message"] for e in done.json["events"]] == ["all is well"], done
+    done = aws("logs", "tail", "/filter", "--format", "short")
+    assert done.code == 0 and done.out.count("\n") == 5, done
+
+
+def test_what_is_refused(logs):
+    fresh(logs, "/refuse", "s")
+    at = now_ms()
+
+    def events(*times):
+        return logs.put_log_events(logGroupName="/refuse", logStreamName="s", sequenceToken="any",
+                                   logEvents=[{"timestamp": t, "message": "m"} for t in times])
+    assert code_of(events, at, at - 1) == "InvalidParameterException"
+    got = events(at - 15 * 86400000, at, at + 3 * 3600000)
+    assert got["rejectedLogEventsInfo"] == {"tooOldLogEventEndIndex": 1, "tooNewLogEventStartIndex": 2}
+    assert len(logs.get_log_events(logGroupName="/refuse", logStreamName="s")["events"]) == 1
+    assert code_of(put, logs, "/refuse", "s", "x" * 262144) == "InvalidParameterException"
+    assert code_of(put, logs, "/refuse", "none", "x") == "ResourceNotFoundException"
+
+
+def test_the_oldest_make_room(new_box):
+    box = new_box(nodes=0)
+    conf = flsandbox.json.loads((box.plane.data / "server.json").read_text())
+    conf["LogsMaxBytes"] = 500_000
+    (box.plane.data / "server.json").write_text(flsandbox.json.dumps(conf))
+    box.plane.stop()
+    box.plane.start()
+    logs = conftest.client(box.plane, "logs")
+    fresh(logs, "/room", "s")
+    for i in range(30):
+        put(logs, "/room", "s", *[f"{i} " + "x" * 1000] * 50)
+    left = [int(e["message"].split()[0]) for e in
+            logs.get_log_events(logGroupName="/room", logStreamName="s", startFromHead=True)["events"]]
+    assert left[-1] == 29 and left[0] > 15 and 300 < len(left) <= 490 and left == sorted(left)
+
+
+def test_a_node_puts_its_own_outputs_only(place, logs, request):
+    """Keys and streams below <command>/<itself>/, where the command says; no policy is needed for these, none helps elsewhere."""
+    import refnode
+    nodes = []
+    for _ in range(2):
+        node = refnode.RefNode(place.plane.endpoint, place.plane.ca_file)
+        request.addfinalizer(node.close)
+        node.online(place.plane.activation())
+        nodes.append(node)
+    me, other = nodes
+    ssm, admin = conftest.client(place.plane, "ssm"), s3_client(place.plane)
+    admin.create_bucket(Bucket="results")
+    admin.create_bucket(Bucket="elsewhere")
+    cmd = ssm.send_command(InstanceIds=[me.id], DocumentName="AWS-RunShellScript", Parameters={"commands": ["true"]},
+                           OutputS3BucketName="results", OutputS3KeyPrefix="out",
+                           CloudWatchOutputConfig={"CloudWatchLogGroupName": FLEET, "CloudWatchOutputEnabled": True}
+                           )["Command"]["CommandId"]
+    keys = me.creds["AccessKeyId"], me.creds["SecretAccessKey"], me.creds["SessionToken"]
+    s3, own = s3_client(place.plane, *keys), f"out/{cmd}/{me.id}/awsrunShellScript/0.awsrunShellScript/stdout"
+    s3.head_bucket(Bucket="results")
+    s3.put_object(Bucket="results", Key=own, Body=b"hello")
+    assert admin.get_object(Bucket="results", Key=own)["Body"].read() == b"hello"
+    for bucket, key in (("elsewhere", own), ("results", own.replace("out/", "in/")), ("results", "out/x"),
+                        ("results", own.replace(me.id, other.id)),
+                        ("results", own.replace(cmd, "00000000-0000-4000-8000-000000000000"))):
+        assert code_of(s3.put_object, Bucket=bucket, Key=key, Body=b"x") == "AccessDenied", (bucket, key)
+    for call, members in ((s3.get_object, {"Key": own}), (s3.delete_object, {"Key": own}), (s3.list_objects, {})):
+        assert code_of(call, Bucket="results", **members) == "AccessDenied"
+    mine = conftest.client(place.plane, "logs", *keys)
+    stream = f"{cmd}/{me.id}/aws-runShellScript/stdout"
+    mine.create_log_group(logGroupName=FLEET)
+    mine.create_log_stream(logGroupName=FLEET, logStreamName=stream)
+    put(mine, FLEET, stream, "line")
+    assert logs.get_log_events(logGroupName=FLEET, logStreamName=stream)["events"][0]["message"] == "line"
+    assert mine.describe_log_streams(logGroupName=FLEET, logStreamNamePrefix=stream)["logStreams"]
+    logs.create_log_group(logGroupName="/theirs")
+    for call, members in ((mine.create_log_group, {"logGroupName": "/mine"}),
+                          (mine.create_log_stream, {"logGroupName": "/theirs", "logStreamName": stream}),
+                          (mine.create_log_stream, {"logGroupName": FLEET, "logStreamName": "free"}),
+                          (mine.create_log_stream, {"logGroupName": FLEET,
+                                                    "logStreamName": stream.replace(me.id, other.id)}),
+                          (mine.describe_log_streams, {"logGroupName": FLEET}),
+                          (mine.filter_log_events, {"logGroupName": FLEET})):
+        assert code_of(call, **members) == "AccessDeniedException", members
