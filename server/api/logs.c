@@ -187,21 +187,41 @@ static int add_resource(struct fl_call *call, const char *group, const char *str
     return r < 0 ? r : 0;
 }
 
-/* Of what begins with the members of struct name_in. */
-static int name_resource(struct fl_call *call, const void *in, struct fl_resources *ret,
-                         struct fl_err *err)
+/* For requests that begin with the members of struct name_in: those that make groups and streams
+ * and put events, which nodes do … */
+static int stream_made(struct fl_call *call, const void *in, struct fl_resources *ret,
+                       struct fl_err *err)
 {
     const struct name_in *req = in;
 
     return add_resource(call, req->group, req->stream, ret, err);
 }
 
-static int group_resource(struct fl_call *call, const void *in, struct fl_resources *ret,
-                          struct fl_err *err)
+static int group_made(struct fl_call *call, const void *in, struct fl_resources *ret,
+                      struct fl_err *err)
 {
     const struct name_in *req = in;
 
     return add_resource(call, req->group, NULL, ret, err);
+}
+
+/* … and all others, for which a node needs a policy. */
+static int name_resource(struct fl_call *call, const void *in, struct fl_resources *ret,
+                         struct fl_err *err)
+{
+    int r = stream_made(call, in, ret, err);
+
+    ret->builtin = false;
+    return r;
+}
+
+static int group_resource(struct fl_call *call, const void *in, struct fl_resources *ret,
+                          struct fl_err *err)
+{
+    int r = group_made(call, in, ret, err);
+
+    ret->builtin = false;
+    return r;
 }
 
 static int groups_resource(struct fl_call *call, const void *in, struct fl_resources *ret,
@@ -433,7 +453,7 @@ static int streams_resource(struct fl_call *call, const void *in, struct fl_reso
 #define WRITE FL_LANE_WRITE
 static const struct fl_op ops[] = {
     { "CreateLogGroup", &group_shape, &fl_shape_empty, op_create_group, WRITE, FL_AUTH_SIGV4,
-      group_resource },
+      group_made },
     { "DeleteLogGroup", &group_shape, &fl_shape_empty, op_delete_group, WRITE, FL_AUTH_SIGV4,
       group_resource },
     { "PutRetentionPolicy", &days_shape, &fl_shape_empty, op_put_retention, WRITE, FL_AUTH_SIGV4,
@@ -441,7 +461,7 @@ static const struct fl_op ops[] = {
     { "DeleteRetentionPolicy", &group_shape, &fl_shape_empty, op_delete_retention, WRITE,
       FL_AUTH_SIGV4, group_resource },
     { "CreateLogStream", &stream_shape, &fl_shape_empty, op_create_stream, WRITE, FL_AUTH_SIGV4,
-      name_resource },
+      stream_made },
     { "DeleteLogStream", &stream_shape, &fl_shape_empty, op_delete_stream, WRITE, FL_AUTH_SIGV4,
       name_resource },
     { "DescribeLogGroups", &groups_in_shape, &groups_out_shape, op_groups, READ, FL_AUTH_SIGV4,
@@ -449,7 +469,7 @@ static const struct fl_op ops[] = {
     { "DescribeLogStreams", &streams_in_shape, &streams_out_shape, op_streams, READ, FL_AUTH_SIGV4,
       streams_resource },
     { "PutLogEvents", &fl_log_put_in_shape, &fl_log_put_out_shape, fl_op_put_log_events, WRITE,
-      FL_AUTH_SIGV4, name_resource },
+      FL_AUTH_SIGV4, stream_made },
     { "GetLogEvents", &fl_log_get_in_shape, &fl_log_get_out_shape, fl_op_get_log_events, READ,
       FL_AUTH_SIGV4, name_resource },
     { "FilterLogEvents", &fl_log_filter_in_shape, &fl_log_filter_out_shape, fl_op_filter_log_events,

@@ -180,5 +180,9 @@ def test_a_node_puts_its_own_outputs_only(place, logs, request):
                           (mine.create_log_stream, {"logGroupName": FLEET,
                                                     "logStreamName": stream.replace(me.node_id, other.node_id)}),
                           (mine.describe_log_streams, {"logGroupName": FLEET}),
-                          (mine.filter_log_events, {"logGroupName": FLEET})):
+                          (mine.filter_log_events, {"logGroupName": FLEET}),
+                          (mine.get_log_events, {"logGroupName": FLEET, "logStreamName": stream}),
+                          (mine.put_retention_policy, {"logGroupName": FLEET, "retentionInDays": 1}),
+                          (mine.delete_log_stream, {"logGroupName": FLEET, "logStreamName": stream}),
+                          (mine.delete_log_group, {"logGroupName": FLEET})):
         assert code_of(call, **members) == "AccessDeniedException", members

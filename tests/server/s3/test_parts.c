@@ -1,6 +1,8 @@
 /* The pure parts of the s3 subset: whose bucket and key, ranges, bodies, checksums. */
 #include <errno.h>
 #include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
 #include <string.h>
 #include <cmocka.h>
 
