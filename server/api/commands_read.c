@@ -294,6 +294,10 @@ static char *output_url(struct fl_call *call, const struct extra *row,
 {
     if (!s || !*s->s3_bucket)
         return fl_arena_strdup(call->arena, "");
+    if (fl_sql_scalar(call->tx, FL_SQL_bucket_exists, 0, NULL, FL_T(call->account),
+                      FL_T(s->s3_bucket)) > 0)
+        return fl_arena_printf(call->arena, "https://%s:%u/%s/%s/%s", call->plane->conf.public_host,
+                               call->plane->conf.port, s->s3_bucket, s->s3_prefix, stream);
     return fl_arena_printf(call->arena, "https://s3.%s.amazonaws.com/%s/%s/%s",
                            row->s3_region && *row->s3_region ? row->s3_region : call->region,
                            s->s3_bucket, s->s3_prefix, stream);
