@@ -15,10 +15,11 @@ struct fl_nested_result {
 typedef void (*fl_nested_fn)(void *arg, const struct fl_nested_result *result);
 
 /* Runs the document with all rules for its steps; what they print becomes the output of this step,
- * in their order. `document` and `parameters` are JSON text, copied; parameters may be NULL. `done`
- * runs once, later than the return, and never after the step is over. */
-int fl_step_nest(struct fl_step *step, const char *document, const char *parameters,
-                 fl_nested_fn done, void *arg, struct fl_err *err);
+ * in their order. `name` is the document's, "" for none: the node's policy judges by it. `document`
+ * and `parameters` are JSON text; parameters may be NULL. All are copied. `done` runs once, later
+ * than the return, and never after the step is over. */
+int fl_step_nest(struct fl_step *step, const char *name, const char *document,
+                 const char *parameters, fl_nested_fn done, void *arg, struct fl_err *err);
 bool fl_step_nests(const struct fl_step *step); /* one runs */
 /* Cancels it: `done` still comes. */
 void fl_step_nest_cancel(struct fl_step *step);

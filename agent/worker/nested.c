@@ -18,8 +18,9 @@ struct fl_nested {
     fl_nested_fn done;
     void *arg;
     struct fl_arena arena;
-    const char *document, *parameters;
+    const char *name, *document, *parameters;
     struct fl_doc doc;
+    struct fl_step_guard *guard; /* NULL: no policy */
     struct fl_ssm_refs *refs;
     struct fl_values values;
     size_t next, go_to; /* steps before go_to are passed over */
@@ -128,6 +129,7 @@ static int start_step(struct fl_nested *n, const struct fl_doc_step *s,
     n->context.has_settings = s->has_settings;
     host.on_done = on_step_done;
     host.arg = n;
+    host.guard = n->guard;
     if (r == 0)
         r = fl_step_new(n->host.loop, plugin, s->inputs, &n->context, n->step_fd,
                         n->host.output_max_bytes, &host, &n->step);
@@ -163,8 +165,7 @@ static void advance(struct fl_nested *n)
     }
     verdict = fl_flow_decide(n->doc.schema, s, &n->props, n->stopped, n->next + 1 == n->doc.n_steps,
                              plugin != NULL, &n->arena, &text);
-    if (verdict == FL_FLOW_RUN &&
-        !fl_step_guard_allows(n->host.step_host->guard, s, &n->arena, &text))
+    if (verdict == FL_FLOW_RUN && !fl_step_guard_allows(n->guard, s, &n->arena, &text))
         verdict = FL_FLOW_FAIL;
     if (verdict == FL_FLOW_RUN && start_step(n, s, plugin) == 0)
         return;
@@ -190,8 +191,13 @@ static void on_turn(void *arg)
 
 static int load(struct fl_nested *n)
 {
-    return fl_doc_load_nested(n->document, n->parameters, "linux", n->refs, &n->arena, &n->doc,
-                              &n->error);
+    const struct fl_step_guard *outer = n->host.step_host->guard;
+    int r = fl_doc_load_nested(n->document, n->parameters, "linux", n->refs, &n->arena, &n->doc,
+                               &n->error);
+
+    if (r == 0 && outer && !n->guard)
+        r = fl_step_guard_nest(outer, n->name, n->document, n->parameters, &n->guard, &n->error);
+    return r;
 }
 
 static void on_values(void *arg, const struct fl_err *err)
@@ -205,8 +211,9 @@ static void on_values(void *arg, const struct fl_err *err)
     fl_timer_start(n->turn, 0);
 }
 
-int fl_nested_new(const struct fl_nested_host *host, const char *document, const char *parameters,
-                  fl_nested_fn done, void *arg, struct fl_nested **ret_nested, struct fl_err *err)
+int fl_nested_new(const struct fl_nested_host *host, const char *name, const char *document,
+                  const char *parameters, fl_nested_fn done, void *arg,
+                  struct fl_nested **ret_nested, struct fl_err *err)
 {
     struct fl_nested *n = calloc(1, sizeof(*n));
 
@@ -218,11 +225,12 @@ int fl_nested_new(const struct fl_nested_host *host, const char *document, const
     n->step_fd = -1;
     n->status = FL_STATUS_SKIPPED;
     fl_arena_init(&n->arena, MEMORY_MAX_BYTES);
+    n->name = fl_arena_strdup(&n->arena, name);
     n->document = fl_arena_strdup(&n->arena, document);
     n->parameters = fl_arena_strdup(&n->arena, parameters);
     n->refs = fl_ssm_refs_new();
     n->turn = fl_timer_new(host->loop, on_turn, n);
-    if (!n->document || (parameters && !n->parameters) || !n->refs || !n->turn) {
+    if (!n->name || !n->document || (parameters && !n->parameters) || !n->refs || !n->turn) {
         fl_nested_free(n);
         return fl_err_set(err, -ENOMEM, NULL, "out of memory");
     }
@@ -241,6 +249,7 @@ struct fl_nested *fl_nested_free(struct fl_nested *n)
     n->step = fl_step_free(n->step);
     n->turn = fl_timer_free(n->turn);
     fl_ssm_refs_free(n->refs);
+    fl_step_guard_free(n->guard);
     if (n->step_fd >= 0)
         close(n->step_fd);
     free(n->step_dir);

@@ -19,8 +19,9 @@ struct fl_nested_host {
     int64_t output_max_bytes;
 };
 
-int fl_nested_new(const struct fl_nested_host *host, const char *document, const char *parameters,
-                  fl_nested_fn done, void *arg, struct fl_nested **ret_nested, struct fl_err *err);
+int fl_nested_new(const struct fl_nested_host *host, const char *name, const char *document,
+                  const char *parameters, fl_nested_fn done, void *arg,
+                  struct fl_nested **ret_nested, struct fl_err *err);
 /* Ends it without its callback. May be called in it. NULL is fine. */
 struct fl_nested *fl_nested_free(struct fl_nested *n);
 void fl_nested_cancel(struct fl_nested *n);

@@ -402,8 +402,8 @@ static void on_nested(void *arg, const struct fl_nested_result *result)
         s->nested_done(s->nested_arg, result);
 }
 
-int fl_step_nest(struct fl_step *s, const char *document, const char *parameters, fl_nested_fn done,
-                 void *arg, struct fl_err *err)
+int fl_step_nest(struct fl_step *s, const char *name, const char *document, const char *parameters,
+                 fl_nested_fn done, void *arg, struct fl_err *err)
 {
     const struct fl_nested_host host = {
         .loop = s->loop,
@@ -415,7 +415,7 @@ int fl_step_nest(struct fl_step *s, const char *document, const char *parameters
 
     s->nested_done = done;
     s->nested_arg = arg;
-    return fl_nested_new(&host, document, parameters, on_nested, s, &s->nested, err);
+    return fl_nested_new(&host, name, document, parameters, on_nested, s, &s->nested, err);
 }
 
 bool fl_step_nests(const struct fl_step *s)

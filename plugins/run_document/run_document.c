@@ -31,6 +31,7 @@ struct run_document {
     struct fl_step *step;
     struct fl_arena arena;
     char *parameters; /* JSON text or NULL */
+    char *name;       /* of the document, as the service was asked for it; NULL: a file */
 };
 
 static void decref(json_t **j)
@@ -112,7 +113,8 @@ static int run(struct run_document *self, const char *content, struct fl_err *er
     text = dump(self, document);
     if (!text)
         return fl_err_set(err, -ENOMEM, NULL, "out of memory");
-    return fl_step_nest(self->step, text, self->parameters, on_nested, self, err);
+    return fl_step_nest(self->step, self->name ? self->name : "", text, self->parameters, on_nested,
+                        self, err);
 }
 
 static void on_document(void *arg, const struct fl_step_reply *reply)
@@ -142,6 +144,7 @@ static int start_service(struct run_document *self, const char *path, struct fl_
         fl_step_done(self->step, FL_STATUS_SUCCESS, 0);
         return 0;
     }
+    self->name = in.name;
     return fl_step_ssm(self->step, "GetDocument", &fl_shape_get_document_in, &in,
                        &fl_shape_get_document_out, on_document, self, NULL, err);
 }

@@ -418,3 +418,53 @@ def test_what_parameter_store_gives_is_judged_too(node, ref_plane):
     step = node.send(document).steps()["step1"]
     assert step["status"] == "Failed" and "refused by the policy of this node: no rule allows it" in step["output"]
     assert not node.ran()
+
+
+def nesting(path, kind="SSMDocument", parameters=None, name="outer"):
+    inputs = {"documentType": kind, "documentPath": str(path), **({"documentParameters": parameters} if parameters else {})}
+    return dict(with_signature({"schemaVersion": "2.2"}), mainSteps=[
+        {"action": "aws:runDocument", "name": name, "inputs": inputs}])
+
+
+def test_documents_inside_documents_are_judged_by_themselves(node, ref_plane, tmp_path):
+    """What speaks for the outer document (name, hash, parameters, signature, action) says nothing of the steps inside."""
+    alice = Signer()
+    inner = dict(node.touch(), parameters={"p": {"type": "String", "default": "x"}})
+    local = tmp_path / "inner.json"
+    local.write_text(json.dumps(inner))
+    ref_plane.documents = {"Evil": json.dumps(inner), "Our-Inner": json.dumps(inner),
+                           "Our-Way": json.dumps(nesting("Evil"))}
+    nest = rule("nest", "allow", actions=["aws:runDocument"])
+    ours = rule("ours", "allow", actions=["*"], documents=["Our-*"])
+    outer, given = nesting("Evil"), nesting("Evil", parameters={"p": "evil"})
+    signed = policy(rule("signed", "allow", actions=["*"], signedBy=["alice"]), keys={"alice": alice.public()})
+    in_bounds = rule("in bounds", "allow", actions=["*"], parameters={"p": "x"})
+    script = rule("script", "allow", inputs={"runCommand": "echo ran >> .*", "timeoutSeconds": "3600"})
+
+    def send(rules, document, **parameters):
+        node.rule(rules)
+        job = node.send(document, parameters, document_name="Our-Outer")
+        step = job.steps()["outer"]
+        assert step["status"] == job.final()["documentStatus"]
+        return step["status"], step["standardError"]
+
+    for what, rules, document, parameters in [
+            ("the action", policy(nest), outer, {}),
+            ("the name", policy(ours), outer, {}),
+            ("the name, of a file", policy(ours), nesting(local, "LocalPath"), {}),
+            ("the name, two deep", policy(nest, ours), nesting("Our-Way"), {}),
+            ("the hash", policy(rule("pinned", "allow", actions=["*"], documentHashes=[sha256(outer)])), outer, {}),
+            ("parameters", policy(in_bounds), given, {}),
+            ("the signature", signed, outer, {SIGNATURE: alice.sign(outer, {}, name="Our-Outer")}),
+            ("a rule that denies", policy(rule("no evil", "deny", documents=["Evil"]), nest, default="allow"), outer, {}),
+    ]:
+        status, text = send(rules, document, **parameters)
+        assert status == "Failed" and "refused by the policy of this node: " in text, (what, status, text)
+        assert not node.ran(), what
+    for what, rules, document in [
+            ("its name", policy(ours), nesting("Our-Inner")),
+            ("its hash", policy(nest, rule("pinned", "allow", documentHashes=[sha256(inner)])), nesting(local, "LocalPath")),
+            ("its inputs, two deep", policy(nest, script), nesting("Our-Way")),
+            ("its parameters", policy(nest, in_bounds), outer)]:
+        assert send(rules, document) == ("Success", ""), what
+        assert node.ran(), what
