@@ -175,7 +175,9 @@ static bool is_of_kind(const struct fl_doc_param *p, const char *v)
     return json_is_object(map) || (p->kind == FL_PARAM_MAP_LIST && json_is_array(map));
 }
 
-static int check_value(const struct fl_doc_param *p, const char *v, struct fl_err *err)
+static int check_value(const struct fl_doc_param *p, const char *v,
+                       const struct fl_allowed_pattern *pattern, unsigned *hard_left,
+                       struct fl_err *err)
 {
     int64_t len = (int64_t)strlen(v); /* bytes, as the agent counts; protocol 4 §1.2 */
 
@@ -188,7 +190,7 @@ static int check_value(const struct fl_doc_param *p, const char *v, struct fl_er
         return fl_err_set(err, -EINVAL, "InvalidParameters",
                           "Parameter \"%s\" has a value that is not one of its allowed values.",
                           p->name);
-    if (p->allowed_pattern && fl_allowed_pattern_search(p->allowed_pattern, v, NULL) != 1)
+    if (pattern && fl_allowed_pattern_find(pattern, v, hard_left, NULL) != 1)
         return fl_err_set(err, -EINVAL, "InvalidParameters",
                           "Parameter \"%s\" has a value that does not match its pattern %s",
                           p->name, p->allowed_pattern);
@@ -203,7 +205,10 @@ int fl_doc_param_check(const struct fl_doc_param *p, const struct fl_strs *value
                        struct fl_err *err)
 {
     bool is_list = kinds[p->kind].is_list;
+    unsigned hard_left = FL_ALLOWED_PATTERN_HARD;
+    struct fl_allowed_pattern *pattern = NULL;
     int64_t n = (int64_t)values->n;
+    int r = 0;
 
     if (!is_list && n != 1)
         return fl_err_set(err, -EINVAL, "InvalidParameters",
@@ -213,13 +218,16 @@ int fl_doc_param_check(const struct fl_doc_param *p, const struct fl_strs *value
         return fl_err_set(err, -EINVAL, "InvalidParameters",
                           "Parameter \"%s\" has %lld values, which is not allowed.", p->name,
                           (long long)n);
-    for (size_t i = 0; i < values->n; i++) {
-        int r = check_value(p, values->v[i], err);
-
-        if (r < 0)
-            return r;
-    }
-    return 0;
+    if (p->allowed_pattern)
+        r = fl_allowed_pattern_new(p->allowed_pattern, &pattern, NULL);
+    if (r < 0)
+        return r == -ENOMEM ? no_memory(err)
+                            : fl_err_set(err, r, "InvalidParameters",
+                                         "Parameter \"%s\" has a pattern that is none.", p->name);
+    for (size_t i = 0; r == 0 && i < values->n; i++)
+        r = check_value(p, values->v[i], pattern, &hard_left, err);
+    fl_allowed_pattern_free(pattern);
+    return r;
 }
 
 int fl_doc_param_texts(const struct fl_doc_param *p, const json_t *value, struct fl_arena *arena,

@@ -51,8 +51,15 @@ static int no_memory(struct fl_err *err)
 /* What is looked at: a value, or one element of a list. */
 struct seen {
     const json_t *value;
-    const char *text; /* of a string itself, of anything else its JSON; up to a NUL */
+    const char *text; /* of a string itself, of anything else its JSON */
     size_t len;
+    struct search *search;
+};
+
+/* For the pattern of one declaration. */
+struct search {
+    struct fl_allowed_pattern *pattern; /* NULL: there is none */
+    unsigned *hard_left;                /* of the whole document */
 };
 
 /* Checks give 0 for good, 1 for bad with the words in `out`, or a negative errno. */
@@ -69,9 +76,12 @@ static int check_pattern(const struct param_in *p, const struct seen *v, struct 
 
     if (!p->allowed_pattern || !p->allowed_pattern[0])
         return 0;
-    /* What follows a NUL would not be looked at: such a value is not let through. */
-    if (!json_is_null(v->value) && strlen(v->text) == v->len)
-        r = fl_allowed_pattern_search(p->allowed_pattern, v->text, &why);
+    if (!v->search->pattern)
+        r = fl_allowed_pattern_new(p->allowed_pattern, &v->search->pattern, &why);
+    if (r == -ENOMEM)
+        return r;
+    if (r == 0 && !json_is_null(v->value))
+        r = fl_allowed_pattern_find(v->search->pattern, v->text, v->search->hard_left, &why);
     if (r < 0)
         return bad(fl_buf_printf(out, "allowed pattern /%.200s/: %s", p->allowed_pattern,
                                  fl_err_text(&why)));
@@ -86,7 +96,7 @@ static int check_allowed(const struct param_in *p, const struct seen *v, struct 
     int r;
 
     for (size_t i = 0; i < p->allowed_values.n; i++)
-        if (strlen(v->text) == v->len && strcmp(v->text, p->allowed_values.v[i]) == 0)
+        if (strcmp(v->text, p->allowed_values.v[i]) == 0)
             return 0;
     if (p->allowed_values.n == 0)
         return 0;
@@ -156,12 +166,13 @@ static const struct {
 };
 
 static int check_one(size_t validator, const struct param_in *p, const json_t *value,
-                     struct fl_buf *out)
+                     struct search *search, struct fl_buf *out)
 {
     fl_autobuf struct fl_buf json = FL_BUF(VALUE_TEXT_MAX_BYTES);
     struct seen v = { .value = value,
                       .text = json_string_value(value),
-                      .len = json_string_length(value) };
+                      .len = json_string_length(value),
+                      .search = search };
     if (!v.text) {
         if (fl_go_json_text(value, &json) < 0)
             return -ENOMEM;
@@ -172,20 +183,20 @@ static int check_one(size_t validator, const struct param_in *p, const json_t *v
 }
 
 static int check(size_t validator, const struct param_in *p, const json_t *value,
-                 struct fl_buf *out)
+                 struct search *search, struct fl_buf *out)
 {
     int r = 0;
 
     if (!validators[validator].each || !json_is_array(value))
-        return check_one(validator, p, value, out);
+        return check_one(validator, p, value, search, out);
     for (size_t i = 0; r == 0 && i < json_array_size(value); i++)
-        r = check_one(validator, p, json_array_get(value, i), out);
+        r = check_one(validator, p, json_array_get(value, i), search, out);
     return r;
 }
 
 /* Appends what is wrong with the value, a line a validator. */
 static int validate(const char *name, const struct param_in *p, const json_t *value, bool nested,
-                    bool was_ref, struct fl_buf *violations)
+                    bool was_ref, struct search *search, struct fl_buf *violations)
 {
     for (size_t i = 0; i < FL_ARRAY_LEN(validators); i++) {
         fl_autobuf struct fl_buf text = FL_BUF(2048);
@@ -193,7 +204,7 @@ static int validate(const char *name, const struct param_in *p, const json_t *va
 
         if ((validators[i].nested && !nested) || (validators[i].not_refs && was_ref))
             continue;
-        r = check(i, p, value, &text);
+        r = check(i, p, value, search, &text);
         if (r == 1)
             r = fl_buf_printf(violations,
                               "%serror thrown in '%s' while validating parameter /%.100s/: %s",
@@ -223,9 +234,6 @@ static int export_variable(const char *name, const struct param_in *p, const jso
     if (!p->interpolation || strcmp(p->interpolation, "ENV_VAR") != 0 || !p->type ||
         strcmp(p->type, "String") != 0 || !json_is_string(value) || !is_variable_name(name))
         return 0;
-    if (strlen(json_string_value(value)) < json_string_length(value))
-        return fl_err_set(err, -EINVAL, NULL,
-                          "parameter %.100s: a variable of a script cannot hold a NUL", name);
     entry->key = fl_arena_printf(arena, "SSM_%s", name);
     entry->value = fl_arena_strdup(arena, json_string_value(value));
     if (!entry->key || !entry->value)
@@ -236,12 +244,36 @@ static int export_variable(const char *name, const struct param_in *p, const jso
 
 /* ---- all of them ---- */
 
+/* What follows a NUL is not seen by patterns, variables and shells. */
+static bool holds_nul(const json_t *value)
+{
+    const char *key;
+    json_t *member;
+
+    if (json_is_string(value))
+        return strlen(json_string_value(value)) < json_string_length(value);
+    for (size_t i = 0; i < json_array_size(value); i++)
+        if (holds_nul(json_array_get(value, i)))
+            return true;
+    json_object_foreach((json_t *)value, key, member) if (holds_nul(member)) return true;
+    return false;
+}
+
+static int put_value(json_t *params, const char *name, json_t *value, struct fl_err *err)
+{
+    if (holds_nul(value))
+        return fl_err_set(err, -EINVAL, FL_ERR_PARAMETER,
+                          "parameter %.100s: a value cannot hold a NUL character", name);
+    return json_object_set(params, name, value) < 0 ? no_memory(err) : 0;
+}
+
 /* Values of names that are not allowed are dropped; defaults are taken whatever the name. */
 static int take_supplied(const char *text, bool nested, json_t *params, struct fl_err *err)
 {
     autojson json_t *supplied = fl_json_load_text(text, LOAD_FLAGS, NULL);
     const char *key;
     json_t *value;
+    int r;
 
     if (text && !json_is_object(supplied) && !json_is_null(supplied))
         return fl_err_set(err, -EBADMSG, NULL, "the parameters are not a JSON object");
@@ -250,8 +282,9 @@ static int take_supplied(const char *text, bool nested, json_t *params, struct f
         {
             if (!fl_param_name_valid(key) || (nested && json_is_null(value)))
                 continue;
-            if (json_object_set(params, key, value) < 0)
-                return no_memory(err);
+            r = put_value(params, key, value, err);
+            if (r < 0)
+                return r;
         }
     return 0;
 }
@@ -274,11 +307,13 @@ static int see_value(const json_t *value, struct fl_ssm_refs *refs, json_t **ret
 
 static int take_declared(const char *name, const json_t *declaration, bool nested,
                          struct fl_ssm_refs *refs, struct fl_arena *arena, json_t *params,
-                         struct fl_doc *doc, struct fl_buf *violations, struct fl_err *err)
+                         struct fl_doc *doc, unsigned *hard_left, struct fl_buf *violations,
+                         struct fl_err *err)
 {
+    struct search search = { .hard_left = hard_left };
     autojson json_t *value = NULL;
+    autojson json_t *dflt = NULL;
     struct param_in p = { 0 };
-    json_t *dflt;
     int r;
 
     if (!json_is_object(declaration))
@@ -288,16 +323,19 @@ static int take_declared(const char *name, const json_t *declaration, bool neste
         return r;
     if (!json_object_get(params, name)) {
         dflt = fl_json_load_text(p.default_value.text, LOAD_FLAGS, NULL);
-        if (json_object_set_new(params, name, dflt ? dflt : json_null()) < 0)
-            return no_memory(err);
+        r = put_value(params, name, dflt ? dflt : json_null(), err);
+        if (r < 0)
+            return r;
     }
     r = see_value(json_object_get(params, name), refs, &value, err);
     if (r < 0)
         return r;
     if (refs && fl_ssm_refs_wanting(refs))
         return 0; /* not known yet */
-    if (validate(name, &p, value, nested, !json_equal(value, json_object_get(params, name)),
-                 violations) < 0)
+    r = validate(name, &p, value, nested, !json_equal(value, json_object_get(params, name)),
+                 &search, violations);
+    fl_allowed_pattern_free(search.pattern);
+    if (r < 0)
         return no_memory(err);
     return export_variable(name, &p, value, arena, doc, err);
 }
@@ -307,6 +345,7 @@ int fl_params_collect(const char *supplied, const char *declared, bool nested,
                       struct fl_doc *ret_doc, struct fl_err *err)
 {
     fl_autobuf struct fl_buf violations = FL_BUF(VIOLATIONS_MAX_BYTES);
+    unsigned hard_left = FL_ALLOWED_PATTERN_HARD;
     autojson json_t *decls = fl_json_load_text(declared, LOAD_FLAGS, NULL);
     const char *name;
     json_t *declaration;
@@ -323,8 +362,8 @@ int fl_params_collect(const char *supplied, const char *declared, bool nested,
         return no_memory(err);
     json_object_foreach(decls, name, declaration)
     {
-        r = take_declared(name, declaration, nested, refs, arena, params, ret_doc, &violations,
-                          err);
+        r = take_declared(name, declaration, nested, refs, arena, params, ret_doc, &hard_left,
+                          &violations, err);
         if (r < 0)
             return r;
     }
