@@ -277,7 +277,8 @@ static int keep_job(struct fl_jobs *jobs, const struct fl_job *job, struct job *
     return r;
 }
 
-/* Journals the job. Returns the ack's code; FL_ACK_UNEXPECTED has the reason in *err. */
+/* Journals the job. Returns the ack's code; of FL_ACK_UNEXPECTED and FL_ACK_INVALID the reason is
+ * in *err. */
 static const char *accept_job(struct fl_jobs *jobs, const struct fl_net_job *in,
                               struct job **ret_job, struct fl_err *err)
 {
@@ -337,7 +338,7 @@ static void handle_send(struct fl_jobs *jobs, const struct fl_net_job *in)
     const char *code = accept_job(jobs, in, &job, &err);
 
     send_ack(jobs, in, code);
-    if (strcmp(code, FL_ACK_UNEXPECTED) == 0) {
+    if (strcmp(code, FL_ACK_UNEXPECTED) == 0 || strcmp(code, FL_ACK_INVALID) == 0) {
         char text[FL_ERR_TEXT_BYTES + 64];
 
         snprintf(text, sizeof(text), "fairlead: this node cannot keep the document: %s",
