@@ -49,8 +49,21 @@ static void pass_on(struct fl_nested *n, enum fl_step_stream which, const struct
         fl_output_write(out, suffix, strlen(suffix));
 }
 
+/* What an inner step leaves is in the outputs around it. A document that runs itself a thousand
+ * times, thrice over, would leave a million folders. */
+static void remove_step_dir(struct fl_nested *n)
+{
+    if (n->step_fd >= 0) {
+        close(FL_TAKE_FD(n->step_fd));
+        fl_dir_remove(n->step_dir, NULL);
+    }
+    free(n->step_dir);
+    n->step_dir = NULL;
+}
+
 static void next_step(struct fl_nested *n)
 {
+    remove_step_dir(n);
     fl_output_next_run(&n->host.outputs[FL_STEP_STDOUT]);
     fl_output_next_run(&n->host.outputs[FL_STEP_STDERR]);
     n->next++;
@@ -104,12 +117,9 @@ static int open_step_dir(struct fl_nested *n)
     char name[32];
 
     snprintf(name, sizeof(name), "nested-%zu", n->next);
-    free(n->step_dir);
     n->step_dir = fl_path_join(n->host.context->dir, name);
     if (!n->step_dir)
         return -ENOMEM;
-    if (n->step_fd >= 0)
-        close(FL_TAKE_FD(n->step_fd));
     if (mkdir(n->step_dir, 0700) < 0 && errno != EEXIST)
         return -errno;
     n->step_fd = open(n->step_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
@@ -250,9 +260,7 @@ struct fl_nested *fl_nested_free(struct fl_nested *n)
     n->turn = fl_timer_free(n->turn);
     fl_ssm_refs_free(n->refs);
     fl_step_guard_free(n->guard);
-    if (n->step_fd >= 0)
-        close(n->step_fd);
-    free(n->step_dir);
+    remove_step_dir(n);
     fl_arena_done(&n->arena);
     free(n);
     return NULL;

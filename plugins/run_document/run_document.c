@@ -1,9 +1,11 @@
 /* run_document.c - see run_document.h. */
 #include "plugins/run_document/run_document.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include "common/base/file.h"
 #include "common/codec/json_load.h"
 #include "common/doc/yaml.h"
@@ -149,17 +151,28 @@ static int start_service(struct run_document *self, const char *path, struct fl_
                        &fl_shape_get_document_out, on_document, self, NULL, err);
 }
 
+/* Nothing that waits, such as a pipe that nobody writes to. */
+static int read_regular(const char *path, char **ret_text)
+{
+    fl_autofd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    struct stat st;
+
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return -errno;
+    return S_ISREG(st.st_mode) ? fl_fd_read_all(fd, DOCUMENT_MAX_BYTES, ret_text, NULL) : -ENOTSUP;
+}
+
 static int start_local(struct run_document *self, const char *path, struct fl_err *err)
 {
     fl_autofree char *whole =
         path[0] == '/' ? strdup(path) : fl_path_join(fl_step_context(self->step)->downloads, path);
     fl_autofree char *text = NULL;
-    struct fl_err why = { 0 };
-    int r = whole ? fl_file_read(whole, DOCUMENT_MAX_BYTES, &text, NULL, &why) : -ENOMEM;
+    int r = whole ? read_regular(whole, &text) : -ENOMEM;
+
     if (r == -ENOENT)
         return fl_err_set(err, r, NULL, PREPARING "File is empty!");
     if (r < 0)
-        return fl_err_set(err, r, NULL, PREPARING "%s", fl_err_text(&why));
+        return fl_err_set(err, r, NULL, PREPARING "%.200s: %s", path, strerror(-r));
     return run(self, text, err);
 }
 
