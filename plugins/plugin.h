@@ -79,6 +79,10 @@ int fl_step_spawn_confined(struct fl_step *step, const char *program, const stru
                            size_t n_fds, fl_child_fn fn, void *arg, struct fl_child **ret_child,
                            struct fl_err *err);
 
+/* Whom programs without rights run as: a user that owns nothing (where the agent is an ordinary
+ * user, that one). */
+int fl_step_unprivileged(struct fl_step *step, uid_t *ret_uid, gid_t *ret_gid, struct fl_err *err);
+
 /* After so many ms, cancel is called with FL_STEP_TIMING_OUT. Without it a step has no limit. */
 void fl_step_set_timeout(struct fl_step *step, uint64_t ms);
 

@@ -144,13 +144,17 @@ static int open_input(const struct fl_process_spec *spec)
     return r < 0 ? r : FL_TAKE_FD(fd);
 }
 
-static int spawn(struct fl_process *p, const struct fl_process_spec *spec)
+static int spawn(struct fl_process *p, const struct fl_process_spec *spec, struct fl_err *err)
 {
     fl_autofd int in = -1;
     fl_autofd int out = -1;
     fl_autofd int errors = -1;
-    int r = open_stream(p, FL_STEP_STDOUT, &out);
+    uid_t uid = 0;
+    gid_t gid = 0;
+    int r = spec->confine ? fl_step_unprivileged(p->step, &uid, &gid, err) : 0;
 
+    if (r == 0)
+        r = open_stream(p, FL_STEP_STDOUT, &out);
     if (r == 0)
         r = open_stream(p, FL_STEP_STDERR, &errors);
     if (r == 0 && spec->input)
@@ -166,6 +170,12 @@ static int spawn(struct fl_process *p, const struct fl_process_spec *spec)
             .n_fds = FL_ARRAY_LEN(fds) - !spec->input,
             .new_group = true,
             .die_with_parent = true,
+            .set_ids = spec->confine && geteuid() == 0,
+            .uid = uid,
+            .gid = gid,
+            .confine = spec->confine,
+            .limits = spec->limits,
+            .n_limits = spec->n_limits,
         };
 
         r = fl_child_spawn(fl_step_loop(p->step), &child, on_exit_status, p, &p->child, NULL);
@@ -186,10 +196,12 @@ int fl_process_start(struct fl_step *step, const struct fl_process_spec *spec,
         for (size_t i = 0; i < 2; i++)
             p->streams[i] =
                 (struct stream){ .process = p, .which = (enum fl_step_stream)i, .fd = -1 };
-        r = spawn(p, spec);
+        r = spawn(p, spec, err);
     }
     if (r < 0) {
         fl_process_free(p);
+        if (err && err->code)
+            return r;
         fl_exit_spawn_error(spec->path, -r, text, sizeof(text));
         return fl_err_set(err, r, NULL, "%s", text);
     }

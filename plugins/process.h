@@ -15,6 +15,11 @@ struct fl_process_spec {
     const char *cwd;   /* NULL: the agent's */
     const void *input; /* all of its standard input; NULL: none */
     size_t input_len;
+    /* Without rights: the user of fl_step_unprivileged, confined (common/base/child.h), and with
+     * these limits. */
+    bool confine;
+    const struct fl_child_limit *limits;
+    size_t n_limits;
     /* What it prints; NULL: to the same stream of the step. May call fl_process_kill. */
     void (*output)(void *arg, enum fl_step_stream stream, const void *data, size_t len);
     /* It is over: once, unless freed before. `wait_status` is that of wait(2). */

@@ -4,6 +4,7 @@
 #include <jansson.h>
 #include <string.h>
 #include "agent/lib/role.h"
+#include "agent/lib/sandbox.h"
 #include "agent/worker/nested.h"
 #include "common/base/log.h"
 #include "common/codec/json_load.h"
@@ -369,6 +370,11 @@ int fl_step_spawn_confined(struct fl_step *s, const char *program, const struct 
     };
 
     return fl_role_spawn(s->loop, s->host.paths, &spec, fn, arg, ret_child, err);
+}
+
+int fl_step_unprivileged(struct fl_step *s, uid_t *ret_uid, gid_t *ret_gid, struct fl_err *err)
+{
+    return fl_sandbox_ids(s->host.net_user, ret_uid, ret_gid, err);
 }
 
 void fl_step_set_timeout(struct fl_step *s, uint64_t ms)

@@ -212,6 +212,22 @@ static int confine(void)
     return setrlimit(RLIMIT_NOFILE, &files);
 }
 
+static int lower_limits(const struct fl_child_spec *spec)
+{
+    for (size_t i = 0; i < spec->n_limits; i++) {
+        const struct fl_child_limit *l = &spec->limits[i];
+        struct rlimit lim;
+
+        if (getrlimit((__rlimit_resource_t)l->resource, &lim) < 0)
+            return -1;
+        lim.rlim_max = FL_MIN(lim.rlim_max, (rlim_t)l->max);
+        lim.rlim_cur = lim.rlim_max;
+        if (setrlimit((__rlimit_resource_t)l->resource, &lim) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 /* After the change of user: root's go with it, but those of an ordinary user or of a securebits
  * setup would stay. */
 static int give_up_caps(void)
@@ -242,7 +258,7 @@ run_child(const struct fl_child_spec *spec, int status_fd, pid_t parent)
     if (spec->cwd && chdir(spec->cwd) < 0)
         goto fail;
     f.step = STEP_CONFINE;
-    if (spec->confine && confine() < 0)
+    if ((spec->confine && confine() < 0) || lower_limits(spec) < 0)
         goto fail;
     f.step = STEP_IDS;
     if (spec->set_ids && change_ids(spec) < 0)

@@ -19,6 +19,11 @@ struct fl_child_fd {
     int parent_fd; /* what it is here; stays the caller's */
 };
 
+struct fl_child_limit {
+    int resource; /* RLIMIT_… */
+    uint64_t max;
+};
+
 struct fl_child_spec {
     const char *path;              /* executable; no PATH search */
     char *const *argv;             /* NULL-terminated */
@@ -35,6 +40,8 @@ struct fl_child_spec {
     /* Nothing to gain by any later exec: no_new_privs, no capabilities, an empty bounding set (as
      * far as we may empty it), no core files, at most FL_CHILD_CONFINED_FILES descriptors. */
     bool confine;
+    const struct fl_child_limit *limits; /* lowered to these, soft and hard */
+    size_t n_limits;
 };
 
 /* Starts the child. An exec failure is reported here as its errno, with the step that failed in

@@ -37,6 +37,7 @@ static const struct fl_shape in_shape = FL_SHAPE(struct in, "DownloadContentPlug
 struct file {
     struct fl_step_request request; /* method NULL: `text` is the file */
     const char *text, *path;
+    bool staged; /* the source has written it */
 };
 
 struct fl_download {
@@ -52,11 +53,13 @@ struct fl_download {
     struct fl_place *place;
     struct fl_timer *turn; /* files are put in place one a turn of the loop */
     int dir_fd;            /* the step's folder */
+    bool started;          /* the source is */
     void (*called)(struct fl_download *d, const struct fl_step_answer *answer);
     char *secrets[MAX_SECRETS]; /* names asked for, same order as source->secrets; NULL: none */
 };
 
 static const struct fl_download_source *const sources[] = {
+    &fl_source_git,
     &fl_source_github,
     &fl_source_http,
     &fl_source_s3,
@@ -150,6 +153,11 @@ int fl_download_add_text(struct fl_download *d, const char *text, const char *pa
     return f->text && f->path ? 0 : fl_err_set(err, -ENOMEM, NULL, "out of memory");
 }
 
+uint64_t fl_download_left_bytes(const struct fl_download *d)
+{
+    return d->left_bytes;
+}
+
 int fl_download_judge(const char *what, const struct fl_step_answer *answer, struct fl_err *err)
 {
     if (answer->error)
@@ -196,6 +204,27 @@ static int open_staged(struct fl_download *d, size_t index)
     return fd < 0 ? -errno : fd;
 }
 
+int fl_download_open(struct fl_download *d, const char *path, uint64_t size, int *ret_fd,
+                     struct fl_err *err)
+{
+    struct file *f = size <= d->left_bytes ? new_file(d, path, err) : NULL;
+    int fd;
+
+    if (size > d->left_bytes)
+        return fl_err_set(err, -EFBIG, NULL, "more than %llu bytes", MAX_BYTES);
+    if (!f)
+        return err->code;
+    if (!f->path)
+        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    fd = open_staged(d, d->n_files - 1);
+    if (fd < 0)
+        return fl_err_set(err, fd, NULL, "cannot make a file: %s", strerror(-fd));
+    f->staged = true;
+    d->left_bytes -= size;
+    *ret_fd = fd;
+    return 0;
+}
+
 static void on_file(void *arg, const struct fl_step_answer *answer)
 {
     struct fl_download *d = arg;
@@ -213,10 +242,12 @@ static void on_file(void *arg, const struct fl_step_answer *answer)
 
 static int fetch(struct fl_download *d, struct file *f, struct fl_err *err)
 {
-    fl_autofd int fd = open_staged(d, d->next);
+    fl_autofd int fd = f->staged ? -1 : open_staged(d, d->next);
     const struct fl_step_download to = { .fd = fd, .max_bytes = d->left_bytes };
     int r;
 
+    if (f->staged)
+        return 0;
     if (fd < 0)
         return fl_err_set(err, fd, NULL, "cannot make a file: %s", strerror(-fd));
     if (f->text) {
@@ -316,6 +347,7 @@ static void start_source(struct fl_download *d)
 {
     struct fl_err err = { 0 };
 
+    d->started = true;
     if (d->source->start(d, d->info, &err) < 0)
         fl_download_fail(d, &err);
 }
@@ -433,9 +465,6 @@ static int start(struct fl_step *step, const void *input, struct fl_err *err)
     for (size_t i = 0; in->source_type && i < FL_ARRAY_LEN(sources); i++)
         if (strcmp(in->source_type, sources[i]->name) == 0)
             d->source = sources[i];
-    if (!d->source && in->source_type && strcmp(in->source_type, "Git") == 0)
-        return fl_err_set(err, -EOPNOTSUPP, NULL,
-                          "fairlead: this agent does not download content from Git");
     if (!d->source)
         return fl_err_set(err, -EINVAL, NULL, "invalid input: Unsupported source type");
     r = read_info(d, in->source_info.text, err);
@@ -446,14 +475,25 @@ static int start(struct fl_step *step, const void *input, struct fl_err *err)
     if (!d->turn || d->dir_fd < 0)
         return fl_err_set(err, -errno, NULL, "cannot begin: %s", strerror(errno));
     r = ask_secrets(d, err);
-    return r != 0 ? FL_MIN(r, 0) : d->source->start(d, d->info, err);
+    if (r != 0)
+        return FL_MIN(r, 0);
+    d->started = true;
+    return d->source->start(d, d->info, err);
+}
+
+void fl_download_ended(struct fl_download *d)
+{
+    bool timed_out = fl_step_ending(d->step) == FL_STEP_TIMING_OUT;
+
+    fl_step_done(d->step, timed_out ? FL_STATUS_TIMED_OUT : FL_STATUS_CANCELLED, 1);
 }
 
 static void cancel(struct fl_step *step)
 {
-    bool timed_out = fl_step_ending(step) == FL_STEP_TIMING_OUT;
+    struct fl_download *d = fl_step_state(step);
 
-    fl_step_done(step, timed_out ? FL_STATUS_TIMED_OUT : FL_STATUS_CANCELLED, 1);
+    if (!d->started || !d->source->cancel || !d->source->cancel(d))
+        fl_download_ended(d);
 }
 
 static void release(struct fl_step *step)
@@ -461,6 +501,8 @@ static void release(struct fl_step *step)
     struct fl_download *d = fl_step_state(step);
     char name[32];
 
+    if (d->started && d->source->release)
+        d->source->release(d);
     d->turn = fl_timer_free(d->turn);
     d->place = fl_place_free(d->place);
     for (size_t i = 0; d->dir_fd >= 0 && i < d->n_files; i++) {

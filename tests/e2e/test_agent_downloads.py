@@ -1,10 +1,14 @@
 """aws:downloadContent (protocol 4 §5.2, §5.3) from a server that stands in for every host there is."""
 import base64
 import http.server
+import io
 import json
 import os
+import pathlib
 import ssl
+import subprocess
 import threading
+import time
 import urllib.parse
 from xml.sax.saxutils import escape
 
@@ -34,6 +38,8 @@ class Files:
 
             def do_GET(self):
                 files.serve(self)
+
+            do_POST = do_GET
 
         self.https, self.http = (http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) for _ in range(2))
         self.https.socket = plane.tls.wrap_socket(self.https.socket, server_side=True)
@@ -365,3 +371,268 @@ def test_a_full_disk(plane, files, new_agent, tmp_path):
         empty(agent, small)
     finally:
         os.system(f"umount {small}")
+
+
+# ---- Git ----
+
+
+class Repository:
+    """A bare repository, served as `git http-backend` does it."""
+
+    def __init__(self, files, folder, host="files.test", prefix="/r"):
+        self.files, self.folder, self.user = files, folder, None
+        self.root = folder.parent
+        self.backend_env = {}
+        self.run("init", "-q", "--bare", "-b", "main", str(folder), cwd=self.root)
+        for name in ("/info/refs", "/git-upload-pack"):
+            files.files[host, prefix + name] = lambda request, name=name: self.serve(request, name)
+
+    def run(self, *args, cwd=None, **kw):
+        env = dict(os.environ, GIT_CONFIG_GLOBAL="/dev/null", GIT_CONFIG_NOSYSTEM="1", GIT_AUTHOR_NAME="a",
+                   GIT_AUTHOR_EMAIL="a@a", GIT_COMMITTER_NAME="a", GIT_COMMITTER_EMAIL="a@a")
+        return subprocess.run(["git", *args], cwd=cwd or self.folder, env=env, check=True, capture_output=True,
+                              timeout=60, **kw).stdout.decode().strip()
+
+    def blob(self, content):
+        return self.run("hash-object", "-w", "--stdin", input=content)
+
+    def tree(self, entries):
+        """entries: (mode, name, content, or the id of a tree or commit)."""
+        lines = b""
+        for mode, name, what in entries:
+            kind = {"040000": "tree", "160000": "commit"}.get(mode, "blob")
+            lines += f"{mode} {kind} {self.blob(what) if isinstance(what, bytes) else what}\t{name}\0".encode()
+        return self.run("mktree", "-z", "--missing", input=lines)
+
+    def commit(self, tree, ref="refs/heads/main"):
+        commit = self.run("commit-tree", tree, "-m", "m")
+        self.run("update-ref", ref, commit)
+        return commit
+
+    def serve(self, request, name):
+        if self.user:
+            wanted = "Basic " + base64.b64encode(self.user.encode()).decode()
+            if request.headers.get("Authorization") != wanted:
+                return self.files.reply(request, 401, b"", WWW_Authenticate='Basic realm="r"')
+        body = request.rfile.read(int(request.headers.get("Content-Length", 0)))
+        env = {"PATH": os.environ["PATH"], "GIT_PROJECT_ROOT": str(self.folder), "GIT_HTTP_EXPORT_ALL": "1",
+               "PATH_INFO": name, "REQUEST_METHOD": request.command, "QUERY_STRING": request.path.partition("?")[2],
+               "CONTENT_TYPE": request.headers.get("Content-Type", ""), "CONTENT_LENGTH": str(len(body)),
+               "GIT_PROTOCOL": request.headers.get("Git-Protocol", ""), "GIT_CONFIG_NOSYSTEM": "1", **self.backend_env}
+        out = subprocess.run(["git", "http-backend"], env=env, input=body, capture_output=True, timeout=60).stdout
+        head, _, body = out.partition(b"\r\n\r\n")
+        status = 200
+        for line in head.decode().splitlines():
+            if line.startswith("Status: "):
+                status = int(line.split()[1])
+        return self.files.reply(request, status, body)
+
+
+@pytest.fixture
+def repository(files, tmp_path):
+    return Repository(files, tmp_path / "repository.git")
+
+
+GIT = {"repository": "https://files.test/r"}
+
+
+def no_git_left(agent):
+    assert not [p for p in agent.state.rglob("*") if p.name in ("git", "objects")]
+
+
+@pytest.mark.parametrize("version", ["", "0"])
+def test_git(plane, files, repository, new_agent, tmp_path, version):
+    agent = new_agent(plane, config=files.config)
+    if version:
+        repository.serve = (lambda serve: lambda request, name: (
+            request.headers.__delitem__("Git-Protocol"), serve(request, name)))(repository.serve)
+        repository.run("config", "uploadpack.allowAnySHA1InWant", "true")
+    big = os.urandom(3_000_000)
+    sub = repository.tree([("100755", "b ü", b"b\0\xff"), ("100644", "empty", b"")])
+    first = repository.commit(repository.tree([("100644", "old", b"1")]))
+    repository.commit(repository.tree([("100644", "a", b"a\n"), ("100644", "big", big), ("040000", "sub", sub)]))
+    repository.commit(repository.tree([("100644", "other", b"o")]), "refs/heads/f/x")
+    repository.run("tag", "-a", "-m", "m", "v1", first)
+    out = tmp_path / "out"
+    # HEAD; always a folder.
+    assert download(plane, "Git", GIT, out) == ("Success", f"Content downloaded to {out}")
+    assert tree(out) == {"a": b"a\n", "big": big, "sub/b ü": b"b\0\xff", "sub/empty": b""}
+    assert all(p.stat().st_mode & 0o7777 == 0o700 for p in out.rglob("*"))
+    for name, options, want in [("b", "branch:f/x", {"other": b"o"}), ("c", f"commitID:{first}", {"old": b"1"}),
+                                ("d", "branch:refs/tags/v1", {"old": b"1"})]:
+        assert download(plane, "Git", dict(GIT, getOptions=options), tmp_path / name)[0] == "Success", name
+        assert tree(tmp_path / name) == want
+    no_git_left(agent)
+
+
+def test_git_passwords(plane, files, repository, new_agent, tmp_path):
+    agent = new_agent(plane, config=files.config)
+    plane.parameters = {"pw": ("SecureString", "s3cret-of-git")}
+    repository.commit(repository.tree([("100644", "a", b"a")]))
+    repository.user = "me:s3cret-of-git"
+    info = dict(GIT, username="me", password="{{ ssm-secure:pw }}")
+    status, text = download(plane, "Git", GIT, tmp_path / "out")
+    assert status == "Failed" and "401" in text and not (tmp_path / "out").exists()
+    assert download(plane, "Git", info, tmp_path / "out")[0] == "Success"
+    assert tree(tmp_path / "out") == {"a": b"a"}
+    assert "s3cret-of-git" not in agent.log.read_text()
+    no_git_left(agent)
+
+
+def test_git_inputs_that_are_refused(plane, files, repository, new_agent, tmp_path):
+    agent = new_agent(plane, config=files.config)
+    repository.commit(repository.tree([("100644", "a", b"a")]))
+    plain = f"http://127.0.0.1:{files.http.server_address[1]}"
+    files.files["files.test", "/text/info/refs"] = b"hello"
+    for info, words in [
+            ({"repository": "file:///etc"}, "not an http or https URL"),
+            ({"repository": "ext::sh -c touch% /tmp/x"}, "not an http or https URL"),
+            ({"repository": "git@files.test:r"}, "not an http or https URL"),
+            ({"repository": "https://me:pw@files.test/r"}, "without query, user and password"),
+            ({"repository": "git@files.test:r", "privateSSHKey": "k"}, "privateSSHKey is not supported"),
+            (dict(GIT, getOptions="tag:x"), "getOptions"), (dict(GIT, getOptions="commitID:abc"), "40 digits"),
+            (dict(GIT, getOptions="branch:none"), "has no refs/heads/none"),
+            (dict(GIT, getOptions="commitID:" + 40 * "1"), "not our ref"),
+            ({"repository": "https://files.test/none"}, "404"), ({"repository": "https://files.test/text"}, "not Git's"),
+            ({"repository": f"{plain}/none"}, "404")]:
+        status, text = download(plane, "Git", info, tmp_path / "out")
+        assert status == "Failed" and words in text, text
+        empty(agent, tmp_path / "out")
+    no_git_left(agent)
+
+
+def test_git_redirects(plane, files, repository, new_agent, tmp_path):
+    """None is followed, to whatever scheme; but a host may want the name with .git."""
+    agent = new_agent(plane, config=files.config)
+    repository.commit(repository.tree([("100644", "a", b"a")]))
+    for where in ("https://files.test/r/info/refs", "http://files.test/r/info/refs", "file:///etc/passwd", "ext::x"):
+        files.files["files.test", "/moved/info/refs"] = lambda r: files.reply(r, 301, b"", Location=where)
+        files.files["files.test", "/moved.git/info/refs"] = files.files["files.test", "/moved/info/refs"]
+        status, text = download(plane, "Git", {"repository": "https://files.test/moved"}, tmp_path / "out")
+        assert status == "Failed" and "the server redirects" in text
+        empty(agent, tmp_path / "out")
+    for name in ("/info/refs", "/git-upload-pack"):
+        files.files["files.test", "/full.git" + name] = files.files["files.test", "/r" + name]
+    assert download(plane, "Git", {"repository": "https://files.test/full/"}, tmp_path / "out")[0] == "Success"
+
+
+def test_a_hostile_repository(plane, files, repository, new_agent, tmp_path):
+    agent = new_agent(plane, config=files.config)
+    witness, out = tmp_path / "witness", tmp_path / "out"
+    act = f"#!/bin/sh\ntouch {witness}\n".encode()
+    hooks = repository.tree([("100755", "post-checkout", act)])
+    # Links, submodules, filters and hooks come to nothing.
+    repository.commit(repository.tree([
+        ("100644", ".gitattributes", b"* filter=lfs text eol=crlf ident\n"), ("100755", "hook", act),
+        ("100644", ".gitmodules", f'[submodule "m"]\npath = m\nurl = file://{repository.folder}\n'.encode()),
+        ("160000", "m", 40 * "1"), ("120000", "etc", b"/etc"), ("100644", "f", b"$Id$\n"), ("040000", "hooks", hooks)]))
+    status, text = download(plane, "Git", GIT, out)
+    assert status == "Success" and "2 links and submodules of the repository were left out" in text
+    assert sorted(tree(out)) == [".gitattributes", ".gitmodules", "f", "hook", "hooks/post-checkout"]
+    assert (out / "f").read_bytes() == b"$Id$\n" and not (out / "etc").is_symlink() and not witness.exists()
+    # Names that lead elsewhere.
+    for name in ("..", "."):
+        bad = repository.tree([("100644", "x", b"x")])
+        repository.commit(repository.tree([("040000", name, bad), ("100644", "a", b"a")]))
+        status, text = download(plane, "Git", GIT, tmp_path / "bad")
+        assert status == "Failed" and "leads out of the destination" in text
+        empty(agent, tmp_path / "bad")
+    # A small pack with much in it: the same megabyte 9,000 times; too many files.
+    blob = repository.blob(bytes(1 << 20))
+    for n, what, words in [(9000, blob, "too large"), (10001, b"x", "more than 10000 files")]:
+        what = repository.blob(what) if isinstance(what, bytes) else what
+        repository.commit(repository.tree([("100644", f"f{i}", what) for i in range(n)]))
+        status, text = download(plane, "Git", GIT, tmp_path / "bad")
+        assert status == "Failed" and words in text, text
+        empty(agent, tmp_path / "bad")
+    no_git_left(agent)
+
+
+def test_a_pack_that_is_none(plane, files, repository, new_agent, tmp_path):
+    agent = new_agent(plane, config=files.config)
+    repository.commit(repository.tree([("100644", "a", b"a")]))
+    serve = files.files["files.test", "/r/git-upload-pack"]
+
+    def line(text):
+        return b"%04x%s" % (len(text) + 4, text)
+
+    def instead(answer):
+        def answered(request):
+            body = request.rfile.read(int(request.headers["Content-Length"]))
+            if b"command=fetch" in body:
+                return files.reply(request, 200, answer)
+            request.rfile = io.BytesIO(body)
+            return serve(request)
+        files.files["files.test", "/r/git-upload-pack"] = answered
+
+    for answer, words in [(b"", "cut off"), (line(b"packfile\n") + line(b"\x01PACK"), "cut off"),
+                          (line(b"packfile\n") + line(b"\x01PACKrubbish") + b"0000", "git ended with status"),
+                          (line(b"packfile\n") + line(b"\x03no \x1b[31mmore\n"), "the server says: no  [31mmore"),
+                          (line(b"ERR gone\n"), "the server says: gone"), (b"zzzz", "not Git's"),
+                          (line(b"packfile\n") + b"0000" + line(b"\x01x"), "not Git's")]:
+        instead(answer)
+        status, text = download(plane, "Git", GIT, tmp_path / "out")
+        assert status == "Failed" and words in text, text
+        empty(agent, tmp_path / "out")
+        no_git_left(agent)
+
+
+@pytest.mark.parametrize("where", ["server", "program"])
+def test_cancel_during_git(plane, files, repository, new_agent, tmp_path, where):
+    """While the server is slow; while git is, which is then a program of that name that never ends."""
+    began = threading.Event()
+    programs = tmp_path / "programs"
+    programs.mkdir(mode=0o755)
+    config, env = files.config, None
+    if where == "program":
+        fake = programs / "git"
+        fake.write_text("#!/bin/sh\necho $$ >mine\nsleep 1000 &\nexec sleep 1000\n")
+        fake.chmod(0o755)
+        env = {"PATH": f"{programs}:{os.environ['PATH']}"}
+    agent = new_agent(plane, config=config, env=env)
+    repository.commit(repository.tree([("100644", "a", b"a")]))
+    serve = repository.serve
+
+    def slow(request, name):
+        if where == "server" and name == "/git-upload-pack":
+            request.send_response(200)
+            request.send_header("Content-Length", "100000")
+            request.end_headers()
+            request.wfile.flush()
+            began.set()
+            return files.gate.wait(60)
+        return serve(request, name)
+
+    repository.serve = slow
+    job = plane.send_job({"schemaVersion": "2.2", "mainSteps": [
+        {"action": "aws:downloadContent", "name": "get", "inputs": {
+            "sourceType": "Git", "sourceInfo": GIT, "destinationPath": str(tmp_path / "out")}}]})
+    pid = 0
+    if where == "server":
+        assert began.wait(30)
+    else:
+        deadline = time.monotonic() + 30
+        while not pid and time.monotonic() < deadline:
+            found = [p.read_text() for p in agent.state.rglob("git/mine")]
+            pid = int(found[0]) if found and found[0].endswith("\n") else 0
+            time.sleep(0.05)
+        assert pid
+        if os.getuid() == 0:
+            status = pathlib.Path(f"/proc/{pid}/status").read_text()
+            assert "\nUid:\t0\t" not in status and "\nCapPrm:\t0000000000000000\n" in status
+            assert "\nNoNewPrivs:\t1\n" in status
+            names = {v.partition(b"=")[0] for v in pathlib.Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") if v}
+            assert not [n for n in names if not n.startswith(b"GIT_") and n not in (b"PATH", b"HOME", b"LC_ALL", b"PWD", b"_")]
+    plane.cancel(job)
+    plane.finished(job, 20)
+    assert job.steps()["get"]["status"] == "Cancelled"
+    empty(agent, tmp_path / "out")
+    no_git_left(agent)
+    assert not pid or not pathlib.Path(f"/proc/{pid}").exists()
+
+
+def test_a_node_without_git(plane, files, repository, new_agent, tmp_path):
+    agent = new_agent(plane, config=files.config, env={"PATH": str(tmp_path)})
+    status, text = download(plane, "Git", GIT, tmp_path / "out")
+    assert status == "Failed" and "needs the program git, which this node does not have" in text
+    empty(agent, tmp_path / "out")
