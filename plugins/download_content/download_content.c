@@ -59,11 +59,7 @@ struct fl_download {
 };
 
 static const struct fl_download_source *const sources[] = {
-    &fl_source_git,
-    &fl_source_github,
-    &fl_source_http,
-    &fl_source_s3,
-    &fl_source_ssm_document,
+    &fl_source_git, &fl_source_github, &fl_source_http, &fl_source_s3, &fl_source_ssm_document,
 };
 
 /* ---- for the sources ---- */

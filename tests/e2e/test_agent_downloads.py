@@ -621,6 +621,9 @@ def test_cancel_during_git(plane, files, repository, new_agent, tmp_path, where)
             status = pathlib.Path(f"/proc/{pid}/status").read_text()
             assert "\nUid:\t0\t" not in status and "\nCapPrm:\t0000000000000000\n" in status
             assert "\nNoNewPrivs:\t1\n" in status
+            limits = [" ".join(line.split()) for line in pathlib.Path(f"/proc/{pid}/limits").read_text().splitlines()]
+            assert f"Max address space {2 << 30} {2 << 30} bytes" in limits
+            assert f"Max file size {1 << 30} {1 << 30} bytes" in limits
             names = {v.partition(b"=")[0] for v in pathlib.Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") if v}
             assert not [n for n in names if not n.startswith(b"GIT_") and n not in (b"PATH", b"HOME", b"LC_ALL", b"PWD", b"_")]
     plane.cancel(job)
