@@ -1,4 +1,4 @@
-"""aws:configurePackage with real zip files, through our plane, by the stock CLI."""
+"""aws:configurePackage with real zip files, through our plane, by boto3 and the stock CLI."""
 import hashlib
 import http.server
 import io
@@ -73,6 +73,7 @@ class Packages:
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.ssm = conftest.client(box.plane, "ssm")
         nodes = self.aws.ok("describe-instance-information")["InstanceInformationList"]
         self.node = nodes[0]["InstanceId"]
 
@@ -80,19 +81,23 @@ class Packages:
         return f"http://127.0.0.1:{self.server.server_address[1]}/{version}"
 
     def publish(self, name, version, archive, update=False, **changes):
-        """The document by the stock CLI, its archive at the web server."""
+        """The document on the plane, its archive at the web server."""
         self.archives[f"/{version}/tool.zip"] = archive
         text = manifest(version, archive, url=self.url(version) + "/tool.zip", **changes)
-        words = ["--name", name, "--content", json.dumps(text), "--version-name", version]
+        words = {"Name": name, "Content": json.dumps(text), "VersionName": version}
         if update:
-            return self.aws.ok("update-document", "--document-version", "$LATEST", *words)
-        return self.aws.ok("create-document", "--document-type", "Package", *words)
+            return self.ssm.update_document(DocumentVersion="$LATEST", **words)
+        return self.ssm.create_document(DocumentType="Package", **words)
 
     def run(self, action, name, timeout_s=60, **parameters):
         parameters = {k: [v] for k, v in dict(parameters, action=action, name=name).items()}
-        sent = self.aws.ok("send-command", "--document-name", "AWS-ConfigureAWSPackage", "--instance-ids", self.node,
-                           "--parameters", json.dumps(parameters))["Command"]
-        return self.aws.settled(sent["CommandId"], self.node, timeout_s)
+        sent = self.ssm.send_command(DocumentName="AWS-ConfigureAWSPackage", InstanceIds=[self.node],
+                                     Parameters=parameters)["Command"]
+
+        def terminal():
+            got = self.ssm.get_command_invocation(CommandId=sent["CommandId"], InstanceId=self.node)
+            return got if got["Status"] not in ("Pending", "InProgress", "Delayed", "Cancelling") else None
+        return flsandbox.wait_for(f"{action} {name}", terminal, timeout_s)
 
     def lines(self):
         return self.log.read_text().splitlines() if self.log.exists() else []
