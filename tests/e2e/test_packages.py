@@ -242,7 +242,7 @@ def test_hostile_archives(packages, tmp_path):
 def test_archives_and_manifests_that_do_not_fit(packages):
     p = packages
     archive = make_zip({"install.sh": f"echo ran >> {p.log}\n"})
-    other = {"tool.zip": {"checksums": {"sha256": "0" * 64}}}
+    other = {"tool.zip": {"checksums": {"sha256": "0" * 64}, "downloadLocation": p.url("1-checksum") + "/tool.zip"}}
     cases = [
         ("checksum", {"files": other}, "checksum of the archive is"),
         ("none", {"files": {"tool.zip": {}}}, "has no sha256"),
