@@ -39,7 +39,7 @@ def scripts(log, version, **more):
     return {k: v for k, v in files.items() if v is not None}
 
 
-def manifest(version, archive, url=None, **changes):
+def manifest(version, archive, /, url=None, **changes):
     sums = {"checksums": {"sha256": hashlib.sha256(archive).hexdigest()}}
     if url:
         sums["downloadLocation"] = url
@@ -80,7 +80,7 @@ class Packages:
     def url(self, version):
         return f"http://127.0.0.1:{self.server.server_address[1]}/{version}"
 
-    def publish(self, name, version, archive, update=False, **changes):
+    def publish(self, name, version, archive, /, update=False, **changes):
         """The document on the plane, its archive at the web server."""
         self.archives[f"/{version}/tool.zip"] = archive
         text = manifest(version, archive, url=self.url(version) + "/tool.zip", **changes)
