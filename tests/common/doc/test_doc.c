@@ -277,7 +277,6 @@ static const struct {
       "'AllowedValueParamValidator' while validating parameter /p/: parameter value /offs/ is not "
       "in the "
       "allowed list [on off]" },
-    { "\"allowedValues\":[\"on\"]", "\"on\\u0000\"", "AllowedValueParamValidator" },
     { "\"allowedValues\":[\"on\"]", "[\"on\",\"on\"]", NULL },
     { "\"allowedValues\":[\"on\"]", "[\"on\",\"off\"]", "parameter value /off/ is not" },
     { "\"allowedValues\":[\"1\"]", "1", NULL },
