@@ -110,6 +110,7 @@ class Watch:
 
     def __init__(self, agent, outside):
         self.agent, self.outside = agent, outside
+        flsandbox.wait_for("the workers to end", lambda: sorted(self.pids()) == ["fairlead-agent", "fairlead-net"], 20)
         self.before, self.had = self.look(), self.descriptors()
         self.memory = self.memory_kb()
 
