@@ -171,7 +171,6 @@ static void serve(uint8_t how, const uint8_t *data, size_t size, size_t step)
     size_t at = 0, n;
 
     server.connections = &server.own_connections;
-
     answers_later = how & 1;
     if (fl_conn_new(&server, -1, "192.0.2.1", &guest) < 0)
         abort();
