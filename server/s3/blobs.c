@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/rand.h"
@@ -21,7 +20,7 @@ struct fl_blobs {
     int dir_fd;
     uint64_t max_bytes, max_files;
     atomic_uint_fast64_t bytes, files;
-    time_t start_s;
+    struct timespec start; /* by the clock of the file system */
 };
 
 static int full(const struct fl_blobs *b, struct fl_err *err)
@@ -50,21 +49,10 @@ static void place_path(const char *id, char out[64])
 
 /* ---- start ---- */
 
-static int make_shelves(struct fl_blobs *b, struct fl_err *err)
-{
-    char name[8];
-
-    for (unsigned i = 0; i < SHELVES; i++) {
-        snprintf(name, sizeof(name), "%02x", i);
-        if (mkdirat(b->dir_fd, name, 0700) < 0 && errno != EEXIST)
-            return failed(err, b->dir);
-    }
-    return fl_dir_sync(b->dir, err);
-}
-
 static int clean_start(struct fl_blobs *b, struct fl_err *err)
 {
     fl_autofree char *tmp = fl_path_join(b->dir, "tmp");
+    struct stat st;
     int r = tmp ? fl_dir_remove(tmp, err) : fl_err_set(err, -ENOMEM, NULL, "out of memory");
 
     if (r >= 0)
@@ -72,7 +60,10 @@ static int clean_start(struct fl_blobs *b, struct fl_err *err)
     if (r < 0)
         return r;
     b->dir_fd = open(b->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    return b->dir_fd < 0 ? failed(err, b->dir) : make_shelves(b, err);
+    if (b->dir_fd < 0 || fstatat(b->dir_fd, "tmp", &st, 0) < 0)
+        return failed(err, b->dir);
+    b->start = st.st_ctim;
+    return 0;
 }
 
 int fl_blobs_new(const struct fl_blobs_conf *conf, struct fl_blobs **ret_blobs, struct fl_err *err)
@@ -86,7 +77,6 @@ int fl_blobs_new(const struct fl_blobs_conf *conf, struct fl_blobs **ret_blobs, 
     b->dir = strdup(conf->dir);
     b->max_bytes = conf->max_bytes;
     b->max_files = conf->max_files;
-    b->start_s = (time_t)(fl_now_ms() / 1000);
     r = b->dir ? clean_start(b, err) : fl_err_set(err, -ENOMEM, NULL, "out of memory");
     if (r < 0) {
         fl_blobs_free(b);
@@ -176,16 +166,32 @@ static int sync_shelf(const struct fl_blobs *b, const char *id)
     return fd < 0 || fsync(fd) < 0 ? -errno : 0;
 }
 
+/* A shelf is made with the first file that stands on it. */
+static int move_to_shelf(const struct fl_blobs *b, const char *id, struct fl_err *err)
+{
+    char from[64], to[64], shelf[3] = { id[0], id[1], '\0' };
+
+    temp_path(id, from);
+    place_path(id, to);
+    if (renameat(b->dir_fd, from, b->dir_fd, to) == 0)
+        return 0;
+    if (errno != ENOENT || (mkdirat(b->dir_fd, shelf, 0700) < 0 && errno != EEXIST))
+        return failed(err, "an object's folder");
+    if (renameat(b->dir_fd, from, b->dir_fd, to) < 0)
+        return failed(err, "an object's file");
+    return fl_dir_sync(b->dir, err);
+}
+
 int fl_blob_keep(struct fl_blob *blob, struct fl_err *err)
 {
     const struct fl_blobs *b = blob->blobs;
-    char from[64], to[64];
+    int r;
 
-    temp_path(blob->id, from);
-    place_path(blob->id, to);
-    if (fsync(blob->fd) < 0 || close(FL_TAKE_FD(blob->fd)) < 0 ||
-        renameat(b->dir_fd, from, b->dir_fd, to) < 0)
+    if (fsync(blob->fd) < 0 || close(FL_TAKE_FD(blob->fd)) < 0)
         return failed(err, "an object's file");
+    r = move_to_shelf(b, blob->id, err);
+    if (r < 0)
+        return r;
     blob->kept = true;
     if (sync_shelf(b, blob->id) < 0)
         return failed(err, "an object's folder");
@@ -251,13 +257,19 @@ static int remove_unknown(struct fl_blobs *b, fl_blobs_known_fn known, void *arg
     return r;
 }
 
+/* Not to the second: a plane that is killed is back in less. */
+static bool before(const struct timespec *a, const struct timespec *b)
+{
+    return a->tv_sec < b->tv_sec || (a->tv_sec == b->tv_sec && a->tv_nsec < b->tv_nsec);
+}
+
 static bool is_old(const struct fl_blobs *b, int dir_fd, const char *name)
 {
     struct stat st;
 
     return strlen(name) == FL_BLOB_ID_BYTES - 1 &&
            strspn(name, "0123456789abcdef") == strlen(name) &&
-           fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_ctime < b->start_s;
+           fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && before(&st.st_ctim, &b->start);
 }
 
 static int sweep_shelf(struct fl_blobs *b, unsigned shelf, fl_blobs_known_fn known, void *arg,
@@ -273,7 +285,7 @@ static int sweep_shelf(struct fl_blobs *b, unsigned shelf, fl_blobs_known_fn kno
     fd = openat(b->dir_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     d = fd >= 0 ? fdopendir(fd) : NULL;
     if (!d) {
-        r = -errno;
+        r = fd < 0 && errno == ENOENT ? 0 : -errno;
         if (fd >= 0)
             close(fd);
         return r;

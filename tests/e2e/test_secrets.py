@@ -31,7 +31,7 @@ MODES = [
     (r"nodes/1/home/\.aws", "d", 0o700),
     (r"nodes/1/home/\.aws/credentials", "f", 0o600),
     # the plane
-    (r"plane/data(/audit|/db|/keys|/pki)?", "d", 0o700),
+    (r"plane/data(/audit|/db|/keys|/pki|/objects(/(tmp|[0-9a-f]{2}))?)?", "d", 0o700),
     (r"plane/data/(admin-credentials|server\.json|audit/audit\.log|db/fairlead\.db(-shm|-wal|\.lock)?)", "f", 0o600),
     (r"plane/data/keys/(seal|parameters)", "f", 0o600),
     (r"plane/data/pki/\w+\.key", "f", 0o600),
