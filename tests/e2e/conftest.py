@@ -220,6 +220,12 @@ def aws(box):
 
 
 @pytest.fixture
+def aws_of():
+    """The AWS CLI against any sandbox."""
+    return Aws
+
+
+@pytest.fixture
 def ssm(box):
     """boto3's ssm client of the administrator, retries off so that an error is one request."""
     return client(box.plane, "ssm")
