@@ -25,6 +25,11 @@ SANITIZER_MARKS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime e
                    "AddressSanitizer:DEADLYSIGNAL", "WARNING: ThreadSanitizer", "FATAL: ThreadSanitizer")
 
 
+def keeps_what_was_freed(program):
+    """Whether a program was built with AddressSanitizer: then its memory says nothing of what it needs."""
+    return b"__asan_report_load" in program.read_bytes()
+
+
 class SandboxError(Exception):
     pass
 

@@ -222,6 +222,8 @@ def test_unacknowledged_reply_is_kept_and_sent_again(ref_plane, new_agent):
     ref_plane.wait_online()
     ref_plane.wait(lambda: job.duplicates >= seen + len(ids), 20, "the replies again")
     assert {m for m, i, _ in job.replies if i["runtimeStatus"] is not None} == ids
+    # What was acknowledged counts once the agent has noted it: then the job is put away.
+    flsandbox.wait_for("the job to be put away", lambda: not list((agent.state / "jobs").iterdir()))
     agent.stop()
     count = job.duplicates
     agent.start()
