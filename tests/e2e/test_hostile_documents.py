@@ -110,9 +110,14 @@ class Watch:
 
     def __init__(self, agent, outside):
         self.agent, self.outside = agent, outside
-        flsandbox.wait_for("the workers to end", lambda: sorted(self.pids()) == ["fairlead-agent", "fairlead-net"], 20)
-        self.before, self.had = self.look(), self.descriptors()
+        # A process that has just been started has another name for a moment: it is no part of what was before.
+        self.before = flsandbox.wait_for("the workers to end", self.at_rest, 20)
+        self.had = self.descriptors()
         self.memory = self.memory_kb()
+
+    def at_rest(self):
+        seen = self.look()
+        return seen if seen[0] == ["fairlead-agent", "fairlead-net"] else None
 
     def pids(self):
         """By name; those that make calls end when they are idle."""
@@ -128,7 +133,7 @@ class Watch:
 
     def is_as_it_was(self):
         # A connection or two may have come since.
-        return self.look() == self.before and all(n <= self.had[p] + 2 for p, n in self.descriptors().items())
+        return self.look() == self.before and all(n <= self.had.get(p, -2) + 2 for p, n in self.descriptors().items())
 
     def memory_kb(self):
         return flproc.memory_kb([self.agent.child.pid])["Private"]
