@@ -8,12 +8,6 @@
 
 #define PAYLOAD_MAX_BYTES (2 * FL_SIGNATURE_MAX_BYTES)
 
-static void decref(json_t **j)
-{
-    json_decref(*j);
-}
-#define autojson FL_CLEANUP(decref)
-
 static int no_memory(struct fl_err *err)
 {
     return fl_err_set(err, -ENOMEM, NULL, "out of memory");
@@ -65,9 +59,9 @@ static int take(const json_t *declared, const char *name, json_t *v, json_t *out
 int fl_sign_parameters(const char *document, const char *parameters, char **ret_text,
                        struct fl_err *err)
 {
-    autojson json_t *doc = fl_json_load_text(document, 0, NULL);
-    autojson json_t *given = fl_json_load_text(parameters, 0, NULL);
-    autojson json_t *out = json_object();
+    fl_autojson json_t *doc = fl_json_load_text(document, 0, NULL);
+    fl_autojson json_t *given = fl_json_load_text(parameters, 0, NULL);
+    fl_autojson json_t *out = json_object();
     const json_t *declared = json_object_get(doc, "parameters");
     const char *name;
     json_t *v;
@@ -107,8 +101,8 @@ static json_t *as_sent(json_t *v)
 int fl_sign_ready(const char *parameters, const char *signature, char **ret_text,
                   struct fl_err *err)
 {
-    autojson json_t *in = fl_json_load_text(parameters, 0, NULL);
-    autojson json_t *out = json_pack("{s:[s]}", FL_SIGNATURE_PARAMETER, signature);
+    fl_autojson json_t *in = fl_json_load_text(parameters, 0, NULL);
+    fl_autojson json_t *out = json_pack("{s:[s]}", FL_SIGNATURE_PARAMETER, signature);
     const char *name;
     json_t *v;
 

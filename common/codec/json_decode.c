@@ -337,15 +337,10 @@ int fl_json_decode_value(const struct fl_shape *shape, const void *json, unsigne
     return decode_object(&c, shape, json, out);
 }
 
-static void release_json(json_t **j)
-{
-    json_decref(*j);
-}
-
 int fl_json_decode(const struct fl_shape *shape, const char *text, size_t len, unsigned flags,
                    struct fl_arena *arena, void *out, struct fl_err *err)
 {
-    FL_CLEANUP(release_json) json_t *json = NULL;
+    fl_autojson json_t *json = NULL;
     json_error_t e;
 
     memset(out, 0, shape->size);

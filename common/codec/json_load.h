@@ -8,6 +8,7 @@
 #pragma once
 #include <jansson.h>
 #include <stddef.h>
+#include "common/base/util.h"
 
 /* How json_dumps() is told to write what is hashed and signed: members sorted by their bytes, no
  * blanks, UTF-8 as it is. `jq -cjS .` writes the same of all but unusual numbers. */
@@ -19,3 +20,10 @@ json_t *fl_json_load(const char *text, size_t len, size_t flags, json_error_t *r
 
 /* The same of a string; NULL of NULL. */
 json_t *fl_json_load_text(const char *text, size_t flags, json_error_t *ret_why);
+
+/* fl_autojson json_t *j = …: the reference is given back at the end of the block. */
+static inline void fl_json_decref(json_t **json)
+{
+    json_decref(*json);
+}
+#define fl_autojson FL_CLEANUP(fl_json_decref)

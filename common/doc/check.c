@@ -6,14 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 #include "common/base/buf.h"
+#include "common/codec/json_load.h"
 
 #define PATH_TEXT_MAX_BYTES 300
-
-static void decref(json_t **j)
-{
-    json_decref(*j);
-}
-#define autojson FL_CLEANUP(decref)
 
 /* ---- errors ---- */
 static void path_text(const struct fl_check *c, struct fl_buf *out)
@@ -221,8 +216,8 @@ int fl_doc_check(enum fl_doc_type type, const struct fl_doc_source *src, struct 
 {
     struct fl_check c = { .type = type, .src = src, .arena = arena, .err = err };
     struct fl_doc_facts facts = { 0 };
-    autojson json_t *root = NULL;
-    autojson json_t *steps = json_object();
+    fl_autojson json_t *root = NULL;
+    fl_autojson json_t *steps = json_object();
     int r = fl_doc_source_load(src, &root, err);
 
     if (r == 0 && !steps)

@@ -6,12 +6,6 @@
 #include "common/codec/json_load.h"
 #include "common/doc/allowed_pattern.h"
 
-static void decref(json_t **j)
-{
-    json_decref(*j);
-}
-#define autojson FL_CLEANUP(decref)
-
 static int no_memory(struct fl_err *err)
 {
     return fl_err_set(err, -ENOMEM, NULL, "out of memory");
@@ -108,8 +102,8 @@ static int texts_of_list(const json_t *list, struct fl_arena *arena, struct fl_s
 int fl_doc_param_load(const char *name, const json_t *declaration, struct fl_arena *arena,
                       struct fl_doc_param *ret_param, struct fl_err *err)
 {
-    autojson json_t *allowed = NULL;
-    autojson json_t *dflt = NULL;
+    fl_autojson json_t *allowed = NULL;
+    fl_autojson json_t *dflt = NULL;
     struct declaration d;
     struct fl_doc_param p;
     int r = fl_json_decode_value(&declaration_shape, declaration, FL_DECODE_NOCASE, arena, &d, err);
@@ -164,7 +158,7 @@ static bool is_listed(const struct fl_strs *values, const char *s)
 static bool is_of_kind(const struct fl_doc_param *p, const char *v)
 {
     const char *pattern = kinds[p->kind].pattern;
-    autojson json_t *map = NULL;
+    fl_autojson json_t *map = NULL;
 
     if (pattern)
         return fl_allowed_pattern_search(pattern, v, NULL) == 1;
@@ -234,7 +228,7 @@ int fl_doc_param_texts(const struct fl_doc_param *p, const json_t *value, struct
                        struct fl_strs *ret_values, struct fl_err *err)
 {
     int want = kinds[p->kind].json_type;
-    autojson json_t *one = NULL;
+    fl_autojson json_t *one = NULL;
     const json_t *list = value;
 
     if (!kinds[p->kind].is_list) {

@@ -87,12 +87,6 @@ struct load {
     bool nested;
 };
 
-static void decref(json_t **j)
-{
-    json_decref(*j);
-}
-#define autojson FL_CLEANUP(decref)
-
 static int too_large(struct load *l)
 {
     return fl_err_set(l->err, -EMSGSIZE, NULL, "the document is too large");
@@ -116,8 +110,8 @@ static int take_name(struct load *l, const char *name, const char *what, size_t 
 
 static int take_inputs(struct load *l, const struct fl_raw *raw, struct fl_doc_step *step)
 {
-    autojson json_t *in = NULL;
-    autojson json_t *out = NULL;
+    fl_autojson json_t *in = NULL;
+    fl_autojson json_t *out = NULL;
     fl_autofree char *text = NULL;
     void *made = NULL;
     int r;
@@ -215,7 +209,7 @@ static int load_controls(struct load *l, const struct doc_in *in)
 
 static int load_runtime_config(struct load *l, const struct doc_in *in)
 {
-    autojson json_t *config = fl_json_load_text(in->runtime_config.text, LOAD_FLAGS, NULL);
+    fl_autojson json_t *config = fl_json_load_text(in->runtime_config.text, LOAD_FLAGS, NULL);
     const char *plugin;
     json_t *value;
     int r;
@@ -264,7 +258,7 @@ static int find_schema(struct load *l, const char *version)
 static int open_document(struct load *l, const char *document, const char *parameters,
                          struct doc_in *in, json_t *params)
 {
-    autojson json_t *json = fl_json_load_text(document, LOAD_FLAGS, NULL);
+    fl_autojson json_t *json = fl_json_load_text(document, LOAD_FLAGS, NULL);
     int r;
 
     if (!document || json_is_null(json))
@@ -282,7 +276,7 @@ static int open_document(struct load *l, const char *document, const char *param
 static int load_document(struct load *l, const char *document, const char *parameters,
                          struct fl_doc *ret_doc)
 {
-    autojson json_t *params = json_object();
+    fl_autojson json_t *params = json_object();
     struct fl_doc doc = { 0 };
     struct doc_in in = { 0 };
     int r;
@@ -333,7 +327,7 @@ int fl_doc_parameters(const char *document, const char *parameters, struct fl_ar
 {
     struct fl_doc doc = { 0 };
     struct load l = { .arena = arena, .err = err, .doc = &doc };
-    autojson json_t *params = json_object();
+    fl_autojson json_t *params = json_object();
     fl_autofree char *text = NULL;
     struct doc_in in = { 0 };
     int r;

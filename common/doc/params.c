@@ -35,12 +35,6 @@ static const struct fl_field param_fields[] = {
 #undef F
 static const struct fl_shape param_shape = FL_SHAPE(struct param_in, "Parameter", param_fields);
 
-static void decref(json_t **j)
-{
-    json_decref(*j);
-}
-#define autojson FL_CLEANUP(decref)
-
 static int no_memory(struct fl_err *err)
 {
     return fl_err_set(err, -ENOMEM, NULL, "out of memory");
@@ -109,7 +103,7 @@ static int check_allowed(const struct param_in *p, const struct seen *v, struct 
 /* A limit that is a number or a text of one; none if it is neither. */
 static bool read_limit(const struct fl_raw *raw, double *ret)
 {
-    autojson json_t *v = fl_json_load_text(raw->text, LOAD_FLAGS, NULL);
+    fl_autojson json_t *v = fl_json_load_text(raw->text, LOAD_FLAGS, NULL);
     const char *text = json_string_value(v);
     char *end;
 
@@ -270,7 +264,7 @@ static int put_value(json_t *params, const char *name, json_t *value, struct fl_
 /* Values of names that are not allowed are dropped; defaults are taken whatever the name. */
 static int take_supplied(const char *text, bool nested, json_t *params, struct fl_err *err)
 {
-    autojson json_t *supplied = fl_json_load_text(text, LOAD_FLAGS, NULL);
+    fl_autojson json_t *supplied = fl_json_load_text(text, LOAD_FLAGS, NULL);
     const char *key;
     json_t *value;
     int r;
@@ -311,8 +305,8 @@ static int take_declared(const char *name, const json_t *declaration, bool neste
                          struct fl_err *err)
 {
     struct search search = { .hard_left = hard_left };
-    autojson json_t *value = NULL;
-    autojson json_t *dflt = NULL;
+    fl_autojson json_t *value = NULL;
+    fl_autojson json_t *dflt = NULL;
     struct param_in p = { 0 };
     int r;
 
@@ -346,7 +340,7 @@ int fl_params_collect(const char *supplied, const char *declared, bool nested,
 {
     fl_autobuf struct fl_buf violations = FL_BUF(VIOLATIONS_MAX_BYTES);
     unsigned hard_left = FL_ALLOWED_PATTERN_HARD;
-    autojson json_t *decls = fl_json_load_text(declared, LOAD_FLAGS, NULL);
+    fl_autojson json_t *decls = fl_json_load_text(declared, LOAD_FLAGS, NULL);
     const char *name;
     json_t *declaration;
     int r = take_supplied(supplied, nested, params, err);

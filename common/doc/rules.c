@@ -4,6 +4,7 @@
  * and §4.1; protocol 3 §9 (sessions); protocol 4 §5.4 (packages). Actions are in actions.c.
  */
 #include "common/doc/actions.h"
+#include "common/codec/json_load.h"
 #include "common/doc/check_priv.h"
 
 #include <errno.h>
@@ -15,12 +16,6 @@
 #define NAME_MAX_CHARS 128
 
 #define NAME_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
-
-static void decref(json_t **j)
-{
-    json_decref(*j);
-}
-#define autojson FL_CLEANUP(decref)
 
 /* ---- parameters ---- */
 static int check_param_type(struct fl_check *c, const json_t *v)
@@ -186,7 +181,7 @@ static int check_inputs_of(struct fl_check *c, const struct fl_action *action, c
 static int check_inputs(struct fl_check *c, const struct fl_action *action, const json_t *owner,
                         const char *key)
 {
-    autojson json_t *none = json_object();
+    fl_autojson json_t *none = json_object();
     const json_t *v = json_object_get(owner, key);
     int r;
 

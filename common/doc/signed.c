@@ -7,12 +7,6 @@
 
 #define DOC_MAX_BYTES (32u << 20) /* memory a document decodes into */
 
-static void decref(json_t **j)
-{
-    json_decref(*j);
-}
-#define autojson FL_CLEANUP(decref)
-
 static int hash(const json_t *json, char out[FL_SHA256_HEX_BYTES])
 {
     fl_autofree char *text = json_dumps(json, FL_JSON_CANONICAL);
@@ -25,7 +19,7 @@ static int hash(const json_t *json, char out[FL_SHA256_HEX_BYTES])
 
 int fl_document_sha256(const char *document, char out[FL_SHA256_HEX_BYTES])
 {
-    autojson json_t *json = fl_json_load_text(document, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+    fl_autojson json_t *json = fl_json_load_text(document, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
 
     return json ? hash(json, out) : -EBADMSG;
 }
@@ -36,7 +30,7 @@ int fl_signature_payload(const struct fl_signature *s, const char *document_name
 {
     char content_hash[FL_SHA256_HEX_BYTES], parameters_hash[FL_SHA256_HEX_BYTES];
     fl_autoarena struct fl_arena arena = FL_ARENA(DOC_MAX_BYTES);
-    autojson json_t *json = NULL;
+    fl_autojson json_t *json = NULL;
     char *effective;
     int r;
     if (strpbrk(document_name, "\r\n"))

@@ -1,5 +1,6 @@
 /* yaml_load.c - YAML text to a value, and places in it, over libyaml's events. */
 #include "common/doc/yaml.h"
+#include "common/codec/json_load.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -23,11 +24,6 @@ struct reader {
     size_t n_anchors;
 };
 
-static void decref(json_t **j)
-{
-    json_decref(*j);
-}
-#define autojson  FL_CLEANUP(decref)
 #define autoevent FL_CLEANUP(yaml_event_delete)
 
 static int no_memory(struct reader *r)
@@ -215,7 +211,7 @@ static int load_node(struct reader *r, const yaml_event_t *ev, bool number_is_te
 
 static int load_sequence(struct reader *r, json_t **ret)
 {
-    autojson json_t *list = json_array();
+    fl_autojson json_t *list = json_array();
 
     while (list) {
         autoevent yaml_event_t ev = { 0 };
@@ -253,7 +249,7 @@ static int check_key(struct reader *r, const yaml_event_t *ev, const json_t *map
 
 static int load_mapping(struct reader *r, json_t **ret)
 {
-    autojson json_t *map = json_object();
+    fl_autojson json_t *map = json_object();
 
     while (map) {
         autoevent yaml_event_t key = { 0 }, ev = { 0 };
@@ -346,7 +342,7 @@ static int load_collection(struct reader *r, const yaml_event_t *ev, json_t **re
 static int load_node(struct reader *r, const yaml_event_t *ev, bool number_is_text, json_t **ret)
 {
     size_t nodes = r->nodes, bytes = r->bytes;
-    autojson json_t *v = NULL;
+    fl_autojson json_t *v = NULL;
     int e;
 
     if (ev->type == YAML_ALIAS_EVENT)
@@ -396,7 +392,7 @@ int fl_yaml_load(const char *text, size_t len, json_t **ret_root, struct fl_err 
 {
     struct reader r = { .err = err };
     autoevent yaml_event_t ev = { 0 };
-    autojson json_t *root = NULL;
+    fl_autojson json_t *root = NULL;
     int e;
 
     if (!reader_init(&r, text, len))

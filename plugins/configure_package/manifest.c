@@ -46,11 +46,6 @@ bool fl_package_name_safe(const char *s)
            strcmp(s, "..") != 0;
 }
 
-static void decref(json_t **j)
-{
-    json_decref(*j);
-}
-
 static const char *string_of(const json_t *object, const char *key)
 {
     return json_string_value(json_object_get(object, key));
@@ -127,7 +122,7 @@ static int take_checksum(const json_t *file, struct fl_arena *arena, char **ret)
 int fl_package_choose(const char *text, const struct fl_package_node *node, struct fl_arena *arena,
                       struct fl_package_choice *ret_choice, struct fl_err *err)
 {
-    json_t *root FL_CLEANUP(decref) = fl_json_load_text(text, 0, NULL);
+    json_t *root fl_autojson = fl_json_load_text(text, 0, NULL);
     const char *schema = string_of(root, "schemaVersion");
     const char *version = string_of(root, "version");
     const char *name, *location;

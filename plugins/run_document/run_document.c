@@ -36,12 +36,6 @@ struct run_document {
     char *name;       /* of the document, as the service was asked for it; NULL: a file */
 };
 
-static void decref(json_t **j)
-{
-    json_decref(*j);
-}
-#define autojson FL_CLEANUP(decref)
-
 /* Text as a JSON value: JSON, else YAML 1.1 (the caller's); NULL if it is neither. */
 static json_t *read_text(const char *text, struct fl_err *err)
 {
@@ -62,8 +56,8 @@ static char *dump(struct run_document *self, const json_t *value)
 
 static int read_parameters(struct run_document *self, const char *raw, struct fl_err *err)
 {
-    autojson json_t *given = fl_json_load_text(raw, LOAD_FLAGS, NULL);
-    autojson json_t *read = NULL;
+    fl_autojson json_t *given = fl_json_load_text(raw, LOAD_FLAGS, NULL);
+    fl_autojson json_t *read = NULL;
     const json_t *value = given;
 
     if (json_is_string(given)) {
@@ -103,7 +97,7 @@ static void on_nested(void *arg, const struct fl_nested_result *result)
 /* Runs the content; a failure has words in `err`. */
 static int run(struct run_document *self, const char *content, struct fl_err *err)
 {
-    autojson json_t *document = NULL;
+    fl_autojson json_t *document = NULL;
     struct fl_err why = { 0 };
     char *text;
 

@@ -4,16 +4,11 @@
 #include <errno.h>
 #include <string.h>
 
+#include "common/codec/json_load.h"
 #include "common/doc/source.h"
 #include "common/doc/yaml.h"
 #include "server/api/document_builtin.h"
 #include "server/api/list.h"
-
-static void decref(json_t **j)
-{
-    json_decref(*j);
-}
-#define autojson FL_CLEANUP(decref)
 
 static int no_memory(struct fl_err *err)
 {
@@ -52,7 +47,7 @@ static int convert(struct fl_call *call, struct fl_document *doc, const char *fo
                    struct fl_err *err)
 {
     fl_autobuf struct fl_buf text = FL_BUF(8 * FL_DOCUMENT_MAX_BYTES);
-    autojson json_t *root = NULL;
+    fl_autojson json_t *root = NULL;
     struct fl_doc_source src;
     int r;
 

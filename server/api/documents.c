@@ -14,12 +14,6 @@
 #define ARN_PREFIX "arn:aws:ssm:"
 #define ARN_TYPE   ":document/"
 
-static void decref(json_t **j)
-{
-    json_decref(*j);
-}
-#define autojson FL_CLEANUP(decref)
-
 static int no_memory(struct fl_err *err)
 {
     return fl_err_set(err, -ENOMEM, NULL, "out of memory");
@@ -87,7 +81,7 @@ int fl_document_load_content(struct fl_call *call, struct fl_document *doc, stru
     bool yaml = strcmp(doc->format, "YAML") == 0;
     struct fl_doc_source src = { yaml ? FL_DOC_YAML : FL_DOC_JSON, doc->content,
                                  strlen(doc->content) };
-    autojson json_t *root = NULL;
+    fl_autojson json_t *root = NULL;
     struct head head = { 0 };
     int r = take_hash(call, doc, err);
 
