@@ -24,7 +24,7 @@
 #define PONG_MS            60000
 #define FIRST_RETRY_MS     10000 /* after a loss: at most so long; all may have lost theirs */
 #define RETRY_BASE_MS      4000
-#define RETRY_CAP_MS       40000  /* within a minute of the service's return all are back, */
+#define RETRY_CAP_MS       20000  /* within a minute of the service's return all are back, */
 #define REFUSED_CAP_MS     300000 /* but who is not let in has nothing to wait for */
 #define STEADY_MS          30000  /* open for so long, a loss is not held against the channel */
 #define STOP_MS            3000
