@@ -14,6 +14,7 @@ const struct fl_op_table *const fl_op_tables[] = {
     &fl_ops_ec2messages,
     &fl_ops_parameters,
     &fl_ops_logs,
+    &fl_ops_kms,
     NULL,
 };
 
