@@ -75,30 +75,46 @@ static void swap_id(void *to, const void *from)
     memcpy((char *)to + ID_HALF_BYTES, from, ID_HALF_BYTES);
 }
 
-int fl_frame_encode(const struct fl_frame *f, struct fl_buf *out)
+static bool encodable(const struct fl_frame *f)
 {
     size_t type_len = strnlen(f->type, sizeof(f->type));
-    uint8_t *header;
+
+    return type_len > 0 && type_len <= FL_FRAME_TYPE_BYTES && f->created_ms != 0 &&
+           f->payload_len <= UINT32_MAX;
+}
+
+int fl_frame_put_head(const struct fl_frame *f, uint8_t out[FL_FRAME_HEADER_BYTES])
+{
+    if (!encodable(f))
+        return -EINVAL;
+    put_be(out + OFF_HEADER_LEN, HEADER_LEN, 4);
+    memset(out + OFF_TYPE, ' ', FL_FRAME_TYPE_BYTES);
+    memcpy(out + OFF_TYPE, f->type, strnlen(f->type, FL_FRAME_TYPE_BYTES));
+    for (size_t i = 0; i < FL_ARRAY_LEN(numbers); i++)
+        put_number(out, i, f);
+    swap_id(out + OFF_MESSAGE_ID, f->message_id);
+    fl_sha256(f->payload, f->payload_len, out + OFF_DIGEST);
+    put_be(out + OFF_PAYLOAD_LEN, f->payload_len, 4);
+    return 0;
+}
+
+int fl_frame_encode(const struct fl_frame *f, struct fl_buf *out)
+{
     int r;
 
-    if (type_len == 0 || type_len > FL_FRAME_TYPE_BYTES || f->created_ms == 0 ||
-        f->payload_len > UINT32_MAX)
+    if (!encodable(f))
         return -EINVAL;
     r = fl_buf_reserve(out, FL_FRAME_HEADER_BYTES + f->payload_len);
     if (r < 0)
         return r;
-
-    header = (uint8_t *)out->data + out->len;
-    put_be(header + OFF_HEADER_LEN, HEADER_LEN, 4);
-    memset(header + OFF_TYPE, ' ', FL_FRAME_TYPE_BYTES);
-    memcpy(header + OFF_TYPE, f->type, type_len);
-    for (size_t i = 0; i < FL_ARRAY_LEN(numbers); i++)
-        put_number(header, i, f);
-    swap_id(header + OFF_MESSAGE_ID, f->message_id);
-    fl_sha256(f->payload, f->payload_len, header + OFF_DIGEST);
-    put_be(header + OFF_PAYLOAD_LEN, f->payload_len, 4);
+    fl_frame_put_head(f, (uint8_t *)out->data + out->len);
     out->len += FL_FRAME_HEADER_BYTES;
     return fl_buf_append(out, f->payload, f->payload_len);
+}
+
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\0' || (c >= '\t' && c <= '\r');
 }
 
 /* Writers pad with blanks; a NUL-padded type must be readable too. NULs at both ends go first, then
@@ -111,9 +127,9 @@ static bool decode_type(const char *wire, char *out)
         start++;
     while (end > start && wire[end - 1] == '\0')
         end--;
-    while (start < end && strchr(" \t\r\n\v\f", wire[start]))
+    while (start < end && is_space(wire[start]))
         start++;
-    while (end > start && strchr(" \t\r\n\v\f", wire[end - 1]))
+    while (end > start && is_space(wire[end - 1]))
         end--;
     if (start == end)
         return false;
@@ -125,11 +141,10 @@ static bool decode_type(const char *wire, char *out)
     return true;
 }
 
-int fl_frame_decode(const void *data, size_t len, struct fl_frame *ret_frame, struct fl_err *err)
+int fl_frame_parse(const void *data, size_t len, struct fl_frame *ret_frame, struct fl_err *err)
 {
     const uint8_t *header = data;
-    struct fl_frame f = { 0 };
-    uint8_t digest[FL_SHA256_BYTES];
+    struct fl_frame f;
 
     if (len < FL_FRAME_HEADER_BYTES)
         return fl_err_set(err, -EBADMSG, NULL, "frame of %zu bytes, at least %d are needed", len,
@@ -148,10 +163,28 @@ int fl_frame_decode(const void *data, size_t len, struct fl_frame *ret_frame, st
         get_number(header, i, &f);
     if (f.created_ms == 0)
         return fl_err_set(err, -EBADMSG, NULL, "frame without a creation date");
-    fl_sha256(f.payload, f.payload_len, digest);
-    if (memcmp(digest, header + OFF_DIGEST, sizeof(digest)) != 0)
-        return fl_err_set(err, -EBADMSG, NULL, "frame whose digest is not that of its payload");
     swap_id(f.message_id, header + OFF_MESSAGE_ID);
+    *ret_frame = f;
+    return 0;
+}
+
+bool fl_frame_intact(const void *data, const struct fl_frame *f)
+{
+    uint8_t digest[FL_SHA256_BYTES];
+
+    fl_sha256(f->payload, f->payload_len, digest);
+    return memcmp(digest, (const uint8_t *)data + OFF_DIGEST, sizeof(digest)) == 0;
+}
+
+int fl_frame_decode(const void *data, size_t len, struct fl_frame *ret_frame, struct fl_err *err)
+{
+    struct fl_frame f;
+    int r = fl_frame_parse(data, len, &f, err);
+
+    if (r < 0)
+        return r;
+    if (!fl_frame_intact(data, &f))
+        return fl_err_set(err, -EBADMSG, NULL, "frame whose digest is not that of its payload");
     *ret_frame = f;
     return 0;
 }

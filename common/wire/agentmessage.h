@@ -25,5 +25,14 @@ struct fl_frame {
 /* Appends the frame. -EINVAL: type empty or over 32 bytes, created_ms 0. */
 int fl_frame_encode(const struct fl_frame *f, struct fl_buf *out);
 
+/* Only what stands before the payload, digest and all; for payloads that are in their place
+ * already. */
+int fl_frame_put_head(const struct fl_frame *f, uint8_t out[FL_FRAME_HEADER_BYTES]);
+
 /* 0 or -EBADMSG with the reason. */
 int fl_frame_decode(const void *data, size_t len, struct fl_frame *ret_frame, struct fl_err *err);
+
+/* The same in two halves: all but the digest, which is what costs time in long frames. `data` is
+ * the frame `f` was read from. */
+int fl_frame_parse(const void *data, size_t len, struct fl_frame *ret_frame, struct fl_err *err);
+bool fl_frame_intact(const void *data, const struct fl_frame *f);
