@@ -1,0 +1,311 @@
+/* relay.c - see relay.h. The numbers are the rules of protocol 3 §11. */
+#include "server/session/relay.h"
+#include "common/base/clock.h"
+#include "common/base/rand.h"
+#include "common/wire/datachannel.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define ARENA_BYTES   (16 * 1024)
+#define CLOSED_BYTES  (32 * 1024)
+#define SEQUENCE_MAX  (1ll << 62) /* beyond is no number that a peer can have counted to */
+#define OTHER(side)   ((side) == FL_SIDE_AGENT ? FL_SIDE_CLIENT : FL_SIDE_AGENT)
+#define PAUSE_PAYLOAD " " /* plane's frames have at least one byte of payload (§4) */
+
+void fl_relay_init(struct fl_relay *relay, const struct fl_relay_conf *conf,
+                   const struct fl_relay_events *events, void *arg, int64_t mono_ms)
+{
+    *relay = (struct fl_relay){
+        .conf = *conf, .events = events, .arg = arg, .response = -1, .active_ms = mono_ms
+    };
+    for (int side = 0; side < FL_SIDE__N; side++)
+        fl_lane_init(&relay->to[side]);
+}
+
+void fl_relay_done(struct fl_relay *relay)
+{
+    for (int side = 0; side < FL_SIDE__N; side++)
+        fl_lane_done(&relay->to[side]);
+}
+
+/* ---- sending ---- */
+
+/* Rule 6: HandshakeComplete, and what comes after it, waits until the client has the
+ * acknowledgement of its HandshakeResponse. */
+static bool is_barred(const struct fl_relay *relay, const struct fl_lane *lane)
+{
+    return relay->barrier && lane->next == relay->barrier;
+}
+
+static void set_paused(struct fl_relay *relay, enum fl_side side, bool paused)
+{
+    if (relay->paused[side] == paused)
+        return;
+    relay->paused[side] = paused;
+    relay->events->pause(relay->arg, side, paused);
+}
+
+static void judge(struct fl_relay *relay, enum fl_side to)
+{
+    size_t bytes = relay->to[to].unsent_bytes;
+
+    if (bytes > FL_LANE_HIGH_BYTES)
+        set_paused(relay, OTHER(to), true);
+    else if (bytes <= FL_LANE_LOW_BYTES)
+        set_paused(relay, OTHER(to), false);
+}
+
+static void pump(struct fl_relay *relay, enum fl_side to)
+{
+    struct fl_lane *lane = &relay->to[to];
+
+    while (relay->attached[to] && lane->next && !is_barred(relay, lane)) {
+        if (relay->events->send(relay->arg, to, lane->next) < 0)
+            break;
+        fl_lane_sent(lane);
+    }
+    judge(relay, to);
+}
+
+static void put(struct fl_relay *relay, enum fl_side to, struct fl_msg *m)
+{
+    /* What is of no stream may overtake what is barred: the acknowledgement that lifts the bar is
+     * among it. */
+    bool overtakes = m->sequence < 0 && !m->last && is_barred(relay, &relay->to[to]);
+
+    fl_lane_put(&relay->to[to], m, overtakes ? relay->barrier : NULL);
+    pump(relay, to);
+}
+
+/* Without memory the frame is not sent; all of them are of a kind that peers can do without, or
+ * that is said again. */
+static void say(struct fl_relay *relay, enum fl_side to, const struct fl_frame *frame, bool last)
+{
+    fl_autobuf struct fl_buf out = FL_BUF(FL_FRAME_HEADER_BYTES + CLOSED_BYTES);
+    struct fl_frame f = *frame;
+    char id[FL_UUID_BYTES];
+    struct fl_msg *m;
+
+    f.schema_version = 1;
+    fl_uuid4(id);
+    fl_uuid_parse(id, f.message_id);
+    if (fl_frame_encode(&f, &out) < 0)
+        return;
+    m = fl_msg_new(out.data, out.len);
+    if (!m)
+        return;
+    m->last = last;
+    put(relay, to, m);
+}
+
+/* Rules 2 and 3. Pausing is for a client that is lost, not for one that has yet to come. */
+static void tell_publication(struct fl_relay *relay, bool paused, int64_t wall_ms)
+{
+    struct fl_frame f = { .created_ms = (uint64_t)wall_ms,
+                          .payload = PAUSE_PAYLOAD,
+                          .payload_len = strlen(PAUSE_PAYLOAD) };
+
+    if (relay->conf.no_pause || !relay->attached[FL_SIDE_AGENT] || relay->closing[FL_SIDE_AGENT])
+        return;
+    strcpy(f.type, paused ? FL_DATA_PAUSE : FL_DATA_START);
+    say(relay, FL_SIDE_AGENT, &f, false);
+}
+
+/* ---- attaching ---- */
+
+void fl_relay_attach(struct fl_relay *relay, enum fl_side side, int64_t wall_ms)
+{
+    bool again = relay->came[side];
+
+    relay->attached[side] = relay->came[side] = true;
+    if (relay->paused[side])
+        relay->events->pause(relay->arg, side, true);
+    fl_lane_rewind(&relay->to[side]);
+    pump(relay, side);
+    if (side == FL_SIDE_CLIENT && again)
+        tell_publication(relay, false, wall_ms);
+    if (side == FL_SIDE_AGENT && relay->came[FL_SIDE_CLIENT] && !relay->attached[FL_SIDE_CLIENT])
+        tell_publication(relay, true, wall_ms);
+}
+
+void fl_relay_detach(struct fl_relay *relay, enum fl_side side, int64_t wall_ms)
+{
+    relay->attached[side] = false;
+    if (side == FL_SIDE_AGENT)
+        relay->closing[side] = false; /* whether it has read its last frame is not known */
+    fl_lane_rewind(&relay->to[side]);
+    judge(relay, side);
+    if (side == FL_SIDE_CLIENT)
+        tell_publication(relay, true, wall_ms);
+}
+
+/* ---- what comes ---- */
+
+/* Rule 4: the plugin does not acknowledge again what it has; so it is answered here. */
+static void answer_ack(struct fl_relay *relay, enum fl_side to, const struct fl_frame *of,
+                       int64_t wall_ms)
+{
+    char text[FL_DATA_ACK_MAX_BYTES];
+    struct fl_frame f = { .created_ms = (uint64_t)wall_ms, .flags = FL_FRAME_SYN | FL_FRAME_FIN };
+
+    f.payload = text;
+    f.payload_len = fl_data_ack_encode(of->type, of->message_id, of->sequence, text);
+    strcpy(f.type, FL_DATA_ACK);
+    say(relay, to, &f, false);
+}
+
+/* Returns whether the message was taken. */
+static bool on_stream(struct fl_relay *relay, enum fl_side from, struct fl_msg *m,
+                      const struct fl_frame *f, int64_t wall_ms)
+{
+    enum fl_side to = OTHER(from);
+    struct fl_lane *lane = &relay->to[to];
+
+    if (f->sequence < 0 || f->sequence > SEQUENCE_MAX) {
+        relay->bad++;
+        return false;
+    }
+    if (relay->closing[to])
+        return false; /* its last frame is under way */
+    m->sequence = f->sequence;
+    m->payload_type = f->payload_type;
+    if (relay->events->stream)
+        relay->events->stream(relay->arg, from, m, f->payload, f->payload_len);
+    switch (fl_lane_find(lane, m->sequence)) {
+    case FL_LANE_NEW:
+        break;
+    case FL_LANE_WAITS:
+        return false;
+    case FL_LANE_SENT:
+        /* With others before it on their way it would only take their room. */
+        if (relay->attached[to] && !lane->next)
+            relay->events->send(relay->arg, to, m);
+        return false;
+    case FL_LANE_ACKED:
+        if (from == FL_SIDE_AGENT) {
+            answer_ack(relay, from, f, wall_ms);
+            return false;
+        }
+        m->sequence = -1; /* the agent acknowledges it again: passed on, and not kept */
+        break;
+    }
+    if (from == FL_SIDE_CLIENT && f->payload_type == FL_DATA_TYPE_HANDSHAKE_RESPONSE)
+        relay->response = f->sequence;
+    if (from == FL_SIDE_AGENT && f->payload_type == FL_DATA_TYPE_HANDSHAKE_COMPLETE &&
+        relay->response >= 0 && !relay->barrier)
+        relay->barrier = m;
+    put(relay, to, m);
+    return true;
+}
+
+static bool on_ack(struct fl_relay *relay, enum fl_side from, struct fl_msg *m,
+                   const struct fl_frame *f)
+{
+    enum fl_side to = OTHER(from);
+    int64_t sequence;
+
+    if (fl_data_ack_decode(f->payload, f->payload_len, &sequence) < 0 || sequence > SEQUENCE_MAX) {
+        relay->bad++;
+        return false;
+    }
+    if (from == FL_SIDE_CLIENT && relay->barrier && relay->barrier->sequence == sequence)
+        relay->barrier = NULL; /* it cannot have it, and says so */
+    fl_lane_ack(&relay->to[from], sequence);
+    judge(relay, from);
+    /* Of no use to one who is away: it asks again, and is answered again. */
+    if (!relay->attached[to] || relay->closing[to])
+        return false;
+    put(relay, to, m);
+    if (from == FL_SIDE_AGENT && sequence == relay->response) {
+        relay->response = -1;
+        relay->barrier = NULL;
+        pump(relay, to);
+    }
+    return true;
+}
+
+static void on_word(struct fl_relay *relay, const struct fl_frame *f)
+{
+    fl_autoarena struct fl_arena arena = FL_ARENA(ARENA_BYTES);
+    struct fl_msg_session_state state;
+
+    if (fl_json_decode(&fl_shape_session_state, f->payload, f->payload_len,
+                       FL_DECODE_NOCASE | FL_DECODE_LAX, &arena, &state, NULL) < 0 ||
+        !state.state) {
+        relay->bad++;
+        return;
+    }
+    if (strcmp(state.state, "Connected") == 0)
+        relay->events->word(relay->arg, FL_RELAY_CONNECTED);
+    else if (strcmp(state.state, "Terminating") == 0)
+        relay->events->word(relay->arg, FL_RELAY_TERMINATING);
+}
+
+/* Rule 7: a window that changes its size is not its user. */
+static bool is_activity(const struct fl_relay *relay, enum fl_side from, const struct fl_frame *f)
+{
+    return from == FL_SIDE_AGENT ? relay->conf.any_counts : f->payload_type != FL_DATA_TYPE_SIZE;
+}
+
+int fl_relay_input(struct fl_relay *relay, enum fl_side from, struct fl_msg *m, int64_t wall_ms,
+                   int64_t mono_ms)
+{
+    static const char *const streams[FL_SIDE__N] = { FL_DATA_OUTPUT, FL_DATA_INPUT };
+    bool taken = false;
+    struct fl_frame f;
+    int r = fl_frame_parse(m->data, m->len, &f, NULL);
+
+    if (r < 0) {
+        relay->bad++;
+    } else if (strcmp(f.type, streams[from]) == 0) {
+        if (is_activity(relay, from, &f))
+            relay->active_ms = mono_ms;
+        taken = on_stream(relay, from, m, &f, wall_ms);
+    } else if (strcmp(f.type, FL_DATA_ACK) == 0) {
+        taken = on_ack(relay, from, m, &f);
+    } else if (from == FL_SIDE_AGENT && strcmp(f.type, FL_DATA_SESSION_STATE) == 0) {
+        on_word(relay, &f);
+    } else {
+        relay->bad++;
+    }
+    if (!taken)
+        fl_msg_unref(m);
+    return r;
+}
+
+void fl_relay_room(struct fl_relay *relay, enum fl_side side)
+{
+    pump(relay, side);
+}
+
+void fl_relay_close(struct fl_relay *relay, enum fl_side side, const char *output, int64_t wall_ms)
+{
+    static char type[] = FL_MSG_CHANNEL_CLOSED;
+    fl_autobuf struct fl_buf json = FL_BUF(CLOSED_BYTES);
+    char id[FL_UUID_BYTES], date[FL_ISO_BYTES];
+    struct fl_msg_channel_closed closed = {
+        .message_type = type,
+        .message_id = id,
+        .destination_id = (char *)relay->conf.node_id,
+        .session_id = (char *)relay->conf.session_id,
+        .schema_version = 1,
+        .created_date = date,
+        .output = (char *)output,
+    };
+    struct fl_frame f = { .created_ms = (uint64_t)wall_ms, .flags = FL_FRAME_SYN | FL_FRAME_FIN };
+
+    if (relay->closing[side] || (side == FL_SIDE_AGENT && !relay->attached[side]))
+        return;
+    fl_uuid4(id);
+    fl_time_iso(wall_ms, false, date);
+    if (fl_json_encode(&fl_shape_channel_closed, &closed, &json) < 0)
+        return;
+    f.payload = json.data;
+    f.payload_len = json.len;
+    strcpy(f.type, FL_MSG_CHANNEL_CLOSED);
+    if (side == FL_SIDE_CLIENT)
+        relay->barrier = NULL;
+    say(relay, side, &f, side == FL_SIDE_CLIENT);
+    relay->closing[side] = true;
+}

@@ -1,0 +1,66 @@
+/* relay.h - the rules of one session's relay: what is passed on, held, answered, kept (protocol 3
+ * §11). Pure: sockets and threads are the caller's, time is passed in.
+ *
+ * Frames pass as they came, one WebSocket message each; of their payloads only acknowledgements and
+ * agent_session_state are read. All calls are made on one thread.
+ */
+#pragma once
+#include "server/session/lane.h"
+
+enum fl_side { FL_SIDE_AGENT, FL_SIDE_CLIENT, FL_SIDE__N };
+
+enum fl_relay_word { /* of the agent, by agent_session_state */
+                     FL_RELAY_CONNECTED,
+                     FL_RELAY_TERMINATING,
+};
+
+struct fl_relay_events {
+    /* For the socket of a side that is attached. 0, or -ENOBUFS: it is full; fl_relay_room will be
+     * called. With m->last the connection is to end after it. */
+    int (*send)(void *arg, enum fl_side to, struct fl_msg *m);
+    /* Nothing more is to be read from a side, or it is again. */
+    void (*pause)(void *arg, enum fl_side from, bool paused);
+    void (*word)(void *arg, enum fl_relay_word word);
+    /* May be NULL. Each stream message that came, whatever its order; repeated ones too. */
+    void (*stream)(void *arg, enum fl_side from, const struct fl_msg *m, const char *payload,
+                   size_t len);
+};
+
+struct fl_relay_conf {
+    const char *session_id, *node_id; /* live as long as the relay */
+    bool no_pause;   /* pause_publication would harm: its output ends with an error (§5) */
+    bool any_counts; /* what the agent says counts as activity, too */
+};
+
+struct fl_relay {
+    struct fl_relay_conf conf;
+    const struct fl_relay_events *events;
+    void *arg;
+    struct fl_lane to[FL_SIDE__N];
+    bool attached[FL_SIDE__N], came[FL_SIDE__N], paused[FL_SIDE__N], closing[FL_SIDE__N];
+    struct fl_msg *barrier; /* HandshakeComplete that waits for the acknowledgement of … */
+    int64_t response;       /* … HandshakeResponse; -1: none was seen, or it was acknowledged */
+    int64_t active_ms;      /* monotonic: of the last activity of the user */
+    uint64_t bad;           /* frames that were dropped */
+};
+
+void fl_relay_init(struct fl_relay *relay, const struct fl_relay_conf *conf,
+                   const struct fl_relay_events *events, void *arg, int64_t mono_ms);
+void fl_relay_done(struct fl_relay *relay);
+
+/* A side has a new connection, with nothing on it yet; or none any more. */
+void fl_relay_attach(struct fl_relay *relay, enum fl_side side, int64_t wall_ms);
+void fl_relay_detach(struct fl_relay *relay, enum fl_side side, int64_t wall_ms);
+
+/* A binary message came; takes the reference. -EBADMSG: it is no frame. Frames that do not belong
+ * there are dropped and counted. */
+int fl_relay_input(struct fl_relay *relay, enum fl_side from, struct fl_msg *m, int64_t wall_ms,
+                   int64_t mono_ms);
+
+/* The socket of a side has room again. */
+void fl_relay_room(struct fl_relay *relay, enum fl_side side);
+
+/* The session ends: a side gets what is here for it, then channel_closed. For the client `output`
+ * says why, and its connection ends; it gets that also if it comes later. The agent's stays, for
+ * its last words. Once for each side; further calls do nothing. */
+void fl_relay_close(struct fl_relay *relay, enum fl_side side, const char *output, int64_t wall_ms);
