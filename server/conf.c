@@ -53,6 +53,7 @@ static const struct fl_field conf_fields[] = {
     F(objects_max_files, "ObjectsMaxFiles", 0, .limits = { .min = 0, .max = 1ll << 40 }),
     F(object_max_bytes, "ObjectMaxBytes", 0, .limits = { .min = 1024, .max = 1ll << 50 }),
     F(bucket_days, "BucketDays", 0, .limits = { .max = 1000 }, .elem = { .min = 1, .max = 36500 }),
+    F(output_buckets_elsewhere, "OutputBucketsElsewhere", 0),
     F(logs_max_bytes, "LogsMaxBytes", 0, .limits = { .min = 0, .max = 1ll << 50 }),
     F(silent_s, "SilentNodeSeconds", 0, .limits = { .min = 3, .max = 3600 }),
     F(log_level, "LogLevel", 0, .limits = { .enums = levels }),
@@ -201,6 +202,7 @@ void fl_conf_plane(const struct fl_conf *conf, const char *data_dir,
         .object_max_bytes = conf->object_max_bytes.v,
         .logs_max_bytes = conf->logs_max_bytes.v,
         .bucket_days = conf->bucket_days,
+        .output_buckets_elsewhere = conf->output_buckets_elsewhere,
     };
 }
 

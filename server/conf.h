@@ -31,6 +31,8 @@
  *                     of all objects in the plane's buckets; 10 GiB, 1,000,000
  *   ObjectMaxBytes    of one put, or one part of an upload; 5 GiB
  *   BucketDays        {"bucket": days}: objects that are older are removed; {"outputs": 30}
+ *   OutputBucketsElsewhere
+ *                     outputs may go to buckets that the plane does not have; false
  *   LogsMaxBytes      of all log events; 1 GiB
  *   SilentNodeSeconds without a word of a node, its connection counts as lost
  *   LogLevel          error, warn, info, debug
@@ -64,6 +66,7 @@ struct fl_conf {
     struct fl_opt_int objects_max_files;
     struct fl_opt_int object_max_bytes;
     struct fl_intmap bucket_days;
+    bool output_buckets_elsewhere;
     struct fl_opt_int logs_max_bytes;
     struct fl_opt_int silent_s;
     char *log_level;

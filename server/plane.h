@@ -33,8 +33,9 @@ struct fl_plane_conf {
     struct fl_strs hosts;        /* its names, beside public_host */
     /* of all objects' files; of one put or part */
     int64_t objects_max_bytes, objects_max_files, object_max_bytes;
-    int64_t logs_max_bytes;       /* of all log events */
-    struct fl_intmap bucket_days; /* for how long objects are kept, by bucket; others for ever */
+    int64_t logs_max_bytes;        /* of all log events */
+    struct fl_intmap bucket_days;  /* for how long objects are kept, by bucket; others for ever */
+    bool output_buckets_elsewhere; /* outputs may go to buckets that this plane does not have */
 };
 
 struct fl_plane {

@@ -125,6 +125,20 @@ static int check_nodes(struct fl_call *call, const struct fl_strs *ids,
     return 0;
 }
 
+/* Outputs may go to any store that nodes are told of; the operator says so (conf.h). */
+static int check_output(struct fl_call *call, const char *bucket, struct fl_err *err)
+{
+    struct fl_err why = { 0 };
+
+    if (!bucket || !*bucket || call->plane->conf.output_buckets_elsewhere ||
+        fl_sql_scalar(call->tx, FL_SQL_bucket_exists, 0, &why, FL_T(call->account), FL_T(bucket)))
+        return 0;
+    if (why.code < 0)
+        return fl_err_set(err, why.code, NULL, "%s", why.text);
+    return fl_err_set(err, -EINVAL, "InvalidOutputFolder", "The S3 bucket %s does not exist.",
+                      bucket);
+}
+
 static int check_notification(const struct fl_send_in *req, struct fl_err *err)
 {
     const struct fl_notification *n = req->notification;
@@ -438,6 +452,8 @@ int fl_op_send_command(struct fl_call *call, const void *in, void *out, struct f
         r = check_distinct(&req->instance_ids, err);
     if (r == 0)
         r = check_nodes(call, &req->instance_ids, &doc, err);
+    if (r == 0)
+        r = check_output(call, req->s3_bucket, err);
     if (r == 0)
         r = check_notification(req, err);
     if (r == 0)

@@ -9,6 +9,8 @@ WHOLE = "".join(f"line {i}\n" for i in range(LINES))
 def test_outputs_are_read_back(new_box, aws_of):
     box = new_box(nodes=1)
     aws, node = aws_of(box), box.agents[0].node_id
+    aws.fails("InvalidOutputFolder", "send-command", "--document-name", "AWS-RunShellScript", "--instance-ids", node,
+              "--parameters", "commands=true", "--output-s3-bucket-name", "outputs")
     made = aws("s3", "mb", "s3://outputs")
     assert made.code == 0, made
     command = aws.ok("send-command", "--document-name", "AWS-RunShellScript", "--instance-ids", node,

@@ -28,6 +28,7 @@ static void set_up(void)
 
     fl_log_setup(FL_LOG_ERROR, FL_LOG_TEXT, NULL);
     fl_fixture_open(&fixture);
+    fixture.plane.conf.output_buckets_elsewhere = true;
     fl_fixture_ok(&fixture, "CreateActivation", "{\"IamRole\":\"fleet\"}");
     /* OpenSSL has been used by now: it cleans up after us, not before the writer's thread ends. */
     atexit(tear_down);

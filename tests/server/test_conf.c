@@ -22,6 +22,7 @@ static void defaults(void **state)
     assert_int_equal(plane.port, 8443);
     assert_int_equal(plane.node_token_life_ms, 3600000);
     assert_int_equal(plane.metrics_from.n, 2);
+    assert_false(plane.output_buckets_elsewhere);
 }
 
 static void settings(void **state)
@@ -31,7 +32,7 @@ static void settings(void **state)
         "{" ACCOUNT ",\"Region\":\"eu-test-1\",\"Bind\":\"0.0.0.0\",\"Port\":0,\"Loops\":2,"
         "\"PublicHost\":\"plane.example.com\",\"Hosts\":[\"a\",\"192.0.2.1\"],\"Readers\":3,"
         "\"NodeTokenSeconds\":900,\"MetricsFrom\":[\"10.0.0.0/8\"],\"LogLevel\":\"debug\","
-        "\"LogFormat\":\"json\"}";
+        "\"LogFormat\":\"json\",\"OutputBucketsElsewhere\":true}";
     struct fl_plane_conf plane;
     struct fl_conf c;
 
@@ -44,6 +45,7 @@ static void settings(void **state)
     assert_int_equal(plane.node_token_life_ms, 900000);
     assert_int_equal(c.hosts.n, 2);
     assert_string_equal(c.log_format, "json");
+    assert_true(plane.output_buckets_elsewhere);
 }
 
 static const struct {

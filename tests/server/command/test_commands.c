@@ -52,8 +52,11 @@ static const struct {
     { "\"DocumentName\":\"AWS-RunPowerShellScript\",\"InstanceIds\":[\"$N\",\"$X\"]",
       "InvalidInstanceId" },
     { "\"DocumentName\":\"AWS-RunPowerShellScript\",\"InstanceIds\":[\"$N\"],"
-      "\"ServiceRoleArn\":\"x\"",
+      "\"OutputS3BucketName\":\"nowhere\"",
       "UnsupportedPlatformType" },
+    { "\"InstanceIds\":[\"$N\"],\"OutputS3BucketName\":\"nowhere\",\"NotificationConfig\":{"
+      "\"NotificationEvents\":[\"All\"]}",
+      "InvalidOutputFolder" },
     { "\"InstanceIds\":[\"$N\"],\"NotificationConfig\":{\"NotificationEvents\":[\"All\"]},"
       "\"ServiceRoleArn\":\"x\"",
       "InvalidNotificationConfig" },
@@ -110,6 +113,34 @@ static void large_parameters_are_refused(void **state)
     strcpy(request + n + 65536, "\"]}}");
     fl_fixture_fails(&f, "SendCommand", request, "MaxDocumentSizeExceeded");
     free(request);
+}
+
+static int add_bucket(struct fl_call *call, void *name)
+{
+    int r = fl_sql_exec(call->tx, FL_SQL_bucket_add, NULL, FL_T(call->account), FL_T(name),
+                        FL_T(call->region), FL_N(0));
+
+    return FL_MIN(r, 0);
+}
+
+static void outputs_go_where_there_is_a_bucket(void **state)
+{
+    static const char outputs[] = "outputs";
+    char request[256];
+
+    (void)state;
+    write_request("\"InstanceIds\":[\"$N\"],\"OutputS3BucketName\":\"outputs\"", request,
+                  sizeof(request));
+    fl_fixture_fails(&f, "SendCommand", request, "InvalidOutputFolder");
+    f.plane.conf.output_buckets_elsewhere = true;
+    fl_fixture_ok(&f, "SendCommand", request);
+    f.plane.conf.output_buckets_elsewhere = false;
+    fl_fixture_fails(&f, "SendCommand", request, "InvalidOutputFolder");
+    assert_int_equal(fl_fixture_run(&f, FL_LANE_WRITE, add_bucket, (void *)outputs), 0);
+    fl_fixture_ok(&f, "SendCommand", request);
+    assert_string_equal(fl_fixture_text(&f, "Command.OutputS3BucketName"), "outputs");
+    write_request("\"InstanceIds\":[\"$N\"],\"OutputS3BucketName\":\"\"", request, sizeof(request));
+    fl_fixture_fails(&f, "SendCommand", request, "ValidationException");
 }
 
 static void the_text_for_unknown_nodes(void **state)
@@ -516,6 +547,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(the_first_fault_decides),
         CASE(large_parameters_are_refused),
+        CASE(outputs_go_where_there_is_a_bucket),
         CASE(the_text_for_unknown_nodes),
         CASE(every_member_of_the_reply_is_there),
         CASE(timeouts_add_up),
