@@ -3,6 +3,7 @@
 #include <string.h>
 #include <strings.h>
 #include "cli/command.h"
+#include "cli/filter.h"
 #include "cli/input.h"
 #include "cli/list.h"
 #include "cli/tags.h"
@@ -94,21 +95,11 @@ static const struct fl_list version_list = {
 };
 
 /* What all operations on one document are asked; each uses some of it. */
-struct filter {
-    const char *key;
-    struct fl_strs values;
-};
-static const struct fl_field filter_fields[] = {
-    FL_FIELD(struct filter, key, "Key", 0),
-    FL_FIELD(struct filter, values, "Values", 0),
-};
-static const struct fl_shape filter_shape = FL_SHAPE(struct filter, "Filter", filter_fields);
-
 struct request {
     const char *name, *version, *version_name, *format, *type, *target, *content;
     struct fl_tag *tags;
     size_t n_tags;
-    struct filter *filters;
+    struct fl_filter *filters;
     size_t n_filters;
 };
 #define F(member, key) FL_FIELD(struct request, member, key, 0)
@@ -121,7 +112,7 @@ static const struct fl_field request_fields[] = {
     F(target, "TargetType"),
     F(content, "Content"),
     FL_FIELD_LIST(struct request, tags, n_tags, "Tags", 0, &fl_tag_shape),
-    FL_FIELD_LIST(struct request, filters, n_filters, "Filters", 0, &filter_shape),
+    FL_FIELD_LIST(struct request, filters, n_filters, "Filters", 0, &fl_filter_shape),
 };
 #undef F
 static const struct fl_shape request_shape = FL_SHAPE(struct request, "document", request_fields);
@@ -170,15 +161,10 @@ static const struct fl_opt list_options[] = {
 
 static int add_filter(struct request *q, const char *key, const char *value, struct fl_arena *arena)
 {
-    struct filter *f = &q->filters[q->n_filters++];
+    struct fl_filter *f = &q->filters[q->n_filters++];
 
     f->key = key;
-    f->values.v = fl_arena_calloc(arena, 1, sizeof(char *));
-    if (!f->key || !f->values.v)
-        return -ENOMEM;
-    f->values.n = 1;
-    f->values.v[0] = fl_arena_strdup(arena, value);
-    return f->values.v[0] ? 0 : -ENOMEM;
+    return f->key ? fl_strs_add(&f->values, value, arena) : -ENOMEM;
 }
 
 static int run_list(struct fl_cli *cli, const void *options, const struct fl_args *args)
@@ -192,7 +178,7 @@ static int run_list(struct fl_cli *cli, const void *options, const struct fl_arg
                                { "DocumentType", o->type },
                                { "PlatformTypes", o->platform },
                                { "Name", args->n ? args->v[0] : NULL } };
-    struct filter room[FILTERS_MAX + FL_TEXTS_MAX] = { 0 };
+    struct fl_filter room[FILTERS_MAX + FL_TEXTS_MAX] = { 0 };
     struct request q = { .filters = room };
     struct fl_err err = { 0 };
     struct fl_tag *tags = NULL;

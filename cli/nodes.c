@@ -5,6 +5,8 @@
 #include <string.h>
 #include <strings.h>
 #include "cli/command.h"
+#include "cli/filter.h"
+#include "cli/tags.h"
 #include "cli/term.h"
 
 #define MAX_QUERY_BYTES 65536
@@ -69,22 +71,12 @@ const struct fl_list fl_node_list = {
 
 /* ---- queries ---- */
 
-struct filter {
-    const char *key;
-    struct fl_strs values;
-};
-static const struct fl_field filter_fields[] = {
-    FL_FIELD(struct filter, key, "Key", 0),
-    FL_FIELD(struct filter, values, "Values", 0),
-};
-static const struct fl_shape filter_shape = FL_SHAPE(struct filter, "Filter", filter_fields);
-
 struct query {
-    struct filter *filters;
+    struct fl_filter *filters;
     size_t n_filters;
 };
 static const struct fl_field query_fields[] = {
-    FL_FIELD_LIST(struct query, filters, n_filters, "Filters", 0, &filter_shape),
+    FL_FIELD_LIST(struct query, filters, n_filters, "Filters", 0, &fl_filter_shape),
 };
 static const struct fl_shape query_shape = FL_SHAPE(struct query, "query", query_fields);
 
@@ -98,28 +90,15 @@ struct nodes_options {
 static int add_filter(struct query *q, const char *prefix, const char *word, struct fl_arena *arena)
 {
     const char *mark = strchr(word, '=');
-    struct filter *f = &q->filters[q->n_filters];
+    struct fl_filter *f = &q->filters[q->n_filters];
 
     if (!mark || mark == word || q->n_filters == MAX_FILTERS)
         return -EINVAL;
     f->key = fl_arena_printf(arena, "%s%.*s", prefix, (int)(mark - word), word);
-    f->values.v = fl_arena_calloc(arena, 1, sizeof(char *));
-    if (!f->key || !f->values.v)
+    if (!f->key)
         return -ENOMEM;
-    for (char *at = fl_arena_strdup(arena, mark + 1), *next; at; at = next) {
-        char **more = fl_arena_calloc(arena, f->values.n + 1, sizeof(char *));
-
-        if (!more)
-            return -ENOMEM;
-        next = strchr(at, ',');
-        if (next)
-            *next++ = '\0';
-        memcpy(more, f->values.v, f->values.n * sizeof(char *));
-        more[f->values.n++] = at;
-        f->values.v = more;
-    }
     q->n_filters++;
-    return 0;
+    return fl_strs_add_each(&f->values, mark + 1, arena);
 }
 
 static int add_filters(struct query *q, const char *prefix, const struct fl_texts *words,
@@ -184,7 +163,7 @@ static int run_nodes(struct fl_cli *cli, const void *options, const struct fl_ar
     fl_autoarena struct fl_arena arena = FL_ARENA(ARENA_BYTES);
     fl_autobuf struct fl_buf body = FL_BUF(MAX_QUERY_BYTES);
     const struct nodes_options *o = options;
-    struct filter filters[MAX_FILTERS] = { 0 };
+    struct fl_filter filters[MAX_FILTERS] = { 0 };
     struct query q = { .filters = filters };
     struct keeping k = { o, args };
     const char *bad = NULL;
@@ -221,7 +200,6 @@ struct finding {
     size_t *hits; /* of each word */
     struct fl_arena *arena;
     struct fl_strs *ids;
-    size_t room;
 };
 
 static int add_id(struct finding *f, const char *id)
@@ -229,19 +207,7 @@ static int add_id(struct finding *f, const char *id)
     for (size_t i = 0; i < f->ids->n; i++)
         if (strcmp(f->ids->v[i], id) == 0)
             return 0;
-    if (f->ids->n == f->room) {
-        size_t room = f->room ? 2 * f->room : 16;
-        char **more = fl_arena_calloc(f->arena, room, sizeof(char *));
-
-        if (!more)
-            return -ENOMEM;
-        if (f->ids->n)
-            memcpy(more, f->ids->v, f->ids->n * sizeof(char *));
-        f->ids->v = more;
-        f->room = room;
-    }
-    f->ids->v[f->ids->n] = fl_arena_strdup(f->arena, id);
-    return f->ids->v[f->ids->n++] ? 0 : -ENOMEM;
+    return fl_strs_add(f->ids, id, f->arena);
 }
 
 static int find_in(void *arg, const void *item, const void *json)
@@ -264,7 +230,7 @@ int fl_nodes_find(struct fl_cli *cli, char *const *words, size_t n, struct fl_ar
 {
     size_t *hits = fl_arena_calloc(arena, n + 1, sizeof(*hits));
     struct fl_strs ids = { 0 };
-    struct finding f = { words, n, hits, arena, &ids, 0 };
+    struct finding f = { words, n, hits, arena, &ids };
     bool ask = false;
     int r = hits ? 0 : -ENOMEM;
 
@@ -294,15 +260,6 @@ int fl_nodes_find(struct fl_cli *cli, char *const *words, size_t n, struct fl_ar
 
 /* ---- node show ---- */
 
-struct tag {
-    char *key, *value;
-};
-static const struct fl_field tag_fields[] = {
-    FL_FIELD(struct tag, key, "Key", 0),
-    FL_FIELD(struct tag, value, "Value", 0),
-};
-static const struct fl_shape tag_shape = FL_SHAPE(struct tag, "Tag", tag_fields);
-
 struct tags_in {
     const char *type, *id;
 };
@@ -313,11 +270,11 @@ static const struct fl_field tags_in_fields[] = {
 static const struct fl_shape tags_in_shape = FL_SHAPE(struct tags_in, "tags", tags_in_fields);
 
 struct tags_out {
-    struct tag *tags;
+    struct fl_tag *tags;
     size_t n_tags;
 };
 static const struct fl_field tags_out_fields[] = {
-    FL_FIELD_LIST(struct tags_out, tags, n_tags, "TagList", 0, &tag_shape),
+    FL_FIELD_LIST(struct tags_out, tags, n_tags, "TagList", 0, &fl_tag_shape),
 };
 static const struct fl_shape tags_out_shape = FL_SHAPE(struct tags_out, "tags", tags_out_fields);
 static const struct fl_op op_tags = { "ListTagsForResource", &tags_in_shape, &tags_out_shape,
@@ -371,7 +328,7 @@ static int run_node_show(struct fl_cli *cli, const void *options, const struct f
     fl_autobuf struct fl_buf body = FL_BUF(MAX_QUERY_BYTES);
     struct fl_err err = { 0 };
     struct showing s = { cli, &arena, &err, false };
-    struct filter filter = { .key = "InstanceIds" };
+    struct fl_filter filter = { .key = "InstanceIds" };
     const struct query q = { &filter, 1 };
     int r = fl_nodes_find(cli, args->v, args->n, &arena, &filter.values, &err);
 

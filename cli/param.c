@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 #include "cli/command.h"
+#include "cli/filter.h"
 #include "cli/input.h"
 #include "cli/list.h"
 #include "cli/tags.h"
@@ -69,18 +70,6 @@ static const struct fl_list history_list = {
     .page = 50,
 };
 
-struct filter {
-    const char *key, *option;
-    struct fl_strs values;
-};
-static const struct fl_field filter_fields[] = {
-    FL_FIELD(struct filter, key, "Key", 0),
-    FL_FIELD(struct filter, option, "Option", 0),
-    FL_FIELD(struct filter, values, "Values", 0),
-};
-static const struct fl_shape filter_shape =
-    FL_SHAPE(struct filter, "ParameterStringFilter", filter_fields);
-
 /* What the operations are asked; each uses some of it. */
 struct request {
     const char *name, *value, *type, *description, *tier, *key_id, *pattern;
@@ -88,7 +77,7 @@ struct request {
     bool decrypt, overwrite;
     struct fl_tag *tags;
     size_t n_tags;
-    struct filter *filters;
+    struct fl_filter *filters;
     size_t n_filters;
 };
 #define F(member, key)      FL_FIELD(struct request, member, key, 0)
@@ -105,7 +94,7 @@ static const struct fl_field request_fields[] = {
     F_FLAG(decrypt, "WithDecryption"),
     F_FLAG(overwrite, "Overwrite"),
     FL_FIELD_LIST(struct request, tags, n_tags, "Tags", 0, &fl_tag_shape),
-    FL_FIELD_LIST(struct request, filters, n_filters, "ParameterFilters", 0, &filter_shape),
+    FL_FIELD_LIST(struct request, filters, n_filters, "ParameterFilters", 0, &fl_filter_shape),
 };
 #undef F
 #undef F_FLAG
@@ -155,7 +144,7 @@ static int run_list(struct fl_cli *cli, const void *options, const struct fl_arg
     } wanted[] = { { "Path", "Recursive", o->path },
                    { "Type", "Equals", o->type },
                    { "Name", "BeginsWith", args->n ? args->v[0] : NULL } };
-    struct filter filters[FL_ARRAY_LEN(wanted)];
+    struct fl_filter filters[FL_ARRAY_LEN(wanted)];
     char *values[FL_ARRAY_LEN(wanted)];
     fl_autobuf struct fl_buf body = FL_BUF(65536);
     struct request q = { .filters = filters };
@@ -165,7 +154,7 @@ static int run_list(struct fl_cli *cli, const void *options, const struct fl_arg
             continue;
         values[q.n_filters] = (char *)wanted[i].value;
         filters[q.n_filters] =
-            (struct filter){ wanted[i].key, wanted[i].option, { &values[q.n_filters], 1 } };
+            (struct fl_filter){ wanted[i].key, wanted[i].option, { &values[q.n_filters], 1 } };
         q.n_filters++;
     }
     if (fl_json_encode(&request_shape, &q, &body) < 0)

@@ -4,6 +4,7 @@
 #include <string.h>
 #include "cli/command.h"
 #include "cli/commands.h"
+#include "cli/filter.h"
 #include "cli/input.h"
 #include "cli/nodes.h"
 #include "cli/term.h"
@@ -83,32 +84,17 @@ extern const struct fl_command fl_cmd_run;
 
 /* ---- targets ---- */
 
-static int add_value(struct fl_target *t, const char *value, struct fl_arena *arena)
-{
-    char **more = fl_arena_calloc(arena, t->values.n + 1, sizeof(char *));
-
-    if (!more)
-        return -ENOMEM;
-    if (t->values.n)
-        memcpy(more, t->values.v, t->values.n * sizeof(char *));
-    more[t->values.n++] = fl_arena_strdup(arena, value);
-    t->values.v = more;
-    return more[t->values.n - 1] ? 0 : -ENOMEM;
-}
-
 /* "tag:Key=Value[,Value]": the values of one key are any of them, several keys are all of them. */
 static int add_tag(struct send_in *in, const char *word, struct fl_arena *arena, struct fl_err *err)
 {
     const char *mark = strchr(word, '=');
     struct fl_target *t = NULL;
-    char *key, *at, *next;
-    int r = 0;
+    char *key;
 
     if (!mark || mark == word + strlen("tag:"))
         return fl_err_set(err, -EINVAL, NULL, "\"%s\" is not tag:KEY=VALUE", word);
     key = fl_arena_memdup(arena, word, (size_t)(mark - word));
-    at = fl_arena_strdup(arena, mark + 1);
-    if (!key || !at)
+    if (!key)
         return -ENOMEM;
     for (size_t i = 0; i < in->n_targets; i++)
         if (strcmp(in->targets[i].key, key) == 0)
@@ -119,13 +105,7 @@ static int add_tag(struct send_in *in, const char *word, struct fl_arena *arena,
         t = &in->targets[in->n_targets++];
         t->key = key;
     }
-    for (; at && r == 0; at = next) {
-        next = strchr(at, ',');
-        if (next)
-            *next++ = '\0';
-        r = add_value(t, at, arena);
-    }
-    return r;
+    return fl_strs_add_each(&t->values, mark + 1, arena);
 }
 
 static int set_targets(struct fl_cli *cli, const struct run_options *o, const struct fl_args *args,
@@ -139,7 +119,7 @@ static int set_targets(struct fl_cli *cli, const struct run_options *o, const st
         return -ENOMEM;
     if (o->all) {
         in->targets[in->n_targets++].key = "InstanceIds";
-        return add_value(&in->targets[0], "*", arena);
+        return fl_strs_add(&in->targets[0].values, "*", arena);
     }
     for (size_t i = 0; i < args->n && r == 0; i++)
         if (strncmp(args->v[i], "tag:", 4) == 0) {
