@@ -104,12 +104,13 @@ $(BUILD)/gen/sql_table.o: $(BUILD)/gen/sql_table.c $(BUILD)/gen/sql_table.h
 	@$(CC) $(CFLAGS_ALL) -c -o $@ $<
 $(call obj,$(SERVER_SRC) $(wildcard tests/server/*.c tests/server/*/*.c tests/fuzz/*.c)): | $(BUILD)/gen/sql_table.h
 
-# Built-in documents become one table of texts.
+# Built-in documents become one table of texts; "@FILE" in them is a file's lines.
 BUILTIN_SRC := $(sort $(wildcard server/builtin/*.json))
+BUILTIN_INC := $(sort $(wildcard server/builtin/*/*.sh))
 $(BUILD)/gen/embedded.h: scripts/embed-files
 	@mkdir -p $(dir $@)
 	@scripts/embed-files --header > $@.tmp && mv $@.tmp $@
-$(BUILD)/gen/embedded.c: $(BUILTIN_SRC) scripts/embed-files
+$(BUILD)/gen/embedded.c: $(BUILTIN_SRC) $(BUILTIN_INC) scripts/embed-files
 	@mkdir -p $(dir $@)
 	@scripts/embed-files $(BUILTIN_SRC) > $@.tmp && mv $@.tmp $@
 $(BUILD)/gen/embedded.o: $(BUILD)/gen/embedded.c $(BUILD)/gen/embedded.h

@@ -8,6 +8,7 @@
 #define FILE_SUFFIX ".json"
 
 static const char *const unix_platforms[] = { "Linux", "MacOS" };
+static const char *const linux_platform[] = { "Linux" };
 /* AWS also lists Linux and macOS here, for PowerShell installed by hand; on this plane such a node
  * must answer UnsupportedPlatformType (protocol 6 §7 row 33). */
 static const char *const windows_platforms[] = { "Windows" };
@@ -37,6 +38,26 @@ static const struct {
     { "AWS-StartPortForwardingSession", "Session", ON(all_platforms) },
     { "AWS-StartPortForwardingSessionToRemoteHost", "Session", ON(all_platforms) },
     { "AWS-StartSSHSession", "Session", ON(all_platforms) },
+    { "AWSFleetManager-AddUsersToGroups", "Command", ON(linux_platform) },
+    { "AWSFleetManager-CopyFileSystemItem", "Command", ON(linux_platform) },
+    { "AWSFleetManager-CreateDirectory", "Command", ON(linux_platform) },
+    { "AWSFleetManager-CreateGroup", "Command", ON(linux_platform) },
+    { "AWSFleetManager-CreateUser", "Command", ON(linux_platform) },
+    { "AWSFleetManager-DeleteFileSystemItem", "Command", ON(linux_platform) },
+    { "AWSFleetManager-DeleteGroup", "Command", ON(linux_platform) },
+    { "AWSFleetManager-DeleteUser", "Command", ON(linux_platform) },
+    { "AWSFleetManager-GetDiskInformation", "Command", ON(linux_platform) },
+    { "AWSFleetManager-GetFileContent", "Command", ON(linux_platform) },
+    { "AWSFleetManager-GetFileSystemContent", "Command", ON(linux_platform) },
+    { "AWSFleetManager-GetGroups", "Command", ON(linux_platform) },
+    { "AWSFleetManager-GetPerformanceCounters", "Command", ON(linux_platform) },
+    { "AWSFleetManager-GetProcessDetails", "Command", ON(linux_platform) },
+    { "AWSFleetManager-GetUsers", "Command", ON(linux_platform) },
+    { "AWSFleetManager-MoveFileSystemItem", "Command", ON(linux_platform) },
+    { "AWSFleetManager-RemoveUsersFromGroups", "Command", ON(linux_platform) },
+    { "AWSFleetManager-RenameFileSystemItem", "Command", ON(linux_platform) },
+    { "AWSFleetManager-StartProcess", "Command", ON(linux_platform) },
+    { "AWSFleetManager-TerminateProcess", "Command", ON(linux_platform) },
 };
 
 static const char *text_of(const char *name)

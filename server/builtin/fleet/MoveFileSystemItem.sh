@@ -1,0 +1,8 @@
+# shellcheck shell=sh disable=SC2154
+need SourcePath DestinationPath PerformAction
+from=$SSM_SourcePath
+to=$SSM_DestinationPath
+exists "$from" || fail "$from: No such file or directory"
+! exists "$to" || fail "$to: File exists"
+perform mv -T -- "$from" "$to"
+row SourcePath "$from" DestinationPath "$to"
