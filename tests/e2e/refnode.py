@@ -47,6 +47,7 @@ class RefNode:
         self.owed = {}        # job id -> ids of its two replies, of what answer_success took over
         self.changed = threading.Condition()
         self.on_job = self.answer_success
+        self.on_other = None  # called with each other message
 
     def public_key(self, key=None):
         der = (key or self.key).public_key().public_bytes(
@@ -149,8 +150,10 @@ class RefNode:
         return status, text
 
     def dial(self, node_id=None):
-        """The WebSocket upgrade; returns (status, WebSocket or None)."""
-        path, query = f"/v1/control-channel/{node_id or self.node_id}", "role=subscribe&stream=input"
+        """The control channel's WebSocket upgrade; returns (status, WebSocket or None)."""
+        return self.upgrade(f"/v1/control-channel/{node_id or self.node_id}", "role=subscribe&stream=input")
+
+    def upgrade(self, path, query):
         headers = self.signed("GET", path, query, b"", "ssmmessages", {})
         sock = wire.tls_connect(self.host, self.port, self.ca_file)
         ws_key = base64.b64encode(uuid.uuid4().bytes).decode()
@@ -223,6 +226,8 @@ class RefNode:
                     self.on_job(*self.jobs[-1])
                 except OSError:
                     pass  # the plane went while we answered; recv() says so next
+            elif self.on_other:
+                self.on_other(message)
 
     def wait(self, test, timeout_s=30, what="condition"):
         with self.changed:
