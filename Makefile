@@ -25,14 +25,14 @@ LDFLAGS_ALL := $(LDHARDEN) $(SAN) $(LDFLAGS)
 # ---- sources: a directory is a component; an archive gives each program just what it uses ----
 COMMON_SRC  := $(wildcard common/*/*.c)
 PLUGIN_SRC  := $(wildcard plugins/*.c plugins/*/*.c)
-AGENT_SRC   := $(wildcard agent/*.c agent/monitor/*.c agent/worker/*.c agent/cli/*.c)
+AGENT_SRC   := $(wildcard agent/*.c agent/monitor/*.c agent/cli/*.c)
 SERVER_SRC  := $(wildcard server/*.c server/*/*.c)
 CLI_SRC     := $(wildcard cli/*.c)
 SQL_SRC     := $(sort $(wildcard server/store/schema/*.sql)) $(sort $(wildcard server/store/queries/*.sql))
 
 obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
-PROGRAMS := fairlead-agent fairlead-agent-net fairlead-agent-fetch fairlead-agent-key fairlead-agent-policy \
+PROGRAMS := fairlead-agent fairlead-agent-worker fairlead-agent-net fairlead-agent-fetch fairlead-agent-key fairlead-agent-policy \
             fairlead-agent-unpack fairlead-server fairlead
 BINARIES := $(addprefix $(BUILD)/,$(PROGRAMS))
 
@@ -62,6 +62,7 @@ $(BUILD)/libserver.a: $(call obj,$(filter-out server/main.c,$(SERVER_SRC))) $(BU
 $(BUILD)/libagent.a: $(call obj,$(filter-out agent/main.c,$(AGENT_SRC)))
 $(BUILD)/libcli.a: $(call obj,$(filter-out cli/main.c,$(CLI_SRC)))
 $(BUILD)/libagentlib.a: $(call obj,$(wildcard agent/lib/*.c))
+$(BUILD)/libagentworker.a: $(call obj,$(filter-out agent/worker/main.c,$(wildcard agent/worker/*.c)))
 $(BUILD)/libagentfetch.a: $(call obj,$(filter-out agent/fetch/main.c,$(wildcard agent/fetch/*.c)))
 $(BUILD)/libagentnet.a: $(call obj,$(filter-out agent/net/main.c,$(wildcard agent/net/*.c)))
 $(BUILD)/libagentpolicy.a: $(call obj,$(filter-out agent/policy/main.c,$(wildcard agent/policy/*.c)))
@@ -73,6 +74,7 @@ $(BUILD)/lib%.a:
 COMMON_LIB := $(BUILD)/libcommon.a
 AGENT_LIB  := $(BUILD)/libagentlib.a
 $(BUILD)/fairlead-agent: $(call obj,agent/main.c) $(BUILD)/libagent.a $(BUILD)/libplugins.a $(AGENT_LIB) $(COMMON_LIB)
+$(BUILD)/fairlead-agent-worker: $(call obj,agent/worker/main.c) $(BUILD)/libagentworker.a $(BUILD)/libplugins.a $(AGENT_LIB) $(COMMON_LIB)
 $(BUILD)/fairlead-agent-net: $(call obj,agent/net/main.c) $(BUILD)/libagentnet.a $(AGENT_LIB) $(COMMON_LIB)
 $(BUILD)/fairlead-agent-fetch: $(call obj,agent/fetch/main.c) $(BUILD)/libagentfetch.a $(AGENT_LIB) $(COMMON_LIB)
 $(BUILD)/fairlead-agent-key: $(call obj,$(wildcard agent/key/*.c)) $(AGENT_LIB) $(COMMON_LIB)
@@ -126,7 +128,8 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/libexec/fairlead $(DESTDIR)$(UNITDIR)
 	$(INSTALL_PROGRAM) $(BUILD)/fairlead $(DESTDIR)$(PREFIX)/bin/
 	$(INSTALL_PROGRAM) $(BUILD)/fairlead-agent $(BUILD)/fairlead-server $(DESTDIR)$(PREFIX)/sbin/
-	$(INSTALL_PROGRAM) $(BUILD)/fairlead-agent-net $(BUILD)/fairlead-agent-fetch $(BUILD)/fairlead-agent-key \
+	$(INSTALL_PROGRAM) $(BUILD)/fairlead-agent-worker \
+	        $(BUILD)/fairlead-agent-net $(BUILD)/fairlead-agent-fetch $(BUILD)/fairlead-agent-key \
 	        $(BUILD)/fairlead-agent-policy $(BUILD)/fairlead-agent-unpack $(DESTDIR)$(PREFIX)/libexec/fairlead/
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,man/man1 bash-completion/completions zsh/site-functions \
 	        fish/vendor_completions.d)

@@ -1,6 +1,6 @@
 /* main.c - fairlead-agent: what its first argument or its flags make of it.
  *
- * Roles that the monitor starts (worker, sweep) are told apart before anything else is looked at;
+ * The role that the monitor starts (sweep) is told apart before anything else is looked at;
  * everything a person types goes through agent/cli.
  */
 #include <errno.h>
@@ -9,13 +9,11 @@
 #include "agent/cli/cli.h"
 #include "agent/monitor/monitor.h"
 #include "agent/monitor/sweep.h"
-#include "agent/worker/worker.h"
 
 static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
 } roles[] = {
-    { "worker", fl_worker_main },
     { "sweep", fl_sweep_main },
 };
 

@@ -10,7 +10,8 @@ FUZZ_BIN := $(patsubst %.c,$(BUILD)/%,$(FUZZ_SRC))
 
 # Archives a component's tests may use, those that exist, users before what they use.
 if_src = $(if $(wildcard $(1)),$(BUILD)/$(2))
-AGENT_LIBS  := $(call if_src,agent/*.c agent/monitor/*.c agent/worker/*.c agent/cli/*.c,libagent.a) \
+AGENT_LIBS  := $(call if_src,agent/*.c agent/monitor/*.c agent/cli/*.c,libagent.a) \
+               $(call if_src,agent/worker/*.c,libagentworker.a) \
                $(call if_src,agent/net/*.c,libagentnet.a) \
                $(call if_src,agent/fetch/*.c,libagentfetch.a) \
                $(call if_src,agent/policy/*.c,libagentpolicy.a) \

@@ -385,8 +385,7 @@ static int spawn(struct job *job, struct fl_err *err)
     fl_autofd int cgroup_fd = fl_doclimit_join(&job->jobs->limit, job->command_id);
     char reboots[24];
     char *const argv[] = {
-        (char *)"fairlead-agent: worker",
-        (char *)"worker",
+        (char *)"fairlead-agent-worker",
         (char *)"--log-level",
         config->log_level ? config->log_level : (char *)"info",
         (char *)"--log-format",
@@ -411,7 +410,7 @@ static int spawn(struct job *job, struct fl_err *err)
     {
         const struct fl_child_fd child_fds[] = { { STDERR_FILENO, STDERR_FILENO }, { 3, fds[1] } };
         const struct fl_child_spec spec = {
-            .path = job->jobs->conf.program,
+            .path = job->jobs->conf.worker,
             .argv = argv,
             .fds = child_fds,
             .n_fds = FL_ARRAY_LEN(child_fds),

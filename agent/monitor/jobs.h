@@ -39,6 +39,7 @@ struct fl_jobs_conf {
     const struct fl_platform *platform;
     const char *node_id, *region;
     const char *program; /* this executable: "/proc/self/exe" */
+    const char *worker;  /* path of fairlead-agent-worker */
     const struct fl_paths *paths;
     struct fl_policyfile *policy; /* NULL: there is none, ever */
     struct fl_jobs_out out;

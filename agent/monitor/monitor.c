@@ -42,6 +42,7 @@ struct monitor {
     struct fl_platform platform;
     struct fl_proxy_conf proxy;
     char *ssm_url, *mgs_url;
+    char *worker; /* its program */
     struct fl_net_start start;
     int lock_fd;
 
@@ -460,6 +461,9 @@ static int start(struct monitor *m, struct fl_err *err)
         r = fl_netproc_new(m->loop, m->paths, &m->config, &m->start, &net_events, m, &m->net, err);
     if (r == 0)
         r = fl_fetchproc_new(m->loop, m->paths, &m->config, MAX_WORKER_FETCHES, &m->worker_fetches);
+    m->worker = fl_path_join(m->paths->libexec, "fairlead-agent-worker");
+    if (r == 0 && !m->worker)
+        r = fl_err_set(err, -ENOMEM, NULL, "out of memory");
     if (r == 0)
         r = fl_jobs_new(&(struct fl_jobs_conf){ .loop = m->loop,
                                                 .state_dir = m->paths->state,
@@ -468,6 +472,7 @@ static int start(struct monitor *m, struct fl_err *err)
                                                 .node_id = m->reg.node_id,
                                                 .region = m->start.region,
                                                 .program = "/proc/self/exe",
+                                                .worker = m->worker,
                                                 .paths = m->paths,
                                                 .policy = &m->policy,
                                                 .out = out,
@@ -492,6 +497,7 @@ static void done(struct monitor *m)
         close(m->lock_fd);
     fl_proxy_conf_done(&m->proxy);
     free(m->ssm_url);
+    free(m->worker);
     free(m->mgs_url);
     fl_arena_done(&m->arena);
 }

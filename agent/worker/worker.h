@@ -1,6 +1,6 @@
 /* worker.h - the worker role: one process that takes one job folder to its end.
  *
- *     fairlead-agent worker [--cancel] [--reboots N] [--log-level L] [--log-format F] <job folder>
+ *     fairlead-agent-worker [--cancel] [--reboots N] [--log-level L] [--log-format F] <job folder>
  *
  * It survives the monitor and net: the journal in the folder is all it needs and all it leaves.
  * Started again on the same folder it goes on where the journal ends; a step that was running is
@@ -10,5 +10,5 @@
  */
 #pragma once
 
-/* Returns the exit status (FL_WORKER_EXIT_*). argv[0] is "worker". */
+/* Returns the exit status (FL_WORKER_EXIT_*). */
 int fl_worker_main(int argc, char **argv);

@@ -174,7 +174,7 @@ def slow_job(plane, agent, seconds=3, mark=None):
 
 def workers(agent):
     """Pids of the agent's worker processes: same program, told so by their arguments."""
-    return [p for p in agent.below() if flproc.cmdline(p)[1:2] == ["worker"]]
+    return [p for p in agent.below() if flproc.cmdline(p)[:1] == ["fairlead-agent-worker"]]
 
 
 def net_of(agent):

@@ -286,7 +286,8 @@ def test_a_dead_judge_is_a_no(node, ref_plane, build):
     # An empty program in its place: it ends without an answer.
     prefix = node.agent.folder / "prefix"
     prefix.mkdir()
-    for name in ("fairlead-agent", "fairlead-agent-net", "fairlead-agent-fetch", "fairlead-agent-key"):
+    for name in ("fairlead-agent", "fairlead-agent-worker", "fairlead-agent-net", "fairlead-agent-fetch",
+                 "fairlead-agent-key"):
         os.link(build / name, prefix / name) if os.stat(build).st_dev == os.stat(prefix).st_dev else \
             (prefix / name).write_bytes((build / name).read_bytes())
         (prefix / name).chmod(0o755)

@@ -18,8 +18,8 @@ import flsandbox
 import refplane
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="changing the user takes root")
-PROGRAMS = ["fairlead-agent", "fairlead-agent-net", "fairlead-agent-fetch", "fairlead-agent-key",
-            "fairlead-agent-policy"]
+PROGRAMS = ["fairlead-agent", "fairlead-agent-worker", "fairlead-agent-net", "fairlead-agent-fetch",
+            "fairlead-agent-key", "fairlead-agent-policy", "fairlead-agent-unpack"]
 
 # What meets arbitrary code inside the filter. "A|B": which one depends on the machine. SIG31 is SIGSYS: the process is gone.
 IN_SANDBOX = {
@@ -63,8 +63,23 @@ BEFORE_SANDBOX = {
 }
 
 
+# What the compiler brings.
+RUNTIME = {"libc", "libm", "libgcc_s", "libasan", "libubsan", "libtsan"}
+
+
 def under_asan(build):
     return b"__asan_report_load" in pathlib.Path(build / "fairlead-agent-net").read_bytes()
+
+
+def test_libraries_of_every_process(build):
+    """The table of ARCHITECTURE.md. What is resident, and what is root, carries no more than it needs."""
+    table = dict(re.findall(r"^\| `(fairlead-agent[a-z-]*)`[^|]*\|[^|]*\| ([^|]*) \|",
+                            (flsandbox.ROOT / "ARCHITECTURE.md").read_text(), re.M))
+    names = {"PCRE2": "libpcre2-8", "jansson": "libjansson", "libyaml": "libyaml-0"}
+    for name in PROGRAMS:
+        needed = subprocess.run(["readelf", "-d", build / name], capture_output=True, text=True, check=True).stdout
+        linked = set(re.findall(r"NEEDED.*\[(lib[\w-]+?)\.so", needed)) - RUNTIME
+        assert linked == {names.get(library, library) for library in table[name].split(", ")}, name
 
 
 class Taken:
@@ -316,7 +331,7 @@ def test_rights_of_every_process(ref_plane, new_agent, build):
             for name in ("net", "fetch", "policy"):
                 if f"fairlead-agent-{name}" in line and "Seccomp_filters:\t1" in status_text(p):
                     found[name] = p
-            if "fairlead-agent: worker" in line:
+            if "fairlead-agent-worker" in line:
                 found["worker"] = p
         return found if {"net", "fetch", "policy", "worker"} <= set(found) else None
     found = flsandbox.wait_for("net, fetch, policy and worker", pids, 30)

@@ -108,6 +108,7 @@ static inline void start_jobs(struct fixture *f)
         .node_id = "mi-0123456789abcdef0",
         .region = "local",
         .program = this_program(),
+        .worker = this_program(),
         .out = { .ack = take_ack, .reply = take_reply, .arg = f },
     };
 
@@ -268,10 +269,10 @@ static inline void wait_exists(struct fixture *f, const char *below)
 /* The status of a role this program was started for, or -1: the tests are to be run. */
 static inline int run_role(int argc, char **argv)
 {
-    if (argc > 1 && strcmp(argv[1], "worker") == 0)
-        return fl_worker_main(argc - 1, argv + 1);
     if (argc > 1 && strcmp(argv[1], "sweep") == 0)
         return fl_sweep_main(argc - 1, argv + 1);
+    if (argc > 1)
+        return fl_worker_main(argc, argv);
     fl_log_setup(FL_LOG_ERROR, FL_LOG_TEXT, NULL);
     return -1;
 }

@@ -85,8 +85,8 @@ static inline pid_t start_worker(const char *option)
     job_path(path, "");
     pid = fork();
     if (pid == 0) {
-        execl(this_program(), "worker", "worker", "--log-level", "error", "--reboots", reboots_max,
-              path, option, NULL);
+        execl(this_program(), "worker", "--log-level", "error", "--reboots", reboots_max, path,
+              option, NULL);
         _exit(127);
     }
     return pid;
@@ -207,7 +207,7 @@ static inline void free_outcome(struct outcome *o)
 /* A role this program was started for, or -1: the tests are to be run. */
 static inline int run_role(int argc, char **argv)
 {
-    if (argc > 1 && strcmp(argv[1], "worker") == 0)
-        return fl_worker_main(argc - 1, argv + 1);
+    if (argc > 1)
+        return fl_worker_main(argc, argv);
     return -1;
 }
