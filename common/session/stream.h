@@ -1,0 +1,95 @@
+/* stream.h - the reliability layer of a data channel: numbering, acknowledgement, order, resending
+ * (protocol 3 §5).
+ *
+ * Pure: time is passed in, frames leave through a callback. One object is one end, with both
+ * directions: the agent's sends output_stream_data, the client's input_stream_data. What is sent is
+ * kept until acknowledged, up to a limit of bytes and messages; then there is no room, and the
+ * owner stops reading its source: nothing is ever dropped. What comes is delivered once and in
+ * order.
+ *
+ * Callbacks run inside of the calls below. They may call fl_stream_write and the setters, but not
+ * fl_stream_free; `send` may call nothing. Times are milliseconds: `wall_ms` since the epoch (it
+ * only stands in frames), `mono_ms` of a clock that never goes back.
+ */
+#pragma once
+#include "common/wire/datachannel.h"
+
+struct fl_stream;
+
+struct fl_stream_events {
+    /* One whole frame for the WebSocket, which copies it. 0; anything else: not now, nothing was
+     * taken; it is tried again by fl_stream_kick(). */
+    int (*send)(void *arg, const void *frame, size_t len);
+    /* The next message: in order, once. 0: taken, and acknowledged. -EAGAIN: not ready; offered
+     * again when the peer resends it and by fl_stream_kick(). Any other error: the session fails,
+     * and fl_stream_input() or fl_stream_kick() returns it. What is written meanwhile leaves after
+     * the acknowledgement. */
+    int (*deliver)(void *arg, uint32_t payload_type, const char *data, size_t len);
+    /* An intact frame of any other type: channel_closed, agent_session_state, … May be NULL. */
+    void (*other)(void *arg, const struct fl_frame *frame);
+    /* fl_stream_room() was 0 and is no more. May be NULL. */
+    void (*on_room)(void *arg);
+};
+
+struct fl_stream_conf {
+    bool agent;             /* which end this is */
+    size_t max_bytes;       /* from the oldest message not acknowledged to the newest; 0: 1 MiB */
+    size_t max_messages;    /* the same; 0: 8192 */
+    size_t max_early_bytes; /* held because something before it is missing or not taken; 0: 4 MiB */
+};
+
+struct fl_stream_counters {
+    uint64_t sent, resent;
+    uint64_t delivered;
+    uint64_t duplicates; /* acknowledged again */
+    uint64_t early;      /* held until what is before them came */
+    uint64_t dropped;    /* early and beyond the limits: the peer sends them again */
+    uint64_t bad;        /* wrong digest, or a direction that is not the peer's */
+};
+
+/* Begins as not connected. 0 or -ENOMEM. */
+int fl_stream_new(const struct fl_stream_conf *conf, const struct fl_stream_events *events,
+                  void *arg, struct fl_stream **ret_stream);
+struct fl_stream *fl_stream_free(struct fl_stream *s);
+
+/* Bytes of data that a message may have: FL_DATA_PAYLOAD_BYTES at first, at most
+ * FL_DATA_MAX_PAYLOAD_BYTES. */
+void fl_stream_set_max_payload(struct fl_stream *s, size_t bytes);
+
+/* Bytes of data that may be written now. 0 as long as not a whole message fits, and while the plane
+ * has paused this end. */
+size_t fl_stream_room(const struct fl_stream *s);
+
+/* Output and stderr are cut into messages; any other type is one. All of it or nothing: -ENOBUFS
+ * beyond the room (what is not data has a reserve of its own), -ENOMEM. Without bytes nothing is
+ * sent: messages are never empty. */
+int fl_stream_write(struct fl_stream *s, uint32_t payload_type, const void *data, size_t len,
+                    int64_t wall_ms, int64_t mono_ms);
+
+/* A binary message that came. 0, also for frames that are ignored; -EBADMSG for what is no frame;
+ * or the error of `deliver`. */
+int fl_stream_input(struct fl_stream *s, const void *frame, size_t len, int64_t wall_ms,
+                    int64_t mono_ms);
+
+/* Resends what is due; gives the time (mono_ms) of the next call, INT64_MAX if none is needed. It
+ * changes with every other call here, and asking costs nothing. */
+int64_t fl_stream_tick(struct fl_stream *s, int64_t wall_ms, int64_t mono_ms);
+
+/* The socket has room, or what said -EAGAIN is ready. As fl_stream_input(). */
+int fl_stream_kick(struct fl_stream *s, int64_t wall_ms, int64_t mono_ms);
+
+/* Nothing is sent without a connection. After one is made, fl_stream_kick() sends everything not
+ * acknowledged again, in order. */
+void fl_stream_set_connected(struct fl_stream *s, bool connected);
+
+/* As pause_publication does: data and resends wait, there is no room. An agent's end sees to it by
+ * itself. Going on is fl_stream_kick(). */
+void fl_stream_set_paused(struct fl_stream *s, bool paused);
+
+bool fl_stream_idle(const struct fl_stream *s); /* everything written is acknowledged */
+
+/* Bytes that came and could not be delivered yet. An owner whose peer has no limit (official
+ * programs) stops reading the socket at a few MiB. */
+size_t fl_stream_held(const struct fl_stream *s);
+
+const struct fl_stream_counters *fl_stream_counters(const struct fl_stream *s);
