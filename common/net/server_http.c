@@ -261,7 +261,16 @@ static void ws_ended(void *maker)
     conn_free(c);
 }
 
-static const struct fl_ws_maker ws_maker = { .cancel = ws_cancel, .ended = ws_ended };
+static void ws_trust(void *maker)
+{
+    struct fl_conn *c = maker;
+
+    fl_guest_leave(c->server, &c->guest);
+}
+
+static const struct fl_ws_maker ws_maker = { .cancel = ws_cancel,
+                                             .ended = ws_ended,
+                                             .trust = ws_trust };
 
 static bool wants_websocket(const struct fl_head *head)
 {

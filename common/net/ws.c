@@ -28,7 +28,8 @@ struct fl_ws {
     size_t max_queue_bytes;
     int64_t each_us;    /* a message's share of a second; 0: no limit */
     int64_t used_up_us; /* monotonic: the time that what was read stands for ends here */
-    bool paused;
+    bool over_limit;    /* max_per_s: nothing is read for a while */
+    bool paused;        /* by the owner */
     struct fl_ws_reader reader;
     int code;        /* the peer's close code */
     const char *why; /* what ended it, if not the stream */
@@ -156,15 +157,15 @@ static void hold_back(struct fl_ws *ws)
 
     if (over_us <= 0 || ws->state != OPEN)
         return;
-    ws->paused = true;
+    ws->over_limit = true;
     fl_stream_pause(ws->stream, true);
     fl_stream_timer(ws->stream, (uint32_t)(over_us / 1000) + 1);
 }
 
 static void go_on(struct fl_ws *ws)
 {
-    ws->paused = false;
-    fl_stream_pause(ws->stream, false);
+    ws->over_limit = false;
+    fl_stream_pause(ws->stream, ws->paused);
 }
 
 /* ---- stream callbacks ---- */
@@ -208,7 +209,7 @@ static void on_timer(void *arg)
 {
     struct fl_ws *ws = arg;
 
-    if (ws->paused)
+    if (ws->over_limit)
         go_on(ws);
     else
         fl_stream_abort(ws->stream);
@@ -314,6 +315,30 @@ int fl_ws_ping(struct fl_ws *ws, const void *payload, size_t len)
     return queue_frame(ws, FL_WS_OP_PING, payload, len);
 }
 
+int fl_ws_pong(struct fl_ws *ws)
+{
+    if (ws->state != OPEN || ws->stream->aborted)
+        return -EPIPE;
+    if (fl_stream_queued(ws->stream) > ws->max_queue_bytes)
+        return -ENOBUFS;
+    return queue_frame(ws, FL_WS_OP_PONG, NULL, 0);
+}
+
+void fl_ws_pause(struct fl_ws *ws, bool paused)
+{
+    if (ws->state != OPEN || ws->paused == paused)
+        return;
+    ws->paused = paused;
+    if (!ws->over_limit)
+        fl_stream_pause(ws->stream, paused);
+}
+
+void fl_ws_trust(struct fl_ws *ws)
+{
+    if (ws->how->trust)
+        ws->how->trust(ws->maker);
+}
+
 void fl_ws_close(struct fl_ws *ws, int code, bool abort)
 {
     if (!ws->stream) {
@@ -330,8 +355,8 @@ void fl_ws_close(struct fl_ws *ws, int code, bool abort)
     if (ws->state != OPEN)
         return;
     ws->state = CLOSING;
-    if (ws->paused) /* the answer stands behind what was not read */
-        go_on(ws);
+    ws->paused = false;
+    go_on(ws); /* the answer stands behind what was not read */
     fl_stream_timer(ws->stream, CLOSE_MS);
     queue_close(ws, code);
 }

@@ -66,6 +66,18 @@ int fl_ws_send(struct fl_ws *ws, enum fl_ws_kind kind, const void *data, size_t 
 /* Queues a ping with up to 125 bytes of payload. Pings of the peer are answered by themselves. */
 int fl_ws_ping(struct fl_ws *ws, const void *payload, size_t len);
 
+/* Queues a pong nobody asked for: to a peer that counts pongs, and whose pings are not read because
+ * it is paused. */
+int fl_ws_pong(struct fl_ws *ws);
+
+/* Reads nothing more, or goes on. What is read already is still delivered: up to a record of TLS
+ * (17 KiB). A peer that hangs up is seen late, its pings and its answer to our close not at all
+ * until then; closing ends the pause. */
+void fl_ws_pause(struct fl_ws *ws, bool paused);
+
+/* Server: the peer is known now, its connection is no guest any more (server.h). */
+void fl_ws_trust(struct fl_ws *ws);
+
 /* Starts the close handshake after what is queued; on_close follows (within 5 s even if the peer is
  * silent). `abort` drops the connection without ceremony. */
 void fl_ws_close(struct fl_ws *ws, int code, bool abort);

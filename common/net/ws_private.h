@@ -11,6 +11,7 @@
 struct fl_ws_maker {
     void (*cancel)(void *maker); /* give up connecting; fl_ws_end must follow, later */
     void (*ended)(void *maker);  /* after on_close; the struct fl_ws is gone */
+    void (*trust)(void *maker);  /* NULL: there is nothing to trust */
 };
 
 /* `limits` may be NULL or hold zeroes: 1 MiB each. */

@@ -40,7 +40,8 @@ struct test_server {
  *   /never    no answer
  *   /trust    as /echo; the connection is no guest from then on
  *   /big?N    N bytes
- *   /ws…      upgrade: messages come back; "close" makes it close with 4001, "abort" drop
+ *   /ws…      upgrade: messages come back; "close" makes it close with 4001, "abort" drop,
+ *             "trust" take the connection for no guest
  *   /ws-100   the same, but no more than 100 messages a second are read
  *   /deny     upgrade refused with 403 and a body */
 void test_server_start(struct test_server *s);

@@ -467,6 +467,66 @@ static void too_many_messages_wait(void **state)
     fl_ws_client_free(client);
 }
 
+/* What comes while nobody reads waits, and comes later. */
+static void paused(void **state)
+{
+    struct fl_ws_client *client = new_client(test_certs()->cert, NULL);
+    struct peer p, other;
+
+    dial_open(client, true, &p);
+    dial_open(client, true, &other);
+    fl_ws_pause(p.ws, true);
+    fl_ws_send(p.ws, FL_WS_TEXT, "later", 5);
+    WAIT_FOR(fl_ws_queued(p.ws) == 0);
+    for (int i = 0; i < 20; i++) { /* the server has long answered */
+        fl_ws_send(other.ws, FL_WS_TEXT, "now", 3);
+        WAIT_FOR(other.messages > i);
+    }
+    assert_int_equal(p.messages, 0);
+    fl_ws_pause(p.ws, false);
+    WAIT_FOR(p.messages);
+    assert_string_equal(p.last, "later");
+    /* the answer to a close is read all the same */
+    fl_ws_pause(p.ws, true);
+    hang_up(&p);
+    hang_up(&other);
+    fl_ws_client_free(client);
+}
+
+static void pongs_unasked(void **state)
+{
+    struct fl_ws_client *client = new_client(test_certs()->cert, NULL);
+    struct peer p;
+
+    dial_open(client, true, &p);
+    assert_int_equal(fl_ws_pong(p.ws), 0);
+    WAIT_FOR(p.messages);
+    assert_string_equal(p.last, "pong"); /* the server says that it had one */
+    hang_up(&p);
+    fl_ws_client_free(client);
+}
+
+/* One place for guests: the second connection has it when the first is no guest any more. */
+static void trusted_after_the_upgrade(void **state)
+{
+    struct test_server s = { .conf = { .max_guests_per_address = 1, .guest_ms = 60000 } };
+    struct fl_ws_client *client = new_client(NULL, NULL);
+    struct peer a, b;
+
+    test_server_start(&s);
+    dial(client, "ws", "127.0.0.1", s.port, "/ws", &a);
+    WAIT_FOR(a.opened || a.closed);
+    fl_ws_send(a.ws, FL_WS_TEXT, "trust", 5);
+    WAIT_FOR(a.messages);
+    dial(client, "ws", "127.0.0.1", s.port, "/ws", &b);
+    WAIT_FOR(b.opened || b.closed);
+    assert_true(b.opened);
+    hang_up(&a);
+    hang_up(&b);
+    test_server_stop(&s);
+    fl_ws_client_free(client);
+}
+
 static void freeing_ends_connections(void **state)
 {
     struct fl_ws_client *client = new_client(test_certs()->cert, NULL);
@@ -591,6 +651,9 @@ int main(void)
         cmocka_unit_test(connecting_has_a_deadline),
         cmocka_unit_test(silence_is_no_timeout),
         cmocka_unit_test(too_many_messages_wait),
+        cmocka_unit_test(paused),
+        cmocka_unit_test(pongs_unasked),
+        cmocka_unit_test(trusted_after_the_upgrade),
         cmocka_unit_test(freeing_ends_connections),
         cmocka_unit_test(raw_frames),
         cmocka_unit_test(deaf_peer_is_dropped),
