@@ -1,4 +1,4 @@
-"""The main path with @aws-sdk/client-ssm from npm."""
+"""Programs from npm: the main path with @aws-sdk/client-ssm, a session with ssm-session."""
 import json
 import os
 import pathlib
@@ -7,13 +7,16 @@ import subprocess
 
 import pytest
 
+import refsessionnode
+import sessionrelay
+
 JS = pathlib.Path(__file__).resolve().parent / "js"
 NODE_MIN = 18
 
 
 @pytest.fixture(scope="module")
 def node_program():
-    """Path of node, with the client installed; a skip names what is missing."""
+    """Path of node, with what package.json names installed; a skip names what is missing."""
     node = next((p for p in ("/usr/bin/node", shutil.which("node")) if p and os.path.exists(p)), None)
     npm = next((p for p in ("/usr/bin/npm", shutil.which("npm")) if p and os.path.exists(p)), None)
     if not node or not npm:
@@ -22,7 +25,8 @@ def node_program():
                                  text=True, check=True).stdout)
     if version < NODE_MIN:
         pytest.skip(f"node {version}: the client needs {NODE_MIN} or newer")
-    if not (JS / "node_modules/@aws-sdk/client-ssm/package.json").exists():
+    wanted = json.loads((JS / "package.json").read_text())["dependencies"]
+    if not all((JS / "node_modules" / name / "package.json").exists() for name in wanted):
         done = subprocess.run([npm, "ci", "--no-audit", "--no-fund"], cwd=JS, capture_output=True, text=True,
                               timeout=300)
         if done.returncode != 0:
@@ -47,3 +51,20 @@ def test_main_path(node_program, box):
     assert got["online"] == "Online"
     assert got["errors"] == {"unknown-document": "InvalidDocument", "bad-value": "ValidationException",
                              "no-invocation": "InvocationDoesNotExist", "wrong-secret": "InvalidSignatureException"}
+
+
+def test_session(node_program):
+    """ssm-session numbers its messages and acknowledges, but sends a wrong digest, acknowledges even
+    acknowledgements, and pads the type in front: the reference node takes it as the official agent does."""
+    relay = sessionrelay.Relay()
+    try:
+        started, agent = relay.start_session({"schemaVersion": "1.0", "sessionType": "Standard_Stream", "inputs": {}},
+                                             quirks=refsessionnode.Quirks(start_s=0.01))
+        done = subprocess.run([node_program, str(JS / "session.mjs"), started["StreamUrl"], started["TokenValue"],
+                               "stty size; echo a$((1+1))b\r", "a2b\r\n"], capture_output=True, text=True, timeout=90)
+        agent.close({"SessionId": agent.session_id, "CreatedDate": ""})
+    finally:
+        relay.close()
+    assert done.returncode == 0, (done.stderr, agent)
+    assert "34 197\n" in done.stdout.replace("\r", "")
+    assert agent.violations == []
