@@ -274,7 +274,7 @@ def test_losses_and_repeats(pair, relay):
         if message.type == "acknowledge" or message.id in seen or message.ptype != sw.OUTPUT:
             return [frame]
         seen.add(message.id)
-        return [] if message.seq % 3 == 2 else [frame, frame] if message.seq % 5 == 4 else [frame]
+        return [] if message.seq % 3 == 2 else [frame, frame] if message.seq % 5 == 1 else [frame]
 
     relay.steer = steer
     client, agent = pair()
