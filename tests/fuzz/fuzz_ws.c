@@ -73,7 +73,7 @@ static void talk(bool server, const uint8_t *data, size_t size, size_t step)
         .on_open = on_open, .on_message = on_message, .on_pong = on_pong, .on_close = on_close
     };
     static const struct fl_ws_limits limits = { .max_message_bytes = MAX_MESSAGE_BYTES };
-    static const struct fl_ws_maker maker = { cancel, ended };
+    static const struct fl_ws_maker maker = { .cancel = cancel, .ended = ended };
     size_t at = FL_MIN(size, step), n;
     struct fakestream stream;
     uint8_t *first = malloc(at + 1);
