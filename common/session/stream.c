@@ -251,7 +251,29 @@ static void tell_room(struct fl_stream *s)
 
 /* ---- writing ---- */
 
-static int append(struct fl_stream *s, uint32_t payload_type, const void *data, size_t len,
+/* What is left of the pieces to be written. */
+struct source {
+    const struct iovec *iov;
+    size_t at; /* bytes of the first that are taken */
+};
+
+static void take(struct source *from, uint8_t *to, size_t len)
+{
+    while (len > 0) {
+        size_t n = FL_MIN(len, from->iov->iov_len - from->at);
+
+        memcpy(to, (const char *)from->iov->iov_base + from->at, n);
+        to += n;
+        len -= n;
+        from->at += n;
+        if (from->at == from->iov->iov_len) {
+            from->iov++;
+            from->at = 0;
+        }
+    }
+}
+
+static int append(struct fl_stream *s, uint32_t payload_type, struct source *from, size_t len,
                   int64_t wall_ms)
 {
     struct message *m = message_new(s, len);
@@ -266,7 +288,7 @@ static int append(struct fl_stream *s, uint32_t payload_type, const void *data, 
     /* the agent's first message only, as official programs do it (protocol 3 §4) */
     f.flags = s->conf.agent && s->next == 0 ? FL_FRAME_SYN : 0;
     snprintf(f.type, sizeof(f.type), "%s", s->out_type);
-    memcpy(m->frame + FL_FRAME_HEADER_BYTES, data, len);
+    take(from, m->frame + FL_FRAME_HEADER_BYTES, len);
     f.payload = (const char *)m->frame + FL_FRAME_HEADER_BYTES;
     f.payload_len = len;
     next_id(s, f.message_id);
@@ -295,17 +317,21 @@ static bool fits(const struct fl_stream *s, uint32_t payload_type, size_t len)
            (size_t)(s->next - s->out.base) < s->conf.max_messages + RESERVE_MESSAGES;
 }
 
-int fl_stream_write(struct fl_stream *s, uint32_t payload_type, const void *data, size_t len,
-                    int64_t wall_ms, int64_t mono_ms)
+int fl_stream_writev(struct fl_stream *s, uint32_t payload_type, const struct iovec *iov,
+                     size_t n_iov, int64_t wall_ms, int64_t mono_ms)
 {
-    size_t step = is_data(payload_type) ? s->max_payload : len;
+    struct source from = { .iov = iov };
     int64_t first = s->next;
+    size_t len = 0, step;
     int r = 0;
 
+    for (size_t i = 0; i < n_iov; i++)
+        len += iov[i].iov_len;
     if (!fits(s, payload_type, len))
         return -ENOBUFS;
+    step = is_data(payload_type) ? s->max_payload : len;
     for (size_t at = 0; at < len && r == 0; at += step)
-        r = append(s, payload_type, (const char *)data + at, FL_MIN(step, len - at), wall_ms);
+        r = append(s, payload_type, &from, FL_MIN(step, len - at), wall_ms);
     while (r < 0 && s->next > first) {
         struct message *m = fl_seqring_take(&s->out, --s->next);
 
@@ -318,6 +344,14 @@ int fl_stream_write(struct fl_stream *s, uint32_t payload_type, const void *data
     note_room(s);
     flush(s, wall_ms, mono_ms);
     return 0;
+}
+
+int fl_stream_write(struct fl_stream *s, uint32_t payload_type, const void *data, size_t len,
+                    int64_t wall_ms, int64_t mono_ms)
+{
+    const struct iovec iov = { (void *)data, len };
+
+    return fl_stream_writev(s, payload_type, &iov, 1, wall_ms, mono_ms);
 }
 
 /* ---- acknowledgements that come ---- */

@@ -12,6 +12,7 @@
  * only stands in frames), `mono_ms` of a clock that never goes back.
  */
 #pragma once
+#include <sys/uio.h>
 #include "common/wire/datachannel.h"
 
 struct fl_stream;
@@ -65,6 +66,10 @@ size_t fl_stream_room(const struct fl_stream *s);
  * sent: messages are never empty. */
 int fl_stream_write(struct fl_stream *s, uint32_t payload_type, const void *data, size_t len,
                     int64_t wall_ms, int64_t mono_ms);
+
+/* The same of several pieces, one behind the other. */
+int fl_stream_writev(struct fl_stream *s, uint32_t payload_type, const struct iovec *iov,
+                     size_t n_iov, int64_t wall_ms, int64_t mono_ms);
 
 /* A binary message that came. 0, also for frames that are ignored; -EBADMSG for what is no frame;
  * or the error of `deliver`. */
