@@ -8,20 +8,15 @@
 #include <limits.h>
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
-#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <pthread.h>
 #include <string.h>
+#include "common/aws/gcm.h"
 #include "common/base/rand.h"
-
-#define SEAL_NONCE_BYTES 12
-#define SEAL_TAG_BYTES   16
-#define SEAL_MAX_BYTES   (1 << 30) /* OpenSSL takes lengths as int */
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static EVP_MD *sha256;
 static EVP_MAC_CTX *hmac; /* HMAC-SHA-256 without a key, to be duplicated */
-static EVP_CIPHER *gcm;
 
 static void fetch_algorithms(void)
 {
@@ -32,11 +27,10 @@ static void fetch_algorithms(void)
     EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
 
     sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
-    gcm = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
     hmac = mac ? EVP_MAC_CTX_new(mac) : NULL;
     EVP_MAC_free(mac);
     /* an OpenSSL without these cannot serve this project, and no caller could go on */
-    if (!sha256 || !gcm || !hmac || EVP_MAC_CTX_set_params(hmac, params) != 1)
+    if (!sha256 || !hmac || EVP_MAC_CTX_set_params(hmac, params) != 1)
         abort();
 }
 
@@ -231,33 +225,13 @@ void fl_wipe(void *p, size_t len)
         OPENSSL_cleanse(p, len);
 }
 
-/* One AES-256-GCM operation from `in` to `out` (same length); the tag is written when encrypting
- * and checked when decrypting. */
 static bool gcm_crypt(bool encrypt, const uint8_t *key, const uint8_t *nonce, const char *aad,
                       const void *in, size_t len, void *out, uint8_t *tag)
 {
-    EVP_CIPHER_CTX *ctx;
-    uint8_t rest[16];
-    int n;
-    bool ok;
+    struct fl_gcm *g = fl_gcm_new(key, encrypt);
+    bool ok = g && fl_gcm_run(g, nonce, aad, in, len, out, tag);
 
-    need_algorithms();
-    ctx = EVP_CIPHER_CTX_new();
-    if (!ctx)
-        return false;
-    ok = EVP_CipherInit_ex2(ctx, gcm, key, nonce, encrypt, NULL) == 1;
-    if (ok && aad && *aad)
-        ok = EVP_CipherUpdate(ctx, NULL, &n, (const uint8_t *)aad, (int)strlen(aad)) == 1;
-    if (ok && len > 0)
-        ok = EVP_CipherUpdate(ctx, out, &n, in, (int)len) == 1;
-    if (ok && !encrypt)
-        ok = EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, SEAL_TAG_BYTES, tag) == 1;
-    ok = ok && EVP_CipherFinal_ex(ctx, rest, &n) == 1;
-    if (ok && encrypt)
-        ok = EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, SEAL_TAG_BYTES, tag) == 1;
-    EVP_CIPHER_CTX_free(ctx);
-    if (!ok)
-        ERR_clear_error(); /* TLS on this thread must not find our leftovers */
+    fl_gcm_free(g);
     return ok;
 }
 
@@ -266,16 +240,16 @@ int fl_seal(const uint8_t key[FL_SEAL_KEY_BYTES], const char *aad, const void *p
 {
     fl_autofree uint8_t *out = NULL;
 
-    if (len > SEAL_MAX_BYTES || (aad && strlen(aad) > SEAL_MAX_BYTES))
+    if (len > FL_GCM_MAX_BYTES || (aad && strlen(aad) > FL_GCM_MAX_BYTES))
         return -EMSGSIZE;
-    out = malloc(SEAL_NONCE_BYTES + len + SEAL_TAG_BYTES);
+    out = malloc(FL_GCM_NONCE_BYTES + len + FL_GCM_TAG_BYTES);
     if (!out)
         return -ENOMEM;
-    fl_random_bytes(out, SEAL_NONCE_BYTES);
-    if (!gcm_crypt(true, key, out, aad, plain, len, out + SEAL_NONCE_BYTES,
-                   out + SEAL_NONCE_BYTES + len))
+    fl_random_bytes(out, FL_GCM_NONCE_BYTES);
+    if (!gcm_crypt(true, key, out, aad, plain, len, out + FL_GCM_NONCE_BYTES,
+                   out + FL_GCM_NONCE_BYTES + len))
         return -ENOMEM;
-    *ret_len = SEAL_NONCE_BYTES + len + SEAL_TAG_BYTES;
+    *ret_len = FL_GCM_NONCE_BYTES + len + FL_GCM_TAG_BYTES;
     *ret_sealed = FL_TAKE(out);
     return 0;
 }
@@ -284,19 +258,19 @@ int fl_unseal(const uint8_t key[FL_SEAL_KEY_BYTES], const char *aad, const void 
               uint8_t **ret_plain, size_t *ret_len)
 {
     const uint8_t *in = sealed;
-    uint8_t tag[SEAL_TAG_BYTES];
+    uint8_t tag[FL_GCM_TAG_BYTES];
     size_t plain_len;
     uint8_t *out;
 
-    if (len < SEAL_NONCE_BYTES + SEAL_TAG_BYTES || len > SEAL_MAX_BYTES ||
-        (aad && strlen(aad) > SEAL_MAX_BYTES))
+    if (len < FL_GCM_NONCE_BYTES + FL_GCM_TAG_BYTES || len > FL_GCM_MAX_BYTES ||
+        (aad && strlen(aad) > FL_GCM_MAX_BYTES))
         return -EBADMSG;
-    plain_len = len - SEAL_NONCE_BYTES - SEAL_TAG_BYTES;
-    memcpy(tag, in + len - SEAL_TAG_BYTES, sizeof(tag));
+    plain_len = len - FL_GCM_NONCE_BYTES - FL_GCM_TAG_BYTES;
+    memcpy(tag, in + len - FL_GCM_TAG_BYTES, sizeof(tag));
     out = malloc(plain_len + 1);
     if (!out)
         return -ENOMEM;
-    if (!gcm_crypt(false, key, in, aad, in + SEAL_NONCE_BYTES, plain_len, out, tag)) {
+    if (!gcm_crypt(false, key, in, aad, in + FL_GCM_NONCE_BYTES, plain_len, out, tag)) {
         fl_free_secret(out, plain_len);
         return -EBADMSG;
     }

@@ -75,21 +75,30 @@ struct fl_stream {
 
     struct fl_seqring early; /* its base is the number expected next */
     size_t early_bytes;
+    struct fl_session_seal *seal; /* the owner's, or NULL */
+    uint8_t *opened;              /* what was sealed */
+    size_t opened_cap;
     struct fl_stream_counters counters;
 };
 
 /* ---- memory of messages ---- */
 
+/* Of a full message of data. */
+static size_t full_payload(const struct fl_stream *s)
+{
+    return s->max_payload + (s->seal ? FL_SESSION_SEAL_BYTES : 0);
+}
+
 static size_t full_bytes(const struct fl_stream *s)
 {
-    return FL_FRAME_HEADER_BYTES + s->max_payload;
+    return FL_FRAME_HEADER_BYTES + full_payload(s);
 }
 
 static struct message *message_new(struct fl_stream *s, size_t len)
 {
     struct message *m = s->spare;
 
-    if (m && len == s->max_payload) {
+    if (m && len == full_payload(s)) {
         s->spare = m->next_spare;
         s->spare_bytes -= full_bytes(s);
     } else {
@@ -103,7 +112,7 @@ static struct message *message_new(struct fl_stream *s, size_t len)
 
 static void message_free(struct fl_stream *s, struct message *m)
 {
-    if (m->len != s->max_payload || s->spare_bytes + full_bytes(s) > s->conf.max_bytes) {
+    if (m->len != full_payload(s) || s->spare_bytes + full_bytes(s) > s->conf.max_bytes) {
         free(m);
         return;
     }
@@ -273,26 +282,33 @@ static void take(struct source *from, uint8_t *to, size_t len)
     }
 }
 
-static int append(struct fl_stream *s, uint32_t payload_type, struct source *from, size_t len,
+static int append(struct fl_stream *s, uint32_t payload_type, struct source *from, size_t plain_len,
                   int64_t wall_ms)
 {
+    bool sealed = s->seal && fl_session_seal_covers(s->conf.agent, payload_type);
+    size_t len = plain_len + (sealed ? FL_SESSION_SEAL_BYTES : 0);
     struct message *m = message_new(s, len);
     struct fl_frame f = { .schema_version = 1,
                           .created_ms = (uint64_t)wall_ms,
                           .sequence = s->next,
                           .payload_type = payload_type };
-    int r;
+    uint8_t *payload;
+    int r = 0;
 
     if (!m)
         return -ENOMEM;
     /* the agent's first message only, as official programs do it (protocol 3 §4) */
     f.flags = s->conf.agent && s->next == 0 ? FL_FRAME_SYN : 0;
     snprintf(f.type, sizeof(f.type), "%s", s->out_type);
-    take(from, m->frame + FL_FRAME_HEADER_BYTES, len);
-    f.payload = (const char *)m->frame + FL_FRAME_HEADER_BYTES;
+    payload = m->frame + FL_FRAME_HEADER_BYTES;
+    take(from, payload + (sealed ? FL_SESSION_NONCE_BYTES : 0), plain_len);
+    if (sealed)
+        r = fl_session_seal_seal(s->seal, payload, plain_len);
+    f.payload = (const char *)payload;
     f.payload_len = len;
     next_id(s, f.message_id);
-    r = fl_frame_put_head(&f, m->frame);
+    if (r == 0)
+        r = fl_frame_put_head(&f, m->frame);
     if (r == 0)
         r = fl_seqring_put(&s->out, s->next, m, SIZE_MAX);
     if (r < 0) {
@@ -397,10 +413,31 @@ static void take_ack(struct fl_stream *s, const struct fl_frame *f, int64_t mono
 
 /* ---- data that comes ---- */
 
+/* Opened each time it is offered: a message that is not taken is rare. */
+static int open_sealed(struct fl_stream *s, const char **data, size_t *len)
+{
+    if (*len > s->opened_cap) {
+        uint8_t *more = realloc(s->opened, *len);
+
+        if (!more)
+            return -EAGAIN;
+        s->opened = more;
+        s->opened_cap = *len;
+    }
+    if (fl_session_seal_open(s->seal, *data, *len, s->opened, len) < 0)
+        return -EBADMSG;
+    *data = (const char *)s->opened;
+    return 0;
+}
+
 static int deliver(struct fl_stream *s, uint32_t payload_type, const char *data, size_t len)
 {
-    int r;
+    int r = 0;
 
+    if (s->seal && fl_session_seal_covers(!s->conf.agent, payload_type))
+        r = open_sealed(s, &data, &len);
+    if (r < 0)
+        return r;
     s->delivering = true;
     r = s->events.deliver(s->arg, payload_type, data, len);
     s->delivering = false;
@@ -518,6 +555,7 @@ struct fl_stream *fl_stream_free(struct fl_stream *s)
     fl_seqring_done(&s->early, free);
     free_spare(s);
     free(s->owed);
+    free(s->opened);
     free(s);
     return NULL;
 }
@@ -528,6 +566,12 @@ void fl_stream_set_max_payload(struct fl_stream *s, size_t bytes)
     s->max_payload = FL_MIN(FL_MAX(bytes, (size_t)1), (size_t)FL_DATA_MAX_PAYLOAD_BYTES);
     s->max_payload = FL_MIN(s->max_payload, s->conf.max_bytes);
     note_room(s);
+}
+
+void fl_stream_set_seal(struct fl_stream *s, struct fl_session_seal *seal)
+{
+    free_spare(s);
+    s->seal = seal;
 }
 
 int fl_stream_input(struct fl_stream *s, const void *frame, size_t len, int64_t wall_ms,

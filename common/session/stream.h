@@ -13,6 +13,7 @@
  */
 #pragma once
 #include <sys/uio.h>
+#include "common/session/seal.h"
 #include "common/wire/datachannel.h"
 
 struct fl_stream;
@@ -56,6 +57,11 @@ struct fl_stream *fl_stream_free(struct fl_stream *s);
 /* Bytes of data that a message may have: FL_DATA_PAYLOAD_BYTES at first, at most
  * FL_DATA_MAX_PAYLOAD_BYTES. */
 void fl_stream_set_max_payload(struct fl_stream *s, size_t bytes);
+
+/* From now on, what protocol 3 §7 has sealed is sealed when it is written, and opened before it is
+ * delivered; what cannot be opened fails the session with -EBADMSG. The seal stays the caller's,
+ * and must live as long as the stream. */
+void fl_stream_set_seal(struct fl_stream *s, struct fl_session_seal *seal);
 
 /* Bytes of data that may be written now. 0 as long as not a whole message fits, and while the plane
  * has paused this end. */

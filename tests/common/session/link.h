@@ -22,6 +22,7 @@ struct link_faults {
     unsigned stall;                /* of 1000 frames: nothing more arrives for up to a second */
     unsigned cut;                  /* of 10000 frames: the connection is lost, and made again */
     unsigned slow_ms;              /* time on the way */
+    bool sealed;
 };
 
 struct link_frame {
@@ -33,6 +34,7 @@ struct link_frame {
 
 struct link_end {
     struct fl_stream *stream;
+    struct fl_session_seal *seal;
     struct link *link;
     struct link_end *peer;
     struct link_frame frames[LINK_FRAMES]; /* heap, to this end */
@@ -185,6 +187,12 @@ static inline void link_init(struct link *l, uint64_t seed, const struct link_fa
         if (fl_stream_new(&(struct fl_stream_conf){ .agent = i == 0 }, &events, e, &e->stream) < 0)
             abort();
         fl_stream_set_max_payload(e->stream, max_payload);
+        if (faults->sealed) {
+            static const uint8_t key[FL_SESSION_KEY_BYTES] = { 7 };
+
+            e->seal = fl_session_seal_new(i == 0, key);
+            fl_stream_set_seal(e->stream, e->seal);
+        }
         fl_stream_set_connected(e->stream, true);
     }
 }
@@ -195,6 +203,7 @@ static inline void link_done(struct link *l)
         while (l->ends[i].n_frames > 0)
             free(link_pop(&l->ends[i]).data);
         fl_stream_free(l->ends[i].stream);
+        fl_session_seal_free(l->ends[i].seal);
     }
 }
 

@@ -619,6 +619,33 @@ static void a_client_is_not_paused(void **state)
     stop(e);
 }
 
+static void a_seal_covers_data_only(void **state)
+{
+    static const uint8_t key[FL_SESSION_KEY_BYTES] = { 1, 2, 3 };
+    struct fl_session_seal *agent = fl_session_seal_new(true, key);
+    struct fl_session_seal *client = fl_session_seal_new(false, key);
+    struct end *e = start_agent(), *c = start(&(struct fl_stream_conf){ .agent = false });
+
+    fl_stream_set_seal(e->stream, agent);
+    fl_stream_set_seal(c->stream, client);
+    write_text(e, "secret", T0);
+    assert_int_equal(e->sent[0].f.payload_len, 6 + FL_SESSION_SEAL_BYTES);
+    assert_null(memmem(e->sent[0].data, e->sent[0].len, "secret", 6));
+    assert_int_equal(fl_stream_write(e->stream, FL_DATA_TYPE_HANDSHAKE_COMPLETE, "{}", 2, WALL, T0),
+                     0);
+    assert_int_equal(e->sent[1].f.payload_len, 2);
+    for (size_t i = 0; i < 2; i++)
+        assert_int_equal(fl_stream_input(c->stream, e->sent[i].data, e->sent[i].len, WALL, T0), 0);
+    assert_string_equal(c->got, "secret{}");
+    /* what was not sealed is not taken */
+    assert_int_equal(data(c, FL_DATA_OUTPUT, 2, "plain text that is long enough"), -EBADMSG);
+    assert_string_equal(c->got, "secret{}");
+    stop(e);
+    stop(c);
+    fl_session_seal_free(agent);
+    fl_session_seal_free(client);
+}
+
 static void unused_memory_is_given_back(void **state)
 {
     struct end *e = start_agent();
@@ -656,6 +683,7 @@ int main(void)
         cmocka_unit_test(a_full_socket_is_tried_again),
         cmocka_unit_test(a_paused_agent_waits),
         cmocka_unit_test(a_client_is_not_paused),
+        cmocka_unit_test(a_seal_covers_data_only),
         cmocka_unit_test(unused_memory_is_given_back),
     };
 
