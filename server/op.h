@@ -18,8 +18,9 @@ struct fl_plane;
 enum fl_identity_kind {
     FL_ID_ANONYMOUS, /* RegisterManagedInstance only */
     FL_ID_USER,
-    FL_ID_ROLE, /* assumed role session */
-    FL_ID_NODE, /* a node's temporary credentials, or its RSA key */
+    FL_ID_ROLE,  /* assumed role session */
+    FL_ID_NODE,  /* a node's temporary credentials, or its RSA key */
+    FL_ID_GRANT, /* a URL that the plane gave out: what its session policy says, and no more */
 };
 
 struct fl_identity {
@@ -35,6 +36,17 @@ struct fl_identity {
                               previous one (protocol 1 §4.3); set by the verifier */
 };
 
+/* Work on files that an operation of the write lane has to do: neither readers nor the writer wait
+ * for it. Set by its `resources` or its handler, one set a call; all run on pool threads. */
+struct fl_work {
+    /* After the policy allowed the call and before its handler, again and again while it gives 1;
+     * below 0 the call fails. NULL: nothing to do before. */
+    int (*turn)(void *arg, struct fl_err *err);
+    /* After the call, once; not where nobody knows whether it was stored. */
+    void (*end)(void *arg, bool stored);
+    void *arg;
+};
+
 struct fl_call {
     struct fl_plane *plane;
     struct fl_tx *tx;
@@ -43,7 +55,9 @@ struct fl_call {
     const char *account; /* of the plane */
     const char *region;
     const char *request_id;
+    const char *host; /* "name:port", as the caller names the plane; NULL: not over HTTP */
     int64_t now_ms;
+    struct fl_work work;
     /* Set by a handler: its answer is kept back this long on the loop, without a store thread (a
      * long poll, a wrong guess). */
     uint32_t hold_ms;

@@ -196,11 +196,13 @@ static void on_downloaded(void *arg, const struct fl_step_answer *answer)
 {
     struct fl_obtain *o = arg;
     struct fl_err err = { 0 };
+    int shown = (int)FL_MIN(strcspn(o->source.url, "?"), 200u); /* the rest may be a secret */
 
     if (answer->error)
-        fl_err_set(&err, answer->error, NULL, "%.200s: %s", o->source.url, answer->error_text);
+        fl_err_set(&err, answer->error, NULL, "%.*s: %s", shown, o->source.url, answer->error_text);
     else if (answer->status != 200)
-        fl_err_set(&err, -EREMOTEIO, NULL, "%.200s: HTTP status %d", o->source.url, answer->status);
+        fl_err_set(&err, -EREMOTEIO, NULL, "%.*s: HTTP status %d", shown, o->source.url,
+                   answer->status);
     if (err.code) {
         finish(o, &err);
         return;

@@ -437,8 +437,10 @@ static int resources(struct fl_call *call, const void *in, struct fl_resources *
         name, &in##_in_shape, &out, fn, FL_LANE_WRITE, FL_AUTH_SIGV4, resources \
     }
 static const struct fl_op ops[] = {
-    WRITE("CreateDocument", create, write_out_shape, fl_op_create_document),
-    WRITE("UpdateDocument", update, write_out_shape, fl_op_update_document),
+    { "CreateDocument", &create_in_shape, &write_out_shape, fl_op_create_document, FL_LANE_WRITE,
+      FL_AUTH_SIGV4, fl_op_write_document_resources },
+    { "UpdateDocument", &update_in_shape, &write_out_shape, fl_op_update_document, FL_LANE_WRITE,
+      FL_AUTH_SIGV4, fl_op_write_document_resources },
     WRITE("UpdateDocumentDefaultVersion", default, set_default_out_shape,
           fl_op_set_default_document_version),
     READ("DescribeDocument", describe, describe_out_shape, fl_op_describe_document),

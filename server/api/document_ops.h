@@ -153,13 +153,32 @@ extern const struct fl_shape fl_document_share_shape;
 extern const struct fl_shape fl_attachment_shape; /* AttachmentContent; also rows */
 extern const struct fl_shape fl_review_row_shape;
 
-/* The attachments that a request names. `root` is its content as JSON (NULL: none). -EINVAL named
- * ValidationException, or as fl_document_find. */
+/* What a request's attachments would read, for the policy; and the work of copying the plane's own
+ * objects (fl_call.work). `root` is its content as JSON (NULL: none). */
+int fl_document_plan_attachments(struct fl_call *call, const struct fl_document_write_in *req,
+                                 const json_t *root, struct fl_resources *ret_resources,
+                                 struct fl_err *err);
+
+/* The attachments that a request names, once that work is done. -EINVAL named ValidationException,
+ * or as fl_document_find. */
 int fl_document_attachments(struct fl_call *call, const struct fl_document_write_in *req,
                             const json_t *root, struct fl_document_attachment **ret, size_t *ret_n,
                             struct fl_err *err);
 
+/* Those that a version without any of its own has from the one before; `ret` has room for all. */
+void fl_document_inherit_attachments(const struct fl_document *before, const json_t *root,
+                                     struct fl_document_attachment *ret, size_t *ret_n);
+
+/* After versions that had these files were deleted: removes what no other one has. */
+int fl_document_forget_attachments(struct fl_call *call, const struct fl_strs *hashes,
+                                   struct fl_err *err);
+
+/* Where to read those that the plane keeps. */
+int fl_document_attachment_urls(struct fl_call *call, struct fl_document *doc, struct fl_err *err);
+
 /* ---- operations ---- */
+int fl_op_write_document_resources(struct fl_call *call, const void *in,
+                                   struct fl_resources *ret_resources, struct fl_err *err);
 int fl_op_create_document(struct fl_call *call, const void *in, void *out, struct fl_err *err);
 int fl_op_update_document(struct fl_call *call, const void *in, void *out, struct fl_err *err);
 int fl_op_set_default_document_version(struct fl_call *call, const void *in, void *out,

@@ -76,7 +76,9 @@ int fl_op_get_document(struct fl_call *call, const void *in, void *out, struct f
     int r =
         fl_document_find_named(call, req->document.name, req->version, req->version_name, doc, err);
 
-    return r < 0 ? r : convert(call, doc, req->format, err);
+    if (r == 0)
+        r = convert(call, doc, req->format, err);
+    return r < 0 ? r : fl_document_attachment_urls(call, doc, err);
 }
 
 /* ---- ListDocumentVersions ---- */

@@ -12,6 +12,7 @@
 
 #include "common/aws/crypto.h"
 #include "server/api/document_builtin.h"
+#include "server/api/list.h"
 
 #define DOCUMENTS_MAX 500
 #define VERSIONS_MAX  1000
@@ -156,22 +157,69 @@ static int list_texts(struct fl_call *call, const struct lists *lists, struct te
     return r < 0 ? fl_err_set(err, r, NULL, "document does not fit") : 0;
 }
 
-static int take_attachments(struct fl_call *call, const struct fl_document_write_in *req,
-                            struct lists *lists, struct fl_err *err)
+/* The content as JSON; NULL: it is none. */
+static int load_content(const struct fl_document_write_in *req, json_t **ret, struct fl_err *err)
 {
     struct fl_doc_source src = { format_of(req), req->content, strlen(req->content) };
+
+    *ret = NULL;
+    return req->format && strcmp(req->format, "TEXT") == 0 ? 0 : fl_doc_source_load(&src, ret, err);
+}
+
+int fl_op_write_document_resources(struct fl_call *call, const void *in,
+                                   struct fl_resources *ret_resources, struct fl_err *err)
+{
+    const struct fl_document_write_in *req = in;
+    json_t *root = NULL;
+    int r = fl_document_resource(call, req->document.name, ret_resources, err);
+
+    /* content that cannot be read is refused by the handler */
+    if (r < 0 || req->n_attachments == 0 || strlen(req->content) > FL_DOCUMENT_MAX_BYTES ||
+        load_content(req, &root, NULL) < 0)
+        return r;
+    r = fl_document_plan_attachments(call, req, root, ret_resources, err);
+    json_decref(root);
+    return r;
+}
+
+static int take_attachments(struct fl_call *call, const struct fl_document_write_in *req,
+                            const struct fl_document *before, struct lists *lists,
+                            struct fl_err *err)
+{
     json_t *root = NULL;
     int r = 0;
 
-    if (req->n_attachments == 0)
+    if (req->n_attachments == 0 && (!before || before->n_attachments == 0))
         return 0;
-    if (!req->format || strcmp(req->format, "TEXT") != 0)
-        r = fl_doc_source_load(&src, &root, err);
-    if (r == 0)
+    r = load_content(req, &root, err);
+    if (r == 0 && req->n_attachments > 0) {
         r = fl_document_attachments(call, req, root, &lists->attachments, &lists->n_attachments,
                                     err);
+    } else if (r == 0) {
+        lists->attachments =
+            fl_arena_calloc(call->arena, before->n_attachments, sizeof(*lists->attachments));
+        if (lists->attachments)
+            fl_document_inherit_attachments(before, root, lists->attachments,
+                                            &lists->n_attachments);
+        else
+            r = no_memory(err);
+    }
     json_decref(root);
     return r;
+}
+
+/* Notes which of the plane's files the version has. */
+static int note_attachments(struct fl_call *call, const char *name, int64_t version,
+                            const struct lists *lists, struct fl_err *err)
+{
+    int r = 0;
+
+    for (size_t i = 0; r >= 0 && i < lists->n_attachments; i++)
+        if (!lists->attachments[i].url && lists->attachments[i].hash)
+            r = fl_sql_exec(call->tx, FL_SQL_document_attachment_add, err, FL_T(call->account),
+                            FL_T(call->region), FL_T(name), FL_N(version),
+                            FL_T(lists->attachments[i].hash));
+    return FL_MIN(r, 0);
 }
 
 /* One more version of the document. `before` (NULL: none) gives what is not said anew. */
@@ -196,7 +244,7 @@ static int insert_version(struct fl_call *call, const struct fl_document_write_i
     for (size_t i = 0; i < FL_ARRAY_LEN(platforms); i++)
         if (facts->platforms & platforms[i].is)
             names[lists.platforms.n++] = (char *)platforms[i].name;
-    r = take_attachments(call, req, &lists, err);
+    r = take_attachments(call, req, before, &lists, err);
     if (r == 0)
         r = list_texts(call, &lists, &texts, err);
     if (r < 0)
@@ -216,7 +264,7 @@ static int insert_version(struct fl_call *call, const struct fl_document_write_i
         return fl_err_set(err, -EINVAL, "DuplicateDocumentVersionName",
                           "A version of document %s has the name %s already.", name,
                           req->version_name ? req->version_name : "");
-    return r < 0 ? r : 0;
+    return r < 0 ? r : note_attachments(call, name, version, &lists, err);
 }
 
 /* The newest version as the reply shows it. */
@@ -367,8 +415,29 @@ int fl_op_set_default_document_version(struct fl_call *call, const void *in, voi
 }
 
 /* ---- DeleteDocument ---- */
+
+/* The hashes of the files that the plane keeps for a version; 0: for all of them. */
+static int list_kept(struct fl_call *call, const char *name, int64_t version, struct fl_strs *ret,
+                     struct fl_err *err)
+{
+    fl_autocursor struct fl_cursor *row = NULL;
+    size_t cap = 0;
+    int r = fl_sql_open(call->tx, FL_SQL_document_attachments_kept, &row, err, FL_T(call->account),
+                        FL_T(call->region), FL_T(name), FL_N(version));
+
+    while (r >= 0 && (r = fl_sql_next(row, err)) > 0) {
+        ret->v = fl_list_room(call->arena, ret->v, ret->n, &cap, sizeof(*ret->v));
+        if (!ret->v || !(ret->v[ret->n] = fl_arena_strdup(call->arena, fl_sql_text(row, 0))))
+            return no_memory(err);
+        ret->n++;
+    }
+    return r;
+}
+
 static int delete_version(struct fl_call *call, const struct fl_document *doc, struct fl_err *err)
 {
+    int64_t version = strtoll(doc->version, NULL, 10);
+    struct fl_strs kept = { 0 };
     int r;
 
     if (strcmp(doc->version, doc->default_version) == 0)
@@ -376,14 +445,17 @@ static int delete_version(struct fl_call *call, const struct fl_document *doc, s
                           "Version %s is the default version of document %s; make another one the "
                           "default, or delete the document.",
                           doc->version, doc->name);
-    r = fl_sql_exec(call->tx, FL_SQL_document_version_delete, err, FL_T(call->account),
-                    FL_T(call->region), FL_T(doc->name), FL_N(strtoll(doc->version, NULL, 10)));
-    return r < 0 ? r : 0;
+    r = list_kept(call, doc->name, version, &kept, err);
+    if (r >= 0)
+        r = fl_sql_exec(call->tx, FL_SQL_document_version_delete, err, FL_T(call->account),
+                        FL_T(call->region), FL_T(doc->name), FL_N(version));
+    return r < 0 ? r : fl_document_forget_attachments(call, &kept, err);
 }
 
 static int delete_all(struct fl_call *call, const struct fl_document *doc, bool force,
                       struct fl_err *err)
 {
+    struct fl_strs kept = { 0 };
     int r = count(call, FL_SQL_document_share_count, doc->name, NULL, err);
 
     if (r > 0)
@@ -393,9 +465,13 @@ static int delete_all(struct fl_call *call, const struct fl_document *doc, bool 
         return fl_err_set(err, -EINVAL, "InvalidDocumentOperation",
                           "A document of type %s is deleted with Force only.", doc->type);
     if (r == 0)
+        r = list_kept(call, doc->name, 0, &kept, err);
+    if (r == 0)
         r = fl_sql_exec(call->tx, FL_SQL_document_delete, err, FL_T(call->account),
                         FL_T(call->region), FL_T(doc->name));
-    return r < 0 ? r : fl_tags_drop(call, FL_DOCUMENT_RESOURCE, doc->name, err);
+    if (r >= 0)
+        r = fl_tags_drop(call, FL_DOCUMENT_RESOURCE, doc->name, err);
+    return r < 0 ? r : fl_document_forget_attachments(call, &kept, err);
 }
 
 int fl_op_delete_document(struct fl_call *call, const void *in, void *out, struct fl_err *err)

@@ -16,10 +16,11 @@ struct fl_document_requires {
     char *name, *version;
 };
 
-/* A file that belongs to a version. It is where `url` says; the plane keeps no copy. */
+/* A file that belongs to a version. It is where `url` says; without one the plane keeps it, under
+ * its hash (server/s3/kept.h). */
 struct fl_document_attachment {
     char *name;
-    int64_t size;           /* as the package's manifest has it; 0: it does not say */
+    int64_t size;           /* else as the package's manifest has it; 0: it does not say */
     char *hash, *hash_type; /* SHA-256 in hex, likewise */
     char *url;
 };

@@ -297,7 +297,7 @@ static int fill_session(struct check *c, const struct fl_token *t, struct fl_cal
     bool node = t->kind == FL_ID_NODE;
 
     *out = (struct fl_caller){ .id = identity(c, (enum fl_identity_kind)t->kind),
-                               .role = t->role,
+                               .role = t->kind == FL_ID_GRANT ? NULL : t->role,
                                .session_policy = t->policy };
     out->id.name = t->session;
     out->id.node_id = node ? t->node_id : NULL;
@@ -319,6 +319,8 @@ static bool token_whole(const struct fl_token *t)
         return t->role && t->session && t->principal_id;
     case FL_ID_NODE:
         return t->role && t->session && t->node_id;
+    case FL_ID_GRANT:
+        return t->role && t->session && t->policy;
     }
     return false;
 }

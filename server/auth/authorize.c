@@ -146,7 +146,7 @@ static int denied(const struct fl_caller *caller, const char *action, const char
 int fl_authorize(struct fl_call *call, const struct fl_caller *caller,
                  const struct fl_access *access, struct fl_err *err)
 {
-    bool node = caller->id.kind == FL_ID_NODE;
+    bool node = caller->id.kind == FL_ID_NODE, grant = caller->id.kind == FL_ID_GRANT;
     struct policies p = { 0 };
     int r = load(call, caller, &p, err);
 
@@ -170,7 +170,7 @@ int fl_authorize(struct fl_call *call, const struct fl_caller *caller,
         enum fl_verdict v =
             node && foreign_node(res->arn, caller->id.node_id)
                 ? FL_VERDICT_SILENT
-                : judge(&p, &req, node && (access->builtin || fl_node_action(action)));
+                : judge(&p, &req, grant || (node && (access->builtin || fl_node_action(action))));
 
         if (v != FL_VERDICT_ALLOW)
             return denied(caller, action, res->arn, v, err);

@@ -4,6 +4,7 @@
  */
 #pragma once
 #include "server/auth/auth.h"
+#include "server/auth/token.h"
 
 /* What stands in the place of a body's hash. */
 #define FL_PAYLOAD_UNSIGNED         "UNSIGNED-PAYLOAD"
@@ -18,3 +19,8 @@
  * -ENOMEM. */
 int fl_presigned_parse(const char *query, struct fl_arena *arena, struct fl_auth_request *out,
                        struct fl_err *err);
+
+/* "https://HOST/PATH?…" with which anybody may GET the object for `expires_s`; a secret. `host`:
+ * name and port, `path`: as on the wire. In the arena. */
+int fl_presigned_make(struct fl_call *call, const struct fl_credentials *creds, const char *host,
+                      const char *path, int64_t expires_s, char **ret_url, struct fl_err *err);

@@ -9,6 +9,7 @@
 #define TOKEN_AAD    "fairlead session token 1"
 #define SECRET_LABEL "fairlead session secret 1"
 #define PACKED_MAX   6144
+#define GRANT_ROLE   "AWSServiceRoleForAmazonSSM" /* AWS's name for the service itself, for logs */
 
 #define F(member, key) FL_FIELD(struct fl_token, member, key, 0)
 static const struct fl_field token_fields[] = {
@@ -162,6 +163,17 @@ int fl_token_issue_user(struct fl_call *call, const char *user, const char *user
     struct fl_token token = { .kind = FL_ID_USER,
                               .user = (char *)user,
                               .principal_id = (char *)user_id };
+
+    return issue(call, &token, life_ms, ret_creds, err);
+}
+
+int fl_token_issue_grant(struct fl_call *call, const char *policy, int64_t life_ms,
+                         struct fl_credentials *ret_creds, struct fl_err *err)
+{
+    struct fl_token token = { .kind = FL_ID_GRANT,
+                              .role = (char *)GRANT_ROLE,
+                              .session = (char *)call->who->name,
+                              .policy = (char *)policy };
 
     return issue(call, &token, life_ms, ret_creds, err);
 }

@@ -11,11 +11,11 @@
 
 /* What is inside a token. Strings are NULL when they do not apply. */
 struct fl_token {
-    int32_t kind;        /* enum fl_identity_kind: FL_ID_USER, FL_ID_ROLE or FL_ID_NODE */
+    int32_t kind;        /* enum fl_identity_kind, but for FL_ID_ANONYMOUS */
     char *access_key_id; /* ASIA…; must equal the one of the request */
     char *account;       /* 12 digits */
     char *user;          /* FL_ID_USER: user name */
-    char *role;          /* role name (FL_ID_ROLE, FL_ID_NODE) */
+    char *role;          /* role name (FL_ID_ROLE, FL_ID_NODE, FL_ID_GRANT) */
     char *session;       /* role session name */
     char *node_id;       /* FL_ID_NODE */
     char *principal_id;  /* AIDA… or AROA… */
@@ -45,6 +45,11 @@ int fl_token_issue_role(struct fl_call *call, const char *role, const char *role
 /* Credentials of a user (GetSessionToken). `user_id` AIDA…. */
 int fl_token_issue_user(struct fl_call *call, const char *user, const char *user_id,
                         int64_t life_ms, struct fl_credentials *ret_creds, struct fl_err *err);
+
+/* Credentials for a URL that is given to the caller: what `policy` allows, whatever the caller may
+ * else. */
+int fl_token_issue_grant(struct fl_call *call, const char *policy, int64_t life_ms,
+                         struct fl_credentials *ret_creds, struct fl_err *err);
 
 /* Opens a session token. 0, or -EBADMSG for anything this plane did not issue. Does not judge time
  * or revocation. The secret is written only on success. */

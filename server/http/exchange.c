@@ -71,6 +71,7 @@ struct exchange {
     struct fl_route_out route_out;
     struct fl_resources resources;
     int result;
+    bool stored;
     struct fl_buf reply;
     struct fl_err err;
 };
@@ -155,8 +156,10 @@ static void drop_body(struct exchange *x)
     x->body = NULL;
 }
 
-static void release(struct exchange *x)
+static void release_now(void *arg)
 {
+    struct exchange *x = arg;
+
     x->ctx->open--;
     if (x->call.guessed)
         fl_guard_answered(x->plane->guard, x->auth.source_ip, x->call.guessed);
@@ -165,6 +168,24 @@ static void release(struct exchange *x)
     fl_buf_done(&x->route_out.body);
     fl_arena_done(&x->arena);
     free(x);
+}
+
+/* On a pool thread. */
+static void end_work(void *arg)
+{
+    struct exchange *x = arg;
+
+    x->call.work.end(x->call.work.arg, x->stored);
+}
+
+static void release(struct exchange *x)
+{
+    if (!x->call.work.end) {
+        release_now(x);
+    } else if (fl_loop_work(x->ctx->loop, end_work, release_now, x) < 0) {
+        end_work(x);
+        release_now(x);
+    }
 }
 
 static void answer_error(struct exchange *x, int r)
@@ -319,6 +340,7 @@ static int stage_read(struct fl_tx *tx, void *arg)
     int r;
 
     fl_call_init(&x->call, x->plane, &x->arena, &x->caller.id, x->request_id, now_ms);
+    x->call.host = fl_auth_header(&x->auth, "host");
     r = begin(x) ? identify(x, tx, now_ms) : -ETIME;
     if (r < 0)
         return r;
@@ -477,6 +499,9 @@ static void finish(void *arg, int r)
 
     if (given_up(x))
         return;
+    x->stored = r >= 0;
+    if (fl_store_trouble(r) && !x->err.code) /* a commit that failed may be on disk all the same */
+        x->call.work.end = NULL;
     if (r >= 0 && lane_of(x) == FL_LANE_WRITE)
         r = encode(x);
     x->result = r;
@@ -504,6 +529,34 @@ static void submit(struct exchange *x, enum fl_lane lane, fl_store_job_fn job,
     fail(x, r, r == -EAGAIN ? "ThrottlingException" : NULL, "Rate exceeded");
 }
 
+static void submit_write(struct exchange *x)
+{
+    submit(x, FL_LANE_WRITE, stage_write, finish);
+}
+
+/* ---- work before the handler ---- */
+static void work(void *arg)
+{
+    struct exchange *x = arg;
+
+    x->result = x->call.work.turn(x->call.work.arg, &x->err);
+}
+
+static void worked(void *arg)
+{
+    struct exchange *x = arg;
+    int r = x->result;
+
+    if (r >= 0 && !x->req) /* nobody waits for it */
+        r = -ECANCELED;
+    if (r > 0)
+        r = fl_loop_work(x->ctx->loop, work, worked, x);
+    else if (r == 0)
+        submit_write(x);
+    if (r < 0)
+        finish(x, r);
+}
+
 static void after_read(void *arg, int r)
 {
     struct exchange *x = arg;
@@ -513,7 +566,10 @@ static void after_read(void *arg, int r)
         return;
     }
     wait_end(x);
-    submit(x, FL_LANE_WRITE, stage_write, finish);
+    if (!x->call.work.turn)
+        submit_write(x);
+    else if ((r = fl_loop_work(x->ctx->loop, work, worked, x)) < 0)
+        finish(x, r);
 }
 
 /* ---- routing ---- */

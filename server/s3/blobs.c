@@ -216,6 +216,39 @@ void fl_blob_drop(struct fl_blob *blob)
     blob->id[0] = '\0';
 }
 
+static int make_shelf(const struct fl_blobs *b, const char *id, struct fl_err *err)
+{
+    char shelf[3] = { id[0], id[1], '\0' };
+
+    if (mkdirat(b->dir_fd, shelf, 0700) == 0)
+        return fl_dir_sync(b->dir, err);
+    return errno == EEXIST ? 0 : failed(err, "an object's folder");
+}
+
+int fl_blob_link(struct fl_blobs *b, const char *id, uint64_t bytes, char ret_id[FL_BLOB_ID_BYTES],
+                 struct fl_err *err)
+{
+    char from[64], to[64];
+    int r = fl_blobs_fits(b, bytes, err);
+
+    if (r < 0)
+        return r;
+    fl_random_hex(ret_id, FL_BLOB_ID_BYTES - 1);
+    place_path(id, from);
+    place_path(ret_id, to);
+    r = make_shelf(b, ret_id, err);
+    if (r < 0)
+        return r;
+    if (linkat(b->dir_fd, from, b->dir_fd, to, 0) < 0)
+        return failed(err, "an object's file");
+    fl_blobs_count(b, bytes, 1);
+    if (sync_shelf(b, ret_id) == 0)
+        return 0;
+    r = failed(err, "an object's folder");
+    fl_blob_remove(b, ret_id, bytes);
+    return r;
+}
+
 /* ---- reading and removing ---- */
 
 int fl_blob_open(const struct fl_blobs *b, const char *id)

@@ -49,6 +49,11 @@ int fl_blob_keep(struct fl_blob *blob, struct fl_err *err);
 /* Removes it, kept or not; nothing if there is none. */
 void fl_blob_drop(struct fl_blob *blob);
 
+/* One more name for a kept file of `bytes`, which counts like another file. -ENOENT: it is gone.
+ * Errors else as above. */
+int fl_blob_link(struct fl_blobs *b, const char *id, uint64_t bytes, char ret_id[FL_BLOB_ID_BYTES],
+                 struct fl_err *err);
+
 /* A descriptor for reading, or -errno. */
 int fl_blob_open(const struct fl_blobs *b, const char *id);
 

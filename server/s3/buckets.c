@@ -6,6 +6,7 @@
 #include "common/base/clock.h"
 #include "common/codec/xml.h"
 #include "server/api/list.h"
+#include "server/s3/kept.h"
 
 /* ---- shared ---- */
 
@@ -36,10 +37,13 @@ int fl_s3_put_header(struct fl_s3_call *c, const char *name, const char *value)
     return 0;
 }
 
+/* A bucket of the plane's own is there for the bearers of its URLs alone. */
 int fl_s3_need_bucket(struct fl_s3_call *c, struct fl_err *err)
 {
-    int64_t n = fl_sql_scalar(c->call.tx, FL_SQL_bucket_exists, 0, err, FL_T(c->call.account),
-                              FL_T(c->bucket));
+    int64_t n = c->caller.id.kind == FL_ID_GRANT
+                    ? 1
+                    : fl_sql_scalar(c->call.tx, FL_SQL_bucket_exists, 0, err, FL_T(c->call.account),
+                                    FL_T(c->bucket));
 
     if (n < 0)
         return (int)n;
@@ -113,6 +117,9 @@ int fl_s3_create_bucket(struct fl_s3_call *c, struct fl_err *err)
                               FL_T(c->bucket));
     int r;
 
+    if (strcmp(c->bucket, FL_KEPT_BUCKET) == 0)
+        return fl_err_set(err, -EEXIST, "BucketAlreadyExists",
+                          "The requested bucket name is not available.");
     if (n != 0)
         return n < 0 ? (int)n
                      : fl_err_set(err, -EEXIST, "BucketAlreadyOwnedByYou",

@@ -29,6 +29,7 @@ static const struct {
     { "NoSuchKey", NULL, 404 },
     { "NoSuchUpload", NULL, 404 },
     { "ServerSideEncryptionConfigurationNotFoundError", NULL, 404 },
+    { "BucketAlreadyExists", NULL, 409 },
     { "BucketAlreadyOwnedByYou", NULL, 409 },
     { "BucketNotEmpty", NULL, 409 },
     { "MethodNotAllowed", NULL, 405 },

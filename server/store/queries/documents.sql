@@ -93,3 +93,14 @@ SELECT seq, status AS "ReviewStatus", comment, reviewer AS "Reviewer", created_m
 FROM document_review
 WHERE account = $1 AND region = $2 AND name = $3 AND version = $4 AND seq > $5
 ORDER BY seq;
+
+-- :name document_attachment_add
+INSERT INTO document_attachment (account, region, name, version, sha256) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (account, region, name, version, sha256) DO NOTHING;
+
+-- :name document_attachments_kept
+SELECT DISTINCT sha256 FROM document_attachment
+WHERE account = $1 AND region = $2 AND name = $3 AND ($4 = 0 OR version = $4);
+
+-- :name document_attachment_used
+SELECT 1 FROM document_attachment WHERE account = $1 AND sha256 = $2 LIMIT 1;
