@@ -274,10 +274,10 @@ static int follow(struct fl_cli *cli, struct fl_follow *f)
 {
     struct fl_err err = { 0 };
     struct fl_signal *on_int = fl_follow_signals(cli, f, &err);
-    int status = on_int ? fl_follow(cli, f) : fl_cli_fail(&err);
+    int status = on_int ? fl_follow(cli, f, &err) : -ENOMEM;
 
     fl_signal_free(on_int);
-    return status;
+    return status < 0 ? fl_cli_fail(&err) : status;
 }
 
 struct watch_options {

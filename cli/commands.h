@@ -52,13 +52,23 @@ bool fl_status_is_final(const char *status);
 int fl_sent_cancel(struct fl_cli *cli, const char *id, const struct fl_strs *nodes,
                    struct fl_err *err);
 
+/* What became of a command on a node. Texts last as long as the call. */
+struct fl_outcome {
+    const char *node, *name, *status, *details;
+    const char *out, *error; /* standard output and error of its last step; NULL: none */
+};
+typedef int (*fl_outcome_fn)(void *arg, const struct fl_outcome *o);
+
 struct fl_follow {
-    bool all;                /* also nodes that have not finished, once, and no waiting */
-    bool yes;                /* Ctrl-C cancels without a question */
-    bool quiet;              /* outputs alone */
-    const char *only;        /* id of the one node that matters; NULL: all */
-    unsigned interrupted;    /* how often Ctrl-C came */
-    const char *id;          /* of the command; NULL until it is known */
+    bool all;             /* also nodes that have not finished, once, and no waiting */
+    bool yes;             /* Ctrl-C cancels without a question */
+    bool quiet;           /* outputs alone */
+    const char *only;     /* id of the one node that matters; NULL: all */
+    unsigned interrupted; /* how often Ctrl-C came */
+    const char *id;       /* of the command; NULL until it is known */
+    fl_outcome_fn take;   /* gets each outcome, and nothing is printed; NULL: all is */
+    void *take_arg;
+    bool cancelled;          /* after the first Ctrl-C */
     void (*wake)(void *arg); /* fl_follow's own */
     void *wake_arg;
 };
@@ -67,5 +77,6 @@ struct fl_follow {
  * is sent, so that its id is always told. NULL without memory. */
 struct fl_signal *fl_follow_signals(struct fl_cli *cli, struct fl_follow *f, struct fl_err *err);
 
-/* Prints each node's output once it has finished, shows progress, until all have. Exit status. */
-int fl_follow(struct fl_cli *cli, struct fl_follow *f);
+/* Prints each node's output once it has finished, shows progress, until all have. The exit status,
+ * or what could not be done. */
+int fl_follow(struct fl_cli *cli, struct fl_follow *f, struct fl_err *err);

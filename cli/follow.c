@@ -165,6 +165,7 @@ static int on_first_interrupt(struct following *f, struct fl_err *err)
     f->ask->interrupted = 0;
     if (!yes)
         return 0;
+    f->ask->cancelled = true;
     if (!f->ask->quiet)
         fprintf(stderr, "Cancelling %s\n", f->ask->id);
     return fl_sent_cancel(f->cli, f->ask->id, NULL, err);
@@ -285,13 +286,25 @@ static void print_text(const struct following *f, const struct node *n)
         print_failure(n);
 }
 
+static int hand_over(const struct following *f, const struct node *n)
+{
+    const struct output *last = n->n_steps ? &n->steps[n->n_steps - 1].out : NULL;
+    const struct fl_outcome o = {
+        n->id, n->name, n->status, n->details, last ? last->out : NULL, last ? last->error : NULL
+    };
+
+    return f->ask->take(f->ask->take_arg, &o);
+}
+
 static int print_batch(struct following *f, struct batch *b)
 {
     int r = 0;
 
     fl_progress("%s", "");
     for (size_t i = 0; i < b->n_nodes && r == 0; i++) {
-        if (f->cli->json)
+        if (f->ask->take)
+            r = hand_over(f, &b->nodes[i]);
+        else if (f->cli->json)
             r = print_json(f, &b->nodes[i]);
         else
             print_text(f, &b->nodes[i]);
@@ -493,24 +506,24 @@ static int verdict(const struct following *f)
         fprintf(stderr, "fairlead: no node fits the targets\n");
         return FL_EXIT_FAILED;
     }
-    if (f->many && !f->cli->json && (failed || (fl_progress_on() && !f->ask->quiet)))
+    if (f->many && !f->cli->json && !f->ask->take &&
+        (failed || (fl_progress_on() && !f->ask->quiet)))
         fprintf(stderr, "fairlead: %zu of %zu nodes succeeded\n", f->n_success, f->n_seen);
     return failed ? FL_EXIT_FAILED : FL_EXIT_OK;
 }
 
-int fl_follow(struct fl_cli *cli, struct fl_follow *ask)
+int fl_follow(struct fl_cli *cli, struct fl_follow *ask, struct fl_err *err)
 {
     struct following f = { .cli = cli, .ask = ask };
-    struct fl_err err = { 0 };
     int r;
 
     f.batch = calloc(1, sizeof(*f.batch));
     if (!f.batch)
-        return fl_cli_fail(&(struct fl_err){ .text = "out of memory" });
+        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
     *f.batch = (struct batch){ .f = &f, .arena = FL_ARENA(BATCH_MEMORY) };
     ask->wake = wake;
     ask->wake_arg = &f;
-    r = watch(&f, &err);
+    r = watch(&f, err);
     ask->wake = NULL;
     fl_progress("%s", "");
     fl_arena_done(&f.batch->arena);
@@ -519,7 +532,7 @@ int fl_follow(struct fl_cli *cli, struct fl_follow *ask)
     tdestroy(f.seen, free);
     if (r == -EPIPE)
         return FL_EXIT_INTERRUPTED; /* whoever read the output has enough */
-    if (r < 0 && !err.code)
-        fl_err_set(&err, r, NULL, "%s", strerror(-r));
-    return r < 0 ? fl_cli_fail(&err) : verdict(&f);
+    if (r < 0 && !err->code)
+        fl_err_set(err, r, NULL, "%s", strerror(-r));
+    return r < 0 ? r : verdict(&f);
 }

@@ -8,6 +8,8 @@
     X(nodes)             \
     X(node_show)         \
     X(run)               \
+    X(ps)                \
+    X(kill)              \
     X(command_list)      \
     X(command_show)      \
     X(command_watch)     \

@@ -3,10 +3,10 @@
 #include <jansson.h>
 #include <string.h>
 #include "cli/command.h"
-#include "cli/commands.h"
 #include "cli/filter.h"
 #include "cli/input.h"
 #include "cli/nodes.h"
+#include "cli/send.h"
 #include "cli/term.h"
 #include "common/codec/json_load.h"
 
@@ -15,40 +15,6 @@
 #define SCRIPT_MAX_BYTES 65536 /* what a document and its parameters may have */
 #define TARGETS_MAX      5
 #define TIMEOUT_MIN_S    5 /* agents take less for a mistake, and an hour in its place */
-
-struct send_in {
-    const char *document, *version, *comment, *concurrency, *max_errors;
-    struct fl_strs nodes;
-    struct fl_target *targets;
-    size_t n_targets;
-    struct fl_raw parameters;
-    int64_t timeout_s;
-};
-#define F(member, key) FL_FIELD(struct send_in, member, key, 0)
-static const struct fl_field send_in_fields[] = {
-    F(document, "DocumentName"),
-    F(version, "DocumentVersion"),
-    F(comment, "Comment"),
-    F(concurrency, "MaxConcurrency"),
-    F(max_errors, "MaxErrors"),
-    F(nodes, "InstanceIds"),
-    F(parameters, "Parameters"),
-    FL_FIELD(struct send_in, timeout_s, "TimeoutSeconds", FL_OMIT_ZERO),
-    FL_FIELD_LIST(struct send_in, targets, n_targets, "Targets", 0, &fl_target_shape),
-};
-#undef F
-static const struct fl_shape send_in_shape =
-    FL_SHAPE(struct send_in, "SendCommand", send_in_fields);
-
-struct send_out {
-    struct fl_sent *command;
-};
-static const struct fl_field send_out_fields[] = {
-    FL_FIELD_STRUCT(struct send_out, command, "Command", 0, &fl_sent_shape),
-};
-static const struct fl_shape send_out_shape =
-    FL_SHAPE(struct send_out, "SendCommand", send_out_fields);
-static const struct fl_op op_send = { "SendCommand", &send_in_shape, &send_out_shape, true };
 
 struct run_options {
     bool all, detach, yes, quiet;
@@ -85,7 +51,7 @@ extern const struct fl_command fl_cmd_run;
 /* ---- targets ---- */
 
 /* "tag:Key=Value[,Value]": the values of one key are any of them, several keys are all of them. */
-static int add_tag(struct send_in *in, const char *word, struct fl_arena *arena, struct fl_err *err)
+static int add_tag(struct fl_send *in, const char *word, struct fl_arena *arena, struct fl_err *err)
 {
     const char *mark = strchr(word, '=');
     struct fl_target *t = NULL;
@@ -109,7 +75,7 @@ static int add_tag(struct send_in *in, const char *word, struct fl_arena *arena,
 }
 
 static int set_targets(struct fl_cli *cli, const struct run_options *o, const struct fl_args *args,
-                       struct send_in *in, struct fl_arena *arena, struct fl_err *err)
+                       struct fl_send *in, struct fl_arena *arena, struct fl_err *err)
 {
     size_t n_tags = 0;
     int r = 0;
@@ -239,7 +205,7 @@ static int add_commands(const struct run_options *o, const struct fl_args *args,
 }
 
 static int set_parameters(const struct run_options *o, const struct fl_args *args,
-                          struct send_in *in, struct fl_arena *arena, struct fl_err *err)
+                          struct fl_send *in, struct fl_arena *arena, struct fl_err *err)
 {
     char seconds[24];
     json_t *all = NULL;
@@ -285,35 +251,22 @@ static int check(const struct run_options *o, const struct fl_args *args)
     return 0;
 }
 
-static int send_and_follow(struct fl_cli *cli, const struct run_options *o,
-                           const struct send_in *in, struct fl_arena *arena, struct fl_err *err)
+static int send_it(struct fl_cli *cli, const struct run_options *o, const struct fl_send *in,
+                   struct fl_arena *arena, struct fl_err *err)
 {
     struct fl_follow f = { .yes = o->yes, .quiet = o->quiet };
-    struct fl_signal *on_int = fl_follow_signals(cli, &f, err);
-    struct send_out out = { 0 };
-    int r, status = FL_EXIT_OK;
+    int r = fl_send_and_follow(cli, in, &f, o->detach, arena, err);
 
-    if (!on_int)
-        return -ENOMEM;
-    r = fl_api_call(cli, &op_send, in, arena, &out, err);
-    if (r == 0 && !(out.command && out.command->id))
-        r = fl_err_set(err, -EBADMSG, NULL, "SendCommand: the answer has no CommandId");
-    if (r == 0) {
-        f.id = out.command->id;
-        if (o->detach)
-            printf("%s\n", f.id);
-        else
-            status = fl_follow(cli, &f);
-    }
-    fl_signal_free(on_int);
-    return r < 0 ? r : status;
+    if (r == 0 && o->detach)
+        printf("%s\n", f.id);
+    return r;
 }
 
 static int run_run(struct fl_cli *cli, const void *options, const struct fl_args *args)
 {
     fl_autoarena struct fl_arena arena = FL_ARENA(ARENA_BYTES);
     const struct run_options *o = options;
-    struct send_in in = { .document = o->document ? o->document : SHELL_DOCUMENT,
+    struct fl_send in = { .document = o->document ? o->document : SHELL_DOCUMENT,
                           .version = o->version,
                           .comment = o->comment,
                           .concurrency = o->concurrency,
@@ -321,20 +274,22 @@ static int run_run(struct fl_cli *cli, const void *options, const struct fl_args
                           .timeout_s = o->delivery.v };
     struct fl_err err = { 0 };
     int r = check(o, args);
+    bool usage;
 
     if (r)
         return r;
     r = set_parameters(o, args, &in, &arena, &err);
     if (r == 0)
         r = set_targets(cli, o, args, &in, &arena, &err);
+    usage = r == -EINVAL || r == -E2BIG || r == -EILSEQ;
     if (r == 0)
-        r = send_and_follow(cli, o, &in, &arena, &err);
+        r = send_it(cli, o, &in, &arena, &err);
     if (r >= 0)
         return r;
     if (!err.code)
         fl_err_set(&err, r, NULL, "%s", strerror(-r));
     fl_cli_fail(&err);
-    return r == -EINVAL || r == -E2BIG || r == -EILSEQ ? FL_EXIT_USAGE : FL_EXIT_SERVICE;
+    return usage ? FL_EXIT_USAGE : FL_EXIT_SERVICE;
 }
 
 const struct fl_command fl_cmd_run = {

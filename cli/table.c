@@ -27,6 +27,21 @@ void fl_when(int64_t ms, char out[FL_WHEN_BYTES])
         fl_time_iso_seconds(ms, out);
 }
 
+void fl_size(double bytes, char out[FL_SIZE_BYTES])
+{
+    static const char units[] = "BKMGTPE";
+    size_t unit = 0;
+
+    bytes = bytes > 0 ? bytes : 0;
+    /* 999.5 would be written with four digits */
+    for (; bytes >= (unit ? 999.5 : 1000) && unit + 2 < sizeof(units); unit++)
+        bytes /= 1024;
+    if (unit == 0)
+        snprintf(out, FL_SIZE_BYTES, "%.0f", bytes);
+    else
+        snprintf(out, FL_SIZE_BYTES, bytes < 9.95 ? "%.1f%c" : "%.0f%c", bytes, units[unit]);
+}
+
 static char *join(const struct fl_strs *list)
 {
     struct fl_buf out = FL_BUF(65536);
@@ -87,7 +102,8 @@ int fl_table_new(const struct fl_cli *cli, const struct fl_column *columns, size
     if (r == 0)
         r = scols_table_enable_noheadings(t->tb, cli->no_headers);
     for (size_t i = 0; i < n && r == 0; i++) {
-        bool number = columns[i].kind == FL_KIND_I32 || columns[i].kind == FL_KIND_I64;
+        bool number =
+            columns[i].right || columns[i].kind == FL_KIND_I32 || columns[i].kind == FL_KIND_I64;
         int flags = number ? SCOLS_FL_RIGHT : columns[i].cut ? SCOLS_FL_TRUNC : 0;
 
         if (!scols_table_new_column(t->tb, columns[i].title, columns[i].cut ? CUT_HINT : 1, flags))

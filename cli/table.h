@@ -11,6 +11,7 @@ struct fl_column {
     size_t offset;     /* of the member */
     uint8_t kind;      /* enum fl_kind: text, number, flag, time or list of texts */
     bool cut;          /* may be cut short where the terminal is narrow */
+    bool right;        /* a text that is a number */
 };
 
 /*     FL_COLUMN("NODE", struct node, id) */
@@ -23,6 +24,11 @@ struct fl_column {
     {                                                              \
         .title = (column_title), .offset = offsetof(type, member), \
         .kind = FL_KIND_OF(type, member), .cut = true              \
+    }
+#define FL_COLUMN_RIGHT(column_title, type, member)                \
+    {                                                              \
+        .title = (column_title), .offset = offsetof(type, member), \
+        .kind = FL_KIND_OF(type, member), .right = true            \
     }
 
 struct fl_table;
@@ -46,3 +52,7 @@ int fl_column_text(const struct fl_column *c, const void *item, char **ret_text)
 /* "2026-01-02 03:04:05", local time; UTC with Z where output is no terminal. */
 #define FL_WHEN_BYTES 32
 void fl_when(int64_t ms, char out[FL_WHEN_BYTES]);
+
+/* "0", "999", "1.0K", "12K", "1.5G": bytes in powers of 1024, four characters at most. */
+#define FL_SIZE_BYTES 8
+void fl_size(double bytes, char out[FL_SIZE_BYTES]);
