@@ -205,7 +205,9 @@ int fl_fleet_each(struct fl_cli *cli, const struct fl_fleet_node *node,
 
 int fl_fleet_fail(int r, struct fl_err *err)
 {
-    if (r == -EINTR)
+    if (r == -EPIPE)
+        clearerr(stdout); /* whoever read it has enough */
+    if (r == -EINTR || r == -EPIPE)
         return FL_EXIT_INTERRUPTED;
     if (!err->code)
         fl_err_set(err, r, NULL, "%s", strerror(-r));

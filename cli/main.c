@@ -1,5 +1,6 @@
 /* main.c - fairlead: the operator's client. */
 #include <errno.h>
+#include <locale.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -96,6 +97,7 @@ int main(int argc, char **argv)
     int status, words = 0;
 
     fl_nodump(false);
+    setlocale(LC_CTYPE, ""); /* tables show letters of UTF-8 as they are where the terminal can */
     signal(SIGPIPE, SIG_IGN); /* TLS meets closed connections, too */
     if (argc > 0)
         argv[0] = program;

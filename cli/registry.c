@@ -10,6 +10,9 @@
     X(run)               \
     X(ps)                \
     X(kill)              \
+    X(ls)                \
+    X(cat)               \
+    X(tail)              \
     X(command_list)      \
     X(command_show)      \
     X(command_watch)     \
