@@ -1,8 +1,8 @@
 /* doc.c - `fairlead doc …`: documents. */
 #include <errno.h>
 #include <string.h>
-#include <strings.h>
 #include "cli/command.h"
+#include "cli/doc.h"
 #include "cli/filter.h"
 #include "cli/input.h"
 #include "cli/list.h"
@@ -350,22 +350,6 @@ static const struct fl_opt update_options[] = {
 };
 #undef O
 
-/* What the file's name says, else JSON if the text begins like it. */
-static const char *guess_format(const char *path, const char *text)
-{
-    static const struct {
-        const char *suffix, *format;
-    } suffixes[] = {
-        { ".json", "JSON" }, { ".yaml", "YAML" }, { ".yml", "YAML" }, { ".txt", "TEXT" }
-    };
-    const char *suffix = strrchr(path, '.');
-
-    for (size_t i = 0; suffix && i < FL_ARRAY_LEN(suffixes); i++)
-        if (strcasecmp(suffix, suffixes[i].suffix) == 0)
-            return suffixes[i].format;
-    return text[strspn(text, " \t\r\n")] == '{' ? "JSON" : "YAML";
-}
-
 static int write_document(struct fl_cli *cli, const struct fl_op *op, const struct fl_args *args,
                           const struct write_options *o, struct request *q, struct fl_arena *arena,
                           struct document *ret, struct fl_err *err)
@@ -378,7 +362,7 @@ static int write_document(struct fl_cli *cli, const struct fl_op *op, const stru
         return r;
     q->name = args->v[0];
     q->content = text;
-    q->format = o->format ? o->format : guess_format(args->v[1], text);
+    q->format = o->format ? o->format : fl_doc_format_of(args->v[1], text);
     q->target = o->target;
     q->version_name = o->version_name;
     r = ask(cli, op, q, arena, &a, err);

@@ -126,7 +126,7 @@ int fl_fleet_call(struct fl_cli *cli, const struct fl_fleet_node *node,
 {
     fl_autoarena struct fl_arena arena = FL_ARENA(ARENA_BYTES);
     struct asking a = { .label = node->label, .r = -EREMOTE };
-    struct fl_follow f = { .yes = true, .quiet = true, .take = take, .take_arg = &a };
+    struct fl_follow f = { .yes = true, .quiet = ask->quiet, .take = take, .take_arg = &a };
     struct fl_send in = { .document = fl_arena_printf(&arena, DOCUMENT_PREFIX "%s", ask->document),
                           .nodes = { (char **)&node->id, 1 }, /* only read */
                           .timeout_s = DELIVERY_S };
@@ -177,7 +177,7 @@ int fl_fleet_each(struct fl_cli *cli, const struct fl_fleet_node *node,
                   void *arg, struct fl_err *err)
 {
     fl_autofree struct fl_fleet_param *params = calloc(ask->n_params + 1, sizeof(*params));
-    const struct fl_fleet_ask page = { ask->document, params, ask->n_params + 1 };
+    const struct fl_fleet_ask page = { ask->document, params, ask->n_params + 1, ask->quiet };
     fl_autofree char *token = NULL;
     int r = params ? 0 : -ENOMEM;
 
@@ -205,9 +205,7 @@ int fl_fleet_each(struct fl_cli *cli, const struct fl_fleet_node *node,
 
 int fl_fleet_fail(int r, struct fl_err *err)
 {
-    if (r == -EPIPE)
-        clearerr(stdout); /* whoever read it has enough */
-    if (r == -EINTR || r == -EPIPE)
+    if (r == -EINTR || r == -EPIPE) /* or whoever read it has enough */
         return FL_EXIT_INTERRUPTED;
     if (!err->code)
         fl_err_set(err, r, NULL, "%s", strerror(-r));

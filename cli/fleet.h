@@ -24,6 +24,7 @@ struct fl_fleet_ask {
     const char *document; /* without "AWSFleetManager-" */
     struct fl_fleet_param *params;
     size_t n_params;
+    bool quiet; /* no progress: it comes again and again */
 };
 
 /* The one node that `word` means, or of "NODE:PATH" with *ret_path, which begins with a slash.

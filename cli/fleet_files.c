@@ -140,7 +140,7 @@ static int run_ls(struct fl_cli *cli, const void *options, const struct fl_args 
 {
     fl_autoarena struct fl_arena arena = FL_ARENA(ARENA_BYTES);
     struct fl_fleet_param path = { "Path", NULL };
-    const struct fl_fleet_ask ask = { "GetFileSystemContent", &path, 1 };
+    const struct fl_fleet_ask ask = { "GetFileSystemContent", &path, 1, false };
     struct listing l = { .o = options, .arena = FL_ARENA(ARENA_BYTES) };
     const char *sort = l.o->sort ? l.o->sort : orders[0].word;
     struct fl_fleet_node node;
@@ -199,6 +199,7 @@ struct file {
     struct fl_cli *cli;
     struct fl_fleet_node node;
     const char *path;
+    bool quiet; /* read again and again */
 };
 
 static int decode_piece(const json_t *data, struct piece *ret, struct fl_err *err)
@@ -220,7 +221,7 @@ static int read_piece(const struct file *f, int64_t at, struct piece *ret, struc
 {
     char token[24];
     struct fl_fleet_param params[] = { { "Path", f->path }, { "NextToken", token } };
-    const struct fl_fleet_ask ask = { "GetFileContent", params, FL_ARRAY_LEN(params) };
+    const struct fl_fleet_ask ask = { "GetFileContent", params, FL_ARRAY_LEN(params), f->quiet };
     json_t *data = NULL;
     int r;
 
@@ -237,7 +238,7 @@ static int put_bytes(const void *bytes, size_t n)
 {
     fl_progress("%s", "");
     fwrite(bytes, 1, n, stdout);
-    return fflush(stdout) == 0 && !ferror(stdout) ? 0 : -EPIPE;
+    return fl_flush();
 }
 
 /* ---- cat ---- */
@@ -450,6 +451,7 @@ static int run_tail(struct fl_cli *cli, const void *options, const struct fl_arg
 
     if (r == 0)
         r = print_last(&f, lines, &last, &err);
+    f.quiet = true;
     if (r == 0 && o->follow)
         r = follow(&f, &last, interval_s, &err);
     return r < 0 ? fl_fleet_fail(r, &err) : FL_EXIT_OK;

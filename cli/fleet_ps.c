@@ -244,7 +244,7 @@ static int run_kill(struct fl_cli *cli, const void *options, const struct fl_arg
     const char *signal = signal_name(o->signal ? o->signal : DEFAULT_SIGNAL);
     struct fl_fleet_param params[KILL_MAX + 2] = { { "Signal", signal },
                                                    { "PerformAction", "Yes" } };
-    struct fl_fleet_ask ask = { "TerminateProcess", params, 2 };
+    struct fl_fleet_ask ask = { "TerminateProcess", params, 2, false };
     struct fl_fleet_node node;
     struct fl_err err = { 0 };
     json_t *data = NULL;

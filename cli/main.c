@@ -97,7 +97,7 @@ int main(int argc, char **argv)
     int status, words = 0;
 
     fl_nodump(false);
-    setlocale(LC_CTYPE, ""); /* tables show letters of UTF-8 as they are where the terminal can */
+    setlocale(LC_CTYPE, "");  /* tables show letters of UTF-8 as they are where the terminal can */
     signal(SIGPIPE, SIG_IGN); /* TLS meets closed connections, too */
     if (argc > 0)
         argv[0] = program;

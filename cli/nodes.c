@@ -12,6 +12,7 @@
 #define MAX_QUERY_BYTES 65536
 #define MAX_FILTERS     10
 #define ARENA_BYTES     (4 << 20)
+#define WATCH_MS        5000
 
 #define F(member, key) FL_FIELD(struct fl_node, member, key, 0)
 static const struct fl_field node_fields[] = {
@@ -81,9 +82,10 @@ static const struct fl_field query_fields[] = {
 static const struct fl_shape query_shape = FL_SHAPE(struct query, "query", query_fields);
 
 struct nodes_options {
-    bool online, offline;
+    bool online, offline, watch;
     const char *platform;
     struct fl_texts tags, filters;
+    struct fl_seconds interval;
 };
 
 /* "KEY=VALUE,VALUE" into a filter. */
@@ -153,10 +155,34 @@ static const struct fl_opt nodes_options[] = {
     O(tags, 't', "tag", "KEY=VALUE", "those with a tag; VALUE,VALUE for one of several"),
     O(filters, 'f', "filter", "KEY=VALUE",
       "a filter of the API, such as PingStatus=Online; not together with --tag"),
+    O(watch, 'w', "watch", NULL, "again and again, until Ctrl-C"),
+    O(interval, 'i', "interval", "TIME", "with --watch: so often; 5s without"),
 #undef O
 };
 
 extern const struct fl_command fl_cmd_nodes;
+
+/* Once, or until it fails or nobody reads it any more. */
+static int list_nodes(struct fl_cli *cli, const char *query, struct keeping *k)
+{
+    const struct nodes_options *o = k->o;
+    uint32_t pause_ms = o->interval.set ? (uint32_t)(1000 * FL_MIN(o->interval.v, 3600)) : WATCH_MS;
+    const bool never = false;
+    int status;
+
+    if (!o->watch)
+        return fl_list_print(cli, &fl_node_list, query, keep_node, k);
+    for (bool first = true;; first = false) {
+        if (!cli->json)
+            fl_screen_next(first);
+        status = fl_list_print(cli, &fl_node_list, query, keep_node, k);
+        if (status != FL_EXIT_OK)
+            return status;
+        if (fl_flush() < 0)
+            return FL_EXIT_INTERRUPTED;
+        fl_cli_wait(cli, &never, FL_MAX(pause_ms, 1000));
+    }
+}
 
 static int run_nodes(struct fl_cli *cli, const void *options, const struct fl_args *args)
 {
@@ -173,7 +199,7 @@ static int run_nodes(struct fl_cli *cli, const void *options, const struct fl_ar
         return fl_usage(&fl_cmd_nodes, "\"%s\" is not KEY=VALUE, or one too many", bad);
     if (fl_json_encode(&query_shape, &q, &body) < 0)
         return fl_usage(&fl_cmd_nodes, "too many filters");
-    return fl_list_print(cli, &fl_node_list, body.data, keep_node, &k);
+    return list_nodes(cli, body.data, &k);
 }
 
 const struct fl_command fl_cmd_nodes = {

@@ -73,7 +73,8 @@ static const struct fl_list history_list = {
 /* What the operations are asked; each uses some of it. */
 struct request {
     const char *name, *value, *type, *description, *tier, *key_id, *pattern;
-    struct fl_strs names;
+    struct fl_strs names, labels;
+    int64_t version;
     bool decrypt, overwrite;
     struct fl_tag *tags;
     size_t n_tags;
@@ -91,6 +92,8 @@ static const struct fl_field request_fields[] = {
     F(key_id, "KeyId"),
     F(pattern, "AllowedPattern"),
     F(names, "Names"),
+    F(labels, "Labels"),
+    F_FLAG(version, "ParameterVersion"),
     F_FLAG(decrypt, "WithDecryption"),
     F_FLAG(overwrite, "Overwrite"),
     FL_FIELD_LIST(struct request, tags, n_tags, "Tags", 0, &fl_tag_shape),
@@ -102,13 +105,15 @@ static const struct fl_shape request_shape = FL_SHAPE(struct request, "parameter
 
 struct answer {
     struct parameter *parameter;
-    int64_t version;
-    struct fl_strs invalid;
+    int64_t version, labelled;
+    struct fl_strs invalid, invalid_labels;
 };
 static const struct fl_field answer_fields[] = {
     FL_FIELD_STRUCT(struct answer, parameter, "Parameter", 0, &parameter_shape),
     FL_FIELD(struct answer, version, "Version", 0),
     FL_FIELD(struct answer, invalid, "InvalidParameters", 0),
+    FL_FIELD(struct answer, labelled, "ParameterVersion", 0),
+    FL_FIELD(struct answer, invalid_labels, "InvalidLabels", 0),
 };
 static const struct fl_shape answer_shape = FL_SHAPE(struct answer, "answer", answer_fields);
 
@@ -116,6 +121,11 @@ static const struct fl_op op_get = { "GetParameter", &request_shape, &answer_sha
 /* Twice makes two versions, or finds the parameter there. */
 static const struct fl_op op_put = { "PutParameter", &request_shape, &answer_shape, true };
 static const struct fl_op op_delete = { "DeleteParameters", &request_shape, &answer_shape, true };
+
+static const struct fl_op op_label = { "LabelParameterVersion", &request_shape, &answer_shape,
+                                       false };
+static const struct fl_op op_unlabel = { "UnlabelParameterVersion", &request_shape, &answer_shape,
+                                         false };
 
 static int fail(int r, struct fl_err *err)
 {
@@ -419,4 +429,60 @@ const struct fl_command fl_cmd_param_delete = {
     .max_args = FL_ARGS_ANY,
     .complete = FL_COMPLETE_PARAMETER,
     .run = run_delete,
+};
+
+/* ---- label ---- */
+
+struct label_options {
+    struct fl_number version;
+    bool remove;
+};
+static const struct fl_opt label_options[] = {
+    FL_OPT(struct label_options, version, 'v', "version", "N", "a version; the latest without"),
+    FL_OPT(struct label_options, remove, 'r', "remove", NULL,
+           "take the labels away; needs --version"),
+};
+
+extern const struct fl_command fl_cmd_param_label;
+
+static int run_label(struct fl_cli *cli, const void *options, const struct fl_args *args)
+{
+    fl_autoarena struct fl_arena arena = FL_ARENA(ARENA_BYTES);
+    const struct label_options *o = options;
+    const struct request q = { .name = args->v[0],
+                               .version = o->version.v,
+                               .labels = { args->v + 1, args->n - 1 } };
+    struct fl_err err = { 0 };
+    struct answer a = { 0 };
+    int r;
+
+    if (o->remove && !o->version.set)
+        return fl_usage(&fl_cmd_param_label, "--remove needs --version");
+    if (o->version.set && o->version.v == 0)
+        return fl_usage(&fl_cmd_param_label, "versions count from 1");
+    r = fl_api_call(cli, o->remove ? &op_unlabel : &op_label, &q, &arena, &a, &err);
+    if (r < 0)
+        return fail(r, &err);
+    for (size_t i = 0; i < a.invalid_labels.n; i++)
+        fprintf(stderr, "fairlead: \"%s\" %s\n", a.invalid_labels.v[i],
+                o->remove ? "is no label of that version" : "cannot be a label");
+    if (a.invalid_labels.n)
+        return FL_EXIT_SERVICE;
+    if (!o->remove && cli->json)
+        printf("{\"ParameterVersion\":%lld}\n", (long long)a.labelled);
+    else if (!o->remove)
+        printf("%s version %lld\n", q.name, (long long)a.labelled);
+    return FL_EXIT_OK;
+}
+
+const struct fl_command fl_cmd_param_label = {
+    .name = "param label",
+    .args = "NAME LABEL...",
+    .summary = "Give a version of a parameter labels, or take them away",
+    .text = "A label that another version has moves from there. NAME:LABEL then means the version.",
+    FL_OPTIONS(struct label_options, label_options),
+    .min_args = 2,
+    .max_args = 11,
+    .complete = FL_COMPLETE_PARAMETER,
+    .run = run_label,
 };

@@ -8,6 +8,7 @@
     X(nodes)             \
     X(node_show)         \
     X(run)               \
+    X(top)               \
     X(ps)                \
     X(kill)              \
     X(ls)                \
@@ -24,12 +25,14 @@
     X(doc_versions)      \
     X(doc_create)        \
     X(doc_update)        \
+    X(doc_validate)      \
     X(doc_default)       \
     X(doc_delete)        \
     X(param_list)        \
     X(param_get)         \
     X(param_history)     \
     X(param_put)         \
+    X(param_label)       \
     X(param_delete)      \
     X(activation_create) \
     X(activation_list)   \

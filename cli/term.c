@@ -45,6 +45,28 @@ void fl_progress(const char *fmt, ...)
     drawn = line[0] != '\0';
 }
 
+void fl_screen_next(bool first)
+{
+    fl_progress("%s", "");
+    if (isatty(STDOUT_FILENO))
+        fputs("\033[H\033[2J", stdout);
+    else if (!first)
+        putchar('\n');
+}
+
+int fl_flush(void)
+{
+    int r;
+
+    errno = EIO;
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return 0;
+    r = -errno;
+    if (r == -EPIPE)
+        clearerr(stdout);
+    return r;
+}
+
 void fl_put_text(FILE *out, const char *text)
 {
     if (!isatty(fileno(out))) {

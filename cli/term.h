@@ -12,6 +12,14 @@
 void fl_progress(const char *fmt, ...) FL_PRINTF(1, 2);
 bool fl_progress_on(void);
 
+/* What is printed next takes the place of what was printed before: on a terminal the screen is
+ * empty then, elsewhere a blank line parts the two. */
+void fl_screen_next(bool first);
+
+/* What was printed goes out: 0; -EPIPE if nobody reads it any more, which is no error of ours;
+ * another error that the end of the program tells. */
+int fl_flush(void);
+
 /* Text from elsewhere: to a terminal without control characters (but line ends and tabs), to a file
  * or pipe as it is. */
 void fl_put_text(FILE *out, const char *text);
