@@ -6,6 +6,7 @@
 #include "common/base/loop.h"
 #include <errno.h>
 #include <pthread.h>
+#include <sys/queue.h>
 #include <uv.h>
 
 #define POOL_VARIABLE "UV_THREADPOOL_SIZE"
@@ -21,6 +22,9 @@ struct fl_loop {
     uv_async_t async;
     pthread_mutex_t lock; /* guards the queue of posted calls */
     struct post *first, **last;
+    TAILQ_HEAD(, fl_timer) next_turn; /* timers started with 0 ms by one that fires */
+    unsigned turn;                    /* of next_turn */
+    bool in_timer;
     void *child_state;
     void (*child_release)(void *);
 };
@@ -29,6 +33,9 @@ struct fl_timer {
     uv_timer_t uv;
     fl_timer_fn fn;
     void *arg;
+    TAILQ_ENTRY(fl_timer) entry;
+    unsigned turn; /* it was queued in */
+    bool queued;   /* in next_turn */
 };
 
 struct fl_io {
@@ -65,10 +72,44 @@ static struct post *take_posts(struct fl_loop *loop)
     return p;
 }
 
+static struct fl_loop *loop_of(struct fl_timer *t)
+{
+    return FL_CONTAINER_OF(t->uv.loop, struct fl_loop, uv);
+}
+
+static void unqueue(struct fl_timer *t)
+{
+    if (t->queued)
+        TAILQ_REMOVE(&loop_of(t)->next_turn, t, entry);
+    t->queued = false;
+}
+
+static void fire(struct fl_timer *t)
+{
+    struct fl_loop *loop = loop_of(t);
+
+    loop->in_timer = true;
+    t->fn(t->arg); /* the timer may be gone now */
+    loop->in_timer = false;
+}
+
+/* Those that are queued now: what they start comes with the next turn. */
+static void fire_queued(struct fl_loop *loop)
+{
+    unsigned now = loop->turn++;
+    struct fl_timer *t;
+
+    while ((t = TAILQ_FIRST(&loop->next_turn)) && t->turn == now) {
+        unqueue(t);
+        fire(t);
+    }
+}
+
 static void on_async(uv_async_t *async)
 {
     struct fl_loop *loop = async->data;
 
+    fire_queued(loop);
     for (struct post *p = take_posts(loop), *next; p; p = next) {
         next = p->next;
         p->fn(p->arg);
@@ -96,6 +137,7 @@ int fl_loop_new(struct fl_loop **ret_loop)
     }
     loop->async.data = loop;
     loop->last = &loop->first;
+    TAILQ_INIT(&loop->next_turn);
     pthread_mutex_init(&loop->lock, NULL);
     *ret_loop = loop;
     return 0;
@@ -224,9 +266,7 @@ static void release(uv_handle_t *h)
 
 static void on_timer(uv_timer_t *uv)
 {
-    struct fl_timer *t = uv->data;
-
-    t->fn(t->arg);
+    fire(uv->data);
 }
 
 struct fl_timer *fl_timer_new(struct fl_loop *loop, fl_timer_fn fn, void *arg)
@@ -245,7 +285,7 @@ struct fl_timer *fl_timer_new(struct fl_loop *loop, fl_timer_fn fn, void *arg)
 struct fl_timer *fl_timer_free(struct fl_timer *t)
 {
     if (t) {
-        uv_timer_stop(&t->uv);
+        fl_timer_stop(t);
         uv_close((uv_handle_t *)&t->uv, release);
     }
     return NULL;
@@ -253,6 +293,17 @@ struct fl_timer *fl_timer_free(struct fl_timer *t)
 
 void fl_timer_start(struct fl_timer *t, uint64_t ms)
 {
+    struct fl_loop *loop = loop_of(t);
+
+    fl_timer_stop(t);
+    /* libuv 1.44 would fire it before it looks at any descriptor, and so for ever. */
+    if (ms == 0 && loop->in_timer) {
+        TAILQ_INSERT_TAIL(&loop->next_turn, t, entry);
+        t->turn = loop->turn;
+        t->queued = true;
+        uv_async_send(&loop->async);
+        return;
+    }
     /* libuv counts from the loop's cached time, which is old after a long callback. */
     uv_update_time(t->uv.loop);
     uv_timer_start(&t->uv, on_timer, ms, 0);
@@ -260,12 +311,13 @@ void fl_timer_start(struct fl_timer *t, uint64_t ms)
 
 void fl_timer_stop(struct fl_timer *t)
 {
+    unqueue(t);
     uv_timer_stop(&t->uv);
 }
 
 bool fl_timer_active(const struct fl_timer *t)
 {
-    return uv_is_active((const uv_handle_t *)&t->uv);
+    return t->queued || uv_is_active((const uv_handle_t *)&t->uv);
 }
 
 /* ---- descriptors ---- */

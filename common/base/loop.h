@@ -51,7 +51,8 @@ int fl_loop_work(struct fl_loop *loop, fl_post_fn work, fl_post_fn done, void *a
 void fl_loop_pool_small(void);
 
 /* A timer that is not running yet. NULL without memory. Starting a running timer moves it; it fires
- * once. Timers wake no one when stopped. */
+ * once. Timers wake no one when stopped. With 0 ms, also from its own function: in the next turn of
+ * the loop, so that what comes in has its turn between two steps of long work. */
 struct fl_timer *fl_timer_new(struct fl_loop *loop, fl_timer_fn fn, void *arg);
 struct fl_timer *fl_timer_free(struct fl_timer *t);
 void fl_timer_start(struct fl_timer *t, uint64_t ms);

@@ -280,6 +280,66 @@ static void forgotten_child_is_reaped(void **state)
     assert_int_equal(kill(pid, 0), -1);
 }
 
+/* A timer that starts itself with 0 ms, and what comes in meanwhile. */
+struct turns {
+    struct fl_timer *timer, *other;
+    struct fl_io *io;
+    int n, n_other, fd;
+};
+
+static void on_turn(void *arg)
+{
+    struct turns *x = arg;
+
+    if (++x->n == 1000) {
+        fl_loop_stop(loop);
+        return;
+    }
+    fl_timer_start(x->timer, 0);
+    assert_true(fl_timer_active(x->timer));
+}
+
+static void on_other(void *arg)
+{
+    struct turns *x = arg;
+
+    if (++x->n_other < 1000)
+        fl_timer_start(x->other, 0);
+}
+
+static void on_input(void *arg, unsigned events)
+{
+    fl_loop_stop(loop);
+}
+
+static void turns_of_a_timer_leave_room_for_input(void **state)
+{
+    struct turns x = { 0 };
+    int fds[2];
+
+    assert_int_equal(pipe2(fds, O_CLOEXEC | O_NONBLOCK), 0);
+    x.timer = fl_timer_new(loop, on_turn, &x);
+    x.other = fl_timer_new(loop, on_other, &x);
+    x.io = fl_io_new(loop, fds[0], on_input, &x);
+    assert_int_equal(fl_io_set(x.io, FL_IO_READ), 0);
+    assert_int_equal(write(fds[1], "x", 1), 1);
+    fl_timer_start(x.timer, 0);
+    fl_timer_start(x.other, 0);
+    fl_loop_run(loop);
+    assert_in_range(x.n, 1, 10);
+    assert_in_range(x.n_other, x.n - 1, x.n + 1); /* each has its turn */
+    fl_timer_free(x.timer);                       /* while it waits for the next one */
+    fl_timer_stop(x.other);
+    assert_false(fl_timer_active(x.other));
+    x.n_other = 0;
+    fl_io_free(x.io);
+    fl_loop_run_once(loop, false);
+    assert_int_equal(x.n_other, 0);
+    fl_timer_free(x.other);
+    close(fds[0]);
+    close(fds[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -287,6 +347,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(paused_descriptor_is_left_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(posts_arrive_in_order, setup, teardown),
         cmocka_unit_test_setup_teardown(timer_fires_once_and_may_be_moved, setup, teardown),
+        cmocka_unit_test_setup_teardown(turns_of_a_timer_leave_room_for_input, setup, teardown),
         cmocka_unit_test_setup_teardown(work_runs_elsewhere, setup, teardown),
         cmocka_unit_test_setup_teardown(descriptor_is_watched, setup, teardown),
         cmocka_unit_test_setup_teardown(child_gets_just_its_descriptors, setup, teardown),
