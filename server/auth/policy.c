@@ -14,25 +14,38 @@
 #define VALUES_MAX     256 /* of one Action, Resource or condition key */
 #define CONDITIONS_MAX 32
 
+#define VARIABLE_PATTERN_MAX 512  /* of a value that holds policy variables, */
+#define VARIABLE_TEXT_MAX    8192 /* and with their values in place: 34 of them, of 200 bytes */
+
 enum operator{
     OP_EQUALS,
     OP_NOT_EQUALS,
     OP_LIKE,
     OP_IP,
     OP_NOT_IP,
+    OP_BOOL,
 };
 
 static const struct {
     const char *name;
     enum operator op;
-    bool negated; /* true where the request lacks the key */
+    bool negated;
+    bool absent; /* what it is where the request lacks the key */
 } operators[] = {
-    { "StringEquals", OP_EQUALS, false }, { "StringNotEquals", OP_NOT_EQUALS, true },
-    { "StringLike", OP_LIKE, false },     { "IpAddress", OP_IP, false },
-    { "NotIpAddress", OP_NOT_IP, true },
+    { "StringEquals", OP_EQUALS, false, false }, { "StringNotEquals", OP_NOT_EQUALS, true, true },
+    { "StringLike", OP_LIKE, false, false },     { "IpAddress", OP_IP, false, false },
+    { "NotIpAddress", OP_NOT_IP, true, true },   { "Bool", OP_BOOL, false, false },
+    { "BoolIfExists", OP_BOOL, false, true },
 };
 
-enum key_source { KEY_SOURCE_IP, KEY_USERNAME, KEY_RESOURCE_TAG, KEY_REQUEST_TAG };
+enum key_source {
+    KEY_SOURCE_IP,
+    KEY_USERNAME,
+    KEY_USER_ID,
+    KEY_RESOURCE_TAG,
+    KEY_REQUEST_TAG,
+    KEY_DOCUMENT_CHECK,
+};
 
 /* A name that ends in '/' is followed by the tag's key. Names ignore letter case, tag keys do not.
  */
@@ -40,14 +53,28 @@ static const struct {
     const char *name;
     enum key_source source;
 } keys[] = {
-    { "aws:SourceIp", KEY_SOURCE_IP },        { "aws:username", KEY_USERNAME },
-    { "ssm:resourceTag/", KEY_RESOURCE_TAG }, { "aws:ResourceTag/", KEY_RESOURCE_TAG },
+    { "aws:SourceIp", KEY_SOURCE_IP },
+    { "aws:username", KEY_USERNAME },
+    { "ssm:resourceTag/", KEY_RESOURCE_TAG },
+    { "aws:ResourceTag/", KEY_RESOURCE_TAG },
     { "aws:RequestTag/", KEY_REQUEST_TAG },
+    { "aws:userid", KEY_USER_ID },
+    /* AWS asks about a session's document only where a policy wants it; here it always is. */
+    { "ssm:SessionDocumentAccessCheck", KEY_DOCUMENT_CHECK },
+};
+
+/* In Resource, NotResource and the values of conditions. */
+static const struct {
+    const char *name;
+    size_t offset; /* of its value in struct fl_policy_request */
+} variables[] = {
+    { "${aws:username}", offsetof(struct fl_policy_request, username) },
+    { "${aws:userid}", offsetof(struct fl_policy_request, user_id) },
 };
 
 struct condition {
     enum operator op;
-    bool negated;
+    bool negated, absent;
     enum key_source source;
     const char *tag;
     struct fl_strs values;
@@ -191,8 +218,32 @@ static int read_string(struct parser *p, const json_t *v, char **ret, const char
     return *ret ? 0 : no_memory(p);
 }
 
+/* The variable that `s` begins with, or -1. */
+static int variable_at(const char *s)
+{
+    for (size_t i = 0; i < FL_ARRAY_LEN(variables); i++)
+        if (strncmp(s, variables[i].name, strlen(variables[i].name)) == 0)
+            return (int)i;
+    return -1;
+}
+
+static int check_variables(struct parser *p, const char *value, bool allowed)
+{
+    const char *at = strstr(value, "${");
+
+    if (at && (!allowed || strlen(value) > VARIABLE_PATTERN_MAX))
+        return malformed(p, allowed ? "a value with policy variables is too long"
+                                    : "policy variables (\"${…}\") are not supported here");
+    for (; at; at = strstr(at + 1, "${"))
+        if (variable_at(at) < 0)
+            return malformed(p, "a policy variable is not supported: only ${aws:username} and "
+                                "${aws:userid} are");
+    return 0;
+}
+
 /* A string or a list of strings. */
-static int read_values(struct parser *p, const json_t *v, struct fl_strs *ret, const char *what)
+static int read_values(struct parser *p, const json_t *v, struct fl_strs *ret, bool may_vary,
+                       const char *what)
 {
     size_t n = json_is_array(v) ? json_array_size(v) : 1;
 
@@ -204,10 +255,10 @@ static int read_values(struct parser *p, const json_t *v, struct fl_strs *ret, c
     for (size_t i = 0; i < n; i++) {
         int r = read_string(p, json_is_array(v) ? json_array_get(v, i) : v, &ret->v[i], what);
 
+        if (r >= 0)
+            r = check_variables(p, ret->v[i], may_vary);
         if (r < 0)
             return r;
-        if (strstr(ret->v[i], "${"))
-            return malformed(p, "policy variables (\"${…}\") are not supported");
     }
     ret->n = n;
     return 0;
@@ -237,6 +288,9 @@ static int check_condition(struct parser *p, const struct condition *c)
     if (ip != (c->source == KEY_SOURCE_IP))
         return malformed(p,
                          "IpAddress and NotIpAddress go with aws:SourceIp, and nothing else does");
+    if ((c->op == OP_BOOL) != (c->source == KEY_DOCUMENT_CHECK))
+        return malformed(p, "Bool and BoolIfExists go with ssm:SessionDocumentAccessCheck, and "
+                            "nothing else does");
     for (size_t i = 0; ip && i < c->values.n; i++)
         if (!fl_cidr_valid(c->values.v[i]))
             return malformed(p, "aws:SourceIp wants addresses like 192.0.2.0/24");
@@ -266,9 +320,10 @@ static int read_operator(struct parser *p, const char *name, json_t *map, struct
             return malformed(p, "too many conditions");
         c->op = operators[at].op;
         c->negated = operators[at].negated;
+        c->absent = operators[at].absent;
         r = read_key(p, key, c);
         if (r >= 0)
-            r = read_values(p, value, &c->values,
+            r = read_values(p, value, &c->values, true,
                             "a condition wants a string or a list of strings");
         if (r >= 0)
             r = check_condition(p, c);
@@ -311,7 +366,7 @@ static int read_effect(struct parser *p, json_t *v, struct statement *s)
 
 static int read_actions(struct parser *p, json_t *v, struct statement *s)
 {
-    int r = read_values(p, v, &s->actions, "Action must be a string or a list of strings");
+    int r = read_values(p, v, &s->actions, false, "Action must be a string or a list of strings");
 
     for (size_t i = 0; r >= 0 && i < s->actions.n; i++)
         if (strcmp(s->actions.v[i], "*") != 0 && !strchr(s->actions.v[i], ':'))
@@ -327,7 +382,7 @@ static int read_not_actions(struct parser *p, json_t *v, struct statement *s)
 
 static int read_resources(struct parser *p, json_t *v, struct statement *s)
 {
-    return read_values(p, v, &s->resources, "Resource must be a string or a list of strings");
+    return read_values(p, v, &s->resources, true, "Resource must be a string or a list of strings");
 }
 
 static int read_not_resources(struct parser *p, json_t *v, struct statement *s)
@@ -342,13 +397,14 @@ static int read_principal(struct parser *p, json_t *v, struct statement *s)
 
     if (json_is_string(v))
         return strcmp(json_string_value(v), "*") == 0
-                   ? read_values(p, v, &s->principals, "Principal")
+                   ? read_values(p, v, &s->principals, false, "Principal")
                    : malformed(p, "Principal must be \"*\" or an object");
     if (!json_is_object(v) || json_object_size(v) != (aws ? 1u : 0u) + (service ? 1u : 0u))
         return malformed(p, "Principal holds AWS or Service");
     /* A role for nodes names ssm.amazonaws.com; the plane itself hands those out (protocol 1 §1.1).
      */
-    return aws ? read_values(p, aws, &s->principals, "Principal.AWS must be a string or a list")
+    return aws ? read_values(p, aws, &s->principals, false,
+                             "Principal.AWS must be a string or a list")
                : 0;
 }
 
@@ -478,12 +534,44 @@ static const char *key_value(const struct condition *c, const struct fl_policy_r
         return req->source_ip;
     case KEY_USERNAME:
         return req->username;
+    case KEY_USER_ID:
+        return req->user_id;
+    case KEY_DOCUMENT_CHECK:
+        return strcmp(req->action, "ssm:StartSession") == 0 ? "true" : NULL;
     case KEY_RESOURCE_TAG:
         return tag_value(req->resource_tags, c->tag);
     case KEY_REQUEST_TAG:
         return tag_value(req->request_tags, c->tag);
     }
     return NULL;
+}
+
+/* `pattern` itself, or with its variables replaced, in `text`. NULL: the request has no value for
+ * one. The values hold no wildcards: names cannot. */
+static const char *expand(const char *pattern, const struct fl_policy_request *req,
+                          char text[VARIABLE_TEXT_MAX])
+{
+    size_t len = 0;
+
+    if (!strstr(pattern, "${"))
+        return pattern;
+    while (*pattern) {
+        int i = variable_at(pattern);
+        const char *value;
+
+        if (i < 0) {
+            text[len++] = *pattern++;
+            continue;
+        }
+        value = *(const char *const *)((const char *)req + variables[i].offset);
+        if (!value || strpbrk(value, "*?") || len + strlen(value) > VARIABLE_TEXT_MAX / 2)
+            return NULL;
+        memcpy(text + len, value, strlen(value));
+        len += strlen(value);
+        pattern += strlen(variables[i].name);
+    }
+    text[len] = '\0';
+    return text;
 }
 
 static bool value_matches(enum operator op, const char *want, const char *have)
@@ -497,26 +585,52 @@ static bool value_matches(enum operator op, const char *want, const char *have)
     case OP_IP:
     case OP_NOT_IP:
         return fl_cidr_match(want, have);
+    case OP_BOOL:
+        return strcasecmp(want, have) == 0;
     }
     return false;
 }
 
 static bool condition_holds(const struct condition *c, const struct fl_policy_request *req)
 {
-    const char *have = key_value(c, req);
+    const char *have = key_value(c, req), *want;
+    char text[VARIABLE_TEXT_MAX];
     bool any = false;
 
-    for (size_t i = 0; have && i < c->values.n && !any; i++)
-        any = value_matches(c->op, c->values.v[i], have);
+    if (!have)
+        return c->absent;
+    for (size_t i = 0; i < c->values.n && !any; i++) {
+        want = expand(c->values.v[i], req, text);
+        if (!want)
+            return false;
+        any = value_matches(c->op, want, have);
+    }
     return c->negated ? !any : any;
 }
 
-static bool any_glob(const struct fl_strs *patterns, const char *text, bool nocase)
+static bool any_glob(const struct fl_strs *patterns, const char *text)
 {
     for (size_t i = 0; i < patterns->n; i++)
-        if (fl_glob(patterns->v[i], text, nocase))
+        if (fl_glob(patterns->v[i], text, true))
             return true;
     return false;
+}
+
+/* Whether the statement is about the resource. One that names it by a variable that the request has
+ * no value for is about nothing, as in IAM. */
+static bool resource_matches(const struct statement *s, const struct fl_policy_request *req)
+{
+    char text[VARIABLE_TEXT_MAX];
+    bool any = false;
+
+    for (size_t i = 0; i < s->resources.n && !any; i++) {
+        const char *pattern = expand(s->resources.v[i], req, text);
+
+        if (!pattern && s->not_resource)
+            return false;
+        any = pattern && fl_glob(pattern, req->resource, false);
+    }
+    return any != s->not_resource;
 }
 
 /* "*", an ARN, a 12-digit account or the ARN of an account's root, which means everyone in it. */
@@ -536,9 +650,9 @@ static bool principal_matches(const struct fl_strs *list, const struct fl_policy
 
 static bool statement_applies(const struct statement *s, const struct fl_policy_request *req)
 {
-    if (any_glob(&s->actions, req->action, true) == s->not_action)
+    if (any_glob(&s->actions, req->action) == s->not_action)
         return false;
-    if (s->resources.n && any_glob(&s->resources, req->resource, false) == s->not_resource)
+    if (s->resources.n && !resource_matches(s, req))
         return false;
     /* Identity policies name neither; trust policies name principals and no resources. */
     if (s->resources.n == 0 && !principal_matches(&s->principals, req))

@@ -9,6 +9,10 @@
  * StringNotEquals, StringLike, IpAddress, NotIpAddress on the keys aws:SourceIp, aws:username,
  * ssm:resourceTag/<k>, aws:ResourceTag/<k>, aws:RequestTag/<k> Sid, Id     ignored
  *
+ *   Further: Bool, BoolIfExists on ssm:SessionDocumentAccessCheck (true for ssm:StartSession,
+ * absent elsewhere), aws:userid as a key, and the variables ${aws:username} and ${aws:userid} in
+ * Resource, NotResource and the values of conditions.
+ *
  * Anything else is refused when the policy is read, never silently ignored. An explicit Deny wins;
  * what no statement allows is denied. A condition on a key the request does not have is false for
  * the positive operators and true for the Not ones, as in IAM.
@@ -34,6 +38,7 @@ struct fl_policy_request {
     const char *resource;                  /* ARN */
     const char *source_ip;                 /* NULL: unknown */
     const char *username;                  /* NULL unless a user calls */
+    const char *user_id;                   /* aws:userid; NULL: unknown */
     const char *principal;                 /* ARN of the caller; for trust policies */
     const char *account;                   /* account of the caller; for trust policies */
     const struct fl_strmap *resource_tags; /* NULL: none */

@@ -39,6 +39,75 @@ static enum fl_verdict verdict(const char *text, enum fl_policy_kind kind,
     return fl_policy_eval(p, req);
 }
 
+/* A session, asked about by its owner, by another user, by a role. */
+#define SESSION "arn:aws:ssm:local:123456789012:session/ann-0123456789abcdefg"
+#define OWN     "\"Action\":\"*\",\"Resource\":\"arn:aws:ssm:*:*:session/${aws:username}-*\""
+#define OWN_TAG                                                           \
+    "\"Action\":\"*\",\"Resource\":\"*\",\"Condition\":{\"StringLike\":{" \
+    "\"ssm:resourceTag/aws:ssmmessages:session-id\":[\"${aws:userid}\"]}}"
+
+static const struct {
+    const char *text, *username, *user_id;
+    enum fl_verdict want;
+} own_cases[] = {
+    { ST(ALLOW(OWN)), "ann", NULL, FL_VERDICT_ALLOW },
+    { ST(ALLOW(OWN)), "bob", NULL, FL_VERDICT_SILENT },
+    { ST(ALLOW(OWN)), "an", NULL, FL_VERDICT_SILENT },
+    { ST(ALLOW(OWN)), "*", NULL, FL_VERDICT_SILENT },
+    { ST(ALLOW(OWN)), NULL, "AROA:x", FL_VERDICT_SILENT },
+    { ST("[" ALLOW(ALL) "," DENY(OWN) "]"), "ann", NULL, FL_VERDICT_DENY },
+    { ST(ALLOW("\"Action\":\"*\",\"NotResource\":\"*/${aws:username}-*\"")), "bob", NULL,
+      FL_VERDICT_ALLOW },
+    /* a variable without a value makes the statement say nothing */
+    { ST(ALLOW("\"Action\":\"*\",\"NotResource\":\"*/${aws:username}-*\"")), NULL, "AROA:x",
+      FL_VERDICT_SILENT },
+    { ST(ALLOW(OWN_TAG)), "ann", "AIDAANN", FL_VERDICT_ALLOW },
+    { ST(ALLOW(OWN_TAG)), "bob", "AIDABOB", FL_VERDICT_SILENT },
+    { ST(ALLOW(OWN_TAG)), "bob", NULL, FL_VERDICT_SILENT },
+    { ST(ALLOW(ALL ",\"Condition\":{\"StringNotEquals\":{\"ssm:resourceTag/"
+                   "aws:ssmmessages:session-id\":\"${aws:userid}\"}}")),
+      "bob", NULL, FL_VERDICT_SILENT },
+    { ST(ALLOW(ALL ",\"Condition\":{\"BoolIfExists\":{\"ssm:SessionDocumentAccessCheck\":"
+                   "\"true\"}}")),
+      "ann", NULL, FL_VERDICT_ALLOW },
+    { ST(ALLOW(ALL ",\"Condition\":{\"Bool\":{\"ssm:SessionDocumentAccessCheck\":\"true\"}}")),
+      "ann", NULL, FL_VERDICT_SILENT },
+};
+
+static void own_sessions(void **state)
+{
+    static struct fl_strmap_entry rows[] = { { (char *)"aws:ssmmessages:session-id",
+                                               (char *)"AIDAANN" } };
+    static const struct fl_strmap session_tags = { rows, 1 };
+
+    for (size_t i = 0; i < FL_ARRAY_LEN(own_cases); i++) {
+        struct fl_policy_request req = base;
+
+        req.action = "ssm:TerminateSession";
+        req.resource = SESSION;
+        req.resource_tags = &session_tags;
+        req.username = own_cases[i].username;
+        req.user_id = own_cases[i].user_id;
+        if (verdict(own_cases[i].text, FL_POLICY_IDENTITY, &req) != own_cases[i].want)
+            fail_msg("case %zu: %s", i, own_cases[i].text);
+    }
+}
+
+static void the_document_of_a_session_is_always_checked(void **state)
+{
+    struct fl_policy_request req = base;
+
+    req.action = "ssm:StartSession";
+    assert_int_equal(verdict(ST(ALLOW(ALL ",\"Condition\":{\"Bool\":{"
+                                          "\"ssm:SessionDocumentAccessCheck\":\"true\"}}")),
+                             FL_POLICY_IDENTITY, &req),
+                     FL_VERDICT_ALLOW);
+    assert_int_equal(verdict(ST(ALLOW(ALL ",\"Condition\":{\"BoolIfExists\":{"
+                                          "\"ssm:SessionDocumentAccessCheck\":\"false\"}}")),
+                             FL_POLICY_IDENTITY, &req),
+                     FL_VERDICT_SILENT);
+}
+
 static const struct {
     const char *text;
     enum fl_verdict want;
@@ -155,7 +224,9 @@ static const struct {
       "aws:SourceIp" },
     { ST(ALLOW(ALL ",\"Condition\":{\"IpAddress\":{\"aws:SourceIp\":\"192.0.2.0/33\"}}")),
       "aws:SourceIp" },
-    { ST(ALLOW("\"Action\":\"*\",\"Resource\":\"arn:${aws:username}\"")), "${" },
+    { ST(ALLOW("\"Action\":\"*\",\"Resource\":\"arn:${aws:PrincipalTag/x}\"")), "aws:userid" },
+    { ST(ALLOW("\"Action\":\"ssm:${aws:username}\",\"Resource\":\"*\"")), "${" },
+    { ST(ALLOW(ALL ",\"Condition\":{\"Bool\":{\"aws:username\":\"true\"}}")), "Bool" },
     { "{\"Version\":\"2012-10-17\",\"Statment\":{}}", "Statment" },
     { ST(ALLOW(ALL)) "x", "policy" },
 };
@@ -235,9 +306,13 @@ static void address_ranges(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(identity_policies), cmocka_unit_test(trust_policies),
-        cmocka_unit_test(refused_policies),  cmocka_unit_test(globbing),
+        cmocka_unit_test(identity_policies),
+        cmocka_unit_test(trust_policies),
+        cmocka_unit_test(refused_policies),
+        cmocka_unit_test(globbing),
         cmocka_unit_test(address_ranges),
+        cmocka_unit_test(own_sessions),
+        cmocka_unit_test(the_document_of_a_session_is_always_checked),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

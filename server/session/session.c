@@ -1,0 +1,277 @@
+/* session.c - see session.h. */
+#include "server/session/session.h"
+#include "common/base/log.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define DETAILS_MAX 1024
+
+#define F(member, key) FL_FIELD(struct fl_session, member, key, 0)
+static const struct fl_field session_fields[] = {
+    F(id, "SessionId"),
+    F(node_id, "NodeId"),
+    F(status, "Status"),
+    F(owner, "Owner"),
+    F(owner_id, "OwnerId"),
+    F(document_name, "DocumentName"),
+    F(session_type, "SessionType"),
+    F(details, "Details"),
+    F(started_ms, "StartedMs"),
+    F(idle_minutes, "IdleMinutes"),
+    F(ends_ms, "EndsMs"),
+    F(due_ms, "DueMs"),
+    F(agent_came, "AgentCame"),
+    F(agent_done, "AgentDone"),
+    F(content, "Content"),
+};
+#undef F
+static const struct fl_shape session_shape = FL_SHAPE(struct fl_session, "session", session_fields);
+
+int fl_session_load(struct fl_call *call, const char *id, struct fl_session *ret_session,
+                    struct fl_err *err)
+{
+    return fl_sql_one(call->tx, FL_SQL_session_get, &session_shape, call->arena, ret_session, err,
+                      FL_T(id), FL_T(call->account), FL_T(call->region));
+}
+
+/* ---- telling ---- */
+
+static int tell(struct fl_call *call, const struct fl_session *s, bool node, struct fl_err *err)
+{
+    const char *key = fl_arena_printf(call->arena, "%s %s", s->node_id, s->id);
+    int r = key ? fl_call_publish(call, FL_SUBJECT_SESSION, s->id) : -ENOMEM;
+
+    if (r == 0 && node)
+        r = fl_call_publish(call, FL_SUBJECT_NODE_SESSION, key);
+    return r < 0 ? fl_err_set(err, r, NULL, "out of memory") : 0;
+}
+
+/* ---- saving ---- */
+
+/* By which time something has to have happened in this state. */
+static int64_t due_of(const struct fl_session *s, bool agent, int64_t now_ms)
+{
+    int64_t lost = agent ? 0 : now_ms + FL_SESSION_LOST_MS;
+
+    switch ((enum fl_session_status)s->status) {
+    case FL_SESS_CONNECTING:
+        return s->started_ms + FL_SESSION_START_MS;
+    case FL_SESS_CONNECTED:
+    case FL_SESS_DISCONNECTED:
+        return lost && s->ends_ms ? FL_MIN(lost, s->ends_ms) : lost + s->ends_ms;
+    case FL_SESS_TERMINATING:
+        return now_ms + FL_SESSION_END_MS;
+    default:
+        return 0;
+    }
+}
+
+static struct fl_sql_arg time_or_null(int64_t ms)
+{
+    return ms ? FL_N(ms) : FL_NULL;
+}
+
+static int save(struct fl_call *call, const struct fl_session *s, struct fl_err *err)
+{
+    bool over = fl_session_over((enum fl_session_status)s->status);
+    int r = fl_sql_exec(call->tx, FL_SQL_session_set, err, FL_T(s->id), FL_N(s->status),
+                        FL_T(s->details), over ? FL_N(call->now_ms) : FL_NULL,
+                        time_or_null(s->due_ms), FL_N(s->agent_came), FL_N(s->agent_done));
+
+    if (r >= 0 && over)
+        r = fl_sql_exec(call->tx, FL_SQL_session_job_delete, err, FL_T(s->id));
+    return r < 0 ? r : 0;
+}
+
+static bool step(struct fl_session *s, enum fl_session_event event)
+{
+    int64_t next = fl_session_next((enum fl_session_status)s->status, event);
+    bool moved = next != s->status;
+
+    s->status = next;
+    return moved;
+}
+
+/* Ends it, or begins to: saves and tells. */
+static int finish(struct fl_call *call, struct fl_session *s, enum fl_session_event event,
+                  const char *why, struct fl_err *err)
+{
+    int r;
+
+    if (!step(s, event))
+        return 0;
+    if (!*s->details)
+        s->details = fl_arena_printf(call->arena, "%.*s", DETAILS_MAX, why);
+    if (!s->details)
+        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    s->due_ms = due_of(s, true, call->now_ms);
+    r = save(call, s, err);
+    if (r == 0)
+        r = tell(call, s, !s->agent_done, err);
+    return r;
+}
+
+/* 1 with an open session, 0 if there is none. */
+static int load_open(struct fl_call *call, const char *id, struct fl_session *s, struct fl_err *err)
+{
+    int r = fl_session_load(call, id, s, err);
+
+    return r > 0 && fl_session_over((enum fl_session_status)s->status) ? 0 : r;
+}
+
+/* ---- what happens to a session ---- */
+
+int fl_session_insert(struct fl_call *call, const struct fl_session *s, const char *reason,
+                      int64_t max_minutes, struct fl_err *err)
+{
+    int64_t ends_ms = max_minutes ? call->now_ms + max_minutes * 60000 : 0;
+    int r =
+        fl_sql_exec(call->tx, FL_SQL_session_insert, err, FL_T(s->id), FL_T(call->account),
+                    FL_T(call->region), FL_T(s->node_id), FL_N(FL_SESS_CONNECTING), FL_T(s->owner),
+                    FL_T(s->owner_id), FL_T(s->document_name), FL_T(s->session_type), FL_T(reason),
+                    FL_N(call->now_ms), FL_N(max_minutes), FL_N(s->idle_minutes),
+                    time_or_null(ends_ms), FL_N(call->now_ms + FL_SESSION_START_MS));
+
+    if (r >= 0)
+        r = fl_sql_exec(call->tx, FL_SQL_session_job_insert, err, FL_T(s->id), FL_T(s->content));
+    return r < 0 ? r : tell(call, s, true, err);
+}
+
+int fl_session_terminate(struct fl_call *call, const char *id, const char *why, struct fl_err *err)
+{
+    struct fl_session s;
+    int r = load_open(call, id, &s, err);
+
+    return r > 0 ? finish(call, &s, FL_SESS_EV_TERMINATE, why, err) : r;
+}
+
+int fl_session_note(struct fl_call *call, const char *id, bool agent, bool client,
+                    struct fl_err *err)
+{
+    struct fl_session s;
+    int r = load_open(call, id, &s, err);
+
+    if (r <= 0 || s.status == FL_SESS_TERMINATING)
+        return r < 0 ? r : 0;
+    s.agent_came = s.agent_came || agent;
+    if (!client)
+        step(&s, FL_SESS_EV_CLIENT_LOST);
+    else if (agent)
+        step(&s, FL_SESS_EV_JOINED);
+    s.due_ms = due_of(&s, agent, call->now_ms);
+    return save(call, &s, err);
+}
+
+/* Where its transcript is, as a person would look for it. */
+static int save_outputs(struct fl_call *call, const char *id,
+                        const struct fl_msg_task_complete *said, struct fl_err *err)
+{
+    const char *s3 = "", *log = "";
+    int r;
+
+    if (said->s3_bucket && *said->s3_bucket)
+        s3 = fl_arena_printf(call->arena, "https://s3.%s.amazonaws.com/%s/%s", call->region,
+                             said->s3_bucket, said->s3_suffix ? said->s3_suffix : "");
+    if (said->log_group && *said->log_group)
+        log = fl_arena_printf(call->arena,
+                              "https://console.aws.amazon.com/cloudwatch/home?region=%s"
+                              "#logEventViewer:group=%s;stream=%s",
+                              call->region, said->log_group,
+                              said->log_stream ? said->log_stream : "");
+    if (!s3 || !log)
+        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    if (!*s3 && !*log)
+        return 0;
+    r = fl_sql_exec(call->tx, FL_SQL_session_outputs_set, err, FL_T(id), FL_T(s3), FL_T(log));
+    return r < 0 ? r : 0;
+}
+
+int fl_session_complete(struct fl_call *call, const char *node_id,
+                        const struct fl_msg_task_complete *said, struct fl_err *err)
+{
+    bool failed = said->final_status && strcmp(said->final_status, "Failed") == 0;
+    const char *output = said->output ? said->output : "";
+    struct fl_session s;
+    int r = fl_session_load(call, said->task_id, &s, err);
+
+    if (r <= 0 || strcmp(s.node_id, node_id) != 0)
+        return FL_MIN(r, 0);
+    r = save_outputs(call, s.id, said, err);
+    if (r < 0)
+        return r;
+    s.agent_done = 1;
+    if (fl_session_over((enum fl_session_status)s.status)) {
+        /* its end was not waited for: only now nobody has to be told any more */
+        r = fl_sql_exec(call->tx, FL_SQL_session_done_set, err, FL_T(s.id));
+        return FL_MIN(r, 0);
+    }
+    r = finish(call, &s, failed ? FL_SESS_EV_FAILED : FL_SESS_EV_COMPLETE, output, err);
+    return r < 0 ? r : 1;
+}
+
+int fl_session_overdue(struct fl_call *call, const char *id, struct fl_err *err)
+{
+    struct fl_session s;
+    int r = load_open(call, id, &s, err);
+
+    if (r <= 0 || !s.due_ms || s.due_ms > call->now_ms)
+        return FL_MIN(r, 0);
+    switch ((enum fl_session_status)s.status) {
+    case FL_SESS_CONNECTING:
+        return finish(call, &s, FL_SESS_EV_FAILED,
+                      s.agent_came ? "No client connected to the session in time."
+                                   : "The node did not begin the session in time.",
+                      err);
+    case FL_SESS_TERMINATING:
+        return finish(call, &s, FL_SESS_EV_COMPLETE, "", err);
+    default:
+        return finish(call, &s, FL_SESS_EV_TERMINATE,
+                      s.ends_ms && s.ends_ms <= call->now_ms
+                          ? "The session reached its maximum duration."
+                          : "The connection of the node to the session was lost.",
+                      err);
+    }
+}
+
+int fl_session_restarted(struct fl_call *call, const char *id, struct fl_err *err)
+{
+    struct fl_session s;
+    int r = load_open(call, id, &s, err);
+
+    if (r <= 0)
+        return r;
+    step(&s, FL_SESS_EV_CLIENT_LOST);
+    if (s.status == FL_SESS_CONNECTING) /* it had no fair chance */
+        s.due_ms = call->now_ms + FL_SESSION_START_MS;
+    else
+        s.due_ms = due_of(&s, false, call->now_ms);
+    return save(call, &s, err);
+}
+
+/* ---- policies ---- */
+
+int fl_session_resource(struct fl_call *call, const char *id, struct fl_resources *res,
+                        struct fl_err *err)
+{
+    char *arn = fl_arn(call, "ssm", "session", id);
+    struct fl_session s;
+    struct fl_strmap_entry *tags;
+    struct fl_resource *grown;
+    int r = fl_session_load(call, id, &s, err);
+
+    if (r < 0)
+        return r;
+    grown = fl_arena_calloc(call->arena, res->n + 1, sizeof(*grown));
+    tags = fl_arena_calloc(call->arena, 2, sizeof(*tags));
+    if (!arn || !grown || !tags)
+        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    if (res->n > 0)
+        memcpy(grown, res->v, res->n * sizeof(*grown));
+    tags[0] = (struct fl_strmap_entry){ (char *)"aws:ssmmessages:session-id", s.owner_id };
+    tags[1] = (struct fl_strmap_entry){ (char *)"aws:ssmmessages:target-id", s.node_id };
+    grown[res->n] = (struct fl_resource){ .arn = arn, .tags = { tags, r > 0 ? 2 : 0 } };
+    res->v = grown;
+    res->n++;
+    return 0;
+}
