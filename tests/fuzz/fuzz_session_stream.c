@@ -1,0 +1,188 @@
+/* A session's stream and a peer that does what the input says: a step is a byte that picks what is
+ * done, and its arguments. Whatever comes, messages are delivered once and in order, what is
+ * written leaves in order, and the limits hold. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include "common/session/stream.h"
+
+#define MAX_BYTES   8192
+#define EARLY_BYTES 4096
+#define MAX_STEPS   2000
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+struct peer {
+    struct fl_stream *stream;
+    const uint8_t *at, *end;
+    bool full, unready;
+    int64_t delivered; /* messages */
+    int64_t left;      /* the highest number that left, and each below it did */
+    int64_t now_ms;
+};
+
+static uint8_t next(struct peer *p)
+{
+    return p->at < p->end ? *p->at++ : 0;
+}
+
+static int on_send(void *arg, const void *frame, size_t len)
+{
+    struct peer *p = arg;
+    struct fl_frame f;
+
+    if (p->full)
+        return -ENOBUFS;
+    if (fl_frame_decode(frame, len, &f, NULL) < 0)
+        abort();
+    if (strcmp(f.type, FL_DATA_ACK) == 0)
+        return 0;
+    if (f.sequence > p->left + 1 || f.payload_len == 0)
+        abort();
+    p->left = FL_MAX(p->left, f.sequence);
+    return 0;
+}
+
+/* What message `sequence` holds, whenever it comes. */
+static size_t payload_of(int64_t sequence, char out[64])
+{
+    return (size_t)snprintf(out, 64, "message %lld", (long long)sequence);
+}
+
+static int on_deliver(void *arg, uint32_t type, const char *data, size_t len)
+{
+    struct peer *p = arg;
+    char want[64];
+    size_t want_len = payload_of(p->delivered, want);
+
+    if (p->unready)
+        return -EAGAIN;
+    if (type != FL_DATA_TYPE_OUTPUT || len != want_len || memcmp(data, want, len) != 0)
+        abort();
+    p->delivered++;
+    if (p->delivered % 3 == 0) /* an answer inside of the callback */
+        fl_stream_write(p->stream, FL_DATA_TYPE_FLAG, "\0\0\0\1", 4, 1, p->now_ms);
+    return 0;
+}
+
+static void input(struct peer *p, const char *type, int64_t sequence, const char *payload,
+                  size_t len, bool broken)
+{
+    struct fl_frame f = { .schema_version = 1,
+                          .created_ms = 1,
+                          .sequence = sequence,
+                          .payload_type = FL_DATA_TYPE_OUTPUT,
+                          .payload = payload,
+                          .payload_len = len };
+    fl_autobuf struct fl_buf out = FL_BUF(65536);
+
+    snprintf(f.type, sizeof(f.type), "%s", type);
+    if (fl_frame_encode(&f, &out) < 0)
+        abort();
+    if (broken)
+        out.data[out.len - 1] ^= 1;
+    if (fl_stream_input(p->stream, out.data, out.len, 1, p->now_ms) < 0)
+        abort();
+}
+
+static void peer_sends(struct peer *p)
+{
+    int64_t sequence = p->delivered + (int8_t)next(p);
+    char text[64];
+
+    if (sequence >= 0)
+        input(p, FL_DATA_INPUT, sequence, text, payload_of(sequence, text), false);
+}
+
+static void peer_acknowledges(struct peer *p)
+{
+    static const uint8_t id[16];
+    char text[FL_DATA_ACK_MAX_BYTES];
+    int64_t sequence = FL_MAX(p->left - (int8_t)next(p), 0);
+
+    input(p, FL_DATA_ACK, 0, text, fl_data_ack_encode(FL_DATA_OUTPUT, id, sequence, text), false);
+}
+
+static void raw_frame(struct peer *p)
+{
+    size_t len = FL_MIN((size_t)next(p) | (size_t)next(p) << 8, (size_t)(p->end - p->at));
+    struct fl_frame f;
+
+    /* not one that is right, whose payload would not be what it must be */
+    if (fl_frame_decode(p->at, len, &f, NULL) < 0 || strcmp(f.type, FL_DATA_INPUT) != 0)
+        fl_stream_input(p->stream, p->at, len, 1, p->now_ms);
+    p->at += len;
+}
+
+static void owner_writes(struct peer *p)
+{
+    static const char data[4096];
+    size_t len = FL_MIN((size_t)next(p) * 16 + 1, sizeof(data));
+    bool fits = len <= fl_stream_room(p->stream);
+    int r = fl_stream_write(p->stream, FL_DATA_TYPE_OUTPUT, data, len, 1, p->now_ms);
+
+    if ((fits && r < 0) || (r < 0 && r != -ENOBUFS))
+        abort();
+}
+
+static void step(struct peer *p)
+{
+    static const char *const types[] = { FL_DATA_PAUSE, FL_DATA_START, FL_DATA_OUTPUT,
+                                         FL_MSG_CHANNEL_CLOSED };
+    int64_t due;
+
+    switch (next(p) % 10) {
+    case 0:
+    case 1:
+        peer_sends(p);
+        break;
+    case 2:
+        peer_acknowledges(p);
+        break;
+    case 3:
+        raw_frame(p);
+        break;
+    case 4:
+        owner_writes(p);
+        break;
+    case 5:
+        p->now_ms += next(p) * 8;
+        due = fl_stream_tick(p->stream, 1, p->now_ms);
+        if (due <= p->now_ms)
+            abort();
+        break;
+    case 6:
+        p->full = !p->full;
+        break;
+    case 7:
+        p->unready = !p->unready;
+        break;
+    case 8:
+        input(p, types[next(p) % FL_ARRAY_LEN(types)], 0, "x", 1, next(p) % 2);
+        break;
+    case 9:
+        fl_stream_set_connected(p->stream, next(p) % 4 != 0);
+        break;
+    }
+    if (fl_stream_kick(p->stream, 1, p->now_ms) < 0)
+        abort();
+    if (fl_stream_room(p->stream) > MAX_BYTES || fl_stream_held(p->stream) > EARLY_BYTES)
+        abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static const struct fl_stream_events events = { .send = on_send, .deliver = on_deliver };
+    const struct fl_stream_conf conf = { .agent = true,
+                                         .max_bytes = MAX_BYTES,
+                                         .max_early_bytes = EARLY_BYTES };
+    struct peer p = { .at = data, .end = data + size, .left = -1, .now_ms = 1 };
+
+    if (fl_stream_new(&conf, &events, &p, &p.stream) < 0)
+        return 0;
+    fl_stream_set_connected(p.stream, true);
+    for (int i = 0; i < MAX_STEPS && p.at < p.end; i++)
+        step(&p);
+    fl_stream_free(p.stream);
+    return 0;
+}
