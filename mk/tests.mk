@@ -54,18 +54,25 @@ $(TAKEOVER): $(BUILD)/tests/e2e/takeover.o $(AGENT_LIBS) $(COMMON_LIB)
 $(BUILD)/tests/%.o $(BUILD)/tests/%.syntax: CFLAGS_ALL += -Wno-write-strings
 
 # Objects of tests stay: make would delete them as intermediates of the rules above.
-.SECONDARY: $(call obj,$(TEST_SRC) $(FUZZ_SRC) $(SWARM_SRC) tests/e2e/takeover.c tests/fuzz/replay_main.c $(SERVER_FIXTURE))
+.SECONDARY: $(call obj,$(TEST_SRC) $(FUZZ_SRC) $(SWARM_SRC) tests/bench/session.c tests/e2e/takeover.c \
+             tests/fuzz/replay_main.c $(SERVER_FIXTURE))
 
 .PHONY: test-programs fuzz-replay lint-fast
 # The swarm (tests/bench/swarm.h): nodes made of the agent's own network code. What that code asks of
 # the processes around it, the linker gives to the swarm.
 SWARM := $(BUILD)/tests/bench/swarm
-SWARM_SRC := $(wildcard tests/bench/*.c)
+SWARM_SRC := $(wildcard tests/bench/swarm*.c)
 SWARM_WRAP := fl_ipc_send fl_ws_connect fl_ws_ping malloc_trim connect SSL_set_session
 $(SWARM): $(call obj,$(SWARM_SRC)) $(AGENT_LIBS) $(PLUGIN_LIBS) $(COMMON_LIB)
 	@echo "  LD    $@"
 	@$(CC) $(LDFLAGS_ALL) $(SWARM_WRAP:%=-Wl,--wrap=%) -o $@ $(filter %.o,$^) \
 	    -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(PKG_LIBS) -lpthread -ldl
+
+# What a session's wire costs by itself (tests/bench/session.c).
+SESSION_BENCH := $(BUILD)/tests/bench/session
+$(SESSION_BENCH): $(BUILD)/tests/bench/session.o $(COMMON_LIB)
+	@echo "  LD    $@"
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lpthread -ldl
 
 # `make unit T=codec` builds and runs only the programs whose path holds that word; `make e2e T=…` likewise.
 T ?=
@@ -152,9 +159,9 @@ check-load: all $(SWARM)
 
 .PHONY: bench-baseline
 BENCH := $(PYTHON) tests/bench/bench.py --build $(BUILD) $(if $(T),--only '$(T)')
-bench: all
+bench: all $(SESSION_BENCH)
 	@$(BENCH) $(if $(STRICT),--strict)
-bench-baseline: all
+bench-baseline: all $(SESSION_BENCH)
 	@$(BENCH) --baseline 5
 
 # Amounts are multiplied by SCALE; `make check-soak T=week SCALE=0.1` is one part in a tenth of its time.
@@ -169,7 +176,7 @@ lint:
 .PHONY: asan-programs syntax
 asan-programs:
 	@$(MAKE) --no-print-directory BUILD=build/asan SAN="$(SAN_FLAGS)" OPT="-O1 -g -fno-omit-frame-pointer" all test-programs
-ALL_SRC := $(COMMON_SRC) $(PLUGIN_SRC) $(SERVER_SRC) $(CLI_SRC) $(TEST_SRC) $(FUZZ_SRC) $(SWARM_SRC) tests/e2e/takeover.c \
+ALL_SRC := $(COMMON_SRC) $(PLUGIN_SRC) $(SERVER_SRC) $(CLI_SRC) $(TEST_SRC) $(FUZZ_SRC) $(SWARM_SRC) tests/bench/session.c tests/e2e/takeover.c \
            $(sort $(AGENT_SRC) $(wildcard agent/*/*.c))
 syntax: $(ALL_SRC:%.c=$(BUILD)/%.syntax)
 $(BUILD)/%.syntax: %.c | $(BUILD)/gen/sql_table.h $(BUILD)/gen/embedded.h

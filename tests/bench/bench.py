@@ -15,6 +15,7 @@ import json
 import os
 import pathlib
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -54,6 +55,8 @@ ROWS = {
     "100 documents at once: slowest ping on the channel": ("ms", 100),
     "100 documents at once: slowest answer of the monitor": ("ms", None),
     "100 documents at once: all of them done": ("ms", None),
+    "session wire: CPU of both ends, 1 GB by 64 KiB": ("ms", 2500),
+    "session wire: CPU of both ends, 1 GB by 1 KiB": ("ms", None),
     "plane: ListCommands, connection kept": ("ms", None),
     "plane: SendCommand, connection kept": ("ms", None),
     "plane: command to result, our agent": ("ms", None),
@@ -292,6 +295,22 @@ class Bench:
         files = [p for p in root.rglob("*") if p.is_file() and "fairlead-agent" in p.name]
         self.put(name, sum(p.stat().st_size for p in files) // 1024)
 
+    # ---- sessions ----
+
+    def measure_session_wire(self):
+        """Numbering, digests, acknowledgements and smux of tests/bench/session.c, in memory. The yardstick is that
+        program's, too: both ends must hash every byte."""
+        for name, payload, megabytes in (("session wire: CPU of both ends, 1 GB by 64 KiB", 65536, 500),
+                                         ("session wire: CPU of both ends, 1 GB by 1 KiB", 1024, 100)):
+            if not self.wanted(name):
+                continue
+            self.note(name)
+            out = subprocess.run([self.args.build / "tests/bench/session", *[str(payload), str(megabytes)] * self.runs],
+                                 check=True, stdout=subprocess.PIPE, text=True).stdout
+            took, hashed = zip(*(map(float, line.split()[2:]) for line in out.splitlines()))
+            self.put(name, [t * 1000 / megabytes for t in took], [h * 1000 / megabytes for h in hashed], yardstick.Hashes)
+            self.note(f"{megabytes * 1000 / statistics.median(took):.0f} MB/s on one core that is both ends")
+
     # ---- the plane ----
 
     def measure_plane(self):
@@ -336,7 +355,8 @@ class Bench:
         if first:  # what does not vary
             self.measure_size()
             self.measure_hour()
-        if self.wanted(*(n for n in ROWS if not n.startswith(("plane:", "100 ")) and "hour" not in n)):
+        self.measure_session_wire()
+        if self.wanted(*(n for n in ROWS if not n.startswith(("plane:", "100 ", "session ")) and "hour" not in n)):
             agent = self.agent()
             try:
                 self.measure_start(agent)

@@ -83,3 +83,8 @@ class SyncedRequest(BareRequest):
         os.write(self.fd, b"x" * 1000)
         os.fdatasync(self.fd)
         return (time.perf_counter() - started) * 1e3 + super().__call__()
+
+
+class Hashes:
+    """What tests/bench/session.c measures by itself."""
+    NAME = "SHA-256 of the same bytes, twice"

@@ -98,15 +98,19 @@ static void peer_acknowledges(struct peer *p)
 {
     static const uint8_t id[16];
     char text[FL_DATA_ACK_MAX_BYTES];
-    int64_t sequence = FL_MAX(p->left - (int8_t)next(p), 0);
+    int64_t sequence = p->left - (int8_t)next(p);
 
+    sequence = FL_MAX(sequence, 0);
     input(p, FL_DATA_ACK, 0, text, fl_data_ack_encode(FL_DATA_OUTPUT, id, sequence, text), false);
 }
 
 static void raw_frame(struct peer *p)
 {
-    size_t len = FL_MIN((size_t)next(p) | (size_t)next(p) << 8, (size_t)(p->end - p->at));
+    size_t len = next(p);
     struct fl_frame f;
+
+    len |= (size_t)next(p) << 8;
+    len = FL_MIN(len, (size_t)(p->end - p->at));
 
     /* not one that is right, whose payload would not be what it must be */
     if (fl_frame_decode(p->at, len, &f, NULL) < 0 || strcmp(f.type, FL_DATA_INPUT) != 0)
@@ -117,7 +121,7 @@ static void raw_frame(struct peer *p)
 static void owner_writes(struct peer *p)
 {
     static const char data[4096];
-    size_t len = FL_MIN((size_t)next(p) * 16 + 1, sizeof(data));
+    size_t len = (size_t)next(p) * 16 + 1;
     bool fits = len <= fl_stream_room(p->stream);
     int r = fl_stream_write(p->stream, FL_DATA_TYPE_OUTPUT, data, len, 1, p->now_ms);
 
