@@ -1,7 +1,7 @@
 # shellcheck shell=sh disable=SC2154
 need Path Recursive PerformAction
 path=$SSM_Path
-exists "$path" || fail "$path: No such file or directory"
+exists "$path" || missing "$path"
 if [ -d "$path" ] && [ ! -L "$path" ]; then
     [ "$(stat -c %d:%i -- "$path")" != "$(stat -c %d:%i /)" ] || fail "$path: is the root directory"
     if [ "$SSM_Recursive" = Yes ]; then

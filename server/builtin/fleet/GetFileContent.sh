@@ -1,7 +1,7 @@
 # shellcheck shell=sh disable=SC2154
 need Path NextToken
 path=$SSM_Path
-exists "$path" || fail "$path: No such file or directory"
+exists "$path" || missing "$path"
 [ ! -d "$path" ] || fail "$path: Is a directory"
 [ -f "$path" ] || fail "$path: Not a regular file"
 [ -r "$path" ] || fail "$path: Permission denied"

@@ -3,7 +3,7 @@ need Path NextToken AllowTruncatedOutput
 skip=$SSM_NextToken
 [ "$skip" != '*' ] || skip=0
 path=$SSM_Path
-exists "$path" || fail "$path: No such file or directory"
+exists "$path" || missing "$path"
 if [ -d "$path" ]; then
     if [ ! -r "$path" ] || ! cd -- "$path" 2>/dev/null; then
         fail "$path: Permission denied"

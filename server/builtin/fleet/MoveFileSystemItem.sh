@@ -2,7 +2,7 @@
 need SourcePath DestinationPath PerformAction
 from=$SSM_SourcePath
 to=$SSM_DestinationPath
-exists "$from" || fail "$from: No such file or directory"
+exists "$from" || missing "$from"
 ! exists "$to" || fail "$to: File exists"
 perform mv -T -- "$from" "$to"
 row SourcePath "$from" DestinationPath "$to"

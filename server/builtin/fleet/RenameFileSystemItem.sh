@@ -7,7 +7,7 @@ to=${path%/*}/$SSM_NewName
 case $SSM_NewName in
 . | .. | */*) fail "$SSM_NewName: not a name" ;;
 esac
-exists "$path" || fail "$path: No such file or directory"
+exists "$path" || missing "$path"
 ! exists "$to" || fail "$to: File exists"
 perform mv -T -- "$path" "$to"
 row Path "$path" NewPath "$to"

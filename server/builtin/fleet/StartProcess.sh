@@ -1,7 +1,7 @@
 # shellcheck shell=sh disable=SC2154
 need FilePath Arguments WorkingDirectory PerformAction
 program=$SSM_FilePath
-exists "$program" || fail "$program: No such file or directory"
+exists "$program" || missing "$program"
 [ -f "$program" ] || fail "$program: Not a regular file"
 [ -x "$program" ] || fail "$program: Permission denied"
 cd -- "$SSM_WorkingDirectory" 2>/dev/null || fail "$SSM_WorkingDirectory: No such directory"

@@ -74,10 +74,11 @@ function add(row, token) {
     return 1
 }
 function finish() {
-    if (full && ENVIRON["SSM_AllowTruncatedOutput"] == "No")
+    if (full && ENVIRON["SSM_AllowTruncatedOutput"] == "No") {
         answer("", "null", "more than one answer holds")
-    else
-        answer(rows, full ? json(last "") : "null", "")
+        exit 1
+    }
+    answer(rows, full ? json(last "") : "null", "")
 }
 function answer(list, token, error) {
     printf "{\"data\":{\"results\":[%s],\"nextToken\":%s},\"error\":%s}\n", list, token,
@@ -108,6 +109,13 @@ list() {
 
 exists() {
     [ -e "$1" ] || [ -L "$1" ]
+}
+
+# missing PATH: fails with the reason why it cannot be found.
+missing() {
+    said=$(stat -- "$1" 2>&1 >/dev/null)
+    said=${said##*: }
+    fail "$1: ${said:-No such file or directory}"
 }
 
 # perform COMMAND...: does it, if the caller wants it done.
