@@ -1,5 +1,6 @@
 /* jobdir.c - see jobdir.h. */
 #include "agent/lib/jobdir.h"
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -196,30 +197,51 @@ static int create_file(int dir_fd, const char *name, struct fl_err *err)
                   : fd;
 }
 
-/* Everything is made before the first sync: a journaling file system then commits it all at once,
- * and the syncs that follow find nothing left to do. */
-static int fill(int jobs_fd, int dir_fd, const struct fl_job *job, struct fl_err *err)
+/* A folder in the making. */
+struct making {
+    int dir_fd;
+    struct fl_journal job;
+    bool made;
+};
+
+static int fill(struct making *m, const struct fl_job *job, struct fl_err *err)
 {
-    struct fl_journal j fl_autojournal = { .fd = -1 };
-    fl_autofd int journal = create_file(dir_fd, "journal", err);
-    fl_autofd int acks = journal < 0 ? -1 : create_file(dir_fd, "acks", err);
-    int fd, r;
+    fl_autofd int journal = create_file(m->dir_fd, "journal", err);
+    fl_autofd int acks = journal < 0 ? -1 : create_file(m->dir_fd, "acks", err);
+    int fd;
 
     if (journal < 0 || acks < 0)
         return journal < 0 ? journal : acks;
     /* Where the file system cannot reserve, a full disk is met later. */
     if (fallocate(journal, FALLOC_FL_KEEP_SIZE, 0, JOURNAL_RESERVE_BYTES) < 0 && errno == ENOSPC)
         return fl_err_set(err, -ENOSPC, NULL, "no room for a journal");
-    if (mkdirat(dir_fd, "steps", 0700) < 0)
+    if (mkdirat(m->dir_fd, "steps", 0700) < 0)
         return fl_err_set(err, -errno, NULL, "cannot create a job folder: %s", strerror(errno));
-    fd = create_file(dir_fd, "job", err);
+    fd = create_file(m->dir_fd, "job", err);
     if (fd < 0)
         return fd;
-    fl_journal_init(&j, fd, fl_job_rows, 0);
-    r = fl_journal_append(&j, FL_JREC_JOB, job, err);
-    if (r == 0 && (fsync(fd) < 0 || fsync(dir_fd) < 0 || fsync(jobs_fd) < 0))
-        r = fl_err_set(err, -errno, NULL, "cannot sync a job folder: %s", strerror(errno));
-    return r;
+    fl_journal_init(&m->job, fd, fl_job_rows, 0);
+    return fl_journal_append(&m->job, FL_JREC_JOB, job, err);
+}
+
+static int make(struct making *m, int jobs_fd, const char *jobs_dir, const struct fl_job *job,
+                struct fl_err *err)
+{
+    fl_autofree char *path = fl_path_join(jobs_dir, job->command_id);
+
+    if (!path)
+        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    if (mkdirat(jobs_fd, job->command_id, 0700) < 0)
+        return fl_err_set(err, -errno, NULL, "%s: %s", path, strerror(errno));
+    m->made = true;
+    m->dir_fd = openat(jobs_fd, job->command_id, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    return m->dir_fd < 0 ? fl_err_set(err, -errno, NULL, "%s: %s", path, strerror(errno))
+                         : fill(m, job, err);
+}
+
+static int sync_error(struct fl_err *err)
+{
+    return fl_err_set(err, -errno, NULL, "cannot sync a job folder: %s", strerror(errno));
 }
 
 /* By path: one reason to be here is that no descriptor is left. */
@@ -237,26 +259,45 @@ void fl_jobdir_discard(const char *jobs_dir, const char *command_id)
     }
 }
 
-int fl_jobdir_create(const char *jobs_dir, const struct fl_job *job, struct fl_err *err)
+/* Everything is made before the first sync: a journaling file system then commits it all at once,
+ * and the syncs that follow find nothing left to do. */
+void fl_jobdir_create_all(const char *jobs_dir, struct fl_jobdir_row *rows, size_t n)
 {
     fl_autofd int jobs_fd = open(jobs_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    fl_autofree char *path = fl_path_join(jobs_dir, job->command_id);
-    fl_autofd int dir_fd = -1;
-    int r;
+    int open_error = errno;
+    struct making all[FL_JOBDIR_MAX_ROWS];
 
-    if (jobs_fd < 0)
-        return fl_err_set(err, -errno, NULL, "%s: %s", jobs_dir, strerror(errno));
-    if (!path)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
-    if (mkdirat(jobs_fd, job->command_id, 0700) < 0)
-        return fl_err_set(err, -errno, NULL, "%s: %s", path, strerror(errno));
-    dir_fd = openat(jobs_fd, job->command_id, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    r = dir_fd < 0 ? fl_err_set(err, -errno, NULL, "%s: %s", path, strerror(errno))
-                   : fill(jobs_fd, dir_fd, job, err);
-    /* Refused is refused: it must not be found and run after a restart. */
-    if (r < 0)
-        fl_jobdir_discard(jobs_dir, job->command_id);
-    return r;
+    assert(n <= FL_JOBDIR_MAX_ROWS);
+    for (size_t i = 0; i < n; i++) {
+        all[i] = (struct making){ .dir_fd = -1, .job = { .fd = -1 } };
+        rows[i].r = jobs_fd < 0 ? fl_err_set(&rows[i].err, -open_error, NULL, "%s: %s", jobs_dir,
+                                             strerror(open_error))
+                                : make(&all[i], jobs_fd, jobs_dir, rows[i].job, &rows[i].err);
+    }
+    for (size_t i = 0; i < n; i++)
+        if (rows[i].r == 0 && (fsync(all[i].job.fd) < 0 || fsync(all[i].dir_fd) < 0))
+            rows[i].r = sync_error(&rows[i].err);
+    if (jobs_fd >= 0 && fsync(jobs_fd) < 0)
+        for (size_t i = 0; i < n; i++)
+            rows[i].r = rows[i].r < 0 ? rows[i].r : sync_error(&rows[i].err);
+    for (size_t i = 0; i < n; i++) {
+        fl_journal_done(&all[i].job);
+        if (all[i].dir_fd >= 0)
+            close(all[i].dir_fd);
+        /* Refused is refused: it must not be found and run after a restart. */
+        if (rows[i].r < 0 && all[i].made)
+            fl_jobdir_discard(jobs_dir, rows[i].job->command_id);
+    }
+}
+
+int fl_jobdir_create(const char *jobs_dir, const struct fl_job *job, struct fl_err *err)
+{
+    struct fl_jobdir_row row = { .job = job };
+
+    fl_jobdir_create_all(jobs_dir, &row, 1);
+    if (row.r < 0 && err)
+        *err = row.err;
+    return row.r;
 }
 
 int fl_jobdir_repair(int dir_fd, const struct fl_job *job, struct fl_err *err)

@@ -135,6 +135,16 @@ void fl_job_reply_id(const char *nonce, uint32_t reboots, int64_t index, char ou
  * one; -ENOSPC and the like leave nothing behind. */
 int fl_jobdir_create(const char *jobs_dir, const struct fl_job *job, struct fl_err *err);
 
+/* The same for several at once, which wait for the disk together; each fails or not by itself. */
+#define FL_JOBDIR_MAX_ROWS 32
+struct fl_jobdir_row {
+    const struct fl_job *job;
+    /* out; the error is empty before */
+    int r;
+    struct fl_err err;
+};
+void fl_jobdir_create_all(const char *jobs_dir, struct fl_jobdir_row *rows, size_t n);
+
 /* Takes back a folder just made: what was refused must not be found and run after a restart. */
 void fl_jobdir_discard(const char *jobs_dir, const char *command_id);
 

@@ -52,7 +52,8 @@ int fl_jobs_new(const struct fl_jobs_conf *conf, struct fl_jobs **ret_jobs, stru
 /* Workers go on by themselves. */
 struct fl_jobs *fl_jobs_free(struct fl_jobs *jobs);
 
-/* A job or cancel from the control channel: always answered with one ack. */
+/* A job or cancel from the control channel: always answered with one ack, at once or when the job
+ * is on disk. */
 void fl_jobs_handle(struct fl_jobs *jobs, const struct fl_net_job *in);
 
 void fl_jobs_acked(struct fl_jobs *jobs, const char *message_id);

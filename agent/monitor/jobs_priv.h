@@ -1,4 +1,4 @@
-/* jobs_priv.h - what jobs.c, job_worker.c, job_reboot.c and job_replies.c share. */
+/* jobs_priv.h - what jobs.c and the files job_*.c share. */
 #pragma once
 #include <sys/queue.h>
 #include "agent/lib/boot.h"
@@ -6,6 +6,7 @@
 #include "agent/lib/jobdir.h"
 #include "agent/lib/judge.h"
 #include "agent/monitor/doclimit.h"
+#include "agent/monitor/intake.h"
 #include "agent/monitor/jobs.h"
 #include "agent/monitor/reply.h"
 #include "agent/monitor/seen.h"
@@ -74,6 +75,8 @@ struct fl_jobs {
     char *jobs_dir, *done_dir;
     struct fl_doclimit limit;
     struct fl_seen seen;
+    struct fl_intake *intake; /* accepted, not on disk yet */
+    struct fl_timer *start_timer;
     TAILQ_HEAD(job_list, job) list;
     size_t n_jobs, n_running, n_holding;
     struct fl_ipc_row worker_rows[FL_N_WORKER_ROWS];
@@ -88,9 +91,24 @@ struct fl_jobs {
 };
 
 /* ---- jobs.c ---- */
-void fl_job_ended(struct job *job); /* the journal says the document is over */
-void fl_jobs_start_next(struct fl_jobs *jobs);
+struct job *fl_job_new(struct fl_jobs *jobs, const struct fl_job *from); /* not in the list yet */
+struct job *fl_job_free(struct job *job);
+void fl_job_insert(struct fl_jobs *jobs, struct job *job);
+struct job *fl_job_find(struct fl_jobs *jobs, const char *command_id);
+size_t fl_jobs_in_state(const struct fl_jobs *jobs, enum job_state state);
+bool fl_jobs_can_start(const struct fl_jobs *jobs);
+void fl_job_ended(struct job *job);            /* the journal says the document is over */
+void fl_jobs_start_next(struct fl_jobs *jobs); /* one now, each other in a turn of its own */
 void fl_job_retire(struct job *job); /* nothing is left to do: folder away, object freed */
+
+/* ---- job_accept.c: what the intake tells ---- */
+void fl_job_made(void *arg, const struct fl_net_job *in, const struct fl_job *from, int r,
+                 struct fl_err *err);
+void fl_job_later(void *arg, const struct fl_net_job *in);
+
+/* ---- job_load.c ---- */
+int fl_jobs_load(struct fl_jobs *jobs, struct fl_err *err);
+void fl_jobs_fail_damaged(struct fl_jobs *jobs); /* of what was loaded */
 
 /* ---- job_worker.c ---- */
 void fl_job_start(struct job *job); /* the job is running then: decided about, then a worker */

@@ -160,7 +160,27 @@ static inline int teardown(void **state)
     return 0;
 }
 
-static inline void send_job(struct fixture *f, const char *id, const char *steps)
+static inline void no_op(void *arg)
+{
+}
+
+/* Runs the loop until `n` messages have been answered. */
+static inline void wait_acks(struct fixture *f, size_t n)
+{
+    int64_t end = fl_mono_ms() + PATIENCE_MS;
+    struct fl_timer *tick = fl_timer_new(f->loop, no_op, NULL);
+
+    assert_non_null(tick);
+    while (f->n_acks < n && fl_mono_ms() < end) {
+        fl_timer_start(tick, 100);
+        fl_loop_run_once(f->loop, true);
+    }
+    fl_timer_free(tick);
+    if (f->n_acks < n)
+        fail_msg("only %zu of %zu acks", f->n_acks, n);
+}
+
+static inline void post_job(struct fixture *f, const char *id, const char *steps)
 {
     char content[65536], job_id[256], command_id[128];
     char message_id[] = "01020304-0506-0708-090a-0b0c0d0e0f10", name[] = "Demo";
@@ -180,7 +200,15 @@ static inline void send_job(struct fixture *f, const char *id, const char *steps
                                                   .content = content });
 }
 
-static inline void send_shell(struct fixture *f, const char *id, const char *script)
+static inline void send_job(struct fixture *f, const char *id, const char *steps)
+{
+    size_t before = f->n_acks;
+
+    post_job(f, id, steps);
+    wait_acks(f, before + 1);
+}
+
+static inline void post_shell(struct fixture *f, const char *id, const char *script)
 {
     char steps[32768];
 
@@ -188,7 +216,15 @@ static inline void send_shell(struct fixture *f, const char *id, const char *scr
         steps, sizeof(steps),
         "{\"action\":\"aws:runShellScript\",\"name\":\"runIt\",\"inputs\":{\"runCommand\":[%s]}}",
         script);
-    send_job(f, id, steps);
+    post_job(f, id, steps);
+}
+
+static inline void send_shell(struct fixture *f, const char *id, const char *script)
+{
+    size_t before = f->n_acks;
+
+    post_shell(f, id, script);
+    wait_acks(f, before + 1);
 }
 
 static inline void send_cancel(struct fixture *f, const char *target)
@@ -202,10 +238,6 @@ static inline void send_cancel(struct fixture *f, const char *target)
                                                   .message_id = message_id,
                                                   .cancel = true,
                                                   .cancel_job_id = cancel_id });
-}
-
-static inline void no_op(void *arg)
-{
 }
 
 /* Runs the loop until `n` replies have been sent. */

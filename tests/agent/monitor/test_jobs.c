@@ -320,6 +320,155 @@ static void configured_cleaning_takes_the_folder_away(void **state)
     assert_string_equal(f->acks[2], "51405");
 }
 
+/* ---- while the disk is slow: the pool's only thread waits for a byte ---- */
+
+static int gate[2];
+
+static void wait_at_gate(void *arg)
+{
+    char c;
+
+    (void)!read(gate[0], &c, 1);
+}
+
+static int setup_slow(void **state)
+{
+    fl_loop_pool_small();
+    return pipe2(gate, O_CLOEXEC) == 0 ? setup(state) : -1;
+}
+
+static int teardown_slow(void **state)
+{
+    close(gate[1]);
+    close(gate[0]);
+    return teardown(state);
+}
+
+static void close_gate(struct fixture *f)
+{
+    assert_int_equal(fl_loop_work(f->loop, wait_at_gate, no_op, NULL), 0);
+}
+
+static void open_gate(void)
+{
+    assert_int_equal(write(gate[1], "x", 1), 1);
+}
+
+static void turn(struct fixture *f, int n)
+{
+    while (n-- > 0)
+        fl_loop_run_once(f->loop, false);
+}
+
+static void others_are_answered_while_jobs_are_written(void **state)
+{
+    struct fixture *f = *state;
+    char id[16];
+
+    f->config.command_workers = 100;
+    send_shell(f, "known", "\"true\"");
+    wait_closed(f);
+    close_gate(f);
+    for (int i = 0; i < 15; i++) {
+        snprintf(id, sizeof(id), "c%d", i);
+        post_shell(f, id, "\"true\"");
+        turn(f, 3);
+    }
+    assert_int_equal(f->n_acks, 1); /* what is not on disk is not acknowledged */
+    assert_int_equal(fl_jobs_count(f->jobs).queued, 15);
+    post_shell(f, "known", "\"true\"");
+    send_cancel(f, "known");
+    assert_int_equal(f->n_acks, 3);
+    assert_string_equal(f->acks[1], "51405");
+    assert_string_equal(f->acks[2], "200");
+    open_gate();
+    wait_acks(f, 18);
+    for (size_t i = 3; i < 18; i++)
+        assert_string_equal(f->acks[i], "200");
+    wait_closed(f);
+    for (int i = 0; i < 15; i++) {
+        snprintf(id, sizeof(id), "done/c%d", i);
+        assert_true(exists(f, id));
+    }
+}
+
+static void what_is_said_of_a_job_comes_after_it(void **state)
+{
+    struct fixture *f = *state;
+    char script[TMPDIR_BYTES + 64];
+
+    snprintf(script, sizeof(script), "\"touch %s/ran\"", f->dir);
+    close_gate(f);
+    post_shell(f, "c1", script);
+    turn(f, 3);
+    post_shell(f, "c1", script);
+    send_cancel(f, "c1");
+    turn(f, 3);
+    assert_int_equal(f->n_acks, 0);
+    open_gate();
+    wait_acks(f, 3);
+    assert_string_equal(f->acks[0], "200");
+    assert_string_equal(f->acks[1], "51405");
+    assert_string_equal(f->acks[2], "200");
+    wait_closed(f);
+    assert_has(f->replies[f->n_replies - 1].content, "\"documentStatus\":\"Cancelled\"");
+}
+
+static void what_is_being_written_takes_its_place(void **state)
+{
+    struct fixture *f = *state;
+    char id[16];
+
+    close_gate(f);
+    for (int i = 0; i < 12; i++) {
+        snprintf(id, sizeof(id), "c%d", i);
+        post_shell(f, id, "\"true\"");
+        turn(f, 1);
+    }
+    assert_int_equal(f->n_acks, 2);
+    assert_string_equal(f->acks[0], "51402");
+    assert_string_equal(f->acks[1], "51402");
+    open_gate();
+    wait_acks(f, 12);
+    wait_closed(f);
+}
+
+static void workers_are_not_started_all_in_one_turn(void **state)
+{
+    struct fixture *f = *state;
+    size_t running = 0;
+    char id[16];
+
+    f->config.command_workers = 100;
+    for (int i = 0; i < 20; i++) {
+        snprintf(id, sizeof(id), "c%d", i);
+        post_shell(f, id, "\"sleep 0.2\"");
+    }
+    while (running < 20) {
+        size_t before = running;
+
+        fl_loop_run_once(f->loop, true);
+        running = fl_jobs_count(f->jobs).running;
+        if (running > before + 3) /* libuv looks at its timers twice in a turn of one's own */
+            fail_msg("%zu workers were started in one turn", running - before);
+    }
+    wait_closed(f);
+}
+
+static void a_monitor_that_ends_leaves_what_it_wrote(void **state)
+{
+    struct fixture *f = *state;
+
+    close_gate(f);
+    post_shell(f, "c1", "\"true\"");
+    turn(f, 3);
+    f->jobs = fl_jobs_free(f->jobs);
+    open_gate();
+    wait_exists(f, "jobs/c1/job");
+    turn(f, 3);
+    assert_int_equal(f->n_acks, 0);
+}
+
 int main(int argc, char **argv)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -340,6 +489,12 @@ int main(int argc, char **argv)
         T(a_worker_that_never_comes_up_fails_the_document),
         T(a_state_folder_that_cannot_be_written_refuses),
         T(configured_cleaning_takes_the_folder_away),
+#define SLOW(name) cmocka_unit_test_setup_teardown(name, setup_slow, teardown_slow)
+        SLOW(others_are_answered_while_jobs_are_written),
+        SLOW(what_is_said_of_a_job_comes_after_it),
+        SLOW(what_is_being_written_takes_its_place),
+        SLOW(workers_are_not_started_all_in_one_turn),
+        SLOW(a_monitor_that_ends_leaves_what_it_wrote),
     };
 
     int role = run_role(argc, argv);

@@ -261,6 +261,7 @@ static void without_descriptors_a_document_is_refused_not_lost(void **state)
         char id[8];
 
         snprintf(id, sizeof(id), "c%zu", n);
+        wait_closed(f); /* what the one before says is not of this */
         begin_famine(&x);
         relax(&x, n);
         send_shell(f, id, "\"echo hi\"");
