@@ -147,6 +147,28 @@ static bool can_write(void)
     return r != 0;
 }
 
+/* What a reader that stops in the middle of a line costs is that line, not the next one too. */
+static void put(const struct line *l)
+{
+    static atomic_bool torn;
+    size_t done = 0;
+
+    if (atomic_exchange(&torn, false))
+        (void)!write(STDERR_FILENO, "\n", 1);
+    while (done < l->len) {
+        ssize_t n = write(STDERR_FILENO, l->text + done, l->len - done);
+
+        if (n > 0)
+            done += (size_t)n;
+        else if (n == 0 || (errno != EINTR && (errno != EAGAIN || !can_write())))
+            break;
+    }
+    if (done < l->len) {
+        atomic_store(&torn, done > 0);
+        atomic_fetch_add(&lost, 1);
+    }
+}
+
 void fl_log_write(enum fl_log_level level, const char *msg, const struct fl_log_kv *kv)
 {
     struct line l = { .len = 0 };
@@ -187,6 +209,5 @@ void fl_log_write(enum fl_log_level level, const char *msg, const struct fl_log_
     if (atomic_load(&lost))
         fl_log_warn("log lines were lost: nobody read them",
                     FL_I("lines", atomic_exchange(&lost, 0)));
-    while (write(STDERR_FILENO, l.text, l.len) < 0 && errno == EINTR)
-        ;
+    put(&l);
 }
