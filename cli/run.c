@@ -1,20 +1,18 @@
 /* run.c - `fairlead run`: a command sent to nodes, and followed. */
 #include <errno.h>
-#include <jansson.h>
 #include <string.h>
 #include "cli/command.h"
 #include "cli/filter.h"
 #include "cli/input.h"
 #include "cli/nodes.h"
+#include "cli/params.h"
 #include "cli/send.h"
 #include "cli/term.h"
-#include "common/codec/json_load.h"
 
-#define SHELL_DOCUMENT   "AWS-RunShellScript"
-#define ARENA_BYTES      (8 << 20)
-#define SCRIPT_MAX_BYTES 65536 /* what a document and its parameters may have */
-#define TARGETS_MAX      5
-#define TIMEOUT_MIN_S    5 /* agents take less for a mistake, and an hour in its place */
+#define SHELL_DOCUMENT "AWS-RunShellScript"
+#define ARENA_BYTES    (8 << 20)
+#define TARGETS_MAX    5
+#define TIMEOUT_MIN_S  5 /* agents take less for a mistake, and an hour in its place */
 
 struct run_options {
     bool all, detach, yes, quiet;
@@ -118,89 +116,23 @@ static int command_line(const struct fl_args *args, struct fl_buf *out)
     return r;
 }
 
-static int set_list(json_t *all, const char *name, const char *value)
-{
-    json_t *list = json_object_get(all, name);
-
-    if (list && !json_is_array(list))
-        return -EINVAL;
-    if (!list && json_object_set_new(all, name, list = json_array()) < 0)
-        return -ENOMEM;
-    /* bytes that are not UTF-8 cannot be sent in JSON */
-    return json_array_append_new(list, json_string(value)) < 0 ? -EILSEQ : 0;
-}
-
-/* "NAME": "text" is the API's "NAME": ["text"]. */
-static int listify(json_t *all)
-{
-    const char *key;
-    json_t *value;
-    void *next;
-
-    json_object_foreach_safe(all, next, key, value)
-    {
-        json_t *list;
-
-        if (json_is_array(value))
-            continue;
-        list = json_is_string(value) ? json_pack("[O]", value) : NULL;
-        if (!list || json_object_set_new(all, key, list) < 0)
-            return -EINVAL;
-    }
-    return 0;
-}
-
-static int from_json(const char *text, json_t **ret_all, struct fl_err *err)
-{
-    fl_autofree char *read = NULL;
-    json_error_t why;
-    json_t *all;
-    int r = fl_input_text(text, SCRIPT_MAX_BYTES, &read, err);
-
-    if (r < 0)
-        return r;
-    all = fl_json_load_text(read, JSON_REJECT_DUPLICATES, &why);
-    if (!json_is_object(all) || listify(all) < 0) {
-        json_decref(all);
-        return fl_err_set(err, -EINVAL, NULL,
-                          "--parameters: not a JSON object of texts and lists of texts%s%s",
-                          all ? "" : ": ", all ? "" : why.text);
-    }
-    *ret_all = all;
-    return 0;
-}
-
-static int add_pairs(const struct run_options *o, json_t *all, struct fl_arena *arena,
-                     struct fl_err *err)
-{
-    for (size_t i = 0; i < o->parameter.n; i++) {
-        const char *pair = o->parameter.v[i], *mark = strchr(pair, '=');
-        char *name = mark ? fl_arena_memdup(arena, pair, (size_t)(mark - pair)) : NULL;
-
-        if (!name || !*name || set_list(all, name, mark + 1) < 0)
-            return fl_err_set(err, -EINVAL, NULL, "--parameter: \"%s\" is not NAME=VALUE in UTF-8",
-                              pair);
-    }
-    return 0;
-}
-
 static int add_commands(const struct run_options *o, const struct fl_args *args, json_t *all,
                         struct fl_err *err)
 {
-    fl_autobuf struct fl_buf line = FL_BUF(SCRIPT_MAX_BYTES);
+    fl_autobuf struct fl_buf line = FL_BUF(FL_PARAMS_MAX_BYTES);
     fl_autofree char *script = NULL;
     int r;
 
     if (o->script) {
-        r = fl_input_file(o->script, SCRIPT_MAX_BYTES, &script, err);
+        r = fl_input_file(o->script, FL_PARAMS_MAX_BYTES, &script, err);
         if (r < 0)
             return r;
     } else if (args->n_tail == 0) {
         return 0;
     } else if (command_line(args, &line) < 0) {
-        return fl_err_set(err, -E2BIG, NULL, "the command is over %d bytes", SCRIPT_MAX_BYTES);
+        return fl_err_set(err, -E2BIG, NULL, "the command is over %d bytes", FL_PARAMS_MAX_BYTES);
     }
-    r = set_list(all, "commands", script ? script : line.data);
+    r = fl_params_add(all, "commands", script ? script : line.data);
     return r < 0 ? fl_err_set(err, r, NULL, "the command is not UTF-8") : 0;
 }
 
@@ -209,25 +141,16 @@ static int set_parameters(const struct run_options *o, const struct fl_args *arg
 {
     char seconds[24];
     json_t *all = NULL;
-    char *text;
-    int r = o->parameters ? from_json(o->parameters, &all, err) : 0;
+    int r = fl_params_read(o->parameters, &o->parameter, &all, err);
 
-    if (r == 0 && !all)
-        all = json_object();
-    if (r == 0)
-        r = add_pairs(o, all, arena, err);
     if (r == 0)
         r = add_commands(o, args, all, err);
     if (r == 0 && o->timeout.set) {
         snprintf(seconds, sizeof(seconds), "%lld", (long long)o->timeout.v);
-        r = set_list(all, "executionTimeout", seconds);
+        r = fl_params_add(all, "executionTimeout", seconds);
     }
-    if (r == 0 && json_object_size(all) > 0) {
-        text = json_dumps(all, JSON_COMPACT);
-        in->parameters.text = text ? fl_arena_strdup(arena, text) : NULL;
-        free(text);
-        r = in->parameters.text ? 0 : -ENOMEM;
-    }
+    if (r == 0)
+        r = fl_params_raw(all, arena, &in->parameters);
     json_decref(all);
     return r;
 }
