@@ -11,6 +11,7 @@
 #include "common/base/rand.h"
 #include "common/codec/xml.h"
 #include "common/net/http.h"
+#include "common/net/ws.h"
 
 #define MAX_BODY_BYTES     (2 << 20)
 #define MAX_RESPONSE_BYTES (16 << 20)
@@ -27,6 +28,7 @@
 struct fl_wire {
     struct fl_loop *loop;
     struct fl_http *http;
+    struct fl_ws_client *ws; /* NULL until it is asked for */
     struct fl_proxy_conf proxy;
     int quota;
 };
@@ -48,7 +50,7 @@ static const struct fl_shape api_error_shape =
 static const char *const names[] = {
     "InvocationDoesNotExist", "InvalidDocument",           "InvalidCommandId",
     "ParameterNotFound",      "InvalidPluginName",         "UnrecognizedClientException",
-    "ParameterAlreadyExists", "InvalidSignatureException",
+    "ParameterAlreadyExists", "InvalidSignatureException", "DoesNotExistException",
 };
 
 /* A name by which services say "later" (standard mode of AWS's SDKs). */
@@ -100,6 +102,7 @@ static void wire_free(struct fl_wire *w)
 {
     if (!w)
         return;
+    fl_ws_client_free(w->ws);
     fl_http_free(w->http);
     fl_loop_free(w->loop);
     fl_proxy_conf_done(&w->proxy);
@@ -136,6 +139,20 @@ struct fl_loop *fl_cli_loop(struct fl_cli *cli, struct fl_err *err)
     if (r < 0 && err && !err->code)
         fl_err_set(err, r, NULL, "%s", strerror(-r));
     return r < 0 ? NULL : cli->wire->loop;
+}
+
+struct fl_ws_client *fl_cli_ws(struct fl_cli *cli, struct fl_err *err)
+{
+    struct fl_wire *w = fl_cli_loop(cli, err) ? cli->wire : NULL;
+    const struct fl_ws_client_conf conf = { cli->ca_file, w ? &w->proxy : NULL };
+    int r;
+
+    if (!w || w->ws)
+        return w ? w->ws : NULL;
+    r = fl_ws_client_new(w->loop, &conf, &w->ws, err);
+    if (r < 0 && err && !err->code)
+        fl_err_set(err, r, NULL, "%s", strerror(-r));
+    return w->ws;
 }
 
 static void stop_loop(void *arg)

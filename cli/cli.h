@@ -114,6 +114,9 @@ int fl_api_start(struct fl_cli *cli, const struct fl_op *op, const void *in, fl_
 /* The loop all calls run on; NULL with `err` if it cannot be made. */
 struct fl_loop *fl_cli_loop(struct fl_cli *cli, struct fl_err *err);
 
+/* WebSockets on it, with the same CA and proxy; likewise. */
+struct fl_ws_client *fl_cli_ws(struct fl_cli *cli, struct fl_err *err);
+
 /* Runs the loop until *done or for so long (0: no limit), whichever is first. */
 int fl_cli_wait(struct fl_cli *cli, const bool *done, uint32_t ms);
 

@@ -12,6 +12,7 @@ enum fl_complete {
     FL_COMPLETE_NODE,
     FL_COMPLETE_DOCUMENT,
     FL_COMPLETE_PARAMETER,
+    FL_COMPLETE_SESSION,
     FL_COMPLETE_PROFILE,
     FL_COMPLETE_FILE,
     FL_COMPLETE_COMMAND, /* the client's own commands */

@@ -145,6 +145,9 @@ struct named {
 static const struct fl_field named_fields[] = { FL_FIELD(struct named, name, "Name", 0) };
 static const struct fl_shape named_shape = FL_SHAPE(struct named, "named", named_fields);
 
+static const struct fl_field open_fields[] = { FL_FIELD(struct named, name, "SessionId", 0) };
+static const struct fl_shape open_shape = FL_SHAPE(struct named, "open", open_fields);
+
 static int offer_named(void *arg, const void *item, const void *json)
 {
     (void)json;
@@ -155,17 +158,24 @@ static int offer_named(void *arg, const void *item, const void *json)
 /* The kinds that the plane knows. */
 static const struct {
     enum fl_complete kind;
+    const char *query;
     struct fl_list list;
     fl_list_fn fn;
 } asked[] = {
     { FL_COMPLETE_DOCUMENT,
+      "{}",
       { .operation = "ListDocuments",
         .key = "DocumentIdentifiers",
         .shape = &named_shape,
         .page = 50 },
       offer_named },
     { FL_COMPLETE_PARAMETER,
+      "{}",
       { .operation = "DescribeParameters", .key = "Parameters", .shape = &named_shape, .page = 50 },
+      offer_named },
+    { FL_COMPLETE_SESSION,
+      "{\"State\":\"Active\"}",
+      { .operation = "DescribeSessions", .key = "Sessions", .shape = &open_shape, .page = 50 },
       offer_named },
 };
 
@@ -181,7 +191,7 @@ static void ask_plane(struct offering *o, enum fl_complete kind)
         fl_list_each(o->cli, &fl_node_list, "{}", offer_node, o, &err);
     for (size_t i = 0; i < FL_ARRAY_LEN(asked); i++)
         if (asked[i].kind == kind)
-            fl_list_each(o->cli, &asked[i].list, "{}", asked[i].fn, o, &err);
+            fl_list_each(o->cli, &asked[i].list, asked[i].query, asked[i].fn, o, &err);
 }
 
 static void offer_profile(void *arg, const char *name, const char *file)
@@ -233,6 +243,7 @@ static void offer_kind(struct offering *o, enum fl_complete kind, const char *ar
     case FL_COMPLETE_NODE:
     case FL_COMPLETE_DOCUMENT:
     case FL_COMPLETE_PARAMETER:
+    case FL_COMPLETE_SESSION:
         ask_plane(o, kind);
         break;
     case FL_COMPLETE_PROFILE:

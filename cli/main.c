@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "cli/command.h"
+#include "cli/plugin.h"
 #include "common/base/nodump.h"
 
 /* With the settings the command asks for, or none. */
@@ -99,6 +100,8 @@ int main(int argc, char **argv)
     fl_nodump(false);
     setlocale(LC_CTYPE, "");  /* tables show letters of UTF-8 as they are where the terminal can */
     signal(SIGPIPE, SIG_IGN); /* TLS meets closed connections, too */
+    if (argc > 0 && fl_plugin_called(argv[0]))
+        return finish_output(fl_plugin_main(argc, argv));
     if (argc > 0)
         argv[0] = program;
     status = fl_command_parse(NULL, argc, argv, &g, NULL, &args);

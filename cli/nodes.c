@@ -284,6 +284,20 @@ int fl_nodes_find(struct fl_cli *cli, char *const *words, size_t n, struct fl_ar
     return r;
 }
 
+int fl_node_find_one(struct fl_cli *cli, const char *word, struct fl_arena *arena,
+                     const char **ret_id, struct fl_err *err)
+{
+    char *copy = (char *)word; /* read alone */
+    struct fl_strs ids = { 0 };
+    int r = fl_nodes_find(cli, &copy, 1, arena, &ids, err);
+
+    if (r == 0 && ids.n != 1)
+        r = fl_err_set(err, -ENOTUNIQ, NULL, "\"%s\" means %zu nodes: one is needed", word, ids.n);
+    if (r == 0)
+        *ret_id = ids.v[0];
+    return r;
+}
+
 /* ---- node show ---- */
 
 struct tags_in {

@@ -21,3 +21,7 @@ bool fl_node_is_id(const char *word);
  * name without pattern that fits several. Ids alone need no call. */
 int fl_nodes_find(struct fl_cli *cli, char *const *words, size_t n, struct fl_arena *arena,
                   struct fl_strs *ret_ids, struct fl_err *err);
+
+/* The one node that a word means; *ret_id in the arena. -ENOTUNIQ for a pattern of several. */
+int fl_node_find_one(struct fl_cli *cli, const char *word, struct fl_arena *arena,
+                     const char **ret_id, struct fl_err *err);

@@ -34,6 +34,13 @@
     X(param_put)         \
     X(param_label)       \
     X(param_delete)      \
+    X(session_end)       \
+    X(session)           \
+    X(exec)              \
+    X(forward)           \
+    X(ssh_proxy)         \
+    X(cp)                \
+    X(sessions)          \
     X(activation_create) \
     X(activation_list)   \
     X(activation_delete) \

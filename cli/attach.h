@@ -1,0 +1,19 @@
+/* attach.h - a session at the user's own streams, until it ends: terminal, pipes, files. */
+#pragma once
+#include "cli/session.h"
+
+struct fl_attach_conf {
+    const char *escape; /* as for fl_escape_init(); counts on terminals alone */
+    bool no_input;      /* standard input is left alone */
+    bool plugin;        /* prints what the official plugin prints, */
+    bool no_texts;      /* but nothing to standard output */
+    bool quiet;         /* no notes on standard error */
+    bool wants_code;    /* an end without the command's exit status is a failure */
+    int failure;        /* exit status of what this client, the plane or the way there does wrong */
+};
+
+/* Runs the session, whatever its kind is. The exit status: the command's if it told one, 0 at an
+ * ordinary end, FL_EXIT_INTERRUPTED if the user left, else conf->failure. Complaints are printed. A
+ * session that was left is ended at the plane. */
+int fl_attach(struct fl_cli *cli, const struct fl_session_grant *grant,
+              const struct fl_attach_conf *conf);
