@@ -127,6 +127,7 @@ UNITDIR ?= $(PREFIX)/lib/systemd/system
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/libexec/fairlead $(DESTDIR)$(UNITDIR)
 	$(INSTALL_PROGRAM) $(BUILD)/fairlead $(DESTDIR)$(PREFIX)/bin/
+	ln -sf fairlead $(DESTDIR)$(PREFIX)/bin/session-manager-plugin
 	$(INSTALL_PROGRAM) $(BUILD)/fairlead-agent $(BUILD)/fairlead-server $(DESTDIR)$(PREFIX)/sbin/
 	$(INSTALL_PROGRAM) $(BUILD)/fairlead-agent-worker \
 	        $(BUILD)/fairlead-agent-net $(BUILD)/fairlead-agent-fetch $(BUILD)/fairlead-agent-key \

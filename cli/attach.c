@@ -344,6 +344,8 @@ static void on_end(void *arg, int r, const char *text)
     struct attach *a = arg;
 
     a->ended = true;
+    if (a->done) /* the user left first */
+        return;
     if (r < 0)
         a->status = a->conf->failure;
     else if (a->code >= 0)

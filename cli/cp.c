@@ -19,15 +19,16 @@
 #include "common/base/clock.h"
 #include "common/base/file.h"
 
-#define ARENA_BYTES (4 << 20)
-#define DOCUMENT    "Fairlead-Exec"
-#define SAID_BYTES  4096 /* of the node's standard error that stands in a complaint */
-#define HEAD_BYTES  128
-#define PIPE_BYTES  (1 << 20) /* waits for tar, then the node waits */
-#define PROGRESS_MS 250
-#define BAR_WIDTH   24
-#define PIECE_HEAD  16
-#define TMP_SUFFIX  ".fairlead-XXXXXX"
+#define ARENA_BYTES    (4 << 20)
+#define DOCUMENT       "Fairlead-Exec"
+#define SAID_BYTES     4096 /* of the node's standard error that stands in a complaint */
+#define HEAD_BYTES     128
+#define PIPE_BYTES     (1 << 20) /* waits for tar, then the node waits */
+#define PROGRESS_MS    250
+#define NAME_MAX_SHOWN 24
+#define BAR_WIDTH      24
+#define PIECE_HEAD     16
+#define TMP_SUFFIX     ".fairlead-XXXXXX"
 
 struct copy {
     struct fl_cli *cli;
@@ -647,6 +648,14 @@ static int copy_it(struct copy *c, const char *reason)
     return r;
 }
 
+/* The last part of a path, as far as it leaves room for the rest of the line. */
+static char *name_of(const char *path)
+{
+    fl_autofree char *copy = strdup(path);
+
+    return copy ? strndup(basename(copy), NAME_MAX_SHOWN) : NULL;
+}
+
 static int run_cp(struct fl_cli *cli, const void *options, const struct fl_args *args)
 {
     const struct cp_options *o = options;
@@ -673,7 +682,7 @@ static int run_cp(struct fl_cli *cli, const void *options, const struct fl_args 
     c->quiet = o->quiet;
     c->fd = c->code = -1;
     fl_buf_init(&c->said, SAID_BYTES);
-    c->name = strdup(up ? c->local : c->remote);
+    c->name = name_of(up ? c->local : c->remote);
     r = c->name ? copy_it(c, o->reason) : -ENOMEM;
     if (r < 0 && !c->err.code)
         fl_err_set(&c->err, r, NULL, "%s", strerror(-r));

@@ -1,0 +1,594 @@
+"""Sessions as the operator's client has them, against the reference node behind a relay: terminals, pipes, tunnels, copies;
+and the same by the stock `aws ssm start-session`, with the client as its plugin."""
+import fcntl
+import json
+import os
+import re
+import signal
+import socket
+import struct
+import subprocess
+import termios
+import threading
+import time
+
+import pytest
+
+import clientrelay
+import flsandbox
+from test_cli import Terminal
+
+NODE = clientrelay.NODE
+PROMPT = r"[$#] "
+
+
+class Client:
+    """`fairlead` with a home of its own at a relay."""
+
+    def __init__(self, relay, home):
+        self.relay, self.home = relay, home
+        self.program = str(flsandbox.default_build() / "fairlead")
+
+    def env(self, **more):
+        return self.relay.env(self.home, **more)
+
+    def __call__(self, *args, stdin=b"", timeout=60, **env):
+        return subprocess.run([self.program, *map(str, args)], env=self.env(**env), input=stdin, capture_output=True,
+                              timeout=timeout)
+
+    def start(self, *args, **kw):
+        return subprocess.Popen([self.program, *map(str, args)], env=self.env(), stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, **kw)
+
+    def terminal(self, *args, **env):
+        return Terminal([self.program, *map(str, args)], self.env(**env))
+
+    def as_plugin(self):
+        """The environment of an AWS CLI that finds the client as its plugin."""
+        folder = self.home / "bin"
+        folder.mkdir(exist_ok=True)
+        link = folder / "session-manager-plugin"
+        if not link.exists():
+            link.symlink_to(self.program)
+        return self.env(PATH=f"{folder}:/usr/bin:/bin:/usr/sbin:/sbin", AWS_DEFAULT_REGION="local")
+
+
+@pytest.fixture
+def relay():
+    r = clientrelay.ClientRelay()
+    yield r
+    r.close()
+    for node in r.nodes.values():
+        node.stopped.set()
+        node.handler.kill()
+        assert node.violations == []
+
+
+@pytest.fixture
+def client(relay, tmp_path):
+    return Client(relay, tmp_path)
+
+
+@pytest.fixture
+def ours(relay):
+    """The node is one of fairlead."""
+    relay.node_class = clientrelay.FairleadSession
+    return relay
+
+
+@pytest.fixture
+def echo():
+    """Port of a server that sends back what it gets."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve(sock):
+        with sock:
+            while data := sock.recv(65536):
+                sock.sendall(data)
+
+    def accept():
+        while True:
+            try:
+                sock, _ = server.accept()
+            except OSError:
+                return
+            threading.Thread(target=serve, args=(sock,), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    yield server.getsockname()[1]
+    server.close()
+
+
+def exchange(sock, data):
+    threading.Thread(target=sock.sendall, args=(data,), daemon=True).start()
+    got = bytearray()
+    while len(got) < len(data):
+        piece = sock.recv(65536)
+        assert piece, f"end after {len(got)} of {len(data)} bytes"
+        got += piece
+    assert bytes(got) == data
+
+
+def until(test, what, timeout_s=30):
+    limit = time.monotonic() + timeout_s
+    while not test():
+        assert time.monotonic() < limit, what
+        time.sleep(0.01)
+
+
+# ---- a terminal ----
+
+def test_a_terminal_and_its_size(client, relay):
+    t = client.terminal("session", NODE, "--reason", "look")
+    t.read(PROMPT)
+    t.type("stty size; tty; echo $((6*7))\r")
+    t.read(r"30 100\r\n/dev/\S+\r\n42\r\n")
+    assert relay.last.sizes == [(100, 30)] and relay.started[0]["Reason"] == "look"
+    fcntl.ioctl(t.slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 132, 0, 0))
+    t.child.send_signal(signal.SIGWINCH)
+    until(lambda: relay.last.sizes[-1] == (132, 50), "the new size")
+    t.type("stty size\r")
+    t.read(r"50 132\r\n")
+    t.type("exit\r")
+    assert t.end() == 0
+
+
+@pytest.mark.parametrize("way", ["exit", "escape", "SIGTERM", "SIGHUP", "SIGSEGV", "SIGABRT", "plane", "node"])
+def test_the_terminal_is_given_back(client, relay, way):
+    t = client.terminal("session", NODE)
+    before = termios.tcgetattr(t.slave)
+    t.read(PROMPT)
+    until(lambda: not t.echo_is_on(), "raw")
+    if way == "exit":
+        t.type("exit\r")
+    elif way == "escape":
+        t.type("\r~.")
+    elif way == "plane":
+        relay.close_channel(relay.last.session_id, ("client", "agent"), "time is up")
+    elif way == "node":
+        relay.last.handler.kill()
+    else:
+        t.child.send_signal(getattr(signal, way))
+    t.child.wait(30)
+    assert termios.tcgetattr(t.slave) == before
+    status = t.end()
+    assert status == {"exit": 0, "escape": 130, "SIGTERM": 143, "SIGHUP": 129, "plane": 0, "node": 0}.get(
+        way, -getattr(signal, way, 0)), t.text
+    assert bool(relay.terminated) == (way in ("escape", "SIGTERM", "SIGHUP"))
+    if way == "plane":
+        assert "time is up" in t.text
+
+
+def test_keys_are_the_nodes(client, relay):
+    t = client.terminal("session", NODE)
+    t.read(PROMPT)
+    t.type("sleep 1000\r")
+    until(lambda: relay.last.input_bytes >= 11, "typed")
+    time.sleep(0.2)  # sleep has begun: where not, the shell takes the key, with the same outcome
+    t.type("\x03")
+    t.read(r"\^C.*" + PROMPT)
+    t.type("echo gr\u00fc\u00df \U0001f600\r")
+    t.read("gr\u00fc\u00df \U0001f600\r\n")
+    t.type("cat\r")
+    t.type("one\r")
+    t.read(r"one\r\none\r\n")
+    t.type("\x04")
+    t.read(PROMPT)
+    t.type("\r~?")
+    t.read(r"~\.\s+end the session")
+    t.type("~~")
+    t.type("\r")
+    t.read("~")
+    t.type("exit\r")
+    t.end()
+
+
+def test_suspended_and_back(client, relay, tmp_path):
+    """~^Z stops the client as a job of its shell, the terminal being usable meanwhile."""
+    t = Terminal(["bash", "--norc", "--noprofile", "--noediting", "-i"], client.env(PS1="local> "))
+    t.read("local> ")
+    t.type(f"{client.program} session {NODE}\r")
+    t.read(PROMPT)
+    t.type("\r~\x1a")
+    t.read(r"Stopped.*local> ")
+    assert t.echo_is_on()
+    t.type("stty cols 77\r")
+    t.read("local> ")
+    t.type("fg\r")
+    until(lambda: relay.last.sizes and relay.last.sizes[-1][0] == 77, "the size after fg")
+    t.type("echo ba''ck\r")
+    t.read("back\r\n")
+    t.type("exit\r")
+    t.read("local> ")
+    assert t.echo_is_on()
+    t.type("exit\r")
+    t.end()
+
+
+def test_typed_in_a_pipe(client, relay):
+    """The end of input ends the shell, and nothing of the output is lost."""
+    done = client("session", NODE, stdin=b"seq 1 20000 | tail -n +1\necho las''t\n")
+    assert done.returncode == 0 and not done.stderr
+    assert b"20000\r\n" in done.stdout and b"last\r\n" in done.stdout
+    lines = [int(x) for x in re.findall(rb"^(\d+)\r$", done.stdout, re.M)]
+    assert lines == list(range(1, 20001))
+
+
+def test_the_end_of_input_reaches_who_reads(client):
+    """A program of the shell takes the first end, the shell the next; a line without its end is no trap."""
+    done = client("session", NODE, stdin=b"stty -echo; cat; echo $((40+2))\nhello")
+    assert done.returncode == 0
+    assert b"hello" in done.stdout and b"42\r\n" in done.stdout
+
+
+def test_connections_are_made_again(client, relay):
+    """Nothing typed or printed is lost or doubled by a connection that breaks, again and again."""
+    relay.refuse_resume = 2
+    t = client.terminal("session", NODE)
+    t.read(PROMPT)
+    t.type("stty -echo; PS1=; for i in $(seq 1 300); do echo line $i; sleep 0.01; done; echo do''ne\r")
+    for _ in range(3):
+        time.sleep(0.3)
+        relay.lose_client()
+        t.read("connection lost")
+        t.read("connected again")
+    t.read(r"done\r\n")
+    lines = [int(x) for x in re.findall(r"^line (\d+)\r$", t.text, re.M)]
+    assert lines == list(range(1, 301))
+    t.type("exit\r")
+    assert t.end() == 0
+
+
+def test_a_session_that_is_over_meanwhile(client, relay):
+    t = client.terminal("session", NODE)
+    t.read(PROMPT)
+    relay.done_with[relay.last.session_id] = "Success", ""
+    relay.lose_client()
+    t.read("the session ended while it was not connected")
+    assert t.end() == 3
+
+
+def test_refusals(client, relay):
+    done = client("session", NODE, "--document", "nope")
+    assert done.returncode == 3 and b"InvalidDocument" in done.stderr
+    assert client("exec", NODE, "--", "x", FAIRLEAD_ENDPOINT="http://127.0.0.1:9").returncode == 255
+    assert client("session", NODE, "--escape", "xx").returncode == 2
+    assert client("exec", NODE).returncode == 2
+    assert client("cp", "a", "b").returncode == 2
+
+
+# ---- one command ----
+
+WORDS = ["plain", "two words", "", "it's", "$HOME", "`id`", "a\nb", "\\", "*", "~", "gr\u00fc\u00df", "-n", "a;b", '"q"']
+
+
+def test_arguments_arrive_as_they_were(client, ours):
+    done = client("exec", NODE, "--", "printf", "<%s>", *WORDS)
+    assert done.returncode == 0, done
+    assert done.stdout.decode() == "".join(f"<{w}>" for w in WORDS) and done.stderr == b""
+
+
+def test_streams_and_status_are_the_commands(client, ours):
+    data = os.urandom(300_000)
+    done = client("exec", NODE, "--", "sh", "-c", "cat; echo problem >&2; exit 42", stdin=data)
+    assert (done.returncode, done.stdout, done.stderr) == (42, data, b"problem\n")
+    assert client("exec", NODE, "--shell", "exit 7").returncode == 7
+    assert client("exec", NODE, "--shell", "echo $((1+1)) | cat").stdout == b"2\n"
+    assert client("exec", "-n", NODE, "--", "cat", stdin=b"x").stdout == b""
+
+
+def test_commands_without_an_exit_status_fail(client, relay):
+    relay.documents["Fairlead-Exec"] = clientrelay.session_document(
+        "NonInteractiveCommands", ["command"], linux={"commands": "{{ command }}"})
+    done = client("exec", NODE, "--", "true")
+    assert done.returncode == 255
+
+
+def test_a_reader_that_has_enough(client, ours):
+    """`fairlead exec … | head -1`: the command is ended, and the client ends as any writer does."""
+    p = client.start("exec", NODE, "--", "yes", stdin=subprocess.DEVNULL)
+    assert p.stdout.readline() == b"y\n"
+    p.stdout.close()
+    assert p.wait(30) == -signal.SIGPIPE
+    p.stderr.close()
+    until(lambda: ours.terminated, "TerminateSession")
+
+
+def test_a_reader_that_is_slow_loses_nothing(client, ours):
+    p = client.start("exec", NODE, "--", "sh", "-c", "head -c 6000000 /dev/zero", stdin=subprocess.DEVNULL)
+    time.sleep(1)
+    assert p.poll() is None
+    out, err = p.communicate(timeout=60)
+    assert len(out) == 6_000_000 and p.returncode == 0 and err == b""
+
+
+@pytest.mark.parametrize("signo", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupted_commands_end(client, ours, signo):
+    p = client.start("exec", NODE, "--", "sh", "-c", "echo begun; exec sleep 1000", stdin=subprocess.DEVNULL)
+    assert p.stdout.readline() == b"begun\n"
+    p.send_signal(signo)
+    assert p.wait(30) == 128 + signo
+    p.communicate()
+    assert ours.last.handler.process.wait(30) == -9
+    assert len(ours.terminated) == 1
+
+
+def test_files_as_streams(client, ours, tmp_path):
+    """Standard streams that are files, which no poll knows."""
+    (tmp_path / "in").write_bytes(os.urandom(200_000))
+    with open(tmp_path / "in", "rb") as i, open(tmp_path / "out", "wb") as o:
+        assert subprocess.run([client.program, "exec", NODE, "--", "cat"], env=client.env(), stdin=i, stdout=o,
+                              timeout=60).returncode == 0
+    assert (tmp_path / "in").read_bytes() == (tmp_path / "out").read_bytes()
+
+
+def test_shared_streams_stay_blocking(client, ours):
+    """Whoever shares a pipe with the client finds it as it was."""
+    code = ("import fcntl,os,subprocess,sys; subprocess.run(sys.argv[1:]); "
+            "sys.exit(any(fcntl.fcntl(f, fcntl.F_GETFL) & os.O_NONBLOCK for f in (0, 1, 2)))")
+    a, b = socket.socketpair()
+    with a, b:
+        b.shutdown(socket.SHUT_WR)
+        for stdin in (subprocess.PIPE, a):
+            p = subprocess.run(["/usr/bin/python3", "-c", code, client.program, "exec", NODE, "--", "echo", "x"],
+                               env=client.env(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60,
+                               **({"input": b""} if stdin == subprocess.PIPE else {"stdin": stdin}))
+            assert (p.returncode, p.stdout, p.stderr) == (0, b"x\n", b"")
+
+
+# ---- tunnels ----
+
+def first_line(p):
+    line = p.stdout.readline().decode()
+    assert line, p.stderr.read()
+    return line
+
+
+def test_forwards_of_all_kinds(client, relay, echo, tmp_path):
+    sock = tmp_path / "s"
+    p = client.start("forward", NODE, f"0:{echo}", f"{sock}:{echo}", f"127.0.0.1:0:localhost:{echo}")
+    places = [first_line(p).split(" -> ") for _ in range(3)]
+    by_remote = {remote.strip(): local for local, remote in places}
+    assert len(places) == 3 and f"localhost:{echo}" in by_remote, places
+    data = os.urandom(200_000)
+    for local, _ in places:
+        s = socket.socket(socket.AF_UNIX) if "/" in local else socket.socket()
+        with s:
+            s.settimeout(30)
+            s.connect(local if "/" in local else ("127.0.0.1", int(local.rpartition(":")[2])))
+            exchange(s, data)
+    assert [r["DocumentName"].removeprefix("AWS-StartPortForwardingSession") for r in relay.started] == [
+        "", "", "ToRemoteHost"]
+    p.send_signal(signal.SIGINT)
+    assert p.wait(30) == 130
+    assert len(relay.terminated) == 3 and not sock.exists()
+    p.communicate()
+
+
+def test_a_forward_outlives_its_connection(client, relay, echo):
+    p = client.start("forward", NODE, f"0:{echo}")
+    port = int(first_line(p).split(" ")[0].rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), 30) as s:
+        exchange(s, b"before")
+        relay.lose_client()
+        exchange(s, os.urandom(50_000))
+    p.terminate()
+    p.wait(30)
+    assert b"connected again" in p.communicate()[1]
+
+
+def test_a_port_that_is_taken_is_found_first(client, relay, echo):
+    done = client("forward", NODE, f"{echo}:1")
+    assert done.returncode == 3 and b"in use" in done.stderr and relay.started == []
+
+
+def test_nobody_at_the_other_end(client, relay):
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        free = s.getsockname()[1]
+    p = client.start("forward", NODE, f"0:{free}")
+    port = int(first_line(p).split(" ")[0].rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), 30) as s:
+        assert s.recv(1) == b""
+    p.terminate()
+    assert b"could not connect" in p.communicate(timeout=30)[1]
+
+
+def test_ssh_proxy_passes_bytes(client, relay, echo):
+    data = os.urandom(150_000) + b"\n"
+    p = client.start("ssh-proxy", NODE, echo, stdin=subprocess.PIPE)
+    threading.Thread(target=lambda: (p.stdin.write(data), p.stdin.flush()), daemon=True).start()
+    got = b""
+    while len(got) < len(data):
+        got += os.read(p.stdout.fileno(), 65536)
+    assert got == data
+    p.stdin.close()
+    p.stdin = None
+    assert p.wait(30) == 0
+    assert p.communicate() == (b"", b"")
+    assert relay.started[0]["Parameters"] == {"portNumber": [str(echo)]}
+
+
+# ---- copies ----
+
+def test_files_there_and_back(client, ours, tmp_path):
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir(), there.mkdir()
+    data = os.urandom(2_500_000)
+    (here / "a b").write_bytes(data)
+    (here / "a b").chmod(0o750)
+    assert client("cp", here / "a b", f"{NODE}:{there}").returncode == 0
+    assert (there / "a b").read_bytes() == data and (there / "a b").stat().st_mode & 0o777 == 0o750
+    assert client("cp", f"{NODE}:{there}/a b", here / "back").returncode == 0
+    assert (here / "back").read_bytes() == data and (here / "back").stat().st_mode & 0o777 == 0o750
+    (here / "empty").write_bytes(b"")
+    assert client("cp", here / "empty", f"{NODE}:{there}/e").returncode == 0
+    assert (there / "e").read_bytes() == b""
+    assert client("cp", f"{NODE}:{there}/e", here).returncode == 0
+    assert (here / "e").read_bytes() == b""
+    assert sorted(os.listdir(there)) == ["a b", "e"] and sorted(os.listdir(here)) == ["a b", "back", "e", "empty"]
+
+
+def test_folders_there_and_back(client, ours, tmp_path):
+    tree, there = tmp_path / "tree", tmp_path / "there"
+    (tree / "x/y").mkdir(parents=True), there.mkdir()
+    (tree / "x/y/file").write_bytes(os.urandom(1_500_000))
+    (tree / "link").symlink_to("x/y/file")
+    assert client("cp", tree, f"{NODE}:{there}").returncode == 3
+    assert client("cp", "-r", tree, f"{NODE}:{there}").returncode == 0
+    assert client("cp", "-r", f"{NODE}:{there}/tree", tmp_path / "back").returncode == 0
+    for copy in (there / "tree", tmp_path / "back"):
+        assert (copy / "x/y/file").read_bytes() == (tree / "x/y/file").read_bytes()
+        assert os.readlink(copy / "link") == "x/y/file"
+    (tree / "x/y/file").unlink()
+    done = client("cp", "-r", tree, f"{NODE}:{there}")
+    assert done.returncode == 1 and b"--force" in done.stderr and (there / "tree/x/y/file").exists()
+    assert client("cp", "-rf", tree, f"{NODE}:{there}").returncode == 0
+    assert not (there / "tree/x/y/file").exists() and (there / "tree/x/y").is_dir()
+    assert client("cp", "-rf", f"{NODE}:{there}/tree", tmp_path / "back").returncode == 0
+    assert (tmp_path / "back/tree/x").is_dir()  # a folder that is there takes it in
+    assert sorted(os.listdir(there)) == ["tree"]
+
+
+def test_copies_that_fail_leave_all_as_it_was(client, ours, tmp_path):
+    there, mine = tmp_path / "there", tmp_path / "mine"
+    there.mkdir()
+    (there / "f").write_text("old")
+    mine.write_text("mine")
+    for args, words in (((f"{NODE}:{there}/nope", mine), b"no such file"),
+                        ((f"{NODE}:{there}", mine), b"is a folder"),
+                        ((mine, f"{NODE}:{there}/no/"), b"no such folder"),
+                        ((mine, f"{NODE}:{there}/no/f"), b"No such file"),
+                        ((f"{NODE}:{there}/f", f"{tmp_path}/no/"), b"no such folder")):
+        done = client("cp", *args)
+        assert done.returncode == 1 and words in done.stderr, done
+    assert (there / "f").read_text() == "old" and mine.read_text() == "mine"
+    assert sorted(os.listdir(tmp_path)) == ["mine", "there"] and os.listdir(there) == ["f"]
+
+
+def test_a_copy_that_is_interrupted_leaves_nothing(client, ours, tmp_path):
+    there = tmp_path / "there"
+    there.mkdir()
+    (there / "f").write_text("old")
+    big = tmp_path / "big"
+    with open(big, "wb") as f:
+        f.truncate(1 << 30)
+    p = client.start("cp", big, f"{NODE}:{there}/f", stdin=subprocess.DEVNULL)
+    until(lambda: ours.nodes and ours.last.input_bytes > 500_000, "it has begun")
+    p.terminate()
+    assert p.wait(30) == 143
+    p.communicate()
+    assert (there / "f").read_text() == "old"
+    p = client.start("cp", f"{NODE}:{big}", tmp_path / "copy", stdin=subprocess.DEVNULL)
+    until(lambda: any(n.startswith("copy.") for n in os.listdir(tmp_path)), "it has begun")
+    p.terminate()
+    assert p.wait(30) == 143
+    p.communicate()
+    assert not [n for n in os.listdir(tmp_path) if n.startswith("copy")]
+
+
+def test_what_was_changed_on_the_way_is_refused(client, ours, tmp_path):
+    """One byte of data differs from what the node hashed: no file appears."""
+    (tmp_path / "f").write_bytes(b"x" * 5000)
+    shim = tmp_path / "shim"
+    shim.mkdir()
+    (shim / "cat").write_text('#!/bin/sh\n/bin/cat "$@" | tr x y\n')
+    (shim / "sha256sum").write_text("#!/bin/sh\n/usr/bin/sha256sum | tr 0-9 1-90\n")
+    (shim / "sha256sum").chmod(0o755)
+    os.environ["PATH"], path = f"{shim}:{os.environ['PATH']}", os.environ["PATH"]
+    try:
+        done = client("cp", f"{NODE}:{tmp_path}/f", tmp_path / "g")
+        assert done.returncode == 1 and b"not what was sent" in done.stderr, done
+        done = client("cp", tmp_path / "f", f"{NODE}:{tmp_path}/g")
+        assert done.returncode == 1 and b"checksum" in done.stderr, done
+    finally:
+        os.environ["PATH"] = path
+    assert not (tmp_path / "g").exists()
+
+
+def test_progress_on_a_terminal(client, ours, tmp_path):
+    with open(tmp_path / "f", "wb") as f:
+        f.truncate(30_000_000)
+    t = client.terminal("cp", tmp_path / "f", f"{NODE}:{tmp_path}/g")
+    t.read(r"\[=* *\] +\d+%  [\d.]+ .?B  [\d.]+ .?B/s")
+    assert t.end() == 0
+    assert t.shown().strip() == "" and (tmp_path / "g").stat().st_size == 30_000_000
+
+
+# ---- as the plugin of the AWS CLI ----
+
+def aws(client, *args):
+    return ["/usr/bin/aws", "--endpoint-url", client.relay.endpoint, "ssm", *args]
+
+
+def test_the_stock_cli_opens_a_terminal(client, relay):
+    t = Terminal(aws(client, "start-session", "--target", NODE), client.as_plugin())
+    t.read(r"\r\nStarting session with SessionId: (ref-\w+)\r\n")
+    t.read(PROMPT)
+    t.type("stty size; sleep 1000\r")
+    t.read(r"30 100\r\n")
+    t.type("\x03")
+    t.read(r"\^C.*" + PROMPT)
+    t.type("exit\r")
+    t.read(r"\r\n\r\nExiting session with sessionId: ref-\w+\.\r\n\r\n")
+    assert t.end() == 0
+    assert relay.terminated == []
+
+
+def test_the_stock_cli_runs_commands(client, relay):
+    done = subprocess.run(aws(client, "start-session", "--target", NODE, "--document-name",
+                              "AWS-StartNonInteractiveCommand", "--parameters", "command=echo hello"),
+                          env=client.as_plugin(), capture_output=True, stdin=subprocess.DEVNULL, timeout=60)
+    assert done.returncode == 0, done
+    assert re.fullmatch(rb"\nStarting session with SessionId: (\S+)\nhello\n\n\nExiting session with sessionId: \1\.\n\n",
+                        done.stdout), done
+
+
+@pytest.mark.parametrize("document, more", [("AWS-StartPortForwardingSession", ""),
+                                            ("AWS-StartPortForwardingSessionToRemoteHost", ",host=localhost"),
+                                            ("AWS-StartPortForwardingSessionToSocket", "unix")])
+def test_the_stock_cli_forwards(client, relay, echo, tmp_path, document, more):
+    path = tmp_path / "sock"
+    local = f"localUnixSocket={path}" if more == "unix" else f"localPortNumber=0{more}"
+    p = subprocess.Popen(aws(client, "start-session", "--target", NODE, "--document-name", document, "--parameters",
+                             f"portNumber={echo},{local}"), env=client.as_plugin(), stdout=subprocess.PIPE, text=True,
+                         start_new_session=True)
+    text = ""
+    while "Waiting for connections...\n" not in text:
+        text += p.stdout.readline()
+    found = re.search(r"\nStarting session with SessionId: (\S+)\n(Port|Unix socket) (\S+) opened for sessionId \1\.\n"
+                      r"Waiting for connections\.\.\.\n", text)
+    assert found, text
+    s = socket.socket(socket.AF_UNIX) if more == "unix" else socket.socket()
+    with s:
+        s.settimeout(30)
+        s.connect(str(path) if more == "unix" else ("127.0.0.1", int(found[3])))
+        exchange(s, os.urandom(100_000))
+    assert p.stdout.readline() == "\n" and p.stdout.readline() == f"Connection accepted for session [{found[1]}]\n"
+    os.killpg(p.pid, signal.SIGINT)
+    p.wait(30)
+    assert relay.terminated == [found[1]]
+
+
+def test_the_stock_cli_as_an_ssh_proxy(client, relay, echo):
+    """Nothing but the bytes of the port."""
+    p = subprocess.Popen(aws(client, "start-session", "--target", NODE, "--document-name", "AWS-StartSSHSession",
+                             "--parameters", f"portNumber={echo}"), env=client.as_plugin(), stdin=subprocess.PIPE,
+                         stdout=subprocess.PIPE)
+    p.stdin.write(b"\nSSH-2.0-x\r\n")
+    p.stdin.flush()
+    assert p.stdout.read(12) == b"\nSSH-2.0-x\r\n"
+    p.stdin.close()
+    assert p.wait(30) == 0 and p.stdout.read() == b""
+
+
+def test_old_ways_to_call_the_plugin(client, relay):
+    """The answer as an argument, as CLIs before 1.2.497 pass it, and with four arguments alone."""
+    for argv in (5, 3):
+        answer = relay.StartSession({"Target": NODE})[1]
+        args = [json.dumps(answer), "local", "StartSession", "", json.dumps({"Target": NODE}), relay.endpoint][:argv + 1]
+        done = subprocess.run(["session-manager-plugin", *args], executable=client.program, env=client.env(),
+                              input=b"echo $((5+6))\nexit\n", capture_output=True, timeout=60)
+        assert done.returncode == 0 and b"11\r\n" in done.stdout, done
+    done = subprocess.run(["session-manager-plugin", "{}", "local", "Nope", ""], executable=client.program,
+                          env=client.env(), capture_output=True)
+    assert done.returncode == 1 and done.stderr == b"Invalid Operation\n"
