@@ -23,6 +23,11 @@
 #define OBJECT_MAX_BYTES_DEFAULT  (5ll << 30)
 #define LOGS_MAX_BYTES_DEFAULT    (1ll << 30)
 
+#define SESSIONS_MAX_DEFAULT           5000
+#define SESSIONS_MAX_PER_NODE_DEFAULT  250
+#define SESSIONS_MAX_PER_OWNER_DEFAULT 1000
+#define SESSION_IDLE_MINUTES_DEFAULT   20
+
 static const char *const levels[] = { "error", "warn", "info", "debug", NULL };
 static const char *const formats[] = { "text", "json", NULL };
 
@@ -56,6 +61,11 @@ static const struct fl_field conf_fields[] = {
     F(output_buckets_elsewhere, "OutputBucketsElsewhere", 0),
     F(logs_max_bytes, "LogsMaxBytes", 0, .limits = { .min = 0, .max = 1ll << 50 }),
     F(silent_s, "SilentNodeSeconds", 0, .limits = { .min = 3, .max = 3600 }),
+    F(sessions_max, "SessionsMax", 0, .limits = { .min = 0, .max = 1 << 20 }),
+    F(sessions_max_per_node, "SessionsMaxPerNode", 0, .limits = { .min = 0, .max = 1 << 20 }),
+    F(sessions_max_per_owner, "SessionsMaxPerOwner", 0, .limits = { .min = 0, .max = 1 << 20 }),
+    F(session_idle_minutes, "SessionIdleMinutes", 0, .limits = { .min = 0, .max = 60 }),
+    F(session_max_minutes, "SessionMaxMinutes", 0, .limits = { .min = 0, .max = 1440 }),
     F(log_level, "LogLevel", 0, .limits = { .enums = levels }),
     F(log_format, "LogFormat", 0, .limits = { .enums = formats }),
 };
@@ -121,6 +131,14 @@ static void fill_defaults(struct fl_conf *c)
         c->object_max_bytes.v = OBJECT_MAX_BYTES_DEFAULT;
     if (!c->logs_max_bytes.set)
         c->logs_max_bytes.v = LOGS_MAX_BYTES_DEFAULT;
+    if (!c->sessions_max.set)
+        c->sessions_max.v = SESSIONS_MAX_DEFAULT;
+    if (!c->sessions_max_per_node.set)
+        c->sessions_max_per_node.v = SESSIONS_MAX_PER_NODE_DEFAULT;
+    if (!c->sessions_max_per_owner.set)
+        c->sessions_max_per_owner.v = SESSIONS_MAX_PER_OWNER_DEFAULT;
+    if (!c->session_idle_minutes.set)
+        c->session_idle_minutes.v = SESSION_IDLE_MINUTES_DEFAULT;
     if (!c->bucket_days.v)
         c->bucket_days = (struct fl_intmap){ .v = &outputs, .n = 1 };
     if (!c->metrics_from.v)
@@ -196,6 +214,11 @@ void fl_conf_plane(const struct fl_conf *conf, const char *data_dir,
         .max_body_bytes = (size_t)conf->max_body_bytes.v,
         .max_header_bytes = (size_t)conf->max_header_bytes.v,
         .silent_s = (unsigned)conf->silent_s.v,
+        .sessions_max = conf->sessions_max.v,
+        .sessions_max_per_node = conf->sessions_max_per_node.v,
+        .sessions_max_per_owner = conf->sessions_max_per_owner.v,
+        .session_idle_minutes = conf->session_idle_minutes.v,
+        .session_max_minutes = conf->session_max_minutes.v,
         .hosts = conf->hosts,
         .objects_max_bytes = conf->objects_max_bytes.v,
         .objects_max_files = conf->objects_max_files.v,

@@ -35,6 +35,10 @@
  *                     outputs may go to buckets that the plane does not have; false
  *   LogsMaxBytes      of all log events; 1 GiB
  *   SilentNodeSeconds without a word of a node, its connection counts as lost
+ *   SessionsMax, SessionsMaxPerNode, SessionsMaxPerOwner
+ *                     sessions at once; 5000, 250, 1000; 0: no limit
+ *   SessionIdleMinutes, SessionMaxMinutes
+ *                     for session documents that say nothing; 20, 0 (no limit)
  *   LogLevel          error, warn, info, debug
  *   LogFormat         text, json
  */
@@ -69,6 +73,8 @@ struct fl_conf {
     bool output_buckets_elsewhere;
     struct fl_opt_int logs_max_bytes;
     struct fl_opt_int silent_s;
+    struct fl_opt_int sessions_max, sessions_max_per_node, sessions_max_per_owner;
+    struct fl_opt_int session_idle_minutes, session_max_minutes;
     char *log_level;
     char *log_format;
 };

@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include "server/command/status.h"
 #include "server/plane.h"
+#include "server/session/hub.h"
 
 #define OPERATIONS_MAX 256
 
@@ -51,6 +52,12 @@ static const struct {
     [FL_CTR_CHANNEL_OPENS] = { "fairlead_channel_opens_total", "Control channels opened." },
     [FL_CTR_CLONES] = { "fairlead_clone_sightings_total",
                         "Times that two machines were seen to hold one node's identity." },
+    [FL_CTR_DATA_OPENS] = { "fairlead_data_channel_opens_total",
+                            "Data channels of sessions opened, of agents and of clients." },
+    [FL_CTR_DATA_REFUSED] = { "fairlead_data_channels_refused_total",
+                              "Data channels refused: no token, a wrong one, or one used before." },
+    [FL_CTR_SESSION_MESSAGES] = { "fairlead_session_messages_total",
+                                  "Messages relayed between agents and clients." },
 };
 
 struct operation {
@@ -285,6 +292,9 @@ int fl_metrics_render(struct fl_metrics *m, struct fl_plane *plane, struct fl_bu
     fl_buf_printf(out, "fairlead_build_info{version=\"%s\"} 1\n", FL_VERSION);
     gauge(out, "fairlead_nodes_connected", "Nodes that hold a control channel.",
           (double)fl_presence_count(plane->presence));
+    if (plane->hubs)
+        gauge(out, "fairlead_sessions_relayed", "Sessions that have a relay.",
+              (double)fl_hubs_count(plane->hubs));
     for (size_t i = 0; i < FL_CTR__N; i++) {
         family(out, counters[i].name, "counter", counters[i].help);
         fl_buf_printf(out, "%s %llu\n", counters[i].name,

@@ -56,6 +56,7 @@ struct fl_call {
     const char *region;
     const char *request_id;
     const char *host; /* "name:port", as the caller names the plane; NULL: not over HTTP */
+    const char *user_agent; /* NULL: it named none */
     int64_t now_ms;
     struct fl_work work;
     /* Set by a handler: its answer is kept back this long on the loop, without a store thread (a

@@ -10,6 +10,7 @@
 #include "server/channel/clones.h"
 #include "server/conf.h"
 #include "server/s3/service.h"
+#include "server/session/hub.h"
 
 static int open_store(struct fl_plane *plane, struct fl_err *err)
 {
@@ -33,7 +34,7 @@ int fl_plane_open(struct fl_plane *plane, struct fl_err *err)
     if (r >= 0 && (fl_bus_new(&plane->bus) < 0 || fl_presence_new(&plane->presence) < 0 ||
                    fl_metrics_new(&plane->metrics) < 0 || fl_revoked_new(&plane->revoked) < 0 ||
                    fl_clones_new(&plane->clones) < 0 || fl_guard_new(&plane->guard) < 0 ||
-                   fl_known_new(&plane->known) < 0))
+                   fl_known_new(&plane->known) < 0 || fl_hubs_new(&plane->hubs) < 0))
         r = fl_err_set(err, -ENOMEM, NULL, "out of memory");
     if (r >= 0)
         r = fl_revoked_load(plane->revoked, plane, err);
@@ -55,6 +56,7 @@ void fl_plane_close(struct fl_plane *plane)
     plane->guard = fl_guard_free(plane->guard);
     plane->known = fl_known_free(plane->known);
     plane->s3 = fl_s3_free(plane->s3);
+    plane->hubs = fl_hubs_free(plane->hubs);
     plane->audit = fl_audit_free(plane->audit);
     fl_wipe(plane->seal_key, sizeof(plane->seal_key));
     fl_wipe(plane->parameter_key, sizeof(plane->parameter_key));

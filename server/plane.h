@@ -13,6 +13,7 @@ struct fl_known;   /* server/auth/known.h */
 struct fl_revoked; /* server/auth/revoked.h */
 struct fl_clones;  /* server/channel/clones.h */
 struct fl_s3;      /* server/s3/s3.h */
+struct fl_hubs;    /* server/session/hub.h */
 
 struct fl_plane_conf {
     char *data_dir;
@@ -36,6 +37,9 @@ struct fl_plane_conf {
     int64_t logs_max_bytes;        /* of all log events */
     struct fl_intmap bucket_days;  /* for how long objects are kept, by bucket; others for ever */
     bool output_buckets_elsewhere; /* outputs may go to buckets that this plane does not have */
+    int64_t sessions_max, sessions_max_per_node, sessions_max_per_owner; /* at once; 0: no limit */
+    int64_t session_idle_minutes,
+        session_max_minutes; /* where documents say nothing; 0: no limit */
 };
 
 struct fl_plane {
@@ -52,6 +56,7 @@ struct fl_plane {
     struct fl_guard *guard;
     struct fl_known *known;
     struct fl_s3 *s3; /* NULL: no objects (tests) */
+    struct fl_hubs *hubs;
 };
 
 /* Fills in everything but conf, the keys and audit: store (exclusive), bus, presence, metrics,

@@ -333,6 +333,11 @@ void fl_ws_pause(struct fl_ws *ws, bool paused)
         fl_stream_pause(ws->stream, paused);
 }
 
+void fl_ws_set_max_message(struct fl_ws *ws, size_t max_message_bytes)
+{
+    ws->reader.message.max_bytes = max_message_bytes;
+}
+
 void fl_ws_trust(struct fl_ws *ws)
 {
     if (ws->how->trust)

@@ -75,6 +75,9 @@ int fl_ws_pong(struct fl_ws *ws);
  * until then; closing ends the pause. */
 void fl_ws_pause(struct fl_ws *ws, bool paused);
 
+/* Messages may be so long from the next one on. */
+void fl_ws_set_max_message(struct fl_ws *ws, size_t max_message_bytes);
+
 /* Server: the peer is known now, its connection is no guest any more (server.h). */
 void fl_ws_trust(struct fl_ws *ws);
 

@@ -154,42 +154,6 @@ static int check_notification(const struct fl_send_in *req, struct fl_err *err)
 
 /* ---- the job that nodes get ---- */
 
-/* The parameters as documents see them: one value for a String, a list for a StringList, an object
- * for a map that was written as JSON (protocol 4 §1.2). */
-static json_t *job_value(const struct fl_doc_param *decl, const struct fl_strs *values)
-{
-    json_t *list, *map;
-
-    if (decl->kind != FL_PARAM_STRING_LIST && values->n == 1) {
-        map = decl->kind == FL_PARAM_STRING_MAP || decl->kind == FL_PARAM_MAP_LIST
-                  ? fl_json_load_text(values->v[0], 0, NULL)
-                  : NULL;
-        return map ? map : json_string(values->v[0]);
-    }
-    list = json_array();
-    for (size_t i = 0; i < values->n; i++)
-        json_array_append_new(list, json_string(values->v[i]));
-    return list;
-}
-
-static int job_parameters(struct fl_call *call, const struct fl_document *doc,
-                          const struct fl_listmap *given, char **ret_text, struct fl_err *err)
-{
-    fl_autofree char *text = NULL;
-    json_t *all = json_object();
-
-    for (size_t i = 0; i < given->n; i++) {
-        const struct fl_doc_param *decl = fl_document_parameter(doc, given->v[i].key);
-
-        if (decl)
-            json_object_set_new(all, given->v[i].key, job_value(decl, &given->v[i].values));
-    }
-    text = json_dumps(all, JSON_COMPACT);
-    json_decref(all);
-    *ret_text = fl_arena_strdup(call->arena, text);
-    return *ret_text ? 0 : fl_err_set(err, -ENOMEM, NULL, "out of memory");
-}
-
 static int add_step(struct fl_buf *out, const char *name, const char *action)
 {
     struct fl_doc_step_name step = { .name = (char *)name, .action = (char *)action };
@@ -326,7 +290,7 @@ static int insert_job(struct fl_call *call, const struct fl_command_out *cmd,
         .log_enabled = (char *)(cmd->log->enabled ? "true" : "false"),
     };
     fl_autobuf struct fl_buf text = FL_BUF(JOB_MAX_BYTES);
-    int r = job_parameters(call, doc, given, &job.parameters.text, err);
+    int r = fl_document_values(call, doc, given, &job.parameters.text, err);
 
     if (r < 0)
         return r;

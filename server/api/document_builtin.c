@@ -27,6 +27,7 @@ static const struct {
     { "AWS-ApplyAnsiblePlaybooks", "Command", ON(unix_platforms) },
     { "AWS-ConfigureAWSPackage", "Command", ON(all_platforms) },
     { "AWS-Noop", "Command", ON(all_platforms) },
+    { "AWS-PasswordReset", "Session", ON(all_platforms) },
     { "AWS-RefreshAssociation", "Command", ON(all_platforms) },
     { "AWS-RunDockerAction", "Command", ON(docker_platforms) },
     { "AWS-RunDocument", "Command", ON(all_platforms) },
@@ -37,6 +38,7 @@ static const struct {
     { "AWS-StartNonInteractiveCommand", "Session", ON(all_platforms) },
     { "AWS-StartPortForwardingSession", "Session", ON(all_platforms) },
     { "AWS-StartPortForwardingSessionToRemoteHost", "Session", ON(all_platforms) },
+    { "AWS-StartPortForwardingSessionToSocket", "Session", ON(all_platforms) },
     { "AWS-StartSSHSession", "Session", ON(all_platforms) },
     { "AWSFleetManager-AddUsersToGroups", "Command", ON(linux_platform) },
     { "AWSFleetManager-CopyFileSystemItem", "Command", ON(linux_platform) },
@@ -58,9 +60,10 @@ static const struct {
     { "AWSFleetManager-RenameFileSystemItem", "Command", ON(linux_platform) },
     { "AWSFleetManager-StartProcess", "Command", ON(linux_platform) },
     { "AWSFleetManager-TerminateProcess", "Command", ON(linux_platform) },
+    { "Fairlead-Exec", "Session", ON(all_platforms) },
 };
 
-static const char *text_of(const char *name)
+const char *fl_builtin_text(const char *name)
 {
     size_t len = strlen(name);
 
@@ -86,7 +89,7 @@ bool fl_builtin_at(size_t i, struct fl_document *ret_doc)
         .status = "Active",
         .created = { CREATED_MS },
         .platform_types = builtins[i].platforms,
-        .content = text_of(builtins[i].name),
+        .content = fl_builtin_text(builtins[i].name),
     };
     return true;
 }

@@ -79,6 +79,11 @@ const char *fl_document_string(const struct fl_document *doc, const struct fl_li
 int fl_document_check_parameters(const struct fl_document *doc, const struct fl_listmap *given,
                                  struct fl_err *err);
 
+/* Checked parameters as one JSON object for the node: a text for a String, a list for a StringList,
+ * an object for a map that was written as JSON (protocol 4 §1.2). Memory of call->arena. */
+int fl_document_values(struct fl_call *call, const struct fl_document *doc,
+                       const struct fl_listmap *given, char **ret_text, struct fl_err *err);
+
 /* Whether it can run there; platform is Linux, MacOS or Windows, NULL or "" (unknown yet) is true.
  */
 bool fl_document_runs_on(const struct fl_document *doc, const char *platform);

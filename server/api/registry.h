@@ -16,6 +16,7 @@ extern const struct fl_op_table fl_ops_ec2messages; /* server/api/ec2messages.c 
 extern const struct fl_op_table fl_ops_parameters;  /* server/api/parameters.c */
 extern const struct fl_op_table fl_ops_logs;        /* server/api/logs.c */
 extern const struct fl_op_table fl_ops_kms;         /* server/api/kms.c */
+extern const struct fl_op_table fl_ops_sessions;    /* server/api/sessions.c */
 
 /* The operation `name` of `service`, or NULL. */
 const struct fl_op *fl_op_find(const char *service, const char *name);

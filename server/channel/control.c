@@ -10,7 +10,8 @@
 #include "server/api/nodes.h"
 #include "server/auth/revoked.h"
 #include "server/channel/clones.h"
-#include "server/channel/control_token.h"
+#include "server/channel/channel_token.h"
+#include "server/session/session.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -175,7 +176,8 @@ static int check_open(struct fl_ctl_channel *ch, const char *data, size_t len, b
     /* Deregistered between the upgrade and this frame: NODE_DROP found no channel to close. */
     if (fl_revoked_has(plane->revoked, ch->node_id))
         return -EKEYREVOKED;
-    return fl_control_token_use(plane->seal_key, open.token, ch->node_id, fl_now_ms());
+    return fl_channel_token_use(plane->seal_key, FL_TOKEN_CONTROL, open.token, ch->node_id,
+                                fl_now_ms());
 }
 
 /* ---- the older channel ---- */
@@ -284,6 +286,7 @@ static void on_open_message(struct fl_ctl_channel *ch, enum fl_ws_kind kind, con
                     strlen(FL_MSG_CONTROL_CHANNEL_READY), NULL);
     fl_ctl_on_connected(ch);
     fl_ctl_fetch(ch, true);
+    fl_ctl_tell_sessions(ch, NULL);
     fl_ctl_arm(ctl);
 }
 
@@ -294,6 +297,7 @@ static const struct {
 } handlers[] = {
     { FL_MSG_AGENT_JOB_ACK, fl_ctl_on_ack },
     { FL_MSG_AGENT_JOB_REPLY, fl_ctl_on_reply },
+    { FL_MSG_AGENT_TASK_COMPLETE, fl_ctl_on_task_complete },
 };
 
 static void on_frame(struct fl_ctl_channel *ch, const char *data, size_t len)
@@ -424,7 +428,8 @@ static int create_channel(struct fl_call *call, const struct fl_route_in *in,
     if (r == 0)
         return fl_err_set(err, -EINVAL, "BadRequest", "node %s is not registered", in->rest);
     if (r > 0)
-        r = fl_control_token_new(call->plane->seal_key, in->rest, call->now_ms, &token);
+        r = fl_channel_token_new(call->plane->seal_key, FL_TOKEN_CONTROL, in->rest, call->now_ms,
+                                 &token);
     if (r == 0)
         r = fl_channel_token_xml("CreateControlChannelResponse", token, &out->body);
     if (r < 0)
@@ -570,6 +575,7 @@ static int control_start(struct fl_plane *plane, struct fl_loop *loop, unsigned 
         { FL_SUBJECT_NODE_WORK, on_node_work },
         { FL_SUBJECT_NODE_DROP, on_node_drop },
         { FL_SUBJECT_NODE_OPEN, on_node_open },
+        { FL_SUBJECT_NODE_SESSION, fl_ctl_on_node_session },
     };
     int r = 0;
 
@@ -609,6 +615,7 @@ static void control_drain(void *state, unsigned over_ms)
 const struct fl_route fl_route_control_channel = {
     .prefix = "/v1/control-channel/",
     .service = "ssmmessages",
+    .resource = "control-channel",
     .post_action = "ssmmessages:CreateControlChannel",
     .post_lane = FL_LANE_READ,
     .post = create_channel,

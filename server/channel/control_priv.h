@@ -139,3 +139,15 @@ void fl_ctl_on_connected(struct fl_ctl_channel *ch);
 /* Gives the store what it had no room for. True while something waits. */
 bool fl_ctl_submit_waiting(struct fl_control *ctl);
 void fl_ctl_free_waiting(struct fl_control *ctl);
+
+/* ---- control_sessions.c ---- */
+
+/* Tells the node which sessions it is to begin, and which to end. `session_id` NULL: all that it
+ * has missed. */
+void fl_ctl_tell_sessions(struct fl_ctl_channel *ch, const char *session_id);
+
+/* For FL_SUBJECT_NODE_SESSION. */
+void fl_ctl_on_node_session(void *arg, const char *key);
+
+/* agent_task_complete frames. */
+void fl_ctl_on_task_complete(struct fl_ctl_channel *ch, const struct fl_frame *frame);

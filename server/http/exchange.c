@@ -286,7 +286,7 @@ static int identify(struct exchange *x, struct fl_tx *tx, int64_t now_ms)
 
 static int check_route(struct exchange *x)
 {
-    struct fl_resource res = { .arn = fl_arn(&x->call, x->service, "control-channel",
+    struct fl_resource res = { .arn = fl_arn(&x->call, x->service, x->route->resource,
                                              x->route_in.rest) };
     struct fl_access access = { .action = x->route->post_action, .resources = &x->resources };
 
@@ -341,6 +341,7 @@ static int stage_read(struct fl_tx *tx, void *arg)
 
     fl_call_init(&x->call, x->plane, &x->arena, &x->caller.id, x->request_id, now_ms);
     x->call.host = fl_auth_header(&x->auth, "host");
+    x->call.user_agent = fl_auth_header(&x->auth, "user-agent");
     r = begin(x) ? identify(x, tx, now_ms) : -ETIME;
     if (r < 0)
         return r;

@@ -29,8 +29,9 @@ struct fl_upgrade_in {
 };
 
 struct fl_route {
-    const char *prefix;  /* "/v1/control-channel/" */
-    const char *service; /* the credential scope must name it: "ssmmessages" */
+    const char *prefix;   /* "/v1/control-channel/" */
+    const char *service;  /* the credential scope must name it: "ssmmessages" */
+    const char *resource; /* what a policy is asked about: "control-channel"/rest */
 
     /* POST. The caller is authenticated and the policy was asked for `action` on `resource(rest)`.
      * An error is answered as XML, <BadRequest xmlns=""><message>…</message></BadRequest>. */
@@ -43,6 +44,11 @@ struct fl_route {
      * thread (self-contained, no store read); `rest` was compared with the node's own id. Returns 0
      * with the three results filled, or an HTTP status to refuse with. `state` is this loop's. */
     const char *upgrade_action; /* "ssmmessages:OpenControlChannel" */
+    /* The first message on the channel says who opens it: the upgrade may come from anyone, and a
+     * node's signature is only taken note of (who: FL_ID_NODE, else FL_ID_ANONYMOUS). The
+     * connection stays a guest until the route calls fl_ws_trust, and the route records what came
+     * of it. */
+    bool upgrade_by_token;
     int (*upgrade)(void *state, const struct fl_upgrade_in *in, struct fl_ws_events *ret_events,
                    void **ret_arg, struct fl_ws_limits *ret_limits);
 
@@ -70,5 +76,7 @@ const struct fl_route *fl_route_find(const char *path); /* or NULL */
 extern const struct fl_service *const fl_services[];    /* ended by NULL; server/http/routes.c */
 
 extern const struct fl_route fl_route_control_channel; /* server/channel/control.c */
+extern const struct fl_route fl_route_data_channel;    /* server/channel/data.c */
 extern const struct fl_service fl_service_commands;    /* server/command/ */
 extern const struct fl_service fl_service_objects;     /* server/s3/service.c */
+extern const struct fl_service fl_service_sessions;    /* server/session/service.c */

@@ -3,9 +3,11 @@
 
 #include <string.h>
 
-const struct fl_route *const fl_routes[] = { &fl_route_control_channel, NULL };
+const struct fl_route *const fl_routes[] = { &fl_route_control_channel, &fl_route_data_channel,
+                                             NULL };
 
-const struct fl_service *const fl_services[] = { &fl_service_commands, &fl_service_objects, NULL };
+const struct fl_service *const fl_services[] = { &fl_service_commands, &fl_service_objects,
+                                                 &fl_service_sessions, NULL };
 
 const struct fl_route *fl_route_find(const char *path)
 {

@@ -9,6 +9,7 @@
 #include "server/audit.h"
 #include "server/auth/auth.h"
 #include "server/auth/authorize.h"
+#include "server/auth/token.h"
 #include "server/http/reply.h"
 
 #define ARENA_BYTES (128 * 1024)
@@ -86,6 +87,39 @@ static int check_node(struct upgrade *u, const struct fl_route *route, struct fl
     return 0;
 }
 
+/* Whether the request says that it comes from a node: it shows a session token of one. */
+static bool claims_node(struct upgrade *u)
+{
+    const char *text = fl_server_req_header(u->req, "x-amz-security-token");
+    struct fl_token token;
+    char *secret;
+
+    return text && fl_token_open(u->plane->seal_key, text, &u->arena, &token, &secret) == 0 &&
+           token.kind == FL_ID_NODE;
+}
+
+/* Anyone may come; a person's signature is not looked at (protocol 3 §2). */
+static int check_guest(struct upgrade *u, const struct fl_route *route, struct fl_buf *rest)
+{
+    const char *raw = fl_server_req_path(u->req) + strlen(route->prefix);
+
+    if (fl_uri_decode(raw, strlen(raw), false, rest) < 0 || rest->len == 0 ||
+        strlen(rest->data) != rest->len)
+        return fl_err_set(&u->err, -ENOENT, "NotFound", "There is nothing at this path.");
+    if (claims_node(u)) {
+        int r = fl_auth_verify_node_sync(u->plane, u->req, route->service, &u->arena, &u->caller,
+                                         &u->err);
+
+        u->known = r >= 0;
+        return r;
+    }
+    u->caller.id = (struct fl_identity){ .kind = FL_ID_ANONYMOUS,
+                                         .account = u->plane->conf.account,
+                                         .arn = "anonymous",
+                                         .source_ip = fl_server_req_peer(u->req) };
+    return 0;
+}
+
 static int open_route(struct upgrade *u, const struct fl_route *route, void *state)
 {
     fl_autobuf struct fl_buf rest = { 0 };
@@ -93,11 +127,13 @@ static int open_route(struct upgrade *u, const struct fl_route *route, void *sta
     int r;
 
     fl_buf_init(&rest, 256);
-    r = check_node(u, route, &rest);
+    r = route->upgrade_by_token ? check_guest(u, route, &rest) : check_node(u, route, &rest);
     if (r < 0)
         return refuse(u, route, r);
     in.rest = rest.data;
     r = route->upgrade(state, &in, u->result->events, u->result->arg, u->result->limits);
+    if (r == 0 && route->upgrade_by_token)
+        return 0;
     if (r == 0)
         fl_server_req_trust(u->req);
     record(u, route, r ? r : 101, r ? "UpgradeRefused" : NULL);

@@ -20,22 +20,22 @@ void fl_relay_init(struct fl_relay *relay, const struct fl_relay_conf *conf,
         .conf = *conf, .events = events, .arg = arg, .response = -1, .active_ms = mono_ms
     };
     for (int side = 0; side < FL_SIDE__N; side++)
-        fl_lane_init(&relay->to[side]);
+        fl_flow_init(&relay->to[side]);
 }
 
 void fl_relay_done(struct fl_relay *relay)
 {
     for (int side = 0; side < FL_SIDE__N; side++)
-        fl_lane_done(&relay->to[side]);
+        fl_flow_done(&relay->to[side]);
 }
 
 /* ---- sending ---- */
 
 /* Rule 6: HandshakeComplete, and what comes after it, waits until the client has the
  * acknowledgement of its HandshakeResponse. */
-static bool is_barred(const struct fl_relay *relay, const struct fl_lane *lane)
+static bool is_barred(const struct fl_relay *relay, const struct fl_flow *flow)
 {
-    return relay->barrier && lane->next == relay->barrier;
+    return relay->barrier && flow->next == relay->barrier;
 }
 
 static void set_paused(struct fl_relay *relay, enum fl_side side, bool paused)
@@ -50,20 +50,20 @@ static void judge(struct fl_relay *relay, enum fl_side to)
 {
     size_t bytes = relay->to[to].unsent_bytes;
 
-    if (bytes > FL_LANE_HIGH_BYTES)
+    if (bytes > FL_FLOW_HIGH_BYTES)
         set_paused(relay, OTHER(to), true);
-    else if (bytes <= FL_LANE_LOW_BYTES)
+    else if (bytes <= FL_FLOW_LOW_BYTES)
         set_paused(relay, OTHER(to), false);
 }
 
 static void pump(struct fl_relay *relay, enum fl_side to)
 {
-    struct fl_lane *lane = &relay->to[to];
+    struct fl_flow *flow = &relay->to[to];
 
-    while (relay->attached[to] && lane->next && !is_barred(relay, lane)) {
-        if (relay->events->send(relay->arg, to, lane->next) < 0)
+    while (relay->attached[to] && flow->next && !is_barred(relay, flow)) {
+        if (relay->events->send(relay->arg, to, flow->next) < 0)
             break;
-        fl_lane_sent(lane);
+        fl_flow_sent(flow);
     }
     judge(relay, to);
 }
@@ -74,7 +74,7 @@ static void put(struct fl_relay *relay, enum fl_side to, struct fl_msg *m)
      * among it. */
     bool overtakes = m->sequence < 0 && !m->last && is_barred(relay, &relay->to[to]);
 
-    fl_lane_put(&relay->to[to], m, overtakes ? relay->barrier : NULL);
+    fl_flow_put(&relay->to[to], m, overtakes ? relay->barrier : NULL);
     pump(relay, to);
 }
 
@@ -121,7 +121,7 @@ void fl_relay_attach(struct fl_relay *relay, enum fl_side side, int64_t wall_ms)
     relay->attached[side] = relay->came[side] = true;
     if (relay->paused[side])
         relay->events->pause(relay->arg, side, true);
-    fl_lane_rewind(&relay->to[side]);
+    fl_flow_rewind(&relay->to[side]);
     pump(relay, side);
     if (side == FL_SIDE_CLIENT && again)
         tell_publication(relay, false, wall_ms);
@@ -134,7 +134,7 @@ void fl_relay_detach(struct fl_relay *relay, enum fl_side side, int64_t wall_ms)
     relay->attached[side] = false;
     if (side == FL_SIDE_AGENT)
         relay->closing[side] = false; /* whether it has read its last frame is not known */
-    fl_lane_rewind(&relay->to[side]);
+    fl_flow_rewind(&relay->to[side]);
     judge(relay, side);
     if (side == FL_SIDE_CLIENT)
         tell_publication(relay, true, wall_ms);
@@ -160,7 +160,7 @@ static bool on_stream(struct fl_relay *relay, enum fl_side from, struct fl_msg *
                       const struct fl_frame *f, int64_t wall_ms)
 {
     enum fl_side to = OTHER(from);
-    struct fl_lane *lane = &relay->to[to];
+    struct fl_flow *flow = &relay->to[to];
 
     if (f->sequence < 0 || f->sequence > SEQUENCE_MAX) {
         relay->bad++;
@@ -172,17 +172,17 @@ static bool on_stream(struct fl_relay *relay, enum fl_side from, struct fl_msg *
     m->payload_type = f->payload_type;
     if (relay->events->stream)
         relay->events->stream(relay->arg, from, m, f->payload, f->payload_len);
-    switch (fl_lane_find(lane, m->sequence)) {
-    case FL_LANE_NEW:
+    switch (fl_flow_find(flow, m->sequence)) {
+    case FL_FLOW_NEW:
         break;
-    case FL_LANE_WAITS:
+    case FL_FLOW_WAITS:
         return false;
-    case FL_LANE_SENT:
+    case FL_FLOW_SENT:
         /* With others before it on their way it would only take their room. */
-        if (relay->attached[to] && !lane->next)
+        if (relay->attached[to] && !flow->next)
             relay->events->send(relay->arg, to, m);
         return false;
-    case FL_LANE_ACKED:
+    case FL_FLOW_ACKED:
         if (from == FL_SIDE_AGENT) {
             answer_ack(relay, from, f, wall_ms);
             return false;
@@ -211,7 +211,7 @@ static bool on_ack(struct fl_relay *relay, enum fl_side from, struct fl_msg *m,
     }
     if (from == FL_SIDE_CLIENT && relay->barrier && relay->barrier->sequence == sequence)
         relay->barrier = NULL; /* it cannot have it, and says so */
-    fl_lane_ack(&relay->to[from], sequence);
+    fl_flow_ack(&relay->to[from], sequence);
     judge(relay, from);
     /* Of no use to one who is away: it asks again, and is answered again. */
     if (!relay->attached[to] || relay->closing[to])
@@ -279,27 +279,34 @@ void fl_relay_room(struct fl_relay *relay, enum fl_side side)
     pump(relay, side);
 }
 
-void fl_relay_close(struct fl_relay *relay, enum fl_side side, const char *output, int64_t wall_ms)
+int fl_relay_closed_payload(const char *session_id, const char *node_id, const char *output,
+                            int64_t wall_ms, struct fl_buf *out)
 {
     static char type[] = FL_MSG_CHANNEL_CLOSED;
-    fl_autobuf struct fl_buf json = FL_BUF(CLOSED_BYTES);
     char id[FL_UUID_BYTES], date[FL_ISO_BYTES];
-    struct fl_msg_channel_closed closed = {
+    const struct fl_msg_channel_closed closed = {
         .message_type = type,
         .message_id = id,
-        .destination_id = (char *)relay->conf.node_id,
-        .session_id = (char *)relay->conf.session_id,
+        .destination_id = (char *)node_id,
+        .session_id = (char *)session_id,
         .schema_version = 1,
         .created_date = date,
         .output = (char *)output,
     };
-    struct fl_frame f = { .created_ms = (uint64_t)wall_ms, .flags = FL_FRAME_SYN | FL_FRAME_FIN };
 
-    if (relay->closing[side] || (side == FL_SIDE_AGENT && !relay->attached[side]))
-        return;
     fl_uuid4(id);
     fl_time_iso(wall_ms, false, date);
-    if (fl_json_encode(&fl_shape_channel_closed, &closed, &json) < 0)
+    return fl_json_encode(&fl_shape_channel_closed, &closed, out);
+}
+
+void fl_relay_close(struct fl_relay *relay, enum fl_side side, const char *output, int64_t wall_ms)
+{
+    fl_autobuf struct fl_buf json = FL_BUF(CLOSED_BYTES);
+    struct fl_frame f = { .created_ms = (uint64_t)wall_ms, .flags = FL_FRAME_SYN | FL_FRAME_FIN };
+
+    if (relay->closing[side] || (side == FL_SIDE_AGENT && !relay->attached[side]) ||
+        fl_relay_closed_payload(relay->conf.session_id, relay->conf.node_id, output, wall_ms,
+                                &json) < 0)
         return;
     f.payload = json.data;
     f.payload_len = json.len;

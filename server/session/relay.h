@@ -5,7 +5,8 @@
  * agent_session_state are read. All calls are made on one thread.
  */
 #pragma once
-#include "server/session/lane.h"
+#include "common/base/buf.h"
+#include "server/session/flow.h"
 
 enum fl_side { FL_SIDE_AGENT, FL_SIDE_CLIENT, FL_SIDE__N };
 
@@ -36,7 +37,7 @@ struct fl_relay {
     struct fl_relay_conf conf;
     const struct fl_relay_events *events;
     void *arg;
-    struct fl_lane to[FL_SIDE__N];
+    struct fl_flow to[FL_SIDE__N];
     bool attached[FL_SIDE__N], came[FL_SIDE__N], paused[FL_SIDE__N], closing[FL_SIDE__N];
     struct fl_msg *barrier; /* HandshakeComplete that waits for the acknowledgement of … */
     int64_t response;       /* … HandshakeResponse; -1: none was seen, or it was acknowledged */
@@ -64,3 +65,7 @@ void fl_relay_room(struct fl_relay *relay, enum fl_side side);
  * says why, and its connection ends; it gets that also if it comes later. The agent's stays, for
  * its last words. Once for each side; further calls do nothing. */
 void fl_relay_close(struct fl_relay *relay, enum fl_side side, const char *output, int64_t wall_ms);
+
+/* Appends the payload of channel_closed, which a control channel may bring as well. */
+int fl_relay_closed_payload(const char *session_id, const char *node_id, const char *output,
+                            int64_t wall_ms, struct fl_buf *out);

@@ -1,11 +1,13 @@
 /* session.c - see session.h. */
 #include "server/session/session.h"
 #include "common/base/log.h"
+#include "common/wire/datachannel.h"
 
 #include <errno.h>
 #include <string.h>
 
-#define DETAILS_MAX 1024
+#define DETAILS_MAX       1024
+#define NODE_SESSIONS_MAX 200 /* ended in one transaction */
 
 #define F(member, key) FL_FIELD(struct fl_session, member, key, 0)
 static const struct fl_field session_fields[] = {
@@ -44,6 +46,8 @@ static int tell(struct fl_call *call, const struct fl_session *s, bool node, str
 
     if (r == 0 && node)
         r = fl_call_publish(call, FL_SUBJECT_NODE_SESSION, key);
+    if (r == 0)
+        r = fl_call_publish(call, FL_SUBJECT_SESSION_DUE, "");
     return r < 0 ? fl_err_set(err, r, NULL, "out of memory") : 0;
 }
 
@@ -160,7 +164,10 @@ int fl_session_note(struct fl_call *call, const char *id, bool agent, bool clien
     else if (agent)
         step(&s, FL_SESS_EV_JOINED);
     s.due_ms = due_of(&s, agent, call->now_ms);
-    return save(call, &s, err);
+    r = save(call, &s, err);
+    if (r == 0 && s.due_ms && fl_call_publish(call, FL_SUBJECT_SESSION_DUE, "") < 0)
+        r = fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    return r;
 }
 
 /* Where its transcript is, as a person would look for it. */
@@ -249,29 +256,46 @@ int fl_session_restarted(struct fl_call *call, const char *id, struct fl_err *er
     return save(call, &s, err);
 }
 
+int fl_session_node_gone(struct fl_call *call, const char *node_id, struct fl_err *err)
+{
+    fl_autocursor struct fl_cursor *c = NULL;
+    char *ids[NODE_SESSIONS_MAX];
+    size_t n = 0;
+    int r = fl_sql_open(call->tx, FL_SQL_session_open_of_node, &c, err, FL_T(node_id),
+                        FL_N(NODE_SESSIONS_MAX));
+
+    while (r >= 0 && (r = fl_sql_next(c, err)) > 0)
+        if (!(ids[n++] = fl_arena_strdup(call->arena, fl_sql_text(c, 0))))
+            return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    for (size_t i = 0; i < n && r == 0; i++) {
+        struct fl_session s;
+
+        r = load_open(call, ids[i], &s, err);
+        if (r > 0)
+            r = finish(call, &s, FL_SESS_EV_COMPLETE, "The node was deregistered.", err);
+    }
+    return r < 0 ? r : n == NODE_SESSIONS_MAX;
+}
+
 /* ---- policies ---- */
 
-int fl_session_resource(struct fl_call *call, const char *id, struct fl_resources *res,
+int fl_session_resource(struct fl_call *call, const char *id, struct fl_resources *ret,
                         struct fl_err *err)
 {
-    char *arn = fl_arn(call, "ssm", "session", id);
+    struct fl_resource *res = fl_arena_alloc(call->arena, sizeof(*res));
+    struct fl_strmap_entry *tags = fl_arena_calloc(call->arena, 2, sizeof(*tags));
     struct fl_session s;
-    struct fl_strmap_entry *tags;
-    struct fl_resource *grown;
     int r = fl_session_load(call, id, &s, err);
 
     if (r < 0)
         return r;
-    grown = fl_arena_calloc(call->arena, res->n + 1, sizeof(*grown));
-    tags = fl_arena_calloc(call->arena, 2, sizeof(*tags));
-    if (!arn || !grown || !tags)
+    if (!res || !tags || !(res->arn = fl_arn(call, "ssm", "session", id)))
         return fl_err_set(err, -ENOMEM, NULL, "out of memory");
-    if (res->n > 0)
-        memcpy(grown, res->v, res->n * sizeof(*grown));
-    tags[0] = (struct fl_strmap_entry){ (char *)"aws:ssmmessages:session-id", s.owner_id };
-    tags[1] = (struct fl_strmap_entry){ (char *)"aws:ssmmessages:target-id", s.node_id };
-    grown[res->n] = (struct fl_resource){ .arn = arn, .tags = { tags, r > 0 ? 2 : 0 } };
-    res->v = grown;
-    res->n++;
+    if (r > 0) {
+        tags[0] = (struct fl_strmap_entry){ (char *)"aws:ssmmessages:session-id", s.owner_id };
+        tags[1] = (struct fl_strmap_entry){ (char *)"aws:ssmmessages:target-id", s.node_id };
+        res->tags = (struct fl_strmap){ tags, 2 };
+    }
+    *ret = (struct fl_resources){ .v = res, .n = 1 };
     return 0;
 }

@@ -5,12 +5,15 @@
  * FL_SUBJECT_NODE_SESSION for the node's control channel. Whoever gets one reads the session.
  */
 #pragma once
-#include "common/wire/datachannel.h"
 #include "server/op.h"
 #include "server/session/state.h"
 
+struct fl_msg_task_complete; /* common/wire/datachannel.h */
+
 #define FL_SUBJECT_SESSION      "session"      /* key: session id */
 #define FL_SUBJECT_NODE_SESSION "node.session" /* key: "<node id> <session id>" */
+
+#define FL_SUBJECT_SESSION_DUE "session.due" /* key: "": the clock may be asked for earlier */
 
 #define FL_SESSION_START_MS 60000  /* for agent and client to come */
 #define FL_SESSION_LOST_MS  120000 /* for an agent to come back, also after a start of the plane */
@@ -62,7 +65,10 @@ int fl_session_overdue(struct fl_call *call, const char *id, struct fl_err *err)
 /* The plane has just started: nobody is connected. */
 int fl_session_restarted(struct fl_call *call, const char *id, struct fl_err *err);
 
+/* The node was deregistered: its sessions are over. 1: there are more. */
+int fl_session_node_gone(struct fl_call *call, const char *node_id, struct fl_err *err);
+
 /* For a policy: arn:aws:ssm:<region>:<account>:session/<id>, with the tags that AWS gives sessions:
  * aws:ssmmessages:session-id (the owner's aws:userid) and aws:ssmmessages:target-id. */
-int fl_session_resource(struct fl_call *call, const char *id, struct fl_resources *res,
+int fl_session_resource(struct fl_call *call, const char *id, struct fl_resources *ret,
                         struct fl_err *err);

@@ -33,15 +33,16 @@ SELECT COUNT(*), COALESCE(SUM(CASE WHEN node_id = $3 THEN 1 ELSE 0 END), 0),
        COALESCE(SUM(CASE WHEN owner = $4 THEN 1 ELSE 0 END), 0)
 FROM session WHERE ended_ms IS NULL AND account = $1 AND region = $2;
 
--- What a node has to be told when it connects: sessions it has not begun, and those whose end it
--- does not know; $2: those that ended earlier are let be.
+-- What a node is told when it connects: sessions it has not begun ($3), and those that are to end or
+-- have ended ($4 and above) without its knowing, if not before $2.
 -- :name session_of_node
 SELECT session_id FROM session
-WHERE node_id = $1 AND agent_done = 0 AND (ended_ms IS NULL OR ended_ms > $2)
-ORDER BY started_ms LIMIT $3;
+WHERE node_id = $1 AND agent_done = 0 AND started_ms > $2
+  AND ((status = $3 AND agent_came = 0) OR status >= $4)
+ORDER BY started_ms LIMIT $5;
 
 -- :name session_open_of_node
-SELECT session_id FROM session WHERE node_id = $1 AND ended_ms IS NULL;
+SELECT session_id FROM session WHERE node_id = $1 AND ended_ms IS NULL LIMIT $2;
 
 -- :name session_due
 SELECT session_id FROM session WHERE due_ms IS NOT NULL AND due_ms <= $1 LIMIT $2;

@@ -22,6 +22,8 @@ ON_PURPOSE = {
     # In newer models (protocol 6, appendices A and B).
     "DescribeParameters.Shared": {"unknown"},
     "DescribeParameters.Parameters.ARN": {"unknown"},
+    "DescribeSessions.Filters.key": {"enum"},
+    "DescribeSessions.Sessions.AccessType": {"unknown"},
 }
 
 KINDS = {

@@ -329,7 +329,7 @@ static void own_documents_are_listed(void **state)
         { "{\"Key\":\"Owner\",\"Values\":[\"Private\"]}", 2 },
         { "{\"Key\":\"Owner\",\"Values\":[\"Public\"]}", n_builtin() + 1 },
         { "{\"Key\":\"Owner\",\"Values\":[\"ThirdParty\"]}", 0 },
-        { "{\"Key\":\"Name\",\"Values\":[\"A\"]}", n_builtin() + 1 },
+        { "{\"Key\":\"Name\",\"Values\":[\"A\"]}", n_builtin() }, /* but Fairlead-Exec */
         { "{\"Key\":\"Owner\",\"Values\":[\"Self\"]},{\"Key\":\"DocumentType\",\"Values\":"
           "[\"Command\"]}",
           2 },

@@ -15,7 +15,7 @@
 #include "tests/server/fixture.h"
 
 #define SHELL    "AWS-RunShellScript"
-#define BUILTINS 34
+#define BUILTINS 37
 
 static int setup(void **state)
 {
@@ -183,7 +183,7 @@ static void documents_are_listed(void **state)
           NULL },
         { "{\"Filters\":[{\"Key\":\"PlatformTypes\",\"Values\":[\"Linux\",\"Windows\"]}]}",
           BUILTINS, NULL },
-        { "{\"Filters\":[{\"Key\":\"DocumentType\",\"Values\":[\"Session\"]}]}", 5, NULL },
+        { "{\"Filters\":[{\"Key\":\"DocumentType\",\"Values\":[\"Session\"]}]}", 8, NULL },
         { "{\"Filters\":[{\"Key\":\"tag:a\",\"Values\":[\"b\"]}]}", 0, NULL },
         { "{\"Filters\":[{\"Key\":\"Nope\",\"Values\":[\"b\"]}]}", 0, "InvalidFilterKey" },
         { "{\"Filters\":[{\"Values\":[\"b\"]}]}", 0, "InvalidFilterKey" },
@@ -204,13 +204,13 @@ static void documents_are_listed(void **state)
         if (fl_fixture_count(f, "DocumentIdentifiers") != cases[i].want)
             fail_msg("%s: %s", cases[i].request, f->reply);
     }
-    fl_fixture_ok(f, "ListDocuments", "{\"MaxResults\":13}");
-    assert_int_equal(fl_fixture_count(f, "DocumentIdentifiers"), 13);
+    fl_fixture_ok(f, "ListDocuments", "{\"MaxResults\":15}");
+    assert_int_equal(fl_fixture_count(f, "DocumentIdentifiers"), 15);
     assert_string_equal(fl_fixture_text(f, "DocumentIdentifiers.0.Name"),
                         "AWS-ApplyAnsiblePlaybooks");
     snprintf(request, sizeof(request), "{\"NextToken\":\"%s\"}", fl_fixture_text(f, "NextToken"));
     fl_fixture_ok(f, "ListDocuments", request);
-    assert_int_equal(fl_fixture_count(f, "DocumentIdentifiers"), BUILTINS - 13);
+    assert_int_equal(fl_fixture_count(f, "DocumentIdentifiers"), BUILTINS - 15);
     assert_string_equal(fl_fixture_text(f, "DocumentIdentifiers.0.Name"), "AWS-StartSSHSession");
     assert_null(fl_fixture_text(f, "NextToken"));
 }

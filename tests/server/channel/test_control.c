@@ -13,7 +13,7 @@
 #include "common/wire/control.h"
 #include "server/channel/clones.h"
 #include "server/channel/control_priv.h"
-#include "server/channel/control_token.h"
+#include "server/channel/channel_token.h"
 #include "server/http/route.h"
 
 #define WAIT_MS    patience_ms(5000)
@@ -158,7 +158,8 @@ static void open_peer(struct peer *p)
     char *token = NULL;
 
     connect_peer(p);
-    assert_int_equal(fl_control_token_new(f.plane.seal_key, node, fl_now_ms(), &token), 0);
+    assert_int_equal(
+        fl_channel_token_new(f.plane.seal_key, FL_TOKEN_CONTROL, node, fl_now_ms(), &token), 0);
     send_open(p, token, false);
     free(token);
 }
@@ -428,7 +429,8 @@ static void a_token_works_once(void **state)
     (void)state;
     connect_peer(&p);
     connect_peer(&q);
-    assert_int_equal(fl_control_token_new(f.plane.seal_key, node, fl_now_ms(), &token), 0);
+    assert_int_equal(
+        fl_channel_token_new(f.plane.seal_key, FL_TOKEN_CONTROL, node, fl_now_ms(), &token), 0);
     send_open(&p, token, false);
     settle(&p);
     send_open(&q, token, false);
@@ -573,7 +575,8 @@ static void ready_is_said_only_when_asked(void **state)
 
     (void)state;
     connect_peer(&p);
-    assert_int_equal(fl_control_token_new(f.plane.seal_key, node, fl_now_ms(), &token), 0);
+    assert_int_equal(
+        fl_channel_token_new(f.plane.seal_key, FL_TOKEN_CONTROL, node, fl_now_ms(), &token), 0);
     send_open(&p, token, true);
     free(token);
     assert_true(next_message(&p, FL_MSG_CONTROL_CHANNEL_READY)->frame.payload_len > 0);
@@ -714,7 +717,8 @@ static int open_deaf_peer(void)
                  "Sec-WebSocket-Version: 13\r\n\r\n",
                  node);
     assert_int_equal(send(fd, text, (size_t)n, MSG_NOSIGNAL), n);
-    assert_int_equal(fl_control_token_new(f.plane.seal_key, node, fl_now_ms(), &token), 0);
+    assert_int_equal(
+        fl_channel_token_new(f.plane.seal_key, FL_TOKEN_CONTROL, node, fl_now_ms(), &token), 0);
     n = snprintf(text, sizeof(text),
                  "{\"MessageSchemaVersion\":\"1.0\",\"RequestId\":\"r\",\"TokenValue\":\"%s\"}",
                  token);

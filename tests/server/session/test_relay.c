@@ -296,13 +296,13 @@ static void rule_4_far_behind_and_far_ahead(void **state)
     output(0, 1, "a");
     ack(FL_SIDE_CLIENT, 0);
     ack(FL_SIDE_CLIENT, 5);            /* out of order */
-    ack(FL_SIDE_CLIENT, FL_LANE_ACKS); /* 0 is forgotten, 5 is not */
-    assert_int_equal(fl_lane_find(&relay.to[FL_SIDE_CLIENT], 0), FL_LANE_NEW);
-    assert_int_equal(fl_lane_find(&relay.to[FL_SIDE_CLIENT], 5), FL_LANE_ACKED);
-    assert_int_equal(fl_lane_find(&relay.to[FL_SIDE_CLIENT], 6), FL_LANE_NEW);
-    ack(FL_SIDE_CLIENT, 10 * FL_LANE_ACKS);
-    assert_int_equal(fl_lane_find(&relay.to[FL_SIDE_CLIENT], 5), FL_LANE_NEW);
-    assert_int_equal(fl_lane_find(&relay.to[FL_SIDE_CLIENT], 10 * FL_LANE_ACKS), FL_LANE_ACKED);
+    ack(FL_SIDE_CLIENT, FL_FLOW_ACKS); /* 0 is forgotten, 5 is not */
+    assert_int_equal(fl_flow_find(&relay.to[FL_SIDE_CLIENT], 0), FL_FLOW_NEW);
+    assert_int_equal(fl_flow_find(&relay.to[FL_SIDE_CLIENT], 5), FL_FLOW_ACKED);
+    assert_int_equal(fl_flow_find(&relay.to[FL_SIDE_CLIENT], 6), FL_FLOW_NEW);
+    ack(FL_SIDE_CLIENT, 10 * FL_FLOW_ACKS);
+    assert_int_equal(fl_flow_find(&relay.to[FL_SIDE_CLIENT], 5), FL_FLOW_NEW);
+    assert_int_equal(fl_flow_find(&relay.to[FL_SIDE_CLIENT], 10 * FL_FLOW_ACKS), FL_FLOW_ACKED);
 }
 
 static void rule_6_handshake_complete_waits(void **state)
@@ -410,7 +410,7 @@ static void a_slow_socket_stops_the_sender(void **state)
     while (!sides[FL_SIDE_AGENT].paused && seq < 1000)
         assert_int_equal(give(FL_SIDE_AGENT, FL_DATA_OUTPUT, seq++, 1, big, sizeof(big)), 0);
     assert_true(sides[FL_SIDE_AGENT].paused);
-    assert_true(relay.to[FL_SIDE_CLIENT].unsent_bytes < FL_LANE_HIGH_BYTES + 2 * sizeof(big));
+    assert_true(relay.to[FL_SIDE_CLIENT].unsent_bytes < FL_FLOW_HIGH_BYTES + 2 * sizeof(big));
     sides[FL_SIDE_CLIENT].room = 5;
     fl_relay_room(&relay, FL_SIDE_CLIENT);
     assert_true(sides[FL_SIDE_AGENT].paused);
@@ -432,7 +432,7 @@ static void what_is_kept_has_a_limit(void **state)
     for (int64_t seq = 0; seq < 200; seq++)
         give(FL_SIDE_AGENT, FL_DATA_OUTPUT, seq, 1, big, sizeof(big));
     assert_int_equal(sides[FL_SIDE_CLIENT].n, 200);
-    assert_true(relay.to[FL_SIDE_CLIENT].sent_bytes <= FL_LANE_KEEP_BYTES);
+    assert_true(relay.to[FL_SIDE_CLIENT].sent_bytes <= FL_FLOW_KEEP_BYTES);
     assert_false(sides[FL_SIDE_AGENT].paused);
     fl_relay_detach(&relay, FL_SIDE_CLIENT, WALL);
     assert_true(sides[FL_SIDE_AGENT].paused); /* what it sends would have to be kept as well */

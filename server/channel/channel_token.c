@@ -1,5 +1,5 @@
-/* control_token.c - see control_token.h. */
-#include "server/channel/control_token.h"
+/* channel_token.c - see channel_token.h. */
+#include "server/channel/channel_token.h"
 #include "common/base/rand.h"
 
 #include <errno.h>
@@ -8,7 +8,14 @@
 #include <stdio.h>
 #include <string.h>
 
-#define AAD "control-channel"
+#define SUBJECT_MAX 120
+
+/* What a token is sealed for. */
+static const char *const kinds[FL_TOKEN__N] = {
+    [FL_TOKEN_CONTROL] = "control-channel",
+    [FL_TOKEN_DATA_AGENT] = "data-channel agent",
+    [FL_TOKEN_DATA_CLIENT] = "data-channel client",
+};
 
 /* Ids of used tokens, until they are too old anyway. A slot's neighbours take what does not fit; if
  * all of them are in use (far more opens than nodes could make), the oldest is forgotten. */
@@ -36,48 +43,48 @@ static bool first_use(uint64_t id, int64_t now_ms)
             best = u;
     }
     if (fresh)
-        *best = (struct used){ id, now_ms + FL_CONTROL_TOKEN_LIFE_MS };
+        *best = (struct used){ id, now_ms + FL_CHANNEL_TOKEN_LIFE_MS };
     pthread_mutex_unlock(&used_lock);
     return fresh;
 }
 
-int fl_control_token_new(const uint8_t seal_key[FL_SEAL_KEY_BYTES], const char *node_id,
-                         int64_t now_ms, char **ret_token)
+int fl_channel_token_new(const uint8_t seal_key[FL_SEAL_KEY_BYTES], enum fl_channel_token kind,
+                         const char *subject, int64_t now_ms, char **ret_token)
 {
     fl_autofree uint8_t *sealed = NULL;
-    char plain[160];
+    char plain[SUBJECT_MAX + 64];
     uint64_t id;
     size_t len;
     int n, r;
 
-    fl_random_bytes(&id, sizeof(id));
-    n = snprintf(plain, sizeof(plain), "%016" PRIx64 " %" PRId64 " %s", id, now_ms, node_id);
-    if (n < 0 || (size_t)n >= sizeof(plain))
+    if (!*subject || strlen(subject) > SUBJECT_MAX || strpbrk(subject, " \t\r\n\v\f"))
         return -EINVAL;
-    r = fl_seal(seal_key, AAD, plain, (size_t)n + 1, &sealed, &len);
+    fl_random_bytes(&id, sizeof(id));
+    n = snprintf(plain, sizeof(plain), "%016" PRIx64 " %" PRId64 " %s", id, now_ms, subject);
+    r = fl_seal(seal_key, kinds[kind], plain, (size_t)n + 1, &sealed, &len);
     if (r < 0)
         return r;
     *ret_token = fl_base64_encode(sealed, len);
     return *ret_token ? 0 : -ENOMEM;
 }
 
-int fl_control_token_use(const uint8_t seal_key[FL_SEAL_KEY_BYTES], const char *token,
-                         const char *node_id, int64_t now_ms)
+int fl_channel_token_use(const uint8_t seal_key[FL_SEAL_KEY_BYTES], enum fl_channel_token kind,
+                         const char *token, const char *subject, int64_t now_ms)
 {
     fl_autofree uint8_t *sealed = NULL;
     fl_autofree uint8_t *plain = NULL;
-    char whose[64];
+    char whose[SUBJECT_MAX + 1];
     int64_t issued_ms;
     uint64_t id;
     size_t len;
 
-    if (strlen(token) > FL_CONTROL_TOKEN_MAX_BYTES || fl_base64_decode(token, &sealed, &len) < 0 ||
-        fl_unseal(seal_key, AAD, sealed, len, &plain, &len) < 0)
+    if (strlen(token) > FL_CHANNEL_TOKEN_MAX_BYTES || fl_base64_decode(token, &sealed, &len) < 0 ||
+        fl_unseal(seal_key, kinds[kind], sealed, len, &plain, &len) < 0)
         return -EBADMSG;
-    if (sscanf((const char *)plain, "%" SCNx64 " %" SCNd64 " %63s", &id, &issued_ms, whose) != 3 ||
-        strcmp(whose, node_id) != 0)
+    if (sscanf((const char *)plain, "%" SCNx64 " %" SCNd64 " %120s", &id, &issued_ms, whose) != 3 ||
+        strcmp(whose, subject) != 0)
         return -EBADMSG;
-    if (now_ms - issued_ms > FL_CONTROL_TOKEN_LIFE_MS)
+    if (now_ms - issued_ms > FL_CHANNEL_TOKEN_LIFE_MS)
         return -ETIME;
     return first_use(id, now_ms) ? 0 : -EALREADY;
 }

@@ -1,0 +1,160 @@
+/* flow.c - see flow.h. */
+#include "server/session/flow.h"
+
+#include <string.h>
+
+/* Senders repeat their oldest message, and receivers acknowledge the oldest first: so far is looked
+ * from either end. What is not found there is at worst sent or kept once more. */
+#define LOOK_MESSAGES 256
+
+struct fl_msg *fl_msg_new(const void *data, size_t len)
+{
+    struct fl_msg *m = malloc(sizeof(*m) + len);
+
+    if (!m)
+        return NULL;
+    memset(m, 0, sizeof(*m));
+    atomic_init(&m->refs, 1);
+    m->sequence = -1;
+    m->len = len;
+    memcpy(m->data, data, len);
+    return m;
+}
+
+struct fl_msg *fl_msg_ref(struct fl_msg *m)
+{
+    atomic_fetch_add_explicit(&m->refs, 1, memory_order_relaxed);
+    return m;
+}
+
+struct fl_msg *fl_msg_unref(struct fl_msg *m)
+{
+    if (m && atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) == 1)
+        free(m);
+    return NULL;
+}
+
+void fl_flow_init(struct fl_flow *flow)
+{
+    memset(flow, 0, sizeof(*flow));
+    TAILQ_INIT(&flow->list);
+    flow->newest = -1;
+}
+
+void fl_flow_done(struct fl_flow *flow)
+{
+    struct fl_msg *m;
+
+    while ((m = TAILQ_FIRST(&flow->list))) {
+        TAILQ_REMOVE(&flow->list, m, link);
+        fl_msg_unref(m);
+    }
+    fl_flow_init(flow);
+}
+
+static void drop(struct fl_flow *flow, struct fl_msg *m)
+{
+    *(m->sent ? &flow->sent_bytes : &flow->unsent_bytes) -= m->len;
+    if (flow->next == m)
+        flow->next = TAILQ_NEXT(m, link);
+    TAILQ_REMOVE(&flow->list, m, link);
+    fl_msg_unref(m);
+}
+
+static struct fl_msg *look(const struct fl_flow *flow, int64_t sequence)
+{
+    struct fl_msg *m = TAILQ_FIRST(&flow->list);
+    int n;
+
+    for (n = 0; m && n < LOOK_MESSAGES; n++, m = TAILQ_NEXT(m, link))
+        if (m->sequence == sequence)
+            return m;
+    if (!m)
+        return NULL;
+    m = TAILQ_LAST(&flow->list, fl_msgs);
+    for (n = 0; m && n < LOOK_MESSAGES; n++, m = TAILQ_PREV(m, fl_msgs, link))
+        if (m->sequence == sequence)
+            return m;
+    return NULL;
+}
+
+static bool is_acked(const struct fl_flow *flow, int64_t sequence)
+{
+    uint64_t bit = (uint64_t)sequence % FL_FLOW_ACKS;
+
+    return sequence < flow->top && sequence >= flow->top - FL_FLOW_ACKS &&
+           (flow->acks[bit / 64] >> bit % 64 & 1);
+}
+
+static void set_acked(struct fl_flow *flow, int64_t sequence)
+{
+    uint64_t bit = (uint64_t)sequence % FL_FLOW_ACKS;
+
+    if (sequence < flow->top - FL_FLOW_ACKS)
+        return;
+    if (sequence - flow->top >= FL_FLOW_ACKS)
+        memset(flow->acks, 0, sizeof(flow->acks));
+    else
+        for (int64_t s = flow->top; s < sequence; s++)
+            flow->acks[(uint64_t)s % FL_FLOW_ACKS / 64] &= ~(1ull << (uint64_t)s % 64);
+    flow->acks[bit / 64] |= 1ull << bit % 64;
+    flow->top = FL_MAX(flow->top, sequence + 1);
+}
+
+enum fl_flow_known fl_flow_find(const struct fl_flow *flow, int64_t sequence)
+{
+    const struct fl_msg *m;
+
+    if (is_acked(flow, sequence))
+        return FL_FLOW_ACKED;
+    m = sequence <= flow->newest ? look(flow, sequence) : NULL;
+    if (!m)
+        return FL_FLOW_NEW;
+    return m->sent ? FL_FLOW_SENT : FL_FLOW_WAITS;
+}
+
+void fl_flow_put(struct fl_flow *flow, struct fl_msg *m, struct fl_msg *before)
+{
+    if (before)
+        TAILQ_INSERT_BEFORE(before, m, link);
+    else
+        TAILQ_INSERT_TAIL(&flow->list, m, link);
+    if (!flow->next || flow->next == before)
+        flow->next = m;
+    flow->unsent_bytes += m->len;
+    flow->newest = FL_MAX(flow->newest, m->sequence);
+}
+
+void fl_flow_sent(struct fl_flow *flow)
+{
+    struct fl_msg *m = flow->next;
+
+    if (m->sequence < 0 || flow->sent_bytes + m->len > FL_FLOW_KEEP_BYTES) {
+        drop(flow, m);
+        return;
+    }
+    flow->next = TAILQ_NEXT(m, link);
+    flow->unsent_bytes -= m->len;
+    flow->sent_bytes += m->len;
+    m->sent = true;
+}
+
+void fl_flow_ack(struct fl_flow *flow, int64_t sequence)
+{
+    struct fl_msg *m = look(flow, sequence);
+
+    set_acked(flow, sequence);
+    if (m)
+        drop(flow, m);
+}
+
+void fl_flow_rewind(struct fl_flow *flow)
+{
+    struct fl_msg *m;
+
+    for (m = TAILQ_FIRST(&flow->list); m && m->sent; m = TAILQ_NEXT(m, link))
+        m->sent = false;
+    flow->unsent_bytes += flow->sent_bytes;
+    flow->sent_bytes = 0;
+    flow->next = TAILQ_FIRST(&flow->list);
+}
