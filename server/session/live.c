@@ -368,12 +368,24 @@ void fl_live_drained(struct fl_live *live, struct fl_end *end, size_t bytes)
         fl_relay_room(&live->relay, end->side);
 }
 
+/* Whether it has read its channel_closed is not known: the control channel brings one, too. */
+static void tell_elsewhere(struct fl_live *live)
+{
+    const struct fl_session *s = session_of(live);
+    char key[FL_SESSION_ID_BYTES + 64];
+
+    snprintf(key, sizeof(key), "%s %s", s->node_id, s->id);
+    fl_bus_publish(live->hub->plane->bus, FL_SUBJECT_NODE_SESSION, key);
+}
+
 void fl_live_gone(struct fl_live *live, struct fl_end *end)
 {
     live->n_ends--;
     if (live->ends[end->side] == end) {
         detach(live, end->side);
         note(live);
+        if (end->side == FL_SIDE_AGENT && live->ending && !live->agent_ends && !live->over)
+            tell_elsewhere(live);
     }
     fl_hub_release(end);
 }
