@@ -45,7 +45,6 @@ static const struct {
     { NO,         EITHER,   EITHER,  EITHER,  EITHER,  NOTHING,                 FL_STAGE_INSTALL },
     { NO,         EITHER,   YES,     YES,     EITHER,  BIT(INSTALLED),          FL_STAGE_VALIDATE },
     { NO,         YES,      EITHER,  EITHER,  EITHER,  BIT(INSTALLED),          FL_STAGE_UPDATE },
-    { NO,         NO,       YES,     NO,      EITHER,  BIT(INSTALLED),          FL_STAGE_CLEAN },
     { NO,         NO,       NO,      EITHER,  EITHER,  BIT(INSTALLED),          FL_STAGE_REMOVE_OLD },
 
     /* what was under way for this version goes on */

@@ -74,6 +74,7 @@ static void platforms(void **state)
 {
     (void)state;
     assert_string_equal(fl_package_platform("Debian GNU/Linux")->name, "debian");
+    assert_string_equal(fl_package_platform("DEBIAN gnu/linux")->name, "debian");
     assert_string_equal(fl_package_platform("openSUSE Leap")->name, "opensuseleap");
     assert_string_equal(fl_package_platform("openSUSE Tumbleweed")->name, "opensuse");
     assert_string_equal(fl_package_platform("Red Hat Enterprise Linux")->family, "rhel");
