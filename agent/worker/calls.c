@@ -8,15 +8,18 @@
 #include "agent/lib/ipc_worker.h"
 #include "agent/lib/service.h"
 #include "agent/lib/text.h"
+#include "common/base/backoff.h"
 #include "common/base/clock.h"
+#include "common/base/rand.h"
 
-#define DEFAULT_TIMEOUT_MS   60000
-#define MAX_HEADERS          32
-#define ASK_PAUSE_MS         1000 /* between two requests for a fetch process */
-#define OPERATION_TRIES      4
-#define OPERATION_BACKOFF_MS 500 /* doubles */
-#define MAX_JSON_BYTES       (2u << 20)
-#define REPLY_MAX_BYTES      (16u << 20) /* memory an answer decodes into */
+#define DEFAULT_TIMEOUT_MS 60000
+#define MAX_HEADERS        32
+#define ASK_PAUSE_MS       1000 /* between two requests for a fetch process */
+#define OPERATION_TRIES    4
+#define OPERATION_BASE_MS  1000
+#define OPERATION_CAP_MS   8000
+#define MAX_JSON_BYTES     (2u << 20)
+#define REPLY_MAX_BYTES    (16u << 20) /* memory an answer decodes into */
 
 struct call {
     LIST_ENTRY(call) entry;
@@ -29,7 +32,7 @@ struct call {
     const char *service;
     char *target, *body;
     const struct fl_shape *out_shape;
-    unsigned tries;
+    struct fl_backoff backoff;
     int64_t deadline_ms; /* monotonic */
     struct fl_timer *again;
 };
@@ -248,7 +251,6 @@ static int try_operation(struct call *call, struct fl_err *err)
     };
     int64_t left_ms = call->deadline_ms - fl_mono_ms();
 
-    call->tries++;
     return start(call->calls,
                  &(struct fl_step_request){ .service = call->service,
                                             .method = "POST",
@@ -283,11 +285,11 @@ static bool is_busy(int status, const char *name)
 /* May a service that is busy be asked once more? It is then, after a while. */
 static bool ask_again(struct call *call)
 {
-    int64_t wait_ms = (int64_t)OPERATION_BACKOFF_MS << (call->tries - 1);
+    uint32_t wait_ms = fl_backoff_next_ms(&call->backoff, fl_random_u32());
 
-    if (call->tries >= OPERATION_TRIES || fl_mono_ms() + wait_ms >= call->deadline_ms)
+    if (call->backoff.tries >= OPERATION_TRIES || fl_mono_ms() + wait_ms >= call->deadline_ms)
         return false;
-    fl_timer_start(call->again, (uint64_t)wait_ms);
+    fl_timer_start(call->again, wait_ms);
     return true;
 }
 
@@ -336,6 +338,7 @@ static int fill_operation(struct call *call, const struct fl_calls_service *serv
     if (asprintf(&call->target, "%s%s", service->target_prefix, operation) < 0)
         call->target = NULL;
     call->service = service->name;
+    call->backoff = (struct fl_backoff){ .base_ms = OPERATION_BASE_MS, .cap_ms = OPERATION_CAP_MS };
     call->again = fl_timer_new(call->calls->loop, on_again, call);
     return call->body && call->target && call->again ? 0 : -ENOMEM;
 }
