@@ -12,6 +12,7 @@
 #include "agent/lib/service.h"
 #include "agent/lib/sign.h"
 #include "agent/lib/text.h"
+#include "common/aws/digest.h"
 #include "common/aws/endpoint.h"
 #include "common/base/clock.h"
 #include "common/base/file.h"
@@ -37,7 +38,7 @@ struct fl_fetch_task {
     bool repeated;  /* with the right time */
     int body_fd, to_fd;
     int64_t written;
-    struct fl_sha256_run *hash;
+    struct fl_digest *hash;
     struct fl_http_call *http;
 };
 
@@ -53,7 +54,7 @@ static void free_task(struct fl_fetch_task *t)
 
     LIST_REMOVE(t, entry);
     fl_http_cancel(t->http);
-    fl_sha256_run_free(t->hash);
+    fl_digest_free(t->hash);
     if (t->body_fd >= 0)
         close(t->body_fd);
     if (t->to_fd >= 0)
@@ -110,7 +111,7 @@ static int write_answer(void *arg, const void *data, size_t len)
     if (r < 0)
         return r;
     t->written += (int64_t)len;
-    fl_sha256_run_add(t->hash, data, len);
+    fl_digest_add(t->hash, data, len);
     return 0;
 }
 
@@ -326,7 +327,7 @@ static void answer_response(struct fl_fetch_task *t, const struct fl_http_respon
         headers[i] = (struct fl_fetch_header){ fl_text(resp->headers[i].name),
                                                fl_text(resp->headers[i].value) };
     if (t->hash) {
-        fl_sha256_run_end(t->hash, hash);
+        fl_digest_end_hex(t->hash, hash);
         a.sha256 = hash;
     }
     answer(t, &a);
@@ -395,7 +396,7 @@ int fl_fetch_begin(struct fl_fetch *f, const struct fl_ipc_msg *msg, struct fl_e
     if (r == 0)
         r = copy_call(t, in);
     if (r == 0 && t->to_fd >= 0) {
-        t->hash = fl_sha256_run_new();
+        t->hash = fl_digest_new(FL_DIGEST_SHA256);
         r = t->hash ? 0 : -ENOMEM;
     }
     if (r == 0)

@@ -56,46 +56,6 @@ void fl_sha256_hex(const void *data, size_t len, char out[FL_SHA256_HEX_BYTES])
     fl_hex_encode(hash, sizeof(hash), out);
 }
 
-struct fl_sha256_run {
-    EVP_MD_CTX *ctx;
-};
-
-struct fl_sha256_run *fl_sha256_run_new(void)
-{
-    struct fl_sha256_run *run = calloc(1, sizeof(*run));
-
-    need_algorithms();
-    if (!run)
-        return NULL;
-    run->ctx = EVP_MD_CTX_new();
-    if (!run->ctx || EVP_DigestInit_ex(run->ctx, sha256, NULL) != 1)
-        return fl_sha256_run_free(run);
-    return run;
-}
-
-struct fl_sha256_run *fl_sha256_run_free(struct fl_sha256_run *run)
-{
-    if (run)
-        EVP_MD_CTX_free(run->ctx);
-    free(run);
-    return NULL;
-}
-
-void fl_sha256_run_add(struct fl_sha256_run *run, const void *data, size_t len)
-{
-    if (EVP_DigestUpdate(run->ctx, data, len) != 1)
-        abort(); /* as for fl_sha256 */
-}
-
-void fl_sha256_run_end(struct fl_sha256_run *run, char out[FL_SHA256_HEX_BYTES])
-{
-    uint8_t hash[FL_SHA256_BYTES];
-
-    if (EVP_DigestFinal_ex(run->ctx, hash, NULL) != 1)
-        abort(); /* as for fl_sha256 */
-    fl_hex_encode(hash, sizeof(hash), out);
-}
-
 void fl_hmac_sha256(const void *key, size_t key_len, const void *data, size_t len,
                     uint8_t out[FL_SHA256_BYTES])
 {

@@ -13,16 +13,9 @@
 #define FL_SHA256_HEX_BYTES 65
 #define FL_SEAL_KEY_BYTES   32
 
+/* Of data that comes piece by piece: digest.h. */
 void fl_sha256(const void *data, size_t len, uint8_t out[FL_SHA256_BYTES]);
 void fl_sha256_hex(const void *data, size_t len, char out[FL_SHA256_HEX_BYTES]);
-
-/* The same of data that comes piece by piece. NULL without memory; _end gives the hash so far and
- * may be called once; _free takes NULL. */
-struct fl_sha256_run;
-struct fl_sha256_run *fl_sha256_run_new(void);
-struct fl_sha256_run *fl_sha256_run_free(struct fl_sha256_run *run);
-void fl_sha256_run_add(struct fl_sha256_run *run, const void *data, size_t len);
-void fl_sha256_run_end(struct fl_sha256_run *run, char out[FL_SHA256_HEX_BYTES]);
 
 void fl_hmac_sha256(const void *key, size_t key_len, const void *data, size_t len,
                     uint8_t out[FL_SHA256_BYTES]);

@@ -2,6 +2,7 @@
 #include "common/aws/digest.h"
 
 #include <openssl/evp.h>
+#include "common/aws/crypto.h"
 
 struct fl_digest {
     EVP_MD *md;
@@ -50,4 +51,11 @@ size_t fl_digest_end(struct fl_digest *d, uint8_t out[FL_DIGEST_MAX_BYTES])
     if (EVP_DigestFinal_ex(d->ctx, out, &len) != 1 || EVP_DigestInit_ex(d->ctx, d->md, NULL) != 1)
         abort();
     return len;
+}
+
+void fl_digest_end_hex(struct fl_digest *d, char out[FL_DIGEST_MAX_HEX_BYTES])
+{
+    uint8_t hash[FL_DIGEST_MAX_BYTES];
+
+    fl_hex_encode(hash, fl_digest_end(d, hash), out);
 }

@@ -1,4 +1,4 @@
-/* digest.h - hashes of data that comes piece by piece: those that s3's clients send and expect.
+/* digest.h - hashes of data that comes piece by piece.
  *
  * MD5 and SHA-1 tell whether an object arrived whole, nothing more; they are there also where
  * OpenSSL is in FIPS mode.
@@ -8,7 +8,8 @@
 
 enum fl_digest_kind { FL_DIGEST_MD5, FL_DIGEST_SHA1, FL_DIGEST_SHA256, FL_DIGEST__N };
 
-#define FL_DIGEST_MAX_BYTES 32
+#define FL_DIGEST_MAX_BYTES     32
+#define FL_DIGEST_MAX_HEX_BYTES 65
 
 struct fl_digest;
 
@@ -19,3 +20,5 @@ void fl_digest_add(struct fl_digest *d, const void *data, size_t len);
 
 /* The hash, and how long it is; then it begins anew. */
 size_t fl_digest_end(struct fl_digest *d, uint8_t out[FL_DIGEST_MAX_BYTES]);
+/* The same in lower-case digits. */
+void fl_digest_end_hex(struct fl_digest *d, char out[FL_DIGEST_MAX_HEX_BYTES]);

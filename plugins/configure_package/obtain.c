@@ -9,7 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include "common/aws/crypto.h"
+#include "common/aws/digest.h"
 #include "common/aws/sigv4.h"
 #include "common/base/file.h"
 #include "plugins/configure_package/unpack.h"
@@ -33,7 +33,7 @@ struct fl_obtain {
     char *downloaded, *checked;
     int from_fd, archive_fd, dir_fd, pipe_fd;
     uint64_t archive_bytes;
-    struct fl_sha256_run *hash;
+    struct fl_digest *hash;
     struct fl_timer *turn, *limit;
     struct fl_unpack unpack;
     struct fl_child *child;
@@ -150,10 +150,10 @@ static void begin_unpack(struct fl_obtain *o)
 
 static void judge(struct fl_obtain *o)
 {
-    char sum[FL_SHA256_HEX_BYTES];
+    char sum[FL_DIGEST_MAX_HEX_BYTES];
     struct fl_err err = { 0 };
 
-    fl_sha256_run_end(o->hash, sum);
+    fl_digest_end_hex(o->hash, sum);
     if (strcmp(sum, o->source.sha256) == 0) {
         /* For reading, from its beginning: the process that gets it shall not write. */
         close_fd(&o->archive_fd);
@@ -180,7 +180,7 @@ static void on_turn(void *arg)
         fail(o, r, o->checked);
         return;
     }
-    fl_sha256_run_add(o->hash, chunk, (size_t)n);
+    fl_digest_add(o->hash, chunk, (size_t)n);
     o->archive_bytes += (uint64_t)n;
     if (o->archive_bytes > ARCHIVE_MAX_BYTES)
         fail(o, -EFBIG, o->checked);
@@ -208,7 +208,7 @@ static void on_downloaded(void *arg, const struct fl_step_answer *answer)
         return;
     }
     o->from_fd = open(o->downloaded, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    o->hash = fl_sha256_run_new();
+    o->hash = fl_digest_new(FL_DIGEST_SHA256);
     if (o->from_fd < 0 || !o->hash)
         fail(o, o->hash ? -errno : -ENOMEM, o->downloaded);
     else
@@ -305,7 +305,7 @@ struct fl_obtain *fl_obtain_free(struct fl_obtain *o)
     o->io = fl_io_free(o->io);
     o->turn = fl_timer_free(o->turn);
     o->limit = fl_timer_free(o->limit);
-    o->hash = fl_sha256_run_free(o->hash);
+    o->hash = fl_digest_free(o->hash);
     fl_unpack_done(&o->unpack);
     close_fd(&o->from_fd);
     close_fd(&o->archive_fd);

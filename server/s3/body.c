@@ -201,13 +201,6 @@ static int plain(struct fl_s3_body *b, const char *data, size_t len, struct fl_e
 
 /* ---- signed chunks ---- */
 
-static void end_hex(struct fl_digest *d, char out[FL_SHA256_HEX_BYTES])
-{
-    uint8_t hash[FL_DIGEST_MAX_BYTES];
-
-    fl_hex_encode(hash, fl_digest_end(d, hash), out);
-}
-
 static int check_signature(struct fl_s3_body *b, const char *what, struct fl_digest *of,
                            struct fl_err *err)
 {
@@ -217,7 +210,7 @@ static int check_signature(struct fl_s3_body *b, const char *what, struct fl_dig
     bool chunk = of == b->chunk_sha256;
     int n;
 
-    end_hex(of, hash);
+    fl_digest_end_hex(of, hash);
     n = snprintf(text, sizeof(text), "AWS4-HMAC-SHA256-%s\n%s\n%s\n%s\n%s%s%s", what, b->conf.date,
                  b->conf.scope, b->before, chunk ? empty : "", chunk ? "\n" : "", hash);
     if (n < 0 || (size_t)n >= sizeof(text))

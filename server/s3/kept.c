@@ -147,7 +147,7 @@ static int hash_some(struct fl_kept *k, struct fl_err *err)
 
         if (n < 0)
             return fl_err_set(err, (int)n, NULL, "an object's file: %s", strerror((int)-n));
-        fl_sha256_run_add(k->hash, data, (size_t)n);
+        fl_digest_add(k->hash, data, (size_t)n);
         k->at += (uint64_t)n;
         if ((size_t)n < sizeof(data)) {
             close(FL_TAKE_FD(k->fd));
@@ -163,7 +163,7 @@ int fl_kept_copy(struct fl_blobs *blobs, struct fl_kept *k, struct fl_err *err)
 {
     int r = 0;
 
-    if (!k->hash && !(k->hash = fl_sha256_run_new()))
+    if (!k->hash && !(k->hash = fl_digest_new(FL_DIGEST_SHA256)))
         return fl_s3_nomem(err);
     if (k->fd < 0 && k->made.n < k->from.n)
         r = link_next(blobs, k, err);
@@ -173,13 +173,13 @@ int fl_kept_copy(struct fl_blobs *blobs, struct fl_kept *k, struct fl_err *err)
         return r;
     if (k->fd >= 0 || k->made.n < k->from.n)
         return 1;
-    fl_sha256_run_end(k->hash, k->sha256);
+    fl_digest_end_hex(k->hash, k->sha256);
     return 0;
 }
 
 void fl_kept_end(struct fl_blobs *blobs, struct fl_kept *k, bool remove)
 {
-    k->hash = fl_sha256_run_free(k->hash);
+    k->hash = fl_digest_free(k->hash);
     if (k->fd >= 0)
         close(FL_TAKE_FD(k->fd));
     for (size_t i = 0; remove && i < k->made.n; i++)

@@ -6,6 +6,7 @@
  */
 #pragma once
 #include "common/aws/crypto.h"
+#include "common/aws/digest.h"
 #include "server/s3/s3.h"
 
 #define FL_KEPT_BUCKET "fairlead-documents"
@@ -17,7 +18,7 @@ struct fl_kept {
     uint64_t bytes;
     char sha256[FL_SHA256_HEX_BYTES]; /* once it is whole */
     bool named;                       /* the store has it */
-    struct fl_sha256_run *hash;
+    struct fl_digest *hash;
     int fd;      /* of the piece that is read; -1 */
     uint64_t at; /* in it */
 };
