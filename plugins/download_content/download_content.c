@@ -133,9 +133,13 @@ int fl_download_add(struct fl_download *d, const struct fl_step_request *request
                                      fl_arena_strdup(&d->arena, request->headers[i].value) };
     f->request.headers = headers;
     f->request.url = fl_arena_strdup(&d->arena, request->url);
+    f->request.path = fl_arena_strdup(&d->arena, request->path);
+    f->request.bucket = fl_arena_strdup(&d->arena, request->bucket);
     f->request.region = fl_arena_strdup(&d->arena, request->region);
-    return headers && f->request.url && f->path ? 0
-                                                : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    return headers && !f->request.url == !request->url && !f->request.path == !request->path &&
+                   !f->request.bucket == !request->bucket && f->path
+               ? 0
+               : fl_err_set(err, -ENOMEM, NULL, "out of memory");
 }
 
 int fl_download_add_text(struct fl_download *d, const char *text, const char *path,

@@ -22,18 +22,27 @@ struct s3 {
     size_t n;           /* files below the prefix */
 };
 
+/* A GET of what fl_s3_path_url made. */
+static struct fl_step_request get(const struct s3 *s, const char *url)
+{
+    bool ours = !s->path.domain;
+
+    return (struct fl_step_request){ .service = "s3",
+                                     .region = s->path.region,
+                                     .method = "GET",
+                                     .url = ours ? NULL : url,
+                                     .path = ours ? url : NULL,
+                                     .bucket = ours ? s->path.bucket : NULL };
+}
+
 static int add_key(struct fl_download *d, const char *key, const char *name, struct fl_err *err)
 {
     const struct s3 *s = *fl_download_own(d);
-    const struct fl_step_request request = {
-        .service = "s3",
-        .region = s->path.region,
-        .method = "GET",
-        .url = fl_s3_path_url(&s->path, s->path.region, key, fl_download_arena(d)),
-    };
+    const char *url = fl_s3_path_url(&s->path, s->path.region, key, fl_download_arena(d));
+    const struct fl_step_request request = get(s, url);
 
-    return request.url ? fl_download_add(d, &request, name, err)
-                       : fl_err_set(err, -EINVAL, NULL, "%.200s: not a key", key);
+    return url ? fl_download_add(d, &request, name, err)
+               : fl_err_set(err, -EINVAL, NULL, "%.200s: not a key", key);
 }
 
 static int list(struct fl_download *d, struct fl_err *err);
@@ -76,7 +85,7 @@ static void on_list(struct fl_download *d, const struct fl_step_answer *answer)
     bool more = false;
     int r;
 
-    if (answer->error == 0 && answer->status != 200 && region && !s->moved &&
+    if (answer->error == 0 && answer->status != 200 && region && !s->moved && s->path.region &&
         strcmp(region, s->path.region) != 0) {
         s->moved = true;
         s->path.region = fl_arena_strdup(fl_download_arena(d), region);
@@ -107,6 +116,7 @@ static int list(struct fl_download *d, struct fl_err *err)
     struct fl_arena *arena = fl_download_arena(d);
     fl_autobuf struct fl_buf query = FL_BUF(16384);
     const char *base = fl_s3_path_url(&s->path, s->path.region, "", arena);
+    struct fl_step_request request;
     const char *url;
     int r = fl_buf_puts(&query, s->marker ? "marker=" : "");
 
@@ -119,13 +129,9 @@ static int list(struct fl_download *d, struct fl_err *err)
     url = r == 0 && base ? fl_arena_printf(arena, "%s?%s", base, query.data) : NULL;
     if (!url)
         return fl_err_set(err, -ENOMEM, NULL, "out of memory");
-    fl_download_call(d,
-                     &(struct fl_step_request){ .service = "s3",
-                                                .region = s->path.region,
-                                                .method = "GET",
-                                                .url = url,
-                                                .max_body_bytes = LIST_MAX_BYTES },
-                     on_list);
+    request = get(s, url);
+    request.max_body_bytes = LIST_MAX_BYTES;
+    fl_download_call(d, &request, on_list);
     return 0;
 }
 

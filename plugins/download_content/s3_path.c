@@ -62,6 +62,25 @@ static int split_host(const char *host, size_t len, struct fl_arena *arena, stru
                : -EINVAL;
 }
 
+static bool bucket_good(const char *bucket)
+{
+    size_t n = strlen(bucket);
+
+    return n > 0 && n <= NAME_MAX_BYTES && strspn(bucket, BUCKET_CHARS) == n &&
+           strcmp(bucket, ".") != 0 && strcmp(bucket, "..") != 0;
+}
+
+/* BUCKET/KEY of an s3:// URL. */
+static int split_plain(const char *path, struct fl_arena *arena, struct fl_s3_path *p)
+{
+    size_t n = strcspn(path, "/");
+    const char *key = path + n + (path[n] == '/');
+
+    p->bucket = fl_arena_memdup(arena, path, n);
+    p->key = strlen(key) <= KEY_MAX_BYTES ? fl_arena_strdup(arena, key) : NULL;
+    return p->bucket && p->key && bucket_good(p->bucket) ? 0 : -EINVAL;
+}
+
 static int split_path(const char *path, struct fl_arena *arena, struct fl_s3_path *p)
 {
     fl_autobuf struct fl_buf key = FL_BUF(KEY_MAX_BYTES);
@@ -78,11 +97,7 @@ static int split_path(const char *path, struct fl_arena *arena, struct fl_s3_pat
     if (key.len && memchr(key.data, '\0', key.len))
         return -EINVAL;
     p->key = fl_arena_memdup(arena, key.data ? key.data : "", key.len);
-    n = strlen(p->bucket);
-    return p->key && n > 0 && n <= NAME_MAX_BYTES && strspn(p->bucket, BUCKET_CHARS) == n &&
-                   strcmp(p->bucket, ".") != 0 && strcmp(p->bucket, "..") != 0
-               ? 0
-               : -EINVAL;
+    return p->key && bucket_good(p->bucket) ? 0 : -EINVAL;
 }
 
 int fl_s3_path_parse(const char *url, struct fl_arena *arena, struct fl_s3_path *ret_path,
@@ -90,9 +105,16 @@ int fl_s3_path_parse(const char *url, struct fl_arena *arena, struct fl_s3_path 
 {
     struct fl_s3_path p = { 0 };
     struct fl_url u;
+    bool plain = strncmp(url, "s3://", 5) == 0;
     size_t len = 0;
-    int r = strncasecmp(url, "https://", 8) == 0 ? fl_url_parse(url, &u) : -EINVAL;
+    int r = plain                                  ? split_plain(url + 5, arena, &p)
+            : strncasecmp(url, "https://", 8) == 0 ? fl_url_parse(url, &u)
+                                                   : -EINVAL;
 
+    if (plain && r == 0) {
+        *ret_path = p;
+        return 0;
+    }
     if (r == 0)
         len = strlen(u.host);
     for (size_t i = 0; r == 0 && !p.domain && i < FL_ARRAY_LEN(domains); i++)
@@ -116,6 +138,8 @@ char *fl_s3_path_url(const struct fl_s3_path *path, const char *region, const ch
     fl_autobuf struct fl_buf encoded = FL_BUF(4 * KEY_MAX_BYTES);
     if (fl_uri_encode(key, strlen(key), true, &encoded) < 0)
         return NULL;
+    if (!path->domain)
+        return fl_arena_printf(arena, "/%.*s", (int)encoded.len, encoded.data ? encoded.data : "");
     return fl_arena_printf(arena, "https://s3.%s.%s/%s/%.*s", region, path->domain, path->bucket,
                            (int)encoded.len, encoded.data ? encoded.data : "");
 }

@@ -4,18 +4,20 @@
 #include "common/base/err.h"
 
 struct fl_s3_path {
-    char *region; /* "us-east-1" where the host names none */
+    char *region; /* "us-east-1" where the host names none; NULL as domain */
     char *bucket;
     char *key;    /* decoded: "+" is a blank, too; "" for the whole bucket */
-    char *domain; /* "amazonaws.com", "amazonaws.com.cn" */
+    char *domain; /* "amazonaws.com", "amazonaws.com.cn"; NULL: where the node's buckets are */
 };
 
 /* https, virtual-host or path style: BUCKET.s3.REGION.DOMAIN/KEY, s3-REGION.DOMAIN/BUCKET/KEY and
- * so on. -EINVAL "invalid S3 path parameter" for anything else. */
+ * so on; or s3://BUCKET/KEY, which is ours and has the key as it is. -EINVAL "invalid S3 path
+ * parameter" for anything else. */
 int fl_s3_path_parse(const char *url, struct fl_arena *arena, struct fl_s3_path *ret_path,
                      struct fl_err *err);
 
-/* https://s3.REGION.DOMAIN/BUCKET/KEY, with the key encoded as it is signed; NULL without memory.
+/* https://s3.REGION.DOMAIN/BUCKET/KEY, or without a domain /KEY, with the key encoded as it is
+ * signed; NULL without memory.
  */
 char *fl_s3_path_url(const struct fl_s3_path *path, const char *region, const char *key,
                      struct fl_arena *arena);

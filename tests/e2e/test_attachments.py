@@ -2,6 +2,7 @@
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import urllib.parse
 
@@ -9,6 +10,8 @@ import pytest
 
 import conftest
 import flsandbox
+from test_faults_agent import as_root, role
+from test_faults_documents import Machine
 from test_iam import new_user
 from test_packages import make_zip, manifest, scripts
 
@@ -234,3 +237,64 @@ def test_a_package_from_bucket_to_node(new_box, aws_of, tmp_path):
     done = aws.settled(sent, node)
     assert done["Status"] == "Failed" and "HTTP status 503" in done["StandardErrorContent"], done
     assert "X-Amz" not in json.dumps(done), done
+
+
+class Online:
+    """A sandbox as test_faults_documents.Machine sees a plane."""
+
+    def __init__(self, box):
+        self.box = box
+
+    def new_agent(self, _plane, start, config):
+        return self.box.new_agent(start=start, config=config)
+
+    def wait_online(self):
+        self.box.agents[0].wait_online(self.box.plane)
+
+
+def package(aws, tmp_path, name, install, log):
+    """A package from its install script to its document."""
+    archive = make_zip(scripts(log, "1.0", install=install))
+    upload(aws, tmp_path, archive, f"s3://packages/{name}/tool.zip")
+    aws.ok("create-document", "--name", name, "--document-type", "Package", "--version-name", "1.0", "--content",
+           text_of(archive), "--attachments", f"Key=SourceUrl,Values=s3://packages/{name}")
+
+
+def install(aws, node, name):
+    return aws.ok("send-command", "--document-name", "AWS-ConfigureAWSPackage", "--instance-ids", node, "--parameters",
+                  f"action=Install,name={name}")["Command"]["CommandId"]
+
+
+@as_root
+def test_an_install_script_that_reboots_and_one_that_is_killed(new_box, aws_of, tmp_path):
+    box = new_box(nodes=0)
+    aws, log, begun = aws_of(box), tmp_path / "log", tmp_path / "begun"
+    for p in (tmp_path, *tmp_path.parents[:2]):
+        p.chmod(p.stat().st_mode | 0o711)
+    online = Online(box)
+    machine = Machine(online, online.new_agent, tmp_path)
+    agent, node = machine.agent, machine.agent.node_id
+    assert aws("s3", "mb", "s3://packages").code == 0
+
+    # Exit 194: once more, after the boot; done once.
+    package(aws, tmp_path, "Boots", f"echo install >> {log}; [ $(wc -l < {log}) -gt 1 ] || exit 194; echo after\n", log)
+    command = install(aws, node, "Boots")
+    flsandbox.wait_for("a reboot to be asked for", lambda: machine.times_asked() == 1)
+    assert aws.ok("get-command-invocation", "--command-id", command, "--instance-id", node)["Status"] == "InProgress"
+    machine.boot()
+    done = aws.settled(command, node)
+    assert done["Status"] == "Success" and "Successfully installed Boots 1.0" in done["StandardOutputContent"], done
+    assert log.read_text() == "install\ninstall\n" and machine.times_asked() == 1
+    log.unlink()
+
+    # A worker that dies under a script: reported once, never begun again by itself; the next command repairs it.
+    package(aws, tmp_path, "Dies", f"echo install >> {log}; [ -e {begun} ] && exit 0; touch {begun}; sleep 600\n", log)
+    command = install(aws, node, "Dies")
+    flsandbox.wait_for("the script to begin", begun.exists)
+    os.kill(role(agent, "worker")[0], signal.SIGKILL)
+    done = aws.settled(command, node)
+    assert done["Status"] == "Failed" and log.read_text() == "install\n", done
+    done = aws.settled(install(aws, node, "Dies"), node)
+    assert done["Status"] == "Success" and "Successfully installed Dies 1.0" in done["StandardOutputContent"], done
+    assert log.read_text().splitlines() == ["install", "install"]
+    assert json.loads((agent.state / "packages/Dies/installstate").read_text())["state"] == 8

@@ -36,8 +36,37 @@ static const struct {
     { "https://s3.amazonaws.com/../k", NULL, NULL, NULL },
     { "https://s3.amazonaws.com/b/%zz", NULL, NULL, NULL },
     { "https://s3.amazonaws.com/b/%00", NULL, NULL, NULL },
-    { "s3://b/k", NULL, NULL, NULL },
+    { "s3://", NULL, NULL, NULL },
+    { "s3:///k", NULL, NULL, NULL },
+    { "s3://../k", NULL, NULL, NULL },
+    { "s3://b?c/k", NULL, NULL, NULL },
+    { "S3://b/k", NULL, NULL, NULL },
 };
+
+static const struct {
+    const char *url, *bucket, *key, *path;
+} ours[] = {
+    { "s3://b/k/l", "b", "k/l", "/k/l" },
+    { "s3://b", "b", "", "/" },
+    { "s3://b/", "b", "", "/" },
+    { "s3://b/a+b c%20?x=1#y", "b", "a+b c%20?x=1#y", "/a%2Bb%20c%2520%3Fx%3D1%23y" },
+    { "s3://b/../c", "b", "../c", "/../c" },
+};
+
+static void our_urls_have_the_key_as_it_is(void **state)
+{
+    for (size_t i = 0; i < FL_ARRAY_LEN(ours); i++) {
+        fl_autoarena struct fl_arena arena = FL_ARENA(65536);
+        struct fl_s3_path p = { 0 };
+
+        assert_int_equal(fl_s3_path_parse(ours[i].url, &arena, &p, NULL), 0);
+        assert_null(p.domain);
+        assert_null(p.region);
+        assert_string_equal(p.bucket, ours[i].bucket);
+        assert_string_equal(p.key, ours[i].key);
+        assert_string_equal(fl_s3_path_url(&p, NULL, p.key, &arena), ours[i].path);
+    }
+}
 
 static void urls_are_taken_apart(void **state)
 {
@@ -91,6 +120,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(urls_are_taken_apart),
+        cmocka_unit_test(our_urls_have_the_key_as_it_is),
         cmocka_unit_test(keys_are_encoded_as_they_are_signed),
         cmocka_unit_test(lists_are_read_key_by_key),
     };
