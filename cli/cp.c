@@ -14,7 +14,7 @@
 #include "cli/params.h"
 #include "cli/session.h"
 #include "cli/term.h"
-#include "common/aws/crypto.h"
+#include "common/aws/digest.h"
 #include "common/base/child.h"
 #include "common/base/clock.h"
 #include "common/base/file.h"
@@ -41,7 +41,7 @@ struct copy {
     struct fl_conn *conn; /* up: source; down: tar's input */
     struct fl_child *tar;
     int tar_status, fd;
-    struct fl_sha256_run *sum;
+    struct fl_digest *sum;
     struct fl_timer *timer;
     struct fl_buf said;
     uint64_t size, bytes; /* 0: not known; done */
@@ -191,7 +191,7 @@ static void begin_piece(struct copy *c)
     char head[PIECE_HEAD];
     int n = snprintf(head, sizeof(head), "%zu\n", c->piece_len);
 
-    fl_sha256_run_add(c->sum, c->piece + PIECE_HEAD, c->piece_len);
+    fl_digest_add(c->sum, c->piece + PIECE_HEAD, c->piece_len);
     c->bytes += c->piece_len;
     memcpy(c->piece + PIECE_HEAD - n, head, (size_t)n);
     c->sent_from = PIECE_HEAD - (size_t)n;
@@ -201,9 +201,9 @@ static void begin_piece(struct copy *c)
 
 static void begin_trailer(struct copy *c)
 {
-    char digest[FL_SHA256_HEX_BYTES];
+    char digest[FL_DIGEST_MAX_HEX_BYTES];
 
-    fl_sha256_run_end(c->sum, digest);
+    fl_digest_end_hex(c->sum, digest);
     c->sent_from = 0;
     c->sent_to = (size_t)snprintf(c->piece, sizeof(c->piece), "0\n%s\n", digest);
     c->trailer_sent = true;
@@ -299,7 +299,7 @@ static int put(void *arg, const char *data, size_t len)
     struct copy *c = arg;
     int r;
 
-    fl_sha256_run_add(c->sum, data, len);
+    fl_digest_add(c->sum, data, len);
     c->bytes += len;
     r = c->conn ? fl_conn_write(c->conn, data, len) : fl_fd_write_all(c->fd, data, len);
     if (r < 0 && !c->conn)
@@ -426,9 +426,9 @@ static int commit(struct copy *c)
 
 static int end_down(struct copy *c)
 {
-    char mine[FL_SHA256_HEX_BYTES], nodes[FL_CP_TRAILER_BYTES];
+    char mine[FL_DIGEST_MAX_HEX_BYTES], nodes[FL_CP_TRAILER_BYTES];
 
-    fl_sha256_run_end(c->sum, mine);
+    fl_digest_end_hex(c->sum, mine);
     if (!c->has_head || fl_cp_tail_digest(&c->tail, nodes) < 0 || strcmp(mine, nodes) != 0)
         return fail(c, -EBADMSG, "%s: what came is not what was sent", c->target ? c->target : "");
     return commit(c);
@@ -608,7 +608,7 @@ static void clean(struct copy *c)
     fl_conn_free(c->conn);
     fl_child_free(c->tar);
     fl_timer_free(c->timer);
-    fl_sha256_run_free(c->sum);
+    fl_digest_free(c->sum);
     fl_buf_done(&c->said);
     free(c->name);
     free(c->target);
@@ -623,7 +623,7 @@ static int copy_it(struct copy *c, const char *reason)
     int r;
 
     c->loop = fl_cli_loop(c->cli, &c->err);
-    c->sum = fl_sha256_run_new();
+    c->sum = fl_digest_new(FL_DIGEST_SHA256);
     c->timer = c->loop ? fl_timer_new(c->loop, on_progress, c) : NULL;
     r = c->sum && c->timer ? 0 : -ENOMEM;
     for (size_t i = 0; i < FL_ARRAY_LEN(signos) && r == 0; i++) {
