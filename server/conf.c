@@ -10,6 +10,7 @@
 #include "common/codec/json_load.h"
 #include "server/auth/policy.h"
 #include "server/pattern.h"
+#include "server/session/alarm.h"
 
 #define NODE_TOKEN_DEFAULT_S 3600
 #define PORT_DEFAULT         8443
@@ -27,9 +28,25 @@
 #define SESSIONS_MAX_PER_NODE_DEFAULT  250
 #define SESSIONS_MAX_PER_OWNER_DEFAULT 1000
 #define SESSION_IDLE_MINUTES_DEFAULT   20
+#define TRANSCRIPT_DAYS_DEFAULT       365
+#define TRANSCRIPT_MAX_BYTES_DEFAULT  (64ll << 20)
+#define TRANSCRIPTS_MAX_BYTES_DEFAULT (10ll << 30)
 
 static const char *const levels[] = { "error", "warn", "info", "debug", NULL };
 static const char *const formats[] = { "text", "json", NULL };
+
+static const char *const transcripts[] = { "on", "off", "required", NULL };
+
+#define A(member, key, flags, ...) \
+    FL_FIELD(struct fl_conf_alarm, member, key, flags __VA_OPT__(, ) __VA_ARGS__)
+static const struct fl_field alarm_fields[] = {
+    A(name, "Name", FL_REQUIRED, .limits = { .pattern = "[A-Za-z0-9_.-]{1,64}" }),
+    A(pattern, "Pattern", FL_REQUIRED, .limits = { .min = 1, .max = 1024 }),
+    A(end, "End", 0),
+};
+#undef A
+static const struct fl_shape alarm_shape =
+    FL_SHAPE(struct fl_conf_alarm, "SessionAlarms", alarm_fields);
 
 #define F(member, key, flags, ...) \
     FL_FIELD(struct fl_conf, member, key, flags __VA_OPT__(, ) __VA_ARGS__)
@@ -60,6 +77,14 @@ static const struct fl_field conf_fields[] = {
     F(bucket_days, "BucketDays", 0, .limits = { .max = 1000 }, .elem = { .min = 1, .max = 36500 }),
     F(output_buckets_elsewhere, "OutputBucketsElsewhere", 0),
     F(logs_max_bytes, "LogsMaxBytes", 0, .limits = { .min = 0, .max = 1ll << 50 }),
+    F(transcripts, "Transcripts", 0, .limits = { .enums = transcripts }),
+    F(transcript_input, "TranscriptInput", 0),
+    F(transcript_days, "TranscriptDays", 0, .limits = { .min = 1, .max = 36500 }),
+    F(transcript_max_bytes, "TranscriptMaxBytes", 0, .limits = { .min = 1024, .max = 1ll << 36 }),
+    F(transcripts_max_bytes, "TranscriptsMaxBytes", 0,
+      .limits = { .min = 1 << 20, .max = 1ll << 50 }),
+    FL_FIELD_LIST(struct fl_conf, alarms, n_alarms, "SessionAlarms", 0, &alarm_shape,
+                  .limits = { .max = FL_ALARMS_MAX }),
     F(silent_s, "SilentNodeSeconds", 0, .limits = { .min = 3, .max = 3600 }),
     F(sessions_max, "SessionsMax", 0, .limits = { .min = 0, .max = 1 << 20 }),
     F(sessions_max_per_node, "SessionsMaxPerNode", 0, .limits = { .min = 0, .max = 1 << 20 }),
@@ -89,6 +114,18 @@ static int check_keys(json_t *root, struct fl_err *err)
     return 0;
 }
 
+static int check_alarms(const struct fl_conf *c, struct fl_err *err)
+{
+    struct fl_alarms *alarms;
+    struct fl_err found = { 0 };
+    int r = fl_alarms_new(c->alarms, c->n_alarms, &alarms, &found);
+
+    if (r < 0)
+        return fl_err_set(err, r, NULL, FL_DATA_CONF ": %s", fl_err_text(&found));
+    fl_alarms_free(alarms);
+    return 0;
+}
+
 static int check_values(const struct fl_conf *c, struct fl_err *err)
 {
     struct fl_err found = { 0 };
@@ -101,15 +138,17 @@ static int check_values(const struct fl_conf *c, struct fl_err *err)
             return fl_err_set(err, -EINVAL, NULL,
                               FL_DATA_CONF ": MetricsFrom: \"%.64s\" is no address or CIDR",
                               c->metrics_from.v[i]);
-    return 0;
+    return check_alarms(c, err);
 }
 
 static void fill_defaults(struct fl_conf *c)
 {
     static char *loopback[] = { (char *)"127.0.0.0/8", (char *)"::1/128" };
     static struct fl_intmap_entry outputs = { (char *)"outputs", 30 };
-    static char local[] = "local", address[] = "127.0.0.1", info[] = "info", text[] = "text";
+    static char on[] = "on", local[] = "local", address[] = "127.0.0.1", info[] = "info",
+                text[] = "text";
 
+    c->transcripts = c->transcripts ? c->transcripts : on;
     c->region = c->region ? c->region : local;
     c->bind = c->bind ? c->bind : address;
     c->public_host = c->public_host ? c->public_host : address;
@@ -139,6 +178,12 @@ static void fill_defaults(struct fl_conf *c)
         c->sessions_max_per_owner.v = SESSIONS_MAX_PER_OWNER_DEFAULT;
     if (!c->session_idle_minutes.set)
         c->session_idle_minutes.v = SESSION_IDLE_MINUTES_DEFAULT;
+    if (!c->transcript_days.set)
+        c->transcript_days.v = TRANSCRIPT_DAYS_DEFAULT;
+    if (!c->transcript_max_bytes.set)
+        c->transcript_max_bytes.v = TRANSCRIPT_MAX_BYTES_DEFAULT;
+    if (!c->transcripts_max_bytes.set)
+        c->transcripts_max_bytes.v = TRANSCRIPTS_MAX_BYTES_DEFAULT;
     if (!c->bucket_days.v)
         c->bucket_days = (struct fl_intmap){ .v = &outputs, .n = 1 };
     if (!c->metrics_from.v)
@@ -224,6 +269,13 @@ void fl_conf_plane(const struct fl_conf *conf, const char *data_dir,
         .objects_max_files = conf->objects_max_files.v,
         .object_max_bytes = conf->object_max_bytes.v,
         .logs_max_bytes = conf->logs_max_bytes.v,
+        .transcripts = conf->transcripts,
+        .transcript_input = conf->transcript_input,
+        .transcript_days = conf->transcript_days.v,
+        .transcript_max_bytes = conf->transcript_max_bytes.v,
+        .transcripts_max_bytes = conf->transcripts_max_bytes.v,
+        .alarms = conf->alarms,
+        .n_alarms = conf->n_alarms,
         .bucket_days = conf->bucket_days,
         .output_buckets_elsewhere = conf->output_buckets_elsewhere,
     };

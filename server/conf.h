@@ -7,6 +7,7 @@
  *   db/fairlead.db      the store
  *   audit/audit.log     who did what
  *   objects/            contents of objects (server/s3/blobs.h)
+ *   transcripts/        of sessions (server/session/transcript.h)
  *   run/port, run/ready written once the plane listens
  *   admin-credentials   the first administrator's access key, in AWS's file format
  *
@@ -34,6 +35,14 @@
  *   OutputBucketsElsewhere
  *                     outputs may go to buckets that the plane does not have; false
  *   LogsMaxBytes      of all log events; 1 GiB
+ *   Transcripts       of sessions: on; off; required: a session that cannot be recorded is ended
+ *   TranscriptInput   what is typed is recorded too, passwords and all; false. Its echo always is
+ *   TranscriptDays    for how long they are kept; 365
+ *   TranscriptMaxBytes, TranscriptsMaxBytes
+ *                     of one session, of all; 64 MiB, 10 GiB. The oldest make room
+ *   SessionAlarms     {"Name": "root", "Pattern": regular expression, "End": false}, …: a list; a
+ *                     line typed in a session that matches is told to the audit log, with End the
+ *                     session ends
  *   SilentNodeSeconds without a word of a node, its connection counts as lost
  *   SessionsMax, SessionsMaxPerNode, SessionsMaxPerOwner
  *                     sessions at once; 5000, 250, 1000; 0: no limit
@@ -72,6 +81,11 @@ struct fl_conf {
     struct fl_intmap bucket_days;
     bool output_buckets_elsewhere;
     struct fl_opt_int logs_max_bytes;
+    char *transcripts;
+    bool transcript_input;
+    struct fl_opt_int transcript_days, transcript_max_bytes, transcripts_max_bytes;
+    struct fl_conf_alarm *alarms;
+    size_t n_alarms;
     struct fl_opt_int silent_s;
     struct fl_opt_int sessions_max, sessions_max_per_node, sessions_max_per_owner;
     struct fl_opt_int session_idle_minutes, session_max_minutes;
@@ -115,6 +129,7 @@ char *fl_data_path(struct fl_arena *arena, const char *data_dir, const char *nam
 #define FL_DATA_PORT        "run/port"
 #define FL_DATA_READY       "run/ready"
 #define FL_DATA_OBJECTS     "objects"
+#define FL_DATA_TRANSCRIPTS "transcripts"
 #define FL_DATA_CREDENTIALS "admin-credentials"
 
 #define FL_DATA_PARAMETER_KEY "keys/parameters"

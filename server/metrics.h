@@ -37,6 +37,8 @@ enum fl_counter {
     FL_CTR_CONNECTIONS_REFUSED,
     FL_CTR_CONNECTIONS_DROPPED,
     FL_CTR_ACCEPT_FAILURES,
+    FL_CTR_SESSION_ALARMS,
+    FL_CTR_TRANSCRIPT_GAPS,
     FL_CTR__N,
 };
 void fl_metrics_count(struct fl_metrics *m, enum fl_counter c);

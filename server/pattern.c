@@ -65,6 +65,58 @@ static pcre2_code *lookup(const char *pattern)
     return code;
 }
 
+struct fl_search {
+    pcre2_code *code;
+};
+
+int fl_search_new(const char *pattern, struct fl_search **ret_search, struct fl_err *err)
+{
+    struct fl_search *s = calloc(1, sizeof(*s));
+    PCRE2_UCHAR text[128];
+    PCRE2_SIZE at;
+    int code;
+
+    if (!s)
+        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    s->code =
+        pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, PCRE2_UTF, &code, &at, NULL);
+    if (!s->code) {
+        pcre2_get_error_message(code, text, sizeof(text));
+        free(s);
+        return fl_err_set(err, -EINVAL, NULL, "%s at character %zu", (char *)text, at + 1);
+    }
+    *ret_search = s;
+    return 0;
+}
+
+struct fl_search *fl_search_free(struct fl_search *s)
+{
+    if (s)
+        pcre2_code_free(s->code);
+    free(s);
+    return NULL;
+}
+
+static bool matches(const pcre2_code *code, const char *text, size_t len)
+{
+    pcre2_match_context *ctx = pcre2_match_context_create(NULL);
+    pcre2_match_data *md = pcre2_match_data_create(1, NULL);
+    int n = PCRE2_ERROR_NOMEMORY;
+
+    if (ctx && md) {
+        pcre2_set_match_limit(ctx, MATCH_LIMIT);
+        n = pcre2_match(code, (PCRE2_SPTR)text, len, 0, 0, md, ctx);
+    }
+    pcre2_match_data_free(md);
+    pcre2_match_context_free(ctx);
+    return n >= 0;
+}
+
+bool fl_search_finds(const struct fl_search *s, const char *text, size_t len)
+{
+    return matches(s->code, text, len);
+}
+
 int fl_pattern_check(const char *pattern)
 {
     pcre2_code *code = compile(pattern);
@@ -76,21 +128,10 @@ int fl_pattern_check(const char *pattern)
 bool fl_pattern_match(void *arg, const char *pattern, const char *value)
 {
     pcre2_code *code = lookup(pattern);
-    pcre2_match_context *ctx;
-    pcre2_match_data *md;
-    int n = PCRE2_ERROR_NOMEMORY;
 
     if (!code) {
         fl_log_error("a pattern of the model cannot be used", FL_S("pattern", pattern));
         return false;
     }
-    ctx = pcre2_match_context_create(NULL);
-    md = pcre2_match_data_create(1, NULL);
-    if (ctx && md) {
-        pcre2_set_match_limit(ctx, MATCH_LIMIT);
-        n = pcre2_match(code, (PCRE2_SPTR)value, strlen(value), 0, 0, md, ctx);
-    }
-    pcre2_match_data_free(md);
-    pcre2_match_context_free(ctx);
-    return n >= 0;
+    return matches(code, value, strlen(value));
 }

@@ -11,6 +11,7 @@
 #include "server/conf.h"
 #include "server/s3/service.h"
 #include "server/session/hub.h"
+#include "server/session/transcript.h"
 
 static int open_store(struct fl_plane *plane, struct fl_err *err)
 {
@@ -40,6 +41,8 @@ int fl_plane_open(struct fl_plane *plane, struct fl_err *err)
         r = fl_revoked_load(plane->revoked, plane, err);
     if (r >= 0)
         r = fl_s3_open(plane, err);
+    if (r >= 0)
+        r = fl_transcripts_open(plane, err);
     if (r < 0)
         fl_plane_close(plane);
     return r;
@@ -47,6 +50,7 @@ int fl_plane_open(struct fl_plane *plane, struct fl_err *err)
 
 void fl_plane_close(struct fl_plane *plane)
 {
+    plane->transcripts = fl_transcripts_free(plane->transcripts);
     plane->store = fl_store_free(plane->store);
     plane->bus = fl_bus_free(plane->bus);
     plane->presence = fl_presence_free(plane->presence);

@@ -7,13 +7,15 @@
 #include "server/op.h"
 #include "server/store/store.h"
 
-struct fl_audit;   /* server/audit.h */
-struct fl_guard;   /* server/auth/guard.h */
-struct fl_known;   /* server/auth/known.h */
-struct fl_revoked; /* server/auth/revoked.h */
-struct fl_clones;  /* server/channel/clones.h */
-struct fl_s3;      /* server/s3/s3.h */
-struct fl_hubs;    /* server/session/hub.h */
+struct fl_audit;       /* server/audit.h */
+struct fl_guard;       /* server/auth/guard.h */
+struct fl_known;       /* server/auth/known.h */
+struct fl_revoked;     /* server/auth/revoked.h */
+struct fl_clones;      /* server/channel/clones.h */
+struct fl_s3;          /* server/s3/s3.h */
+struct fl_hubs;        /* server/session/hub.h */
+struct fl_transcripts; /* server/session/transcript.h */
+struct fl_conf_alarm;  /* server/session/alarm.h */
 
 struct fl_plane_conf {
     char *data_dir;
@@ -34,7 +36,12 @@ struct fl_plane_conf {
     struct fl_strs hosts;        /* its names, beside public_host */
     /* of all objects' files; of one put or part */
     int64_t objects_max_bytes, objects_max_files, object_max_bytes;
-    int64_t logs_max_bytes;        /* of all log events */
+    int64_t logs_max_bytes;  /* of all log events */
+    const char *transcripts; /* "on", "off" or NULL, "required"; server/conf.h */
+    bool transcript_input;
+    int64_t transcript_days, transcript_max_bytes, transcripts_max_bytes;
+    const struct fl_conf_alarm *alarms; /* as long as the plane lives */
+    size_t n_alarms;
     struct fl_intmap bucket_days;  /* for how long objects are kept, by bucket; others for ever */
     bool output_buckets_elsewhere; /* outputs may go to buckets that this plane does not have */
     int64_t sessions_max, sessions_max_per_node, sessions_max_per_owner; /* at once; 0: no limit */
@@ -57,11 +64,12 @@ struct fl_plane {
     struct fl_known *known;
     struct fl_s3 *s3; /* NULL: no objects (tests) */
     struct fl_hubs *hubs;
+    struct fl_transcripts *transcripts; /* NULL: none are made */
 };
 
 /* Fills in everything but conf, the keys and audit: store (exclusive), bus, presence, metrics,
- * revoked, clones, guard, known, s3. On failure what was made is freed. The database directory is
- * made if it is missing. */
+ * revoked, clones, guard, known, s3, transcripts. On failure what was made is freed. The database
+ * directory is made if it is missing. */
 int fl_plane_open(struct fl_plane *plane, struct fl_err *err);
 
 /* Frees what fl_plane_open made, and the audit log. */

@@ -257,6 +257,26 @@ int fl_op_put_log_events(struct fl_call *call, const void *in, void *out, struct
     return r < 0 ? r : 0;
 }
 
+int fl_log_append(struct fl_call *call, const char *group, const char *stream,
+                  const struct fl_log_line *lines, size_t n, struct fl_err *err)
+{
+    struct put_in in = { .group = (char *)group, .stream = (char *)stream, .n = n };
+    struct put_out out = { 0 };
+    char *group_id;
+    int r = fl_log_group_find(call, group, &group_id, err);
+
+    if (r >= 0)
+        r = fl_log_stream_ensure(call, group_id, stream, err);
+    if (r < 0)
+        return r;
+    in.v = fl_arena_calloc(call->arena, n, sizeof(*in.v));
+    if (!in.v)
+        return nomem(err);
+    for (size_t i = 0; i < n; i++)
+        in.v[i] = (struct put_event){ lines[i].time_ms, (char *)lines[i].message };
+    return fl_op_put_log_events(call, &in, &out, err);
+}
+
 /* ---- places between events ---- */
 
 /* "f/<time>/<id>": behind that event; "b/…": before it. The same place is always the same text:

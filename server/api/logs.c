@@ -307,6 +307,20 @@ static int op_create_stream(struct fl_call *call, const void *in, void *out, str
     return r < 0 ? r : 0;
 }
 
+int fl_log_stream_ensure(struct fl_call *call, const char *group_id, const char *stream,
+                         struct fl_err *err)
+{
+    char id[FL_UUID_BYTES], *there;
+    int r = look_up_stream(call, group_id, stream, &there, err);
+
+    if (r != 0)
+        return r < 0 ? r : 0;
+    fl_uuid4(id);
+    r = fl_sql_exec(call->tx, FL_SQL_log_stream_add, err, FL_T(group_id), FL_T(stream), FL_T(id),
+                    FL_N(call->now_ms));
+    return r < 0 ? r : 0;
+}
+
 static int op_delete_stream(struct fl_call *call, const void *in, void *out, struct fl_err *err)
 {
     const struct name_in *req = in;

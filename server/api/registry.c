@@ -16,6 +16,7 @@ const struct fl_op_table *const fl_op_tables[] = {
     &fl_ops_logs,
     &fl_ops_kms,
     &fl_ops_sessions,
+    &fl_ops_transcripts,
     NULL,
 };
 

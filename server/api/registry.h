@@ -17,6 +17,7 @@ extern const struct fl_op_table fl_ops_parameters;  /* server/api/parameters.c *
 extern const struct fl_op_table fl_ops_logs;        /* server/api/logs.c */
 extern const struct fl_op_table fl_ops_kms;         /* server/api/kms.c */
 extern const struct fl_op_table fl_ops_sessions;    /* server/api/sessions.c */
+extern const struct fl_op_table fl_ops_transcripts; /* server/api/transcripts.c */
 
 /* The operation `name` of `service`, or NULL. */
 const struct fl_op *fl_op_find(const char *service, const char *name);

@@ -299,6 +299,25 @@ int fl_s3_put_object(struct fl_s3_call *c, struct fl_err *err)
     return fl_s3_put_header(c, "ETag", quoted(c, c->md5)) < 0 ? fl_s3_nomem(err) : 0;
 }
 
+int fl_s3_put_own(struct fl_call *call, const char *bucket, const char *key, const char *type,
+                  const struct fl_blob *blob, const char md5[33], struct fl_s3_pieces *ret_gone,
+                  struct fl_err *err)
+{
+    struct fl_strmap_entry header = { (char *)"content-type", (char *)type };
+    struct fl_s3_call c = { .call = *call,
+                            .s3 = call->plane->s3,
+                            .bucket = bucket,
+                            .key = key,
+                            .headers = { .v = &header, .n = 1 },
+                            .blob = *blob };
+    int r;
+
+    memcpy(c.md5, md5, sizeof(c.md5));
+    r = fl_s3_put_object(&c, err);
+    *ret_gone = c.gone;
+    return r;
+}
+
 static int delete_one(struct fl_s3_call *c, const char *key, struct fl_err *err)
 {
     struct object o;

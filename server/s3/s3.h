@@ -110,6 +110,13 @@ int fl_s3_forget(struct fl_s3_call *c, const char *object_id, struct fl_err *err
 int fl_s3_name_object(struct fl_s3_call *c, const char *object_id, uint64_t bytes, const char *etag,
                       const char *headers, struct fl_err *err);
 
+/* Names a file of the plane's own, kept and whole, as an object of an existing bucket; what was
+ * there before is in `gone`, to be removed once this is committed (memory of the call's arena).
+ * `md5` in hex. */
+int fl_s3_put_own(struct fl_call *call, const char *bucket, const char *key, const char *type,
+                  const struct fl_blob *blob, const char md5[33], struct fl_s3_pieces *ret_gone,
+                  struct fl_err *err);
+
 /* ---- handlers ---- */
 int fl_s3_list_buckets(struct fl_s3_call *c, struct fl_err *err); /* buckets.c */
 int fl_s3_create_bucket(struct fl_s3_call *c, struct fl_err *err);

@@ -1,10 +1,11 @@
 /* taps.c - the list of those who watch sessions, and putting messages in order for them. */
 #include "server/session/taps.h"
 #include "common/base/log.h"
+#include "server/session/transcript.h"
 
 #include <string.h>
 
-const struct fl_tap *const fl_taps[] = { NULL };
+const struct fl_tap *const fl_taps[] = { &fl_tap_transcript, NULL };
 
 void fl_tapped_start(struct fl_tapped *t, struct fl_plane *plane, struct fl_loop *loop,
                      const struct fl_tap_session *session)

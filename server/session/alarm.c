@@ -1,0 +1,111 @@
+/* alarm.c - lines against patterns. */
+#include "server/session/alarm.h"
+
+#include <errno.h>
+#include <string.h>
+#include "server/pattern.h"
+
+struct fl_alarms {
+    size_t n;
+    const struct fl_conf_alarm *rows;
+    struct fl_search *patterns[FL_ALARMS_MAX];
+};
+
+int fl_alarms_new(const struct fl_conf_alarm *rows, size_t n, struct fl_alarms **ret_alarms,
+                  struct fl_err *err)
+{
+    struct fl_alarms *a = calloc(1, sizeof(*a));
+
+    if (!a || n > FL_ALARMS_MAX) {
+        free(a);
+        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    }
+    a->rows = rows;
+    for (; a->n < n; a->n++) {
+        struct fl_err found = { 0 };
+        int r = fl_search_new(rows[a->n].pattern, &a->patterns[a->n], &found);
+
+        if (r < 0) {
+            fl_err_set(err, r, NULL, "alarm %s: %s", rows[a->n].name, fl_err_text(&found));
+            fl_alarms_free(a);
+            return r;
+        }
+    }
+    *ret_alarms = a;
+    return 0;
+}
+
+struct fl_alarms *fl_alarms_free(struct fl_alarms *a)
+{
+    for (size_t i = 0; a && i < a->n; i++)
+        fl_search_free(a->patterns[i]);
+    free(a);
+    return NULL;
+}
+
+void fl_alarm_watch_done(struct fl_alarm_watch *w)
+{
+    fl_text_done(&w->typed);
+    fl_text_done(&w->shown);
+}
+
+struct look {
+    const struct fl_alarms *alarms;
+    struct fl_alarm_watch *watch;
+    fl_alarm_fn fn;
+    void *arg;
+};
+
+static void match(const struct look *k, const char *line, size_t len)
+{
+    for (size_t i = 0; i < k->alarms->n; i++) {
+        if (k->watch->raised >> i & 1 || !fl_search_finds(k->alarms->patterns[i], line, len))
+            continue;
+        k->watch->raised |= 1ull << i;
+        k->fn(k->arg, &k->alarms->rows[i]);
+    }
+}
+
+static void typed_line(void *arg, const char *line, size_t len)
+{
+    const struct look *k = arg;
+
+    k->watch->raised = 0;
+    match(k, line, len);
+}
+
+static void shown_line(void *arg, const char *line, size_t len)
+{
+    const struct look *k = arg;
+
+    if (!k->watch->entered)
+        return;
+    k->watch->entered--;
+    match(k, line, len);
+}
+
+void fl_alarm_input(const struct fl_alarms *a, struct fl_alarm_watch *w, const void *data,
+                    size_t len, fl_alarm_fn fn, void *arg)
+{
+    struct look k = { a, w, fn, arg };
+    const char *p = data;
+
+    if (!a->n)
+        return;
+    for (size_t i = 0; i < len; i++)
+        if (p[i] == '\r' || p[i] == '\n') {
+            w->entered++;
+            if (!w->typed.n)
+                w->raised = 0; /* a line of which nothing was typed: from the history */
+        }
+    fl_text_typed(&w->typed, data, len, typed_line, &k);
+}
+
+void fl_alarm_output(const struct fl_alarms *a, struct fl_alarm_watch *w, const void *data,
+                     size_t len, fl_alarm_fn fn, void *arg)
+{
+    struct look k = { a, w, fn, arg };
+
+    if (a->n)
+        fl_text_output(&w->shown, data, len, shown_line, &k);
+}

@@ -1,0 +1,355 @@
+/* transcript_out.c - what a session's document wants kept elsewhere (protocol 3 §10): lines in a
+ * log stream while it runs, or all of it in a log stream and an object at its end. Buckets and
+ * groups that this plane does not have are the agent's. */
+#include "server/session/transcript_priv.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "server/api/logs.h"
+#include "server/api/registry.h"
+#include "server/call.h"
+#include "server/s3/body.h"
+#include "server/s3/s3.h"
+
+#define EVENT_BYTES       33000  /* of lines in an event of the stream */
+#define PLAIN_EVENT_BYTES 200000 /* of an event after the end */
+#define CALL_BYTES        (4 * 1024 * 1024)
+#define UNSIGNED          "UNSIGNED-PAYLOAD"
+
+/* ---- calls of the plane itself ---- */
+
+struct own_call {
+    struct fl_rec *rec;
+    int (*fn)(struct fl_call *call, void *arg, struct fl_err *err);
+    void *arg;
+    struct fl_arena arena;
+    struct fl_call call;
+    struct fl_err err;
+};
+
+static int run_call(struct fl_tx *tx, void *arg)
+{
+    struct own_call *c = arg;
+    struct fl_plane *plane = c->rec->t->plane;
+    const char *account = plane->conf.account;
+    const struct fl_identity plane_itself = {
+        .kind = FL_ID_USER,
+        .account = account,
+        .arn = fl_arena_printf(&c->arena, "arn:aws:iam::%s:root", account),
+        .user_id = account,
+        .name = "root",
+    };
+
+    fl_call_init(&c->call, plane, &c->arena, &plane_itself, "transcript", fl_now_ms());
+    c->call.tx = tx;
+    return c->fn(&c->call, c->arg, &c->err);
+}
+
+/* In a transaction of its own; what it published goes out after the commit. The text of an error is
+ * in `ret_err`. */
+static int call_plane(struct fl_rec *rec, int (*fn)(struct fl_call *, void *, struct fl_err *),
+                      void *arg, struct fl_err *ret_err)
+{
+    struct own_call c = { .rec = rec, .fn = fn, .arg = arg };
+    int r;
+
+    fl_arena_init(&c.arena, CALL_BYTES);
+    r = fl_store_run(rec->t->plane->store, FL_LANE_WRITE, run_call, &c);
+    if (r >= 0)
+        fl_call_publish_all(&c.call);
+    *ret_err = c.err;
+    if (r < 0 && !c.err.code)
+        fl_err_set(ret_err, r, NULL, "%s", strerror(-r));
+    fl_arena_done(&c.arena);
+    return r;
+}
+
+/* ---- log events ---- */
+
+struct log_put {
+    struct fl_rec *rec;
+    const char *message;
+};
+
+static int put_event(struct fl_call *call, void *arg, struct fl_err *err)
+{
+    const struct log_put *put = arg;
+    const struct fl_log_line line = { call->now_ms, put->message };
+
+    return fl_log_append(call, put->rec->log_group, put->rec->about.session_id, &line, 1, err);
+}
+
+/* A group that is missing only ends the streaming. */
+static void send_event(struct fl_rec *rec, const char *message)
+{
+    struct log_put put = { rec, message };
+    struct fl_err err;
+
+    if (rec->log_failed || call_plane(rec, put_event, &put, &err) >= 0)
+        return;
+    rec->log_failed = true;
+    fl_log_warn("a transcript does not go to its log group", FL_S("session", rec->about.session_id),
+                FL_S("group", rec->log_group), FL_S("error", fl_err_text(&err)));
+}
+
+struct target {
+    char *id;
+};
+struct user {
+    char *arn;
+};
+struct session_event {
+    char *version, *time, *region, *run_as, *session_id;
+    struct target *target;
+    struct user *user;
+    struct fl_strs data;
+};
+static const struct fl_field target_fields[] = { FL_FIELD(struct target, id, "id", FL_ALWAYS) };
+static const struct fl_field user_fields[] = { FL_FIELD(struct user, arn, "arn", FL_ALWAYS) };
+static const struct fl_shape target_shape = FL_SHAPE(struct target, "target", target_fields);
+static const struct fl_shape user_shape = FL_SHAPE(struct user, "userIdentity", user_fields);
+#define F(member, key) FL_FIELD(struct session_event, member, key, FL_ALWAYS)
+static const struct fl_field event_fields[] = {
+    F(version, "eventVersion"),
+    F(time, "eventTime"),
+    F(region, "awsRegion"),
+    FL_FIELD_STRUCT(struct session_event, target, "target", FL_ALWAYS, &target_shape),
+    FL_FIELD_STRUCT(struct session_event, user, "userIdentity", FL_ALWAYS, &user_shape),
+    F(run_as, "runAsUser"),
+    F(session_id, "sessionId"),
+    F(data, "sessionData"),
+};
+#undef F
+static const struct fl_shape event_shape = FL_SHAPE(struct session_event, "event", event_fields);
+
+static void send_lines(struct fl_rec *rec)
+{
+    fl_autoarena struct fl_arena arena = FL_ARENA(CALL_BYTES);
+    fl_autobuf struct fl_buf text = FL_BUF(CALL_BYTES);
+    struct target target = { rec->about.node_id };
+    struct user user = { rec->about.owner };
+    char now[FL_ISO_BYTES];
+    struct session_event e = { .version = (char *)"1.0",
+                               .time = now,
+                               .region = rec->t->plane->conf.region,
+                               .run_as = rec->run_as ? rec->run_as : (char *)"",
+                               .session_id = rec->about.session_id,
+                               .target = &target,
+                               .user = &user };
+
+    if (!rec->lines.len)
+        return;
+    for (size_t i = 0; i < rec->lines.len; i += strlen(rec->lines.data + i) + 1)
+        e.data.n++;
+    e.data.v = fl_arena_calloc(&arena, e.data.n, sizeof(*e.data.v));
+    for (size_t i = 0, n = 0; e.data.v && i < rec->lines.len; i += strlen(rec->lines.data + i) + 1)
+        e.data.v[n++] = rec->lines.data + i;
+    fl_time_iso(fl_now_ms(), false, now);
+    if (e.data.v && fl_json_encode(&event_shape, &e, &text) >= 0)
+        send_event(rec, text.data);
+    fl_buf_reset(&rec->lines);
+}
+
+static void on_line(void *arg, const char *line, size_t len)
+{
+    struct fl_rec *rec = arg;
+
+    if (rec->lines.len && rec->lines.len + len > EVENT_BYTES)
+        send_lines(rec);
+    fl_buf_append(&rec->lines, line, len + 1);
+}
+
+static uint32_t get_u32(const uint8_t *p)
+{
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+void fl_rec_stream(struct fl_rec *rec, const void *body, size_t len)
+{
+    const uint8_t *p = body;
+
+    if (!rec->log_group || !rec->log_streams || rec->log_failed)
+        return;
+    for (size_t i = 0, n; i + FL_TF_RECORD_BYTES <= len; i += FL_TF_RECORD_BYTES + n) {
+        n = get_u32(p + i + 9);
+        if (p[i] == FL_TF_OUTPUT || p[i] == FL_TF_ERRORS)
+            fl_text_output(&rec->text, p + i + FL_TF_RECORD_BYTES, n, on_line, rec);
+    }
+    send_lines(rec);
+}
+
+/* ---- the whole, at the end ---- */
+
+struct whole {
+    struct fl_rec *rec;
+    struct fl_s3_body *body; /* NULL: no object */
+    struct fl_buf event;
+    bool logs;
+};
+
+static int give(struct whole *w, const void *data, size_t len)
+{
+    int r = 0;
+
+    if (w->body)
+        r = fl_s3_body_feed(w->body, data, len, NULL);
+    for (size_t at = 0, n; r >= 0 && w->logs && at < len; at += n) {
+        n = FL_MIN(len - at, PLAIN_EVENT_BYTES - w->event.len);
+        r = fl_buf_append(&w->event, (const char *)data + at, n);
+        for (char *nul; (nul = memchr(w->event.data, '\0', w->event.len));)
+            *nul = ' ';
+        if (r >= 0 && w->event.len == PLAIN_EVENT_BYTES) {
+            fl_buf_append(&w->event, "", 1);
+            send_event(w->rec, w->event.data);
+            fl_buf_reset(&w->event);
+        }
+    }
+    return r;
+}
+
+static int give_record(void *arg, char kind, int64_t wall_ms, const void *data, size_t len)
+{
+    (void)wall_ms;
+    return kind == FL_TF_OUTPUT || kind == FL_TF_ERRORS ? FL_MIN(give(arg, data, len), 0) : 0;
+}
+
+/* As script(1) writes it, which is what the official agent keeps. */
+static int give_all(struct whole *w, struct fl_err *err)
+{
+    struct fl_rec *rec = w->rec;
+    struct fl_tf_end at = { 0 };
+    char when[FL_ISO_BYTES], line[128];
+    int n, r;
+
+    fl_time_iso_seconds(rec->started_ms, when);
+    n = snprintf(line, sizeof(line), "Script started on %s\n", when);
+    r = give(w, line, (size_t)n);
+    if (r >= 0)
+        r = fl_tf_read(rec->fd, rec->t->key, rec->about.session_id, &at, SIZE_MAX, give_record, w,
+                       err);
+    fl_time_iso_seconds(rec->end_ms, when);
+    n = snprintf(line, sizeof(line), "\nScript done on %s\n", when);
+    if (r >= 0)
+        r = give(w, line, (size_t)n);
+    if (r >= 0 && w->event.len) {
+        fl_buf_append(&w->event, "", 1);
+        send_event(rec, w->event.data);
+    }
+    return r;
+}
+
+static int to_blob(void *arg, const void *data, size_t len)
+{
+    return fl_blob_write(arg, data, len, NULL);
+}
+
+struct object_put {
+    struct fl_rec *rec;
+    struct fl_blob *blob;
+    char md5[33];
+};
+
+static int put_object(struct fl_call *call, void *arg, struct fl_err *err)
+{
+    struct object_put *put = arg;
+    struct fl_rec *rec = put->rec;
+    size_t n = rec->prefix ? strlen(rec->prefix) : 0;
+    struct fl_s3_pieces gone; /* only if somebody put something there; swept at the next start */
+    char *key = fl_arena_printf(call->arena, "%s%s%s.log", rec->prefix ? rec->prefix : "",
+                                n && rec->prefix[n - 1] != '/' ? "/" : "", rec->about.session_id);
+
+    if (!key)
+        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    return fl_s3_put_own(call, rec->bucket, key, "text/plain", put->blob, put->md5, &gone, err);
+}
+
+static void warn_object(struct fl_rec *rec, const struct fl_err *err)
+{
+    fl_log_warn("a transcript does not go to its bucket", FL_S("session", rec->about.session_id),
+                FL_S("bucket", rec->bucket), FL_S("error", fl_err_text(err)));
+}
+
+static void keep_object(struct whole *w, struct fl_blob *blob)
+{
+    struct object_put put = { .rec = w->rec, .blob = blob };
+    struct fl_err err = { 0 };
+    int r = fl_s3_body_end(w->body, &err);
+
+    if (r >= 0)
+        r = fl_blob_keep(blob, &err);
+    fl_s3_body_md5(w->body, put.md5);
+    if (r >= 0)
+        r = call_plane(w->rec, put_object, &put, &err);
+    if (r < 0) {
+        warn_object(w->rec, &err);
+        fl_blob_drop(blob);
+    }
+}
+
+void fl_rec_deliver(struct fl_rec *rec)
+{
+    static const struct fl_s3_body_conf conf = { .payload = UNSIGNED };
+    struct fl_s3 *s3 = rec->t->plane->s3;
+    struct fl_blob blob = { .fd = -1 };
+    struct whole w = { .rec = rec, .logs = rec->log_group && !rec->log_streams };
+    struct fl_err err = { 0 };
+    int r = 0;
+
+    if (rec->log_group && rec->log_streams) {
+        fl_text_flush(&rec->text, on_line, rec);
+        send_lines(rec);
+    }
+    if (!w.logs && (!rec->bucket || !s3))
+        return;
+    fl_buf_init(&w.event, PLAIN_EVENT_BYTES + 1);
+    if (rec->bucket && s3) {
+        r = fl_blob_begin(s3->blobs, &blob, &err);
+        if (r >= 0)
+            r = fl_s3_body_new(&conf, to_blob, &blob, &w.body, &err);
+        if (r < 0)
+            warn_object(rec, &err);
+    }
+    r = give_all(&w, &err);
+    if (r >= 0 && w.body)
+        keep_object(&w, &blob);
+    else if (blob.fd >= 0)
+        fl_blob_drop(&blob);
+    fl_s3_body_free(w.body);
+    fl_buf_done(&w.event);
+}
+
+/* ---- ending a session ---- */
+
+static int terminate(struct fl_call *call, void *arg, struct fl_err *err)
+{
+    const struct fl_rec *rec = arg;
+    const struct fl_op *op = fl_op_find("ssm", "TerminateSession");
+    fl_autobuf struct fl_buf text = FL_BUF(1024);
+    void *in, *out;
+    int r;
+
+    if (!op)
+        return fl_err_set(err, -ENOSYS, NULL, "sessions cannot be ended");
+    in = fl_arena_alloc(call->arena, op->in->size);
+    out = fl_arena_alloc(call->arena, op->out->size);
+    r = in && out ? fl_buf_puts(&text, "{\"SessionId\":") : -ENOMEM;
+    if (r >= 0)
+        r = fl_json_quote(&text, rec->about.session_id, strlen(rec->about.session_id));
+    if (r >= 0)
+        r = fl_buf_puts(&text, "}");
+    if (r >= 0)
+        r = fl_json_decode(op->in, text.data, text.len, 0, call->arena, in, err);
+    return r < 0 ? r : op->fn(call, in, out, err);
+}
+
+void fl_rec_end_session(struct fl_rec *rec)
+{
+    struct fl_err err;
+
+    if (call_plane(rec, terminate, rec, &err) < 0)
+        fl_log_error("a session could not be ended", FL_S("session", rec->about.session_id),
+                     FL_S("error", fl_err_text(&err)));
+}

@@ -1,0 +1,98 @@
+/* transcript_priv.h - between transcript.c (taps and the thread), transcript_disk.c (files and
+ * rows) and transcript_out.c (logs and objects). */
+#pragma once
+#include <pthread.h>
+#include <sys/queue.h>
+#include "server/session/alarm.h"
+#include "server/session/transcript.h"
+
+/* The data of FL_TF_BEGIN. */
+struct fl_tf_about {
+    char *session_id, *node_id, *owner, *document, *type;
+    char *endpoint; /* Port: "host:port", the node's own host is "localhost" */
+    char *started;
+    char *kept; /* what is recorded: "output", "output and input", "counts" */
+};
+extern const struct fl_shape fl_tf_about_shape;
+
+struct fl_transcripts {
+    struct fl_plane *plane;
+    uint8_t key[FL_SEAL_KEY_BYTES];
+    char *dir;
+    int dir_fd;
+    struct fl_alarms *alarms;
+    bool required;
+
+    pthread_mutex_t lock;
+    pthread_cond_t changed, written;
+    pthread_t thread;
+    bool running, closing, full_disk;
+    TAILQ_HEAD(, fl_rec) recs;
+    bool dirty, urgent;
+    size_t held_bytes;
+    uint64_t asked, done; /* rounds, for fl_transcripts_settle */
+    int64_t retire_at_ms; /* the thread's; monotonic */
+};
+
+/* A session that is recorded. */
+struct fl_rec {
+    TAILQ_ENTRY(fl_rec) link;
+    struct fl_transcripts *t;
+    struct fl_arena arena; /* the strings below */
+    struct fl_tf_about about;
+    int64_t started_ms;
+    bool resumed, bytes_kept, input_kept;
+    /* of the document's inputs; NULL: not wanted */
+    char *bucket, *prefix, *log_group, *run_as;
+    bool log_streams;
+
+    /* the loop's own */
+    struct fl_alarm_watch watch;
+    bool over_limit;
+    uint64_t recorded_bytes;
+
+    /* under the lock */
+    struct fl_buf body; /* records that are not written yet */
+    uint64_t gap_bytes; /* not recorded, not told yet */
+    const char *gap_why;
+    int64_t bytes[2]; /* input, output */
+    int64_t n_alarms;
+    bool ended, over, end_it;
+    char end_text[160];
+    int64_t end_ms;
+
+    /* the thread's own */
+    bool opened, broken, row_due, resumed_counts;
+    char note[160]; /* why it is broken */
+    int fd;
+    struct fl_tf_end end;
+    int64_t shown[2], shown_alarms; /* as they stand in the row */
+    struct fl_text text;            /* for the log stream: */
+    struct fl_buf lines;            /* lines with NULs behind them */
+    bool log_failed;
+};
+
+/* ---- transcript_disk.c; the thread ---- */
+
+char *fl_transcripts_dir(const char *data_dir); /* fresh memory */
+
+/* Opens or makes the file. <0: it cannot be recorded now (try again), or for good: rec->broken. */
+int fl_rec_open(struct fl_rec *rec, struct fl_err *err);
+
+/* Appends a block, not yet synced. On failure the file is as it was. */
+int fl_rec_append(struct fl_rec *rec, const void *body, size_t len, struct fl_err *err);
+
+/* The rows of all that are due, in one transaction. */
+int fl_rec_put_rows(struct fl_transcripts *t, struct fl_rec **recs, size_t n);
+
+void fl_transcripts_retire(struct fl_transcripts *t);
+
+/* ---- transcript_out.c; the thread ---- */
+
+/* What was written goes to the log stream of the session, if that is to happen as it runs. */
+void fl_rec_stream(struct fl_rec *rec, const void *body, size_t len);
+/* The session is over: what the document wants kept elsewhere goes there. */
+void fl_rec_deliver(struct fl_rec *rec);
+
+/* TerminateSession, by the plane itself. */
+void fl_rec_end_session(struct fl_rec *rec);

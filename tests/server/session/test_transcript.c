@@ -1,0 +1,551 @@
+/* Transcripts: what is in the file, what shows that it was changed, what goes elsewhere. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <cmocka.h>
+
+#include "common/base/clock.h"
+#include "common/base/file.h"
+#include "common/wire/datachannel.h"
+#include "server/s3/service.h"
+#include "server/session/transcript_priv.h"
+#include "tests/server/fixture.h"
+
+#define ID   "alice-0a1b2c3d4e5f6a7b8"
+#define NODE "mi-0123456789abcdef0"
+#define KEY  "0123456789abcdef0123456789abcdef"
+
+static const uint8_t *key = (const uint8_t *)KEY;
+
+/* ---- the file alone ---- */
+
+static int put_text(void *arg, char kind, int64_t wall_ms, const void *data, size_t len)
+{
+    fl_buf_printf(arg, "%c%lld:%.*s|", kind, (long long)wall_ms, (int)len, (const char *)data);
+    return 0;
+}
+
+static int make_file(const void *data, size_t len)
+{
+    char path[] = "/tmp/fl-transcript-XXXXXX";
+    int fd = mkstemp(path);
+
+    assert_true(fd >= 0);
+    unlink(path);
+    assert_int_equal(fl_fd_pwrite_all(fd, data, len, 0), 0);
+    return fd;
+}
+
+/* Three blocks of two records. */
+static struct fl_tf_end write_blocks(struct fl_buf *out, const char *session)
+{
+    struct fl_tf_end end;
+
+    assert_int_equal(fl_tf_start(session, out, &end), 0);
+    for (int i = 0; i < 3; i++) {
+        fl_autobuf struct fl_buf body = FL_BUF(1000);
+
+        fl_tf_record(&body, FL_TF_OUTPUT, 100 + i, "hello", 5);
+        fl_tf_record(&body, FL_TF_SIZE, 200 + i, "80x24", 5);
+        assert_int_equal(fl_tf_block(key, 1, body.data, body.len, out, &end), 0);
+    }
+    return end;
+}
+
+static void reads_back(void **state)
+{
+    fl_autobuf struct fl_buf file = FL_BUF(1 << 20), text = FL_BUF(1 << 20);
+    struct fl_tf_end end = write_blocks(&file, ID), at = { 0 }, sought;
+    int fd = make_file(file.data, file.len), n = 0, r;
+
+    (void)state;
+    do {
+        r = fl_tf_read(fd, key, ID, &at, 1, put_text, &text, NULL);
+        assert_true(r >= 0);
+        assert_int_equal(fl_tf_seek(fd, ID, at.bytes, &sought, NULL), 0);
+        assert_memory_equal(&sought, &at, sizeof(at));
+        n++;
+    } while (r > 0);
+    assert_int_equal(n, 4);
+    assert_memory_equal(&at, &end, sizeof(at));
+    assert_string_equal(text.data,
+                        "O100:hello|S200:80x24|O101:hello|S201:80x24|O102:hello|S202:80x24|");
+    assert_int_equal(fl_tf_seek(fd, ID, at.bytes - 1, &sought, NULL), -EBADMSG);
+    close(fd);
+}
+
+/* Reads all; what it finds must be wrong, or must end elsewhere than the whole one. */
+static void must_show(const char *what, size_t at_byte, const void *data, size_t len,
+                      const struct fl_tf_end *end)
+{
+    struct fl_tf_end at = { 0 };
+    int fd = make_file(data, len), r = fl_tf_read(fd, key, ID, &at, SIZE_MAX, NULL, NULL, NULL);
+
+    close(fd);
+    if (r == 0 && memcmp(&at, end, sizeof(at)) == 0)
+        fail_msg("%s at %zu was not found", what, at_byte);
+}
+
+static void every_byte_is_bound(void **state)
+{
+    fl_autobuf struct fl_buf file = FL_BUF(1 << 20);
+    struct fl_tf_end end = write_blocks(&file, ID);
+    size_t block = (file.len - 22) / 3;
+    fl_autofree char *other = malloc(file.len + 1);
+
+    (void)state;
+    for (size_t i = 0; i < file.len; i++)
+        for (int bit = 0; bit < 8; bit++) {
+            memcpy(other, file.data, file.len);
+            other[i] ^= (char)(1 << bit);
+            must_show("a changed bit", i, other, file.len, &end);
+        }
+    for (size_t i = 0; i < file.len; i++)
+        must_show("the end cut off", i, file.data, i, &end);
+    for (size_t i = 0; i < file.len; i++) {
+        memcpy(other, file.data, i);
+        memcpy(other + i, file.data + i + 1, file.len - i - 1);
+        must_show("a byte taken out", i, other, file.len - 1, &end);
+        memcpy(other, file.data, i);
+        other[i] = 'x';
+        memcpy(other + i + 1, file.data + i, file.len - i);
+        must_show("a byte put in", i, other, file.len + 1, &end);
+    }
+    /* whole blocks: taken out, exchanged, of another session */
+    memcpy(other, file.data, file.len);
+    memmove(other + 22, other + 22 + block, 2 * block);
+    must_show("a block taken out", 0, other, file.len - block, &end);
+    memcpy(other, file.data, file.len);
+    memcpy(other + 22, file.data + 22 + block, block);
+    memcpy(other + 22 + block, file.data + 22, block);
+    must_show("blocks exchanged", 0, other, file.len, &end);
+    fl_buf_reset(&file);
+    write_blocks(&file, "bob-0a1b2c3d4e5f6a7b8");
+    must_show("another session's", 0, file.data, file.len, &end);
+}
+
+/* ---- with a plane ---- */
+
+struct talk {
+    struct fl_fixture f;
+    void *state;
+    int64_t sequence[2];
+};
+
+static void plane_open(struct talk *t)
+{
+    struct fl_err err = { 0 };
+
+    if (t->f.plane.conf.transcript_days == 0) {
+        t->f.plane.conf.transcript_days = 30;
+        t->f.plane.conf.transcript_max_bytes = 1 << 20;
+        t->f.plane.conf.transcripts_max_bytes = 1 << 30;
+        t->f.plane.conf.logs_max_bytes = 1 << 30;
+    }
+    if (fl_transcripts_open(&t->f.plane, &err) < 0)
+        fail_msg("%s", fl_err_text(&err));
+}
+
+static void begin(struct talk *t, bool resumed, const char *document)
+{
+    fl_autobuf struct fl_buf content = FL_BUF(10000);
+    struct fl_tap_session s = { .session_id = ID,
+                                .node_id = NODE,
+                                .owner = "arn:aws:iam::123456789012:user/alice",
+                                .document_name = "SSM-SessionManagerRunShell",
+                                .started_ms = fl_now_ms(),
+                                .resumed = resumed };
+
+    fl_buf_printf(&content,
+                  "{\"SessionId\":\"" ID
+                  "\",\"DocumentName\":\"d\",\"DocumentContent\":%s,\"Parameters\":"
+                  "{\"portNumber\":\"5432\",\"host\":\"db.example\"},\"RunAsUser\":\"\","
+                  "\"SessionOwner\":\"a\"}",
+                  document);
+    s.content = content.data;
+    assert_int_equal(fl_tap_transcript.start(&t->f.plane, NULL, &s, &t->state), 0);
+}
+
+static void say(struct talk *t, bool input, uint32_t type, const char *text)
+{
+    struct fl_tap_message m = { .input = input,
+                                .type = type,
+                                .sequence = t->sequence[input]++,
+                                .data = text,
+                                .len = strlen(text),
+                                .wall_ms = fl_now_ms() };
+
+    fl_tap_transcript.message(t->state, &m);
+}
+
+static void end(struct talk *t, bool over)
+{
+    struct fl_tap_end e = { over, FL_SESS_TERMINATED, "", fl_now_ms() };
+
+    fl_tap_transcript.end(t->state, &e);
+    fl_transcripts_settle(t->f.plane.transcripts);
+}
+
+/* The plane stops and starts again. */
+static void restart(struct talk *t)
+{
+    t->f.plane.transcripts = fl_transcripts_free(t->f.plane.transcripts);
+    plane_open(t);
+}
+
+static int setup(void **state)
+{
+    struct talk *t = calloc(1, sizeof(*t));
+
+    fl_fixture_open(&t->f);
+    t->f.now_ms = fl_now_ms();
+    *state = t;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct talk *t = *state;
+
+    t->f.plane.transcripts = fl_transcripts_free(t->f.plane.transcripts);
+    t->f.plane.s3 = fl_s3_free(t->f.plane.s3);
+    fl_fixture_close(&t->f);
+    free(t);
+    return 0;
+}
+
+static char *file_path(struct talk *t)
+{
+    static char path[160];
+
+    snprintf(path, sizeof(path), "%s/transcripts/" ID, t->f.dir);
+    return path;
+}
+
+#define SHELL "{\"sessionType\":\"Standard_Stream\",\"inputs\":{}}"
+
+static void verified(struct talk *t, const char *valid)
+{
+    fl_fixture_ok(&t->f, "fairlead:VerifyTranscript", "{\"SessionId\":\"" ID "\"}");
+    if (strcmp(fl_fixture_text(&t->f, "Valid"), valid) != 0)
+        fail_msg("%s", t->f.reply);
+}
+
+/* Of the records' kinds, as they stand in the file. */
+static void kinds(struct talk *t, char *out)
+{
+    fl_fixture_ok(&t->f, "fairlead:GetTranscript", "{\"SessionId\":\"" ID "\"}");
+    for (int i = 0; i < fl_fixture_count(&t->f, "Records"); i++) {
+        char path[40];
+
+        snprintf(path, sizeof(path), "Records.%d.Kind", i);
+        *out++ = *fl_fixture_text(&t->f, path);
+    }
+    *out = '\0';
+}
+
+static void a_session(void **state)
+{
+    struct talk *t = *state;
+    char text[64];
+    struct stat st;
+
+    plane_open(t);
+    begin(t, false, SHELL);
+    say(t, true, FL_DATA_TYPE_SIZE, "{\"cols\":80,\"rows\":24}");
+    say(t, false, FL_DATA_TYPE_OUTPUT, "$ ");
+    say(t, true, FL_DATA_TYPE_OUTPUT, "secret\r");
+    say(t, false, FL_DATA_TYPE_OUTPUT, "\x1b[1mThe quick\x1b[0m brown fox\r\n");
+    fl_transcripts_settle(t->f.plane.transcripts);
+    verified(t, "true");
+    end(t, true);
+    verified(t, "true");
+    assert_int_equal(stat(file_path(t), &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    kinds(t, text);
+    assert_string_equal(text, "BSOOZ"); /* what was typed is not there */
+    fl_fixture_ok(&t->f, "fairlead:ListTranscripts", "{}");
+    assert_int_equal(fl_fixture_count(&t->f, "Transcripts"), 1);
+    assert_string_equal(fl_fixture_text(&t->f, "Transcripts.0.SessionId"), ID);
+    assert_string_equal(fl_fixture_text(&t->f, "Transcripts.0.BytesIn"), "7");
+    assert_non_null(fl_fixture_text(&t->f, "Transcripts.0.EndDate"));
+    fl_fixture_ok(&t->f, "fairlead:ListTranscripts", "{\"Target\":\"mi-ffffffffffffffff0\"}");
+    assert_int_equal(fl_fixture_count(&t->f, "Transcripts"), 0);
+    fl_fixture_ok(&t->f, "fairlead:SearchTranscripts", "{\"Text\":\"QUICK BROWN\"}");
+    assert_int_equal(fl_fixture_count(&t->f, "Matches"), 1);
+    assert_string_equal(fl_fixture_text(&t->f, "Matches.0.Line"), "$ The quick brown fox");
+    fl_fixture_ok(&t->f, "fairlead:SearchTranscripts", "{\"Text\":\"secret\"}");
+    assert_int_equal(fl_fixture_count(&t->f, "Matches"), 0);
+    fl_fixture_fails(&t->f, "fairlead:GetTranscript", "{\"SessionId\":\"bob-1\"}",
+                     "DoesNotExistException");
+}
+
+static void what_is_typed_if_wanted(void **state)
+{
+    struct talk *t = *state;
+    char text[64];
+
+    t->f.plane.conf.transcript_input = true;
+    plane_open(t);
+    begin(t, false, SHELL);
+    say(t, true, FL_DATA_TYPE_OUTPUT, "ls\r");
+    end(t, true);
+    kinds(t, text);
+    assert_string_equal(text, "BIZ");
+}
+
+/* The plane was killed: the chain goes on, half a block is cut off. */
+static void goes_on_after_a_restart(void **state)
+{
+    struct talk *t = *state;
+    char text[64];
+    int fd;
+
+    plane_open(t);
+    begin(t, false, SHELL);
+    say(t, false, FL_DATA_TYPE_OUTPUT, "before\r\n");
+    end(t, false);
+    fd = open(file_path(t), O_WRONLY | O_APPEND);
+    assert_int_equal(write(fd, "half a block", 12), 12);
+    close(fd);
+    restart(t);
+    verified(t, "true");
+    begin(t, true, SHELL);
+    say(t, false, FL_DATA_TYPE_OUTPUT, "after\r\n");
+    end(t, true);
+    verified(t, "true");
+    kinds(t, text);
+    assert_string_equal(text, "BOROZ");
+    fl_fixture_ok(&t->f, "fairlead:ListTranscripts", "{}");
+    assert_string_equal(fl_fixture_text(&t->f, "Transcripts.0.BytesOut"), "15");
+}
+
+/* What a row remembers is missing or changed: it is not gone on with, and told. */
+static void a_changed_file_is_left_alone(void **state)
+{
+    static const struct {
+        const char *what;
+        int64_t at; /* from the end */
+        bool cut;
+    } cases[] = { { "cut", 10, true }, { "changed", 60, false }, { "emptied", 1 << 20, true } };
+    struct talk *t = *state;
+
+    for (size_t i = 0; i < 3; i++) {
+        struct stat before, after;
+        int fd;
+
+        plane_open(t);
+        begin(t, false, SHELL);
+        say(t, false, FL_DATA_TYPE_OUTPUT, "before\r\n");
+        end(t, false);
+        assert_int_equal(stat(file_path(t), &before), 0);
+        fd = open(file_path(t), O_RDWR);
+        if (cases[i].cut) {
+            assert_int_equal(ftruncate(fd, FL_MAX(before.st_size - cases[i].at, 0)), 0);
+        } else {
+            assert_int_equal(pwrite(fd, "!", 1, before.st_size - cases[i].at), 1);
+        }
+        fstat(fd, &before);
+        close(fd);
+        verified(t, "false");
+        restart(t);
+        begin(t, true, SHELL);
+        say(t, false, FL_DATA_TYPE_OUTPUT, "after\r\n");
+        end(t, true);
+        assert_int_equal(stat(file_path(t), &after), 0);
+        assert_int_equal(before.st_size, after.st_size);
+        verified(t, "false");
+        fl_fixture_ok(&t->f, "fairlead:ListTranscripts", "{}");
+        assert_non_null(fl_fixture_text(&t->f, "Transcripts.0.Note"));
+        teardown(state);
+        setup(state);
+        t = *state;
+    }
+}
+
+static void added_behind_the_end(void **state)
+{
+    struct talk *t = *state;
+    int fd;
+
+    plane_open(t);
+    begin(t, false, SHELL);
+    end(t, true);
+    verified(t, "true");
+    fd = open(file_path(t), O_WRONLY | O_APPEND);
+    assert_int_equal(write(fd, "x", 1), 1);
+    close(fd);
+    verified(t, "false");
+    unlink(file_path(t));
+    verified(t, "false");
+}
+
+static void limits(void **state)
+{
+    struct talk *t = *state;
+    char text[64];
+
+    plane_open(t);
+    t->f.plane.conf.transcript_max_bytes = 10;
+    begin(t, false, SHELL);
+    say(t, false, FL_DATA_TYPE_OUTPUT, "12345678");
+    say(t, false, FL_DATA_TYPE_OUTPUT, "too much");
+    say(t, false, FL_DATA_TYPE_OUTPUT, "too");
+    end(t, true);
+    kinds(t, text);
+    assert_string_equal(text, "BOZG");
+    fl_fixture_ok(&t->f, "fairlead:ListTranscripts", "{}");
+    assert_string_equal(fl_fixture_text(&t->f, "Transcripts.0.BytesOut"), "19");
+    verified(t, "true");
+}
+
+/* Of tunnels, and of what the ends encrypt between them, only numbers. */
+static void what_has_no_text(void **state)
+{
+    static const char *const documents[] = {
+        "{\"sessionType\":\"Port\",\"properties\":{\"portNumber\":\"{{ portNumber }}\"}}",
+        "{\"sessionType\":\"Standard_Stream\",\"inputs\":{\"kmsKeyId\":\"alias/x\"}}",
+    };
+    struct talk *t = *state;
+    char text[64];
+
+    for (size_t i = 0; i < 2; i++) {
+        plane_open(t);
+        begin(t, false, documents[i]);
+        say(t, false, FL_DATA_TYPE_OUTPUT, "private");
+        say(t, true, FL_DATA_TYPE_OUTPUT, "private too");
+        end(t, true);
+        kinds(t, text);
+        assert_string_equal(text, "BZ");
+        fl_fixture_ok(&t->f, "fairlead:ListTranscripts", "{}");
+        assert_string_equal(fl_fixture_text(&t->f, "Transcripts.0.Recorded"), "counts");
+        assert_string_equal(fl_fixture_text(&t->f, "Transcripts.0.BytesOut"), "7");
+        assert_string_equal(fl_fixture_text(&t->f, "Transcripts.0.BytesIn"), "11");
+        if (i == 0)
+            assert_string_equal(fl_fixture_text(&t->f, "Transcripts.0.Endpoint"),
+                                "db.example:5432");
+        teardown(state);
+        setup(state);
+        t = *state;
+    }
+}
+
+static void alarms_are_told(void **state)
+{
+    static const struct fl_conf_alarm rows[] = { { (char *)"sudo", (char *)"sudo su", false } };
+    struct talk *t = *state;
+    fl_autobuf struct fl_buf page = FL_BUF(1 << 20);
+    char text[64];
+
+    t->f.plane.conf.alarms = rows;
+    t->f.plane.conf.n_alarms = 1;
+    plane_open(t);
+    begin(t, false, SHELL);
+    say(t, true, FL_DATA_TYPE_OUTPUT, "sudo su\r");
+    say(t, false, FL_DATA_TYPE_OUTPUT, "$ sudo su\r\n");
+    end(t, true);
+    kinds(t, text);
+    assert_string_equal(text, "BAOZ");
+    fl_fixture_ok(&t->f, "fairlead:ListTranscripts", "{}");
+    assert_string_equal(fl_fixture_text(&t->f, "Transcripts.0.Alarms"), "1");
+    fl_metrics_render(t->f.plane.metrics, &t->f.plane, &page);
+    assert_non_null(strstr(page.data, "fairlead_session_alarms_total 1"));
+}
+
+/* The document's log group, while it runs or at the end; its bucket. */
+static void elsewhere(void **state)
+{
+    struct talk *t = *state;
+
+    plane_open(t);
+    fl_fixture_ok(&t->f, "logs:CreateLogGroup", "{\"logGroupName\":\"sessions\"}");
+    begin(
+        t, false,
+        "{\"sessionType\":\"Standard_Stream\",\"inputs\":{\"cloudWatchLogGroupName\":\"sessions\","
+        "\"cloudWatchStreamingEnabled\":true,\"runAsDefaultUser\":\"bob\"}}");
+    say(t, false, FL_DATA_TYPE_OUTPUT, "\x1b[1mone\x1b[0m\r\ntwo\r\nthr");
+    fl_transcripts_settle(t->f.plane.transcripts);
+    fl_fixture_ok(&t->f, "logs:GetLogEvents",
+                  "{\"logGroupName\":\"sessions\",\"logStreamName\":\"" ID "\"}");
+    assert_int_equal(fl_fixture_count(&t->f, "events"), 1);
+    assert_non_null(
+        strstr(fl_fixture_text(&t->f, "events.0.message"),
+               "\"target\":{\"id\":\"" NODE "\"},\"userIdentity\":{\"arn\":"
+               "\"arn:aws:iam::123456789012:user/alice\"},\"runAsUser\":\"bob\",\"sessionId\":"
+               "\"" ID "\",\"sessionData\":[\"one\",\"two\"]}"));
+    say(t, false, FL_DATA_TYPE_OUTPUT, "ee");
+    end(t, true);
+    fl_fixture_ok(&t->f, "logs:GetLogEvents",
+                  "{\"logGroupName\":\"sessions\",\"logStreamName\":\"" ID "\"}");
+    assert_int_equal(fl_fixture_count(&t->f, "events"), 2);
+    assert_non_null(
+        strstr(fl_fixture_text(&t->f, "events.1.message"), "\"sessionData\":[\"three\"]"));
+}
+
+static void elsewhere_at_the_end(void **state)
+{
+    struct talk *t = *state;
+    const char *message;
+
+    plane_open(t);
+    fl_fixture_ok(&t->f, "logs:CreateLogGroup", "{\"logGroupName\":\"sessions\"}");
+    begin(t, false,
+          "{\"sessionType\":\"InteractiveCommands\",\"inputs\":{\"cloudWatchLogGroupName\":"
+          "\"sessions\"}}");
+    say(t, false, FL_DATA_TYPE_OUTPUT, "one\r\ntwo");
+    fl_transcripts_settle(t->f.plane.transcripts);
+    end(t, true);
+    fl_fixture_ok(&t->f, "logs:GetLogEvents",
+                  "{\"logGroupName\":\"sessions\",\"logStreamName\":\"" ID "\"}");
+    assert_int_equal(fl_fixture_count(&t->f, "events"), 1);
+    message = fl_fixture_text(&t->f, "events.0.message");
+    assert_memory_equal(message, "Script started on ", 18);
+    assert_non_null(strstr(message, "\none\r\ntwo\nScript done on "));
+}
+
+static void old_ones_go(void **state)
+{
+    struct talk *t = *state;
+
+    t->f.plane.conf.transcript_days = -1; /* all that ended are old */
+    t->f.plane.conf.transcript_max_bytes = 1 << 20;
+    t->f.plane.conf.transcripts_max_bytes = 1 << 20;
+    plane_open(t);
+    begin(t, false, SHELL);
+    fl_transcripts_settle(t->f.plane.transcripts);
+    fl_transcripts_retire(t->f.plane.transcripts);
+    assert_int_equal(access(file_path(t), F_OK), 0);
+    end(t, true);
+    fl_transcripts_retire(t->f.plane.transcripts);
+    assert_int_equal(access(file_path(t), F_OK), -1);
+    fl_fixture_ok(&t->f, "fairlead:ListTranscripts", "{}");
+    assert_int_equal(fl_fixture_count(&t->f, "Transcripts"), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(reads_back),
+        cmocka_unit_test(every_byte_is_bound),
+#define WITH_PLANE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+        WITH_PLANE(a_session),
+        WITH_PLANE(what_is_typed_if_wanted),
+        WITH_PLANE(goes_on_after_a_restart),
+        WITH_PLANE(a_changed_file_is_left_alone),
+        WITH_PLANE(added_behind_the_end),
+        WITH_PLANE(limits),
+        WITH_PLANE(what_has_no_text),
+        WITH_PLANE(alarms_are_told),
+        WITH_PLANE(elsewhere),
+        WITH_PLANE(elsewhere_at_the_end),
+        WITH_PLANE(old_ones_go),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
