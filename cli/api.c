@@ -71,11 +71,12 @@ static const char *const throttles[] = {
     "InternalError",
 };
 
-enum service { SSM, STS };
+enum service { SSM, STS, OWN };
 static const struct {
     const char *name, *type;
 } services[] = {
     [SSM] = { "ssm", "application/x-amz-json-1.1" },
+    [OWN] = { "fairlead", "application/x-amz-json-1.1" }, /* operations of the plane's own */
     [STS] = { "sts", "application/x-www-form-urlencoded; charset=utf-8" },
 };
 
@@ -403,8 +404,12 @@ static int start(struct fl_cli *cli, enum service service, const struct fl_keys 
                         .backoff = { .base_ms = 1000, .cap_ms = 20000 },
                         .fn = fn,
                         .arg = arg };
-    if (operation)
+    if (operation && strchr(operation, '.')) {
+        c->service = OWN;
+        snprintf(c->target, sizeof(c->target), "%s", operation);
+    } else if (operation) {
         snprintf(c->target, sizeof(c->target), "AmazonSSM.%s", operation);
+    }
     c->body = strdup(body);
     c->timer = fl_timer_new(cli->wire->loop, send_call, c);
     if (!c->body || !c->timer) {

@@ -84,7 +84,7 @@ void fl_keys_done(struct fl_keys *keys);
 
 /* One operation of ssm; a row beside the code that uses it. */
 struct fl_op {
-    const char *name;
+    const char *name; /* with a dot: of the plane's own, "Fairlead.ListTranscripts" */
     const struct fl_shape *in;
     const struct fl_shape *out; /* NULL: nothing of the answer is wanted */
     bool once; /* calling twice does it twice: not tried again when it may have been taken */
