@@ -12,6 +12,7 @@
 #include <linux/capability.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/queue.h>
 #include <sys/resource.h>
@@ -111,11 +112,21 @@ static struct reaper *reaper_of(struct fl_loop *loop)
 
 /* ---- the child's side ---- */
 
-enum step { STEP_SIGNALS, STEP_GROUP, STEP_FDS, STEP_CWD, STEP_CONFINE, STEP_IDS, STEP_EXEC };
+enum step {
+    STEP_SIGNALS,
+    STEP_GROUP,
+    STEP_FDS,
+    STEP_TTY,
+    STEP_CWD,
+    STEP_CONFINE,
+    STEP_IDS,
+    STEP_EXEC
+};
 static const char *const step_text[] = {
     [STEP_SIGNALS] = "reset signals",
     [STEP_GROUP] = "make a process group",
     [STEP_FDS] = "arrange descriptors",
+    [STEP_TTY] = "take the terminal",
     [STEP_CWD] = "change to the working directory",
     [STEP_CONFINE] = "give up rights",
     [STEP_IDS] = "change user",
@@ -186,7 +197,7 @@ static int reset_signals(void)
 static int change_ids(const struct fl_child_spec *spec)
 {
     /* An ordinary user keeps its own ids; setgroups would be refused. */
-    if (geteuid() == 0 && syscall(SYS_setgroups, 0, NULL) < 0)
+    if (geteuid() == 0 && syscall(SYS_setgroups, spec->n_groups, spec->groups) < 0)
         return -1;
     if (syscall(SYS_setresgid, spec->gid, spec->gid, spec->gid) < 0)
         return -1;
@@ -254,6 +265,9 @@ run_child(const struct fl_child_spec *spec, int status_fd, pid_t parent)
     if (arrange_fds(spec, &status_fd) < 0)
         goto fail;
     close_rest(spec);
+    f.step = STEP_TTY;
+    if (spec->tty && ioctl(STDIN_FILENO, TIOCSCTTY, 0) < 0)
+        goto fail;
     f.step = STEP_CWD;
     if (spec->cwd && chdir(spec->cwd) < 0)
         goto fail;

@@ -32,10 +32,13 @@ struct fl_child_spec {
     const struct fl_child_fd *fds; /* everything else is closed; 0-2 default to /dev/null */
     size_t n_fds;
     bool new_group; /* the child leads its own process group (and session: setsid) */
+    bool tty;       /* with new_group: its descriptor 0 becomes the session's terminal */
     int cgroup_fd;  /* above 0: the cgroup.procs of the control group it joins, if it can */
-    bool set_ids;   /* change to uid/gid below, dropping supplementary groups */
+    bool set_ids;   /* change to uid/gid below; supplementary groups are then those below */
     uid_t uid;
     gid_t gid;
+    const gid_t *groups;
+    size_t n_groups;
     bool die_with_parent; /* PR_SET_PDEATHSIG SIGKILL */
     /* Nothing to gain by any later exec: no_new_privs, no capabilities, an empty bounding set (as
      * far as we may empty it), no core files, at most FL_CHILD_CONFINED_FILES descriptors. */
