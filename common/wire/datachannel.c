@@ -6,7 +6,6 @@
 #include <string.h>
 #include "common/base/rand.h"
 
-#define JSON_MAX_BYTES   (1 << 20)
 #define ACK_ARENA_BYTES  16384
 #define EXIT_CODE_PREFIX "EXIT_CODE:"
 
@@ -224,24 +223,6 @@ static const struct fl_field task_ack_fields[] = {
 #undef F
 const struct fl_shape fl_shape_task_ack =
     FL_SHAPE(struct fl_msg_task_ack, FL_MSG_AGENT_TASK_ACK, task_ack_fields);
-
-int fl_data_frame(const char *type, uint64_t flags, const struct fl_shape *shape, const void *msg,
-                  int64_t wall_ms, struct fl_buf *out)
-{
-    fl_autobuf struct fl_buf json = FL_BUF(JSON_MAX_BYTES);
-    struct fl_frame f = { .schema_version = 1, .created_ms = (uint64_t)wall_ms, .flags = flags };
-    char id[FL_UUID_BYTES];
-    int r = fl_json_encode(shape, msg, &json);
-
-    if (r < 0)
-        return r;
-    snprintf(f.type, sizeof(f.type), "%s", type);
-    fl_uuid4(id);
-    fl_uuid_parse(id, f.message_id);
-    f.payload = json.data;
-    f.payload_len = json.len;
-    return fl_frame_encode(&f, out);
-}
 
 /* The parts of an acknowledgement around its values, as every official program writes them. */
 static const char ack_type[] = "{\"AcknowledgedMessageType\":\"";
