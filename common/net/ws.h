@@ -50,6 +50,9 @@ int fl_ws_client_new(struct fl_loop *loop, const struct fl_ws_client_conf *conf,
  * one of them. */
 struct fl_ws_client *fl_ws_client_free(struct fl_ws_client *client);
 
+/* What it makes its connections with, for calls beside them (post.h). */
+struct fl_dialer *fl_ws_client_dialer(struct fl_ws_client *client);
+
 /* Starts connecting to ws:// or wss://; `headers` (copied) are added to the upgrade request, the
  * Host header is the URL's authority as written. No subprotocol, no extension, no Origin is
  * offered. `timeout_ms` bounds everything up to on_open. Ends in on_open or on_close, later than

@@ -266,6 +266,11 @@ struct fl_ws_client *fl_ws_client_free(struct fl_ws_client *client)
     return NULL;
 }
 
+struct fl_dialer *fl_ws_client_dialer(struct fl_ws_client *client)
+{
+    return client->dialer;
+}
+
 int fl_ws_connect(struct fl_ws_client *client, const char *url,
                   const struct fl_http_header *headers, size_t n_headers, uint32_t timeout_ms,
                   const struct fl_ws_limits *limits, const struct fl_ws_events *events, void *arg,
