@@ -33,7 +33,7 @@ SQL_SRC     := $(sort $(wildcard server/store/schema/*.sql)) $(sort $(wildcard s
 obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
 PROGRAMS := fairlead-agent fairlead-agent-worker fairlead-agent-net fairlead-agent-fetch fairlead-agent-key fairlead-agent-policy \
-            fairlead-agent-unpack fairlead-server fairlead
+            fairlead-agent-unpack fairlead-agent-holder fairlead-agent-session fairlead-server fairlead
 BINARIES := $(addprefix $(BUILD)/,$(PROGRAMS))
 
 .PHONY: all help check check-asan fuzz bench format lint install install-strip clean unit e2e
@@ -66,6 +66,8 @@ $(BUILD)/libagentworker.a: $(call obj,$(filter-out agent/worker/main.c,$(wildcar
 $(BUILD)/libagentfetch.a: $(call obj,$(filter-out agent/fetch/main.c,$(wildcard agent/fetch/*.c)))
 $(BUILD)/libagentnet.a: $(call obj,$(filter-out agent/net/main.c,$(wildcard agent/net/*.c)))
 $(BUILD)/libagentpolicy.a: $(call obj,$(filter-out agent/policy/main.c,$(wildcard agent/policy/*.c)))
+$(BUILD)/libagentholder.a: $(call obj,$(filter-out agent/holder/main.c,$(wildcard agent/holder/*.c)))
+$(BUILD)/libagentsession.a: $(call obj,$(filter-out agent/session/main.c,$(wildcard agent/session/*.c)))
 $(BUILD)/lib%.a:
 	@rm -f $@
 	@ar rcs $@ $^
@@ -80,6 +82,8 @@ $(BUILD)/fairlead-agent-fetch: $(call obj,agent/fetch/main.c) $(BUILD)/libagentf
 $(BUILD)/fairlead-agent-key: $(call obj,$(wildcard agent/key/*.c)) $(AGENT_LIB) $(COMMON_LIB)
 $(BUILD)/fairlead-agent-policy: $(call obj,agent/policy/main.c) $(BUILD)/libagentpolicy.a $(AGENT_LIB) $(COMMON_LIB)
 $(BUILD)/fairlead-agent-unpack: $(call obj,agent/unpack/main.c) $(AGENT_LIB) $(COMMON_LIB)
+$(BUILD)/fairlead-agent-holder: $(call obj,agent/holder/main.c) $(BUILD)/libagentholder.a $(AGENT_LIB) $(COMMON_LIB)
+$(BUILD)/fairlead-agent-session: $(call obj,agent/session/main.c) $(BUILD)/libagentsession.a $(AGENT_LIB) $(COMMON_LIB)
 $(BUILD)/fairlead-server: $(call obj,server/main.c) $(BUILD)/libserver.a $(COMMON_LIB)
 $(BUILD)/fairlead: $(call obj,cli/main.c) $(BUILD)/libcli.a $(COMMON_LIB)
 $(BINARIES):
@@ -131,7 +135,8 @@ install: all
 	$(INSTALL_PROGRAM) $(BUILD)/fairlead-agent $(BUILD)/fairlead-server $(DESTDIR)$(PREFIX)/sbin/
 	$(INSTALL_PROGRAM) $(BUILD)/fairlead-agent-worker \
 	        $(BUILD)/fairlead-agent-net $(BUILD)/fairlead-agent-fetch $(BUILD)/fairlead-agent-key \
-	        $(BUILD)/fairlead-agent-policy $(BUILD)/fairlead-agent-unpack $(DESTDIR)$(PREFIX)/libexec/fairlead/
+	        $(BUILD)/fairlead-agent-policy $(BUILD)/fairlead-agent-unpack $(BUILD)/fairlead-agent-holder \
+	        $(BUILD)/fairlead-agent-session $(DESTDIR)$(PREFIX)/libexec/fairlead/
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,man/man1 bash-completion/completions zsh/site-functions \
 	        fish/vendor_completions.d)
 	install -m 0644 $(BUILD)/fairlead.1 $(DESTDIR)$(PREFIX)/share/man/man1/

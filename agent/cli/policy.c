@@ -160,8 +160,8 @@ static int check_document(struct check *c, struct fl_err *err)
         r = fl_loop_new(&c->loop);
     fl_judge_run_as(run_as, sizeof(run_as));
     if (r == 0)
-        r = fl_judge_start(c->loop, c->paths, c->config.net_user, run_as, c->fd, job_fd, on_judged,
-                           c, &judge, err);
+        r = fl_judge_start(c->loop, c->paths, c->config.net_user, run_as, FL_JUDGE_JOB, c->fd,
+                           job_fd, on_judged, c, &judge, err);
     if (r == 0)
         fl_loop_run(c->loop);
     fl_judge_free(judge);

@@ -66,7 +66,7 @@ static const struct row rows[] = {
     STR_KEY("Mgs.Endpoint", "", USED(mgs_endpoint)),
     STR_KEY("Mgs.Region", "", USED(mgs_region)),
     STR_KEY("S3.Endpoint", "", USED(s3_endpoint)),
-    STR_KEY("Kms.Endpoint", ""),
+    STR_KEY("Kms.Endpoint", "", USED(kms_endpoint)),
     STR_KEY("Agent.Region", "", USED(agent_region)),
     STR_KEY("Agent.ServiceDomain", "", USED(service_domain)),
     INT_KEY("Ssm.HealthFrequencyMinutes", 5, 5, 60, USED(health_minutes)),
@@ -81,9 +81,9 @@ static const struct row rows[] = {
     STR_KEY("Ssm.OrchestrationDirectoryCleanup", "default", USED(orchestration_cleanup),
             .values = orchestration_cleanup),
     INT_KEY("Mgs.StopTimeoutMillis", 20000, INT64_MIN, NO_LIMIT),
-    INT_KEY("Mgs.SessionWorkersLimit", 1000, INT64_MIN, NO_LIMIT),
+    INT_KEY("Mgs.SessionWorkersLimit", 1000, 1, NO_LIMIT, USED(session_workers)),
     INT_KEY("Mgs.SessionWorkerBufferLimit", 1, 1, NO_LIMIT),
-    { .path = "Mgs.DeniedPortForwardingRemoteIPs", .kind = STR_LIST },
+    { .path = "Mgs.DeniedPortForwardingRemoteIPs", .kind = STR_LIST, USED(denied_remote_ips) },
     STR_KEY("Agent.Name", "amazon-ssm-agent", USED(agent_name)),
     STR_KEY("Agent.Version", ""),
     STR_KEY("Agent.OrchestrationRootDir", ""),
@@ -102,7 +102,7 @@ static const struct row rows[] = {
     STR_KEY("Os.Lang", "en-US", USED(os_lang)),
     STR_KEY("Os.Name", "", USED(os_name)),
     STR_KEY("Os.Version", "1", USED(os_version)),
-    BOOL_KEY("Kms.RequireKMSChallengeResponse", false),
+    BOOL_KEY("Kms.RequireKMSChallengeResponse", false, USED(require_kms_challenge)),
     BOOL_KEY("Birdwatcher.ForceEnable", false),
     STR_KEY("S3.Region", ""),
     STR_KEY("S3.LogBucket", ""),
@@ -123,6 +123,8 @@ static const struct row rows[] = {
     STR_KEY(OUR_SECTION ".LogsEndpoint", "", USED(logs_endpoint)),
     STR_KEY(OUR_SECTION ".S3AddressingStyle", "auto", USED(s3_addressing), .values = addressing),
     STR_KEY(OUR_SECTION ".CredentialsFile", "", USED(credentials_file)),
+    STR_KEY(OUR_SECTION ".SessionUser", "", USED(session_user)),
+    STR_KEY(OUR_SECTION ".PamService", "", USED(pam_service)),
     STR_KEY(OUR_SECTION ".RebootCommand", "/sbin/shutdown -r +1", USED(reboot_command)),
     INT_KEY(OUR_SECTION ".Jobs.MaxBytes", 1LL << 30, 1 << 20, NO_LIMIT, USED(jobs_max_bytes)),
     INT_KEY(OUR_SECTION ".Jobs.MaxFiles", 100000, 100, NO_LIMIT, USED(jobs_max_files)),
@@ -204,6 +206,20 @@ static const char *pick_text(const struct row *row, json_t *v)
     return row->text;
 }
 
+static int copy_list(json_t *v, struct fl_arena *arena, struct fl_strs *ret)
+{
+    struct fl_strs list = { .n = json_array_size(v) };
+
+    list.v = fl_arena_calloc(arena, list.n, sizeof(*list.v));
+    for (size_t i = 0; list.v && i < list.n; i++) {
+        list.v[i] = fl_arena_strdup(arena, json_string_value(json_array_get(v, i)));
+        if (!list.v[i])
+            return -ENOMEM;
+    }
+    *ret = list;
+    return list.v ? 0 : -ENOMEM;
+}
+
 static int apply(const struct row *row, json_t *v, struct fl_arena *arena,
                  struct fl_agent_config *config)
 {
@@ -222,6 +238,7 @@ static int apply(const struct row *row, json_t *v, struct fl_arena *arena,
         *(char **)(void *)member = fl_arena_strdup(arena, pick_text(row, v));
         return *(char **)(void *)member ? 0 : -ENOMEM;
     case STR_LIST:
+        return copy_list(v, arena, (struct fl_strs *)(void *)member);
     case OBJ_LIST:
         break;
     }

@@ -19,7 +19,11 @@ struct fl_agent_config {
     int64_t stop_timeout_ms;     /* 20000 */
     int64_t command_retry_limit; /* 15 */
     char *ssm_endpoint, *s3_endpoint, *mgs_endpoint, *mgs_region, *agent_region, *service_domain;
-    int64_t health_minutes;               /* 5 */
+    int64_t health_minutes; /* 5 */
+    char *kms_endpoint;
+    int64_t session_workers;              /* 1000: sessions at once */
+    struct fl_strs denied_remote_ips;     /* of port forwarding; none: the official list */
+    bool require_kms_challenge;           /* false */
     int64_t log_retention_hours;          /* 336: Ssm.RunCommandLogsRetentionDurationHours */
     char *output_cleanup;                 /* default | after-execution | after-upload */
     char *orchestration_cleanup;          /* default | clean-success | clean-success-failed */
@@ -39,6 +43,9 @@ struct fl_agent_config {
     char *logs_endpoint; /* LogsEndpoint: of CloudWatch Logs, which has no official key */
     char *s3_addressing; /* S3AddressingStyle: auto | path | virtual */
     char *credentials_file;   /* CredentialsFile: "" = the official rule */
+    char *session_user;       /* SessionUser: whom sessions run as that name nobody; "" = ssm-user,
+                               * which is made if it is missing */
+    char *pam_service;        /* PamService: "" = fairlead, if /etc/pam.d has it; "none" */
     char *reboot_command;     /* RebootCommand, for sh -c: "/sbin/shutdown -r +1" */
     int64_t jobs_max_bytes;   /* Jobs.MaxBytes: 1 GiB */
     int64_t jobs_max_files;   /* Jobs.MaxFiles: 100000 */

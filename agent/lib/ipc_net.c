@@ -102,6 +102,26 @@ static const struct fl_field audit_fields[] = { F(event), F(subject), F(detail) 
 #undef F
 static const struct fl_shape audit_shape = FL_SHAPE(struct fl_net_audit, "audit", audit_fields);
 
+#define F(member) FL_FIELD(struct fl_net_session, member, #member, 0)
+static const struct fl_field session_fields[] = { F(session_id), F(document_name), F(owner),
+                                                  F(content) };
+#undef F
+static const struct fl_shape session_shape =
+    FL_SHAPE(struct fl_net_session, "session", session_fields);
+
+static const struct fl_field session_close_fields[] = {
+    FL_FIELD(struct fl_net_session_close, session_id, "session_id", 0),
+};
+static const struct fl_shape session_close_shape =
+    FL_SHAPE(struct fl_net_session_close, "session_close", session_close_fields);
+
+#define F(member) FL_FIELD(struct fl_net_task_complete, member, #member, 0)
+static const struct fl_field task_complete_fields[] = { F(session_id), F(message_id), F(status),
+                                                        F(output) };
+#undef F
+static const struct fl_shape task_complete_shape =
+    FL_SHAPE(struct fl_net_task_complete, "task_complete", task_complete_fields);
+
 const struct fl_ipc_row fl_net_rows[FL_N_NET_ROWS] = {
     /* What net receives; its end is in phase 1 all its life. */
     { FL_NET_START, "start", &start_shape, ANY, NULL },
@@ -111,6 +131,7 @@ const struct fl_ipc_row fl_net_rows[FL_N_NET_ROWS] = {
     { FL_NET_JOB_REPLY, "job-reply", &job_reply_shape, ANY, NULL },
     { FL_NET_FETCH, "fetch", &net_fetch_shape, ANY, NULL },
     { FL_NET_STOP, "stop", &fl_shape_empty, ANY, NULL },
+    { FL_NET_TASK_COMPLETE, "task-complete", &task_complete_shape, ANY, NULL },
     /* What the monitor receives. */
     { FL_NET_READY, "ready", &fl_shape_empty, STARTING, NULL },
     { FL_NET_TOKEN_RESULT, "token-result", &token_result_shape, RUNNING, NULL },
@@ -119,6 +140,9 @@ const struct fl_ipc_row fl_net_rows[FL_N_NET_ROWS] = {
     { FL_NET_NEED_FETCH, "need-fetch", &fl_shape_empty, RUNNING, NULL },
     { FL_NET_STATE, "state", &state_shape, RUNNING, NULL },
     { FL_NET_AUDIT, "audit", &audit_shape, RUNNING, NULL },
+    { FL_NET_SESSION, "session", &session_shape, RUNNING, NULL },
+    { FL_NET_SESSION_CLOSE, "session-close", &session_close_shape, RUNNING, NULL },
+    { FL_NET_TASK_ACKED, "task-acked", &reply_acked_shape, RUNNING, NULL },
 };
 const size_t fl_n_net_rows = FL_ARRAY_LEN(fl_net_rows);
 

@@ -21,6 +21,7 @@ enum fl_net_msg {
     FL_NET_JOB_REPLY,  /* struct fl_net_job_reply: send agent_job_reply, tell when acknowledged */
     FL_NET_FETCH,      /* struct fl_net_fetch + 1 fd: a socket to a fresh fetch process */
     FL_NET_STOP,       /* empty: close the channel in order and exit */
+    FL_NET_TASK_COMPLETE, /* struct fl_net_task_complete: send agent_task_complete */
     /* net -> monitor */
     FL_NET_READY = 32,   /* empty */
     FL_NET_TOKEN_RESULT, /* struct fl_net_token_result */
@@ -29,6 +30,9 @@ enum fl_net_msg {
     FL_NET_NEED_FETCH,   /* empty: answer with FL_NET_FETCH */
     FL_NET_STATE,        /* struct fl_net_state: for `fairlead-agent status` */
     FL_NET_AUDIT, /* struct fl_net_audit: something refused that a person should find in the log */
+    FL_NET_SESSION,       /* struct fl_net_session: a session from the control channel */
+    FL_NET_SESSION_CLOSE, /* struct fl_net_session_close: the service ended it */
+    FL_NET_TASK_ACKED,    /* struct fl_net_reply_acked: of an agent_task_complete */
 };
 
 struct fl_net_start {
@@ -105,8 +109,23 @@ struct fl_net_audit {
     char *detail;
 };
 
+struct fl_net_session {
+    char *session_id; /* checked by the monitor: [A-Za-z0-9._-]{1,96} */
+    char *document_name, *owner;
+    char *content; /* the message's Content, JSON text, as received */
+};
+struct fl_net_session_close {
+    char *session_id;
+};
+struct fl_net_task_complete {
+    char *session_id;
+    char *message_id; /* stable across resends */
+    char *status;     /* Success, Failed, Cancelled */
+    char *output;     /* words for the operator; "" for none */
+};
+
 /* Types, names, shapes and phases; the ends add their handlers to a copy. */
-#define FL_N_NET_ROWS 14
+#define FL_N_NET_ROWS 18
 extern const struct fl_ipc_row fl_net_rows[FL_N_NET_ROWS];
 extern const size_t fl_n_net_rows;
 

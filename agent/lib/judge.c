@@ -82,11 +82,12 @@ static void on_ended(void *arg, int status)
 }
 
 int fl_judge_start(struct fl_loop *loop, const struct fl_paths *paths, const char *user,
-                   const char *run_as, int policy_fd, int job_fd, fl_judge_fn fn, void *arg,
-                   struct fl_judge **ret_judge, struct fl_err *err)
+                   const char *run_as, enum fl_judge_what what, int policy_fd, int job_fd,
+                   fl_judge_fn fn, void *arg, struct fl_judge **ret_judge, struct fl_err *err)
 {
     struct fl_judge *j = calloc(1, sizeof(*j));
-    const char *args[] = { "--run-as", run_as, NULL };
+    const char *args[] = { "--run-as", run_as, what == FL_JUDGE_SESSION ? "--session" : NULL,
+                           NULL };
     int fds[2], r;
 
     if (!j)

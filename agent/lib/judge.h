@@ -1,4 +1,4 @@
-/* judge.h - asking fairlead-agent-policy whether a job may run on this node.
+/* judge.h - asking fairlead-agent-policy whether a job or a session may run on this node.
  *
  * The only process that sees a document before it is decided about: it gets the policy and the job
  * as descriptors, runs as the user of net without capabilities, opens nothing, and ends with its
@@ -9,8 +9,10 @@
 #include "common/base/loop.h"
 #include "common/codec/codec.h"
 
-#define FL_JUDGE_POLICY_FD     3 /* the text of policy.json */
-#define FL_JUDGE_JOB_FD        4 /* the `job` file of a job folder (jobdir.h) */
+#define FL_JUDGE_POLICY_FD 3 /* the text of policy.json */
+#define FL_JUDGE_JOB_FD                                                      \
+    4 /* the `job` file of a job folder (jobdir.h), or the `session` file of \
+       a session's (sessiondir.h) */
 #define FL_JUDGE_TIMEOUT_MS    20000
 #define FL_JUDGEMENT_MAX_BYTES (64u << 10)
 
@@ -32,14 +34,16 @@ extern const struct fl_shape fl_shape_judgement;
 
 struct fl_judge;
 
+enum fl_judge_what { FL_JUDGE_JOB, FL_JUDGE_SESSION };
+
 /* `judgement` is NULL if there was none; then `why` says so. The object may be freed inside. */
 typedef void (*fl_judge_fn)(void *arg, const struct fl_judgement *judgement, const char *why);
 
 /* `user` is what an agent of root makes of the process (role.h), `run_as` the user that documents
- * run as. The descriptors stay the caller's. */
+ * run as: this process's. The descriptors stay the caller's. */
 int fl_judge_start(struct fl_loop *loop, const struct fl_paths *paths, const char *user,
-                   const char *run_as, int policy_fd, int job_fd, fl_judge_fn fn, void *arg,
-                   struct fl_judge **ret_judge, struct fl_err *err);
+                   const char *run_as, enum fl_judge_what what, int policy_fd, int job_fd,
+                   fl_judge_fn fn, void *arg, struct fl_judge **ret_judge, struct fl_err *err);
 struct fl_judge *fl_judge_free(struct fl_judge *j);
 
 /* The name of the user this process is. */

@@ -203,6 +203,7 @@ static const struct condition conditions[] = {
     { S(ioctl), { { 1, WHOLE, FIOCLEX } }, 1 },
     { S(ioctl), { { 1, WHOLE, TCGETS } }, 1 },
     { S(ioctl), { { 1, WHOLE, TIOCGWINSZ } }, 1 },
+    { S(ioctl), { { 1, WHOLE, TIOCSWINSZ } }, 1 }, /* of a session's terminal */
     { S(prctl), { { 0, WHOLE, PR_SET_NAME } }, 1 },
     { S(prctl), { { 0, WHOLE, PR_GET_NAME } }, 1 },
     { S(prctl), { { 0, WHOLE, PR_SET_VMA } }, 1 },

@@ -149,8 +149,8 @@ int fl_job_ask_policy(struct job *job, struct fl_err *err)
     if (job_fd < 0)
         return fl_err_set(err, -errno, NULL, "job: %s", strerror(errno));
     fl_judge_run_as(run_as, sizeof(run_as));
-    r = fl_judge_start(conf->loop, conf->paths, conf->config->net_user, run_as, policy_fd, job_fd,
-                       on_judged, job, &job->judge, err);
+    r = fl_judge_start(conf->loop, conf->paths, conf->config->net_user, run_as, FL_JUDGE_JOB,
+                       policy_fd, job_fd, on_judged, job, &job->judge, err);
     if (r < 0)
         return r;
     job->policy_fd = FL_TAKE_FD(policy_fd);

@@ -290,6 +290,11 @@ void fl_jobs_close(struct fl_jobs *jobs)
     jobs->closed = true;
 }
 
+struct fl_doclimit *fl_jobs_limit(struct fl_jobs *jobs)
+{
+    return &jobs->limit;
+}
+
 struct fl_jobs_counts fl_jobs_count(const struct fl_jobs *jobs)
 {
     struct fl_jobs_counts c = { .running = jobs->n_running,

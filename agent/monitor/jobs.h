@@ -64,6 +64,10 @@ void fl_jobs_online(struct fl_jobs *jobs, bool online);
 /* From now on jobs are refused with FL_ACK_CLOSED. */
 void fl_jobs_close(struct fl_jobs *jobs);
 
+/* The control groups of documents; sessions have theirs among them. */
+struct fl_doclimit;
+struct fl_doclimit *fl_jobs_limit(struct fl_jobs *jobs);
+
 struct fl_jobs_counts {
     size_t running, queued, waiting, unacked_replies; /* waiting: for a reboot */
 };

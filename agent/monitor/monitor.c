@@ -18,6 +18,7 @@
 #include "agent/monitor/jobs.h"
 #include "agent/monitor/netproc.h"
 #include "agent/monitor/policyfile.h"
+#include "agent/monitor/sessions.h"
 #include "agent/monitor/status_socket.h"
 #include "common/aws/endpoint.h"
 #include "common/base/clock.h"
@@ -41,8 +42,8 @@ struct monitor {
     struct fl_registration reg;
     struct fl_platform platform;
     struct fl_proxy_conf proxy;
-    char *ssm_url, *mgs_url;
-    char *worker; /* its program */
+    char *ssm_url, *mgs_url, *kms_url;
+    char *worker, *holder; /* their programs */
     struct fl_net_start start;
     int lock_fd;
 
@@ -52,6 +53,7 @@ struct monitor {
     struct fl_fetchproc *worker_fetches;
     struct fl_identity_keeper *keeper;
     struct fl_jobs *jobs;
+    struct fl_sessions *sessions;
     struct fl_status_socket *status;
     struct fl_policyfile policy;
     bool stopping;
@@ -80,6 +82,7 @@ static void go_offline(struct monitor *m)
     m->online = false;
     m->since_ms = fl_now_ms();
     fl_jobs_online(m->jobs, false);
+    fl_sessions_online(m->sessions, false);
 }
 
 static void on_net_down(void *arg)
@@ -135,8 +138,10 @@ static void on_state(void *arg, const struct fl_net_state *state)
     snprintf(m->last_error, sizeof(m->last_error), "%s",
              state->last_error ? state->last_error : "");
     log_state(m, was_online);
-    if (reopened || was_online != m->online)
+    if (reopened || was_online != m->online) {
         fl_jobs_online(m->jobs, m->online);
+        fl_sessions_online(m->sessions, m->online);
+    }
     if (reopened)
         fl_identity_keeper_online(m->keeper);
     if (state->creds_refused)
@@ -149,6 +154,27 @@ static void on_audit(void *arg, const struct fl_net_audit *audit)
                 FL_S("detail", audit->detail));
 }
 
+static void on_session(void *arg, const struct fl_net_session *session)
+{
+    struct monitor *m = arg;
+
+    fl_sessions_handle(m->sessions, session);
+}
+
+static void on_session_close(void *arg, const char *session_id)
+{
+    struct monitor *m = arg;
+
+    fl_sessions_end(m->sessions, session_id);
+}
+
+static void on_task_acked(void *arg, const char *message_id)
+{
+    struct monitor *m = arg;
+
+    fl_sessions_acked(m->sessions, message_id);
+}
+
 static const struct fl_netproc_events net_events = {
     .on_up = on_net_up,
     .on_down = on_net_down,
@@ -157,6 +183,9 @@ static const struct fl_netproc_events net_events = {
     .on_reply_acked = on_reply_acked,
     .on_state = on_state,
     .on_audit = on_audit,
+    .on_session = on_session,
+    .on_session_close = on_session_close,
+    .on_task_acked = on_task_acked,
 };
 
 /* ---- what goes to net ---- */
@@ -173,6 +202,7 @@ static void send_creds(void *arg, const struct fl_net_creds *creds)
     struct monitor *m = arg;
 
     fl_netproc_send(m->net, FL_NET_CREDS, creds);
+    fl_sessions_renew(m->sessions);
 }
 
 static const struct fl_identity_events identity_events = {
@@ -192,6 +222,20 @@ static int send_reply(void *arg, const struct fl_net_job_reply *reply)
     struct monitor *m = arg;
 
     return fl_netproc_send(m->net, FL_NET_JOB_REPLY, reply);
+}
+
+static int send_complete(void *arg, const struct fl_net_task_complete *complete)
+{
+    struct monitor *m = arg;
+
+    return fl_netproc_send(m->net, FL_NET_TASK_COMPLETE, complete);
+}
+
+static struct fl_net_creds session_creds(void *arg, int64_t *ret_offset_ms)
+{
+    struct monitor *m = arg;
+
+    return fl_identity_keeper_creds(m->keeper, ret_offset_ms);
 }
 
 static int start_worker_fetch(void *arg, int *ret_fd, struct fl_err *err)
@@ -292,6 +336,7 @@ static void on_stop_signal(void *arg, int signo)
     m->stopping = true;
     fl_log_info("stopping", FL_I("signal", signo));
     fl_jobs_close(m->jobs);
+    fl_sessions_close(m->sessions);
     fl_netproc_stop(m->net, (uint64_t)FL_MIN(m->config.stop_timeout_ms, (int64_t)NET_STOP_MAX_MS),
                     on_net_stopped);
 }
@@ -370,6 +415,8 @@ static int fill_start(struct monitor *m, struct fl_err *err)
     if (r == 0)
         r = fl_endpoint_url("ssmmessages", mgs_region, c->service_domain, c->mgs_endpoint,
                             &m->mgs_url, err);
+    if (r == 0)
+        r = fl_endpoint_url("kms", region, c->service_domain, c->kms_endpoint, &m->kms_url, err);
     if (r < 0)
         return r;
     fl_platform_get(&m->platform);
@@ -462,7 +509,8 @@ static int start(struct monitor *m, struct fl_err *err)
     if (r == 0)
         r = fl_fetchproc_new(m->loop, m->paths, &m->config, MAX_WORKER_FETCHES, &m->worker_fetches);
     m->worker = fl_path_join(m->paths->libexec, "fairlead-agent-worker");
-    if (r == 0 && !m->worker)
+    m->holder = fl_path_join(m->paths->libexec, "fairlead-agent-holder");
+    if (r == 0 && (!m->worker || !m->holder))
         r = fl_err_set(err, -ENOMEM, NULL, "out of memory");
     if (r == 0)
         r = fl_jobs_new(&(struct fl_jobs_conf){ .loop = m->loop,
@@ -479,6 +527,19 @@ static int start(struct monitor *m, struct fl_err *err)
                                                 .fetch = { start_worker_fetch, m } },
                         &m->jobs, err);
     if (r == 0)
+        r = fl_sessions_new(&(struct fl_sessions_conf){ .loop = m->loop,
+                                                        .config = &m->config,
+                                                        .paths = m->paths,
+                                                        .net = &m->start,
+                                                        .kms_url = m->kms_url,
+                                                        .holder = m->holder,
+                                                        .policy = &m->policy,
+                                                        .limit = fl_jobs_limit(m->jobs),
+                                                        .complete = send_complete,
+                                                        .creds = session_creds,
+                                                        .arg = m },
+                            &m->sessions, err);
+    if (r == 0)
         r = fl_status_socket_new(m->loop, m->paths->runtime, fill_status, m, &m->status, err);
     return r;
 }
@@ -486,6 +547,7 @@ static int start(struct monitor *m, struct fl_err *err)
 static void done(struct monitor *m)
 {
     m->status = fl_status_socket_free(m->status);
+    m->sessions = fl_sessions_free(m->sessions);
     m->jobs = fl_jobs_free(m->jobs);
     m->net = fl_netproc_free(m->net);
     m->worker_fetches = fl_fetchproc_free(m->worker_fetches);
@@ -498,7 +560,9 @@ static void done(struct monitor *m)
     fl_proxy_conf_done(&m->proxy);
     free(m->ssm_url);
     free(m->worker);
+    free(m->holder);
     free(m->mgs_url);
+    free(m->kms_url);
     fl_arena_done(&m->arena);
 }
 

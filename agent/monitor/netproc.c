@@ -85,6 +85,32 @@ static int on_audit(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err)
     return 0;
 }
 
+static int on_session(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err)
+{
+    struct fl_netproc *net = arg;
+
+    net->events.on_session(net->arg, msg->in);
+    return 0;
+}
+
+static int on_session_close(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err)
+{
+    struct fl_netproc *net = arg;
+    const struct fl_net_session_close *in = msg->in;
+
+    net->events.on_session_close(net->arg, in->session_id);
+    return 0;
+}
+
+static int on_task_acked(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err)
+{
+    struct fl_netproc *net = arg;
+    const struct fl_net_reply_acked *in = msg->in;
+
+    net->events.on_task_acked(net->arg, in->message_id);
+    return 0;
+}
+
 static int on_need_fetch(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err)
 {
     struct fl_netproc *net = arg;
@@ -115,6 +141,9 @@ static const struct fl_ipc_binding bindings[] = {
     { FL_NET_NEED_FETCH, on_need_fetch },
     { FL_NET_STATE, on_state },
     { FL_NET_AUDIT, on_audit },
+    { FL_NET_SESSION, on_session },
+    { FL_NET_SESSION_CLOSE, on_session_close },
+    { FL_NET_TASK_ACKED, on_task_acked },
 };
 
 static void go_down(struct fl_netproc *net)

@@ -17,6 +17,9 @@ struct fl_netproc_events {
     void (*on_reply_acked)(void *arg, const char *message_id);
     void (*on_state)(void *arg, const struct fl_net_state *state);
     void (*on_audit)(void *arg, const struct fl_net_audit *audit);
+    void (*on_session)(void *arg, const struct fl_net_session *session);
+    void (*on_session_close)(void *arg, const char *session_id);
+    void (*on_task_acked)(void *arg, const char *message_id);
 };
 
 /* `start` and what it points to outlive the object. */

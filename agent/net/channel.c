@@ -12,8 +12,7 @@
 #include "common/base/backoff.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
-#include "common/wire/agentmessage.h"
-#include "common/wire/control.h"
+#include "common/wire/datachannel.h"
 
 /* Longer than the official agent's 15 s (protocol 2 §1.2): when all nodes come at once it may be
  * our turn late, and giving up only adds to the crowd. */
@@ -100,6 +99,29 @@ static void out_acked(void *arg, const char *message_id)
                 &(struct fl_net_reply_acked){ fl_text(message_id) }, NULL, 0);
 }
 
+static int out_session(void *arg, const struct fl_net_session *session)
+{
+    struct fl_channel *c = arg;
+
+    return fl_ipc_send(c->net->monitor, FL_NET_SESSION, 0, session, NULL, 0);
+}
+
+static void out_session_close(void *arg, const char *session_id)
+{
+    struct fl_channel *c = arg;
+
+    fl_ipc_send(c->net->monitor, FL_NET_SESSION_CLOSE, 0,
+                &(struct fl_net_session_close){ fl_text(session_id) }, NULL, 0);
+}
+
+static void out_task_acked(void *arg, const char *message_id)
+{
+    struct fl_channel *c = arg;
+
+    fl_ipc_send(c->net->monitor, FL_NET_TASK_ACKED, 0,
+                &(struct fl_net_reply_acked){ fl_text(message_id) }, NULL, 0);
+}
+
 static void out_audit(void *arg, const char *event, const char *subject, const char *detail)
 {
     struct fl_channel *c = arg;
@@ -107,7 +129,15 @@ static void out_audit(void *arg, const char *event, const char *subject, const c
     fl_net_audit(c->net, event, subject, detail);
 }
 
-static const struct fl_dispatch_out dispatch_out = { out_send, out_job, out_acked, out_audit };
+static const struct fl_dispatch_out dispatch_out = {
+    .send = out_send,
+    .job = out_job,
+    .acked = out_acked,
+    .session = out_session,
+    .session_close = out_session_close,
+    .task_acked = out_task_acked,
+    .audit = out_audit,
+};
 
 void fl_channel_ack(struct fl_channel *c, const struct fl_net_job_ack *ack)
 {
@@ -130,6 +160,34 @@ void fl_channel_reply(struct fl_channel *c, const struct fl_net_job_reply *reply
         r = send_frame(c, FL_MSG_AGENT_JOB_REPLY, reply->message_id, text.data, text.len);
     if (r < 0 && r != -ENOTCONN)
         fl_log_warn("reply not sent", FL_S("job", reply->job_id), FL_S("error", strerror(-r)));
+}
+
+/* The monitor sends it again until it is acknowledged. */
+void fl_channel_task_complete(struct fl_channel *c, const struct fl_net_task_complete *complete)
+{
+    fl_autobuf struct fl_buf text = FL_BUF(MAX_PAYLOAD_BYTES);
+    char empty[] = "";
+    int r = fl_json_encode(
+        &fl_shape_task_complete,
+        &(struct fl_msg_task_complete){ .schema_version = 1,
+                                        .task_id = complete->session_id,
+                                        .topic = fl_text(FL_MSG_AGENT_TASK_COMPLETE),
+                                        .final_status = complete->status,
+                                        .account_id = empty,
+                                        .instance_id = c->net->start.node_id,
+                                        .output = complete->output ? complete->output : empty,
+                                        .s3_bucket = empty,
+                                        .s3_suffix = empty,
+                                        .log_group = empty,
+                                        .log_stream = empty,
+                                        .retry_number = 1 },
+        &text);
+
+    if (r == 0)
+        r = send_frame(c, FL_MSG_AGENT_TASK_COMPLETE, complete->message_id, text.data, text.len);
+    if (r < 0 && r != -ENOTCONN)
+        fl_log_warn("end of a session not sent", FL_S("session", complete->session_id),
+                    FL_S("error", strerror(-r)));
 }
 
 /* ---- opening and losing ---- */

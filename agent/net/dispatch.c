@@ -4,55 +4,13 @@
 #include <string.h>
 #include "agent/lib/text.h"
 #include "common/base/clock.h"
-#include "common/wire/agentmessage.h"
-#include "common/wire/control.h"
+#include "common/wire/datachannel.h"
 
 #define MAX_COMMAND_ID    100
 #define MAX_JOB_ID        200
 #define MAX_REPLY_BYTES   65536
 #define AUDITS_PER_WINDOW 20
 #define AUDIT_WINDOW_MS   60000
-#define NO_SESSIONS       "Sessions are not available on this agent yet."
-
-/* What can be sent instead of a data channel (protocol 2 §3.7). */
-struct task_complete {
-    int32_t schema_version;
-    char *task_id, *topic, *final_status;
-    bool routing_failure;
-    char *account, *node_id, *output, *bucket, *url_suffix, *log_group, *log_stream;
-    int32_t retry_number;
-};
-
-#define F(member, key) FL_FIELD(struct task_complete, member, key, FL_ALWAYS)
-static const struct fl_field task_complete_fields[] = {
-    F(schema_version, "SchemaVersion"),
-    F(task_id, "TaskId"),
-    F(topic, "Topic"),
-    F(final_status, "FinalTaskStatus"),
-    F(routing_failure, "IsRoutingFailure"),
-    F(account, "AwsAccountId"),
-    F(node_id, "InstanceId"),
-    F(output, "Output"),
-    F(bucket, "S3Bucket"),
-    F(url_suffix, "S3UrlSuffix"),
-    F(log_group, "CwlGroup"),
-    F(log_stream, "CwlStream"),
-    F(retry_number, "RetryNumber"),
-};
-#undef F
-static const struct fl_shape task_complete_shape =
-    FL_SHAPE(struct task_complete, "agent_task_complete", task_complete_fields);
-
-struct session_content {
-    char *session_id, *document_name, *owner;
-};
-static const struct fl_field session_content_fields[] = {
-    FL_FIELD(struct session_content, session_id, "SessionId", 0),
-    FL_FIELD(struct session_content, document_name, "DocumentName", 0),
-    FL_FIELD(struct session_content, owner, "SessionOwner", 0),
-};
-static const struct fl_shape session_content_shape =
-    FL_SHAPE(struct session_content, "session", session_content_fields);
 
 static void audit(struct fl_dispatch *d, const char *event, const char *subject, const char *detail)
 {
@@ -234,35 +192,51 @@ static void on_reply_ack(struct fl_dispatch *d, const struct incoming *m)
     d->out->acked(d->arg, in.acked_message_id);
 }
 
+static bool decode(const struct incoming *m, const struct fl_shape *shape, void *out)
+{
+    return fl_json_decode(shape, m->frame->payload, m->frame->payload_len,
+                          FL_DECODE_NOCASE | FL_DECODE_LAX, m->arena, out, NULL) == 0;
+}
+
+/* No ack: what becomes of it shows in its data channel, or in agent_task_complete. */
 static void on_session(struct fl_dispatch *d, const struct incoming *m)
 {
-    struct session_content session = { 0 };
+    struct fl_msg_session_content session = { 0 };
     struct fl_msg_task in;
-    char empty[] = "";
 
-    if (fl_json_decode(&fl_shape_task, m->frame->payload, m->frame->payload_len,
-                       FL_DECODE_NOCASE | FL_DECODE_LAX, m->arena, &in, NULL) < 0 ||
-        !in.content ||
-        fl_json_decode(&session_content_shape, in.content, strlen(in.content), FL_DECODE_NOCASE,
+    if (!decode(m, &fl_shape_task, &in) || !in.content ||
+        fl_json_decode(&fl_shape_session_content, in.content, strlen(in.content), FL_DECODE_NOCASE,
                        m->arena, &session, NULL) < 0 ||
-        !session.session_id || !id_ok(session.session_id, MAX_JOB_ID)) {
+        !fl_session_id_valid(session.session_id)) {
         audit(d, "message-refused", FL_MSG_INTERACTIVE_SHELL, "malformed");
         return;
     }
-    audit(d, "session-refused", session.session_id, session.owner);
-    send_json(d, FL_MSG_AGENT_TASK_COMPLETE, &task_complete_shape,
-              &(struct task_complete){ .schema_version = 1,
-                                       .task_id = session.session_id,
-                                       .topic = fl_text(FL_MSG_AGENT_TASK_COMPLETE),
-                                       .final_status = fl_text("Failed"),
-                                       .account = empty,
-                                       .node_id = fl_text(d->node_id),
-                                       .output = fl_text(NO_SESSIONS),
-                                       .bucket = empty,
-                                       .url_suffix = empty,
-                                       .log_group = empty,
-                                       .log_stream = empty,
-                                       .retry_number = 1 });
+    if (d->out->session(d->arg, &(struct fl_net_session){ .session_id = session.session_id,
+                                                          .document_name = session.document_name,
+                                                          .owner = session.session_owner,
+                                                          .content = in.content }) < 0)
+        audit(d, "session-refused", session.session_id, "the monitor cannot take more");
+}
+
+static void on_channel_closed(struct fl_dispatch *d, const struct incoming *m)
+{
+    struct fl_msg_channel_closed in;
+
+    if (decode(m, &fl_shape_channel_closed, &in) && in.session_id &&
+        fl_session_id_valid(in.session_id))
+        d->out->session_close(d->arg, in.session_id);
+    else
+        audit(d, "message-refused", FL_MSG_CHANNEL_CLOSED, "malformed");
+}
+
+static void on_task_ack(struct fl_dispatch *d, const struct incoming *m)
+{
+    struct fl_msg_task_ack in;
+
+    if (decode(m, &fl_shape_task_ack, &in) && in.message_id && fl_uuid_valid(in.message_id))
+        d->out->task_acked(d->arg, in.message_id);
+    else
+        audit(d, "message-refused", FL_MSG_AGENT_TASK_ACK, "malformed");
 }
 
 static void on_ignored(struct fl_dispatch *d, const struct incoming *m)
@@ -276,8 +250,8 @@ static const struct {
     { FL_MSG_AGENT_JOB, on_job },
     { FL_MSG_AGENT_JOB_REPLY_ACK, on_reply_ack },
     { FL_MSG_INTERACTIVE_SHELL, on_session },
-    { FL_MSG_CHANNEL_CLOSED, on_ignored },
-    { FL_MSG_AGENT_TASK_ACK, on_ignored },
+    { FL_MSG_CHANNEL_CLOSED, on_channel_closed },
+    { FL_MSG_AGENT_TASK_ACK, on_task_ack },
     { FL_MSG_CONTROL_CHANNEL_READY, on_ignored },
 };
 

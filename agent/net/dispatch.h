@@ -12,6 +12,9 @@ struct fl_dispatch_out {
     /* 0, or negative when the monitor cannot take it now. */
     int (*job)(void *arg, const struct fl_net_job *job);
     void (*acked)(void *arg, const char *message_id);
+    int (*session)(void *arg, const struct fl_net_session *session); /* as `job` */
+    void (*session_close)(void *arg, const char *session_id);
+    void (*task_acked)(void *arg, const char *message_id);
     void (*audit)(void *arg, const char *event, const char *subject, const char *detail);
 };
 

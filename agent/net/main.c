@@ -180,6 +180,15 @@ static int on_job_reply(void *arg, const struct fl_ipc_msg *msg, struct fl_err *
     return 0;
 }
 
+static int on_task_complete(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err)
+{
+    struct fl_net *net = arg;
+
+    if (net->channel)
+        fl_channel_task_complete(net->channel, msg->in);
+    return 0;
+}
+
 static void on_stopped(struct fl_net *net)
 {
     fl_loop_stop(net->loop);
@@ -213,6 +222,7 @@ static const struct fl_ipc_binding bindings[] = {
     { FL_NET_JOB_REPLY, on_job_reply },
     { FL_NET_FETCH, on_fetch },
     { FL_NET_STOP, on_stop },
+    { FL_NET_TASK_COMPLETE, on_task_complete },
 };
 
 static void tear_down(struct fl_net *net)

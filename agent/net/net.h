@@ -80,6 +80,7 @@ bool fl_channel_is_open(const struct fl_channel *c);
 void fl_channel_stop(struct fl_channel *c, void (*done)(struct fl_net *net));
 void fl_channel_ack(struct fl_channel *c, const struct fl_net_job_ack *ack);
 void fl_channel_reply(struct fl_channel *c, const struct fl_net_job_reply *reply);
+void fl_channel_task_complete(struct fl_channel *c, const struct fl_net_task_complete *complete);
 
 /* ---- health.c ---- */
 int fl_health_new(struct fl_net *net, struct fl_health **ret_health);

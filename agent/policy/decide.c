@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <jansson.h>
 #include <string.h>
+#include "agent/lib/session_plan.h"
 #include "common/base/clock.h"
 #include "common/codec/json_load.h"
 #include "common/doc/doc.h"
@@ -166,4 +167,38 @@ void fl_decide_job(const struct fl_node_policy *policy, const struct fl_job *job
         ret->by_signature |= verdict.by_signature;
     }
     ret->why = fl_arena_strdup(arena, verdict.why);
+}
+
+void fl_decide_session(const struct fl_node_policy *policy, const struct fl_session *session,
+                       const char *run_as, int64_t now_ms, struct fl_arena *arena,
+                       struct fl_judgement *ret)
+{
+    struct fl_node_policy_verdict verdict = { 0 };
+    char hash[FL_SHA256_HEX_BYTES];
+    struct fl_session_plan plan;
+    struct fl_err err = { 0 };
+    const char *user;
+    bool root = strcmp(run_as, "root") == 0;
+
+    *ret = (struct fl_judgement){ .time_ms = now_ms };
+    if (fl_session_plan_load(session->content, arena, &plan, &err) < 0 ||
+        fl_document_sha256(plan.document, hash) < 0) {
+        ret->broken = fl_arena_strdup(arena, fl_err_text(&err));
+        return;
+    }
+    user = fl_session_plan_user(&plan, root, session->user);
+    if (!user && !root && plan.kind != FL_SESSION_PORT)
+        user = run_as;
+    fl_node_policy_decide(policy,
+                          &(struct fl_node_policy_subject){ .session_type = plan.type,
+                                                            .document = plan.document_name,
+                                                            .document_sha256 = hash,
+                                                            .parameters = plan.parameters,
+                                                            .run_as = user,
+                                                            .time_ms = now_ms },
+                          &verdict);
+    ret->document_sha256 = fl_arena_strdup(arena, hash);
+    ret->allowed = verdict.allowed;
+    ret->why = fl_arena_printf(arena, "%s (session, %s%s%s)", verdict.why, plan.type,
+                               user ? ", as " : "", user ? user : "");
 }

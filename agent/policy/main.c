@@ -1,4 +1,5 @@
-/* main.c - fairlead-agent-policy: decides about one job, says so on standard output, ends.
+/* main.c - fairlead-agent-policy: decides about one job or session, says so on standard output,
+ * ends.
  *
  * What the network sent is parsed here first, by a process that may do nothing else: it has its
  * parent's descriptors (judge.h) and gets no other, no capability, a user of no rights.
@@ -43,12 +44,33 @@ static int confine(struct fl_err *err)
     return fl_sandbox_enter(err);
 }
 
-static int judge(const char *run_as, struct fl_arena *arena, struct fl_judgement *out,
+static int judge_job(const struct fl_node_policy *policy, const char *run_as,
+                     struct fl_arena *arena, struct fl_judgement *out, struct fl_err *err)
+{
+    struct fl_job job;
+    int r = fl_jobdir_read(FL_JUDGE_JOB_FD, arena, &job, err);
+
+    if (r == 0)
+        fl_decide_job(policy, &job, run_as, fl_now_ms(), arena, out);
+    return r;
+}
+
+static int judge_session(const struct fl_node_policy *policy, const char *run_as,
+                         struct fl_arena *arena, struct fl_judgement *out, struct fl_err *err)
+{
+    struct fl_session session;
+    int r = fl_sessiondir_read(FL_JUDGE_JOB_FD, arena, &session, err);
+
+    if (r == 0)
+        fl_decide_session(policy, &session, run_as, fl_now_ms(), arena, out);
+    return r;
+}
+
+static int judge(const char *run_as, bool session, struct fl_arena *arena, struct fl_judgement *out,
                  struct fl_err *err)
 {
     fl_autofree char *text = NULL;
     struct fl_node_policy *policy = NULL;
-    struct fl_job job;
     size_t len = 0;
     int r = fl_fd_read_all(FL_JUDGE_POLICY_FD, FL_POLICY_MAX_BYTES, &text, &len);
 
@@ -56,9 +78,7 @@ static int judge(const char *run_as, struct fl_arena *arena, struct fl_judgement
         return fl_err_set(err, r, NULL, "policy: %s", strerror(-r));
     r = fl_node_policy_parse(text, len, &policy, err);
     if (r == 0)
-        r = fl_jobdir_read(FL_JUDGE_JOB_FD, arena, &job, err);
-    if (r == 0)
-        fl_decide_job(policy, &job, run_as, fl_now_ms(), arena, out);
+        r = (session ? judge_session : judge_job)(policy, run_as, arena, out, err);
     fl_node_policy_free(policy);
     return r;
 }
@@ -68,15 +88,16 @@ int main(int argc, char **argv)
     fl_autoarena struct fl_arena arena = FL_ARENA(MEMORY_MAX_BYTES);
     struct fl_judgement out = { 0 };
     struct fl_err err = { 0 };
+    bool session = argc == 4 && strcmp(argv[3], "--session") == 0;
     int r;
 
-    if (argc != 3 || strcmp(argv[1], "--run-as") != 0) {
+    if (argc != 3 + session || strcmp(argv[1], "--run-as") != 0) {
         fputs("fairlead-agent-policy is started by fairlead-agent\n", stderr);
         return 2;
     }
     r = confine(&err);
     if (r == 0)
-        r = judge(argv[2], &arena, &out, &err);
+        r = judge(argv[2], session, &arena, &out, &err);
     if (r < 0)
         out = (struct fl_judgement){ .error = fl_text(fl_err_text(&err)) };
     return say(&out);

@@ -5,7 +5,7 @@
  * code and the worst status count (protocol 4 §2.1).
  */
 #pragma once
-#include "agent/worker/leftover.h"
+#include "agent/lib/leftover.h"
 #include "agent/worker/output.h"
 #include "agent/worker/step_calls.h"
 #include "plugins/plugin.h"

@@ -19,7 +19,8 @@ import refplane
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="changing the user takes root")
 PROGRAMS = ["fairlead-agent", "fairlead-agent-worker", "fairlead-agent-net", "fairlead-agent-fetch",
-            "fairlead-agent-key", "fairlead-agent-policy", "fairlead-agent-unpack"]
+            "fairlead-agent-key", "fairlead-agent-policy", "fairlead-agent-unpack", "fairlead-agent-holder",
+            "fairlead-agent-session"]
 
 # What meets arbitrary code inside the filter. "A|B": which one depends on the machine. SIG31 is SIGSYS: the process is gone.
 IN_SANDBOX = {

@@ -3,7 +3,7 @@
  */
 #include <string.h>
 #include "agent/net/dispatch.h"
-#include "common/wire/agentmessage.h"
+#include "common/wire/datachannel.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -38,9 +38,32 @@ static void out_audit(void *arg, const char *event, const char *subject, const c
     n_out++;
 }
 
+static int out_session(void *arg, const struct fl_net_session *session)
+{
+    n_out++;
+    if (!fl_session_id_valid(session->session_id) || !session->content)
+        abort();
+    return 0;
+}
+
+static void out_session_close(void *arg, const char *session_id)
+{
+    n_out++;
+    if (!fl_session_id_valid(session_id))
+        abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct fl_dispatch_out out = { out_send, out_job, out_acked, out_audit };
+    static const struct fl_dispatch_out out = {
+        .send = out_send,
+        .job = out_job,
+        .acked = out_acked,
+        .session = out_session,
+        .session_close = out_session_close,
+        .task_acked = out_acked,
+        .audit = out_audit,
+    };
     fl_autobuf struct fl_buf wire = FL_BUF(1 << 22);
     struct fl_dispatch d = { .node_id = "mi-1", .agent_version = "1", .out = &out };
     const uint8_t *end = memchr(data, '\n', size);

@@ -17,6 +17,8 @@
 /* What came out. */
 struct got {
     unsigned n_sent, n_jobs, n_acked, n_audits;
+    unsigned n_sessions, n_closed, n_task_acked;
+    char session_id[128], content[256];
     char sent_type[4][64];
     char sent[4][2048];
     char job_id[256], command_id[128], message_id[64], cancel_job_id[256], document[128];
@@ -67,7 +69,42 @@ static void out_audit(void *arg, const char *event, const char *subject, const c
     snprintf(g->event, sizeof(g->event), "%s", event);
 }
 
-static const struct fl_dispatch_out out = { out_send, out_job, out_acked, out_audit };
+static int out_session(void *arg, const struct fl_net_session *session)
+{
+    struct got *g = arg;
+
+    g->n_sessions++;
+    snprintf(g->session_id, sizeof(g->session_id), "%s", session->session_id);
+    snprintf(g->document, sizeof(g->document), "%s", session->document_name);
+    snprintf(g->content, sizeof(g->content), "%s", session->content);
+    return g->refuse;
+}
+
+static void out_session_close(void *arg, const char *session_id)
+{
+    struct got *g = arg;
+
+    g->n_closed++;
+    snprintf(g->session_id, sizeof(g->session_id), "%s", session_id);
+}
+
+static void out_task_acked(void *arg, const char *message_id)
+{
+    struct got *g = arg;
+
+    g->n_task_acked++;
+    snprintf(g->acked, sizeof(g->acked), "%s", message_id);
+}
+
+static const struct fl_dispatch_out out = {
+    .send = out_send,
+    .job = out_job,
+    .acked = out_acked,
+    .session = out_session,
+    .session_close = out_session_close,
+    .task_acked = out_task_acked,
+    .audit = out_audit,
+};
 
 static void deliver_frame(struct fl_dispatch *d, const char *type, const char *payload)
 {
@@ -199,40 +236,70 @@ static void acks_of_replies_are_passed_on(void **state)
     }
 }
 
-static void sessions_are_refused_with_a_message(void **state)
-{
-    struct got g =
-        deliver("interactive_shell",
-                "{\"Content\":\"{\\\"SessionId\\\":\\\"root-0abc\\\",\\\"SessionOwner\\\":"
-                "\\\"arn\\\"}\",\"TaskId\":\"root-0abc\",\"Topic\":\"t\","
-                "\"SchemaVersion\":1}",
-                0);
+#define SESSION(id)                                                                              \
+    "{\"Content\":\"{\\\"SessionId\\\":\\\"" id "\\\",\\\"DocumentName\\\":\\\"Shell\\\","       \
+    "\\\"DocumentContent\\\":{},\\\"SessionOwner\\\":\\\"arn\\\"}\",\"TaskId\":\"t\",\"Topic\":" \
+    "\"t\","                                                                                     \
+    "\"SchemaVersion\":1}"
 
-    assert_int_equal(g.n_sent, 1);
-    assert_string_equal(g.sent_type[0], "agent_task_complete");
-    assert_string_equal(
-        g.sent[0],
-        "{\"SchemaVersion\":1,\"TaskId\":\"root-0abc\",\"Topic\":\"agent_task_complete\","
-        "\"FinalTaskStatus\":\"Failed\",\"IsRoutingFailure\":false,\"AwsAccountId\":\"\","
-        "\"InstanceId\":\"mi-0123456789abcdef0\","
-        "\"Output\":\"Sessions are not available on this agent yet.\",\"S3Bucket\":\"\","
-        "\"S3UrlSuffix\":\"\",\"CwlGroup\":\"\",\"CwlStream\":\"\",\"RetryNumber\":1}");
+static void a_session_reaches_the_monitor(void **state)
+{
+    struct got g = deliver("interactive_shell", SESSION("root-0abc"), 0);
+
+    assert_int_equal(g.n_sessions, 1);
+    assert_int_equal(g.n_sent + g.n_audits, 0); /* it is not acknowledged (protocol 3 §3) */
+    assert_string_equal(g.session_id, "root-0abc");
+    assert_string_equal(g.document, "Shell");
+    assert_string_equal(g.content, "{\"SessionId\":\"root-0abc\",\"DocumentName\":\"Shell\","
+                                   "\"DocumentContent\":{},\"SessionOwner\":\"arn\"}");
+    g = deliver("interactive_shell", SESSION("root-0abc"), -ENOBUFS);
     assert_string_equal(g.event, "session-refused");
-    g = deliver("interactive_shell", "{\"Content\":\"{}\"}", 0);
-    assert_int_equal(g.n_sent, 0);
+}
+
+static void bad_sessions_are_refused(void **state)
+{
+    static const char *const bad[] = { "{}",
+                                       "x",
+                                       "{\"Content\":\"{}\"}",
+                                       "{\"Content\":\"[]\"}",
+                                       SESSION(""),
+                                       SESSION("../x"),
+                                       SESSION("a/b"),
+                                       SESSION(".a"),
+                                       SESSION("a b") };
+
+    for (size_t i = 0; i < FL_ARRAY_LEN(bad); i++) {
+        struct got g = deliver("interactive_shell", bad[i], 0);
+
+        assert_int_equal(g.n_sessions + g.n_sent, 0);
+        assert_string_equal(g.event, "message-refused");
+    }
+}
+
+static void ends_of_sessions_are_passed_on(void **state)
+{
+    struct got g = deliver("channel_closed", "{\"sessionid\":\"root-0abc\",\"Output\":\"x\"}", 0);
+
+    assert_int_equal(g.n_closed, 1);
+    assert_string_equal(g.session_id, "root-0abc");
+    g = deliver("channel_closed", "{\"SessionId\":\"../x\"}", 0);
+    assert_int_equal(g.n_closed, 0);
+    assert_string_equal(g.event, "message-refused");
+
+    g = deliver("agent_task_acknowledge",
+                "{\"SchemaVersion\":1,\"MessageId\":\"" MESSAGE_ID "\",\"TaskId\":\"x\"}", 0);
+    assert_int_equal(g.n_task_acked, 1);
+    assert_string_equal(g.acked, MESSAGE_ID);
+    g = deliver("agent_task_acknowledge", "{\"MessageId\":\"x\"}", 0);
+    assert_int_equal(g.n_task_acked, 0);
     assert_string_equal(g.event, "message-refused");
 }
 
 static void the_rest_is_ignored_or_audited(void **state)
 {
-    static const char *const silent[] = { "channel_closed", "agent_task_acknowledge",
-                                          "control_channel_ready" };
-    struct got g;
+    struct got g = deliver("control_channel_ready", "{}", 0);
 
-    for (size_t i = 0; i < FL_ARRAY_LEN(silent); i++) {
-        g = deliver(silent[i], "{}", 0);
-        assert_int_equal(g.n_sent + g.n_jobs + g.n_acked + g.n_audits, 0);
-    }
+    assert_int_equal(g.n_sent + g.n_jobs + g.n_acked + g.n_audits, 0);
     g = deliver("agent_unheard_of", "{}", 0);
     assert_int_equal(g.n_sent + g.n_jobs + g.n_acked, 0);
     assert_string_equal(g.event, "message-refused");
@@ -261,7 +328,9 @@ int main(void)
         cmocka_unit_test(a_full_monitor_is_answered_for),
         cmocka_unit_test(bad_jobs_are_refused),
         cmocka_unit_test(acks_of_replies_are_passed_on),
-        cmocka_unit_test(sessions_are_refused_with_a_message),
+        cmocka_unit_test(a_session_reaches_the_monitor),
+        cmocka_unit_test(bad_sessions_are_refused),
+        cmocka_unit_test(ends_of_sessions_are_passed_on),
         cmocka_unit_test(the_rest_is_ignored_or_audited),
         cmocka_unit_test(bad_frames_are_audited_within_bounds),
     };

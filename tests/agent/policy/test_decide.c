@@ -141,9 +141,65 @@ static void when_a_signature_counts(void **state)
     }
 }
 
+/* A session under a policy: by type, user, document, parameters. */
+static void sessions(void **state)
+{
+#define SESSION(type, rest)                                                                  \
+    "{\"SessionId\":\"a\",\"DocumentName\":\"Doc\",\"DocumentContent\":{"                    \
+    "\"schemaVersion\":\"1.0\",\"sessionType\":\"" type "\",\"parameters\":{\"portNumber\":" \
+    "{\"type\":\"String\",\"default\":\"22\"}},\"properties\":{\"portNumber\":"              \
+    "\"{{ portNumber }}\"}}" rest "}"
+#define ALLOW(match) "{\"name\":\"r\",\"effect\":\"allow\",\"match\":{" match "}}"
+    static const struct {
+        const char *rule, *content, *own_user, *configured;
+        bool allowed;
+        const char *why;
+    } cases[] = {
+        { ALLOW("\"sessionTypes\":[\"Standard*\"]"), SESSION("Standard_Stream", ""), "root", NULL,
+          true, "rule \"r\" (session, Standard_Stream, as ssm-user)" },
+        { ALLOW("\"sessionTypes\":[\"Standard*\"]"), SESSION("Port", ""), "root", NULL, false,
+          "no rule allows it (session, Port)" },
+        { ALLOW("\"runAs\":[\"ops\"]"), SESSION("Standard_Stream", ""), "root", "ops", true,
+          "ops" },
+        { ALLOW("\"runAs\":[\"ops\"]"), SESSION("Standard_Stream", ",\"RunAsUser\":\"eve\""),
+          "root", "ops", false, "as eve" },
+        { ALLOW("\"runAs\":[\"me\"]"), SESSION("Standard_Stream", ""), "me", NULL, true, "as me" },
+        { ALLOW("\"runAs\":[\"me\"]"), SESSION("Port", ""), "me", NULL, false, "Port" },
+        { ALLOW("\"sessionTypes\":[\"Port\"],\"parameters\":{\"portNumber\":\"22\"}"),
+          SESSION("Port", ""), "root", NULL, true, "Port" },
+        { ALLOW("\"sessionTypes\":[\"Port\"],\"parameters\":{\"portNumber\":\"22\"}"),
+          SESSION("Port", ",\"Parameters\":{\"portNumber\":\"23\"}"), "root", NULL, false, "Port" },
+        { ALLOW("\"actions\":[\"*\"]"), SESSION("Standard_Stream", ""), "root", NULL, false, "" },
+        { ALLOW("\"inputs\":{\"a\":\"b\"}"), SESSION("Standard_Stream", ""), "root", NULL, false,
+          "" },
+    };
+
+    for (size_t i = 0; i < FL_ARRAY_LEN(cases); i++) {
+        fl_autoarena struct fl_arena arena = FL_ARENA(1 << 20);
+        const struct fl_session session = { .content = (char *)cases[i].content,
+                                            .user = (char *)cases[i].configured };
+        struct fl_node_policy *p = NULL;
+        struct fl_judgement j;
+        struct fl_err err = { 0 };
+        char policy[1024];
+
+        snprintf(policy, sizeof(policy), "{\"version\":1,\"default\":\"deny\",\"rules\":[%s]}",
+                 cases[i].rule);
+        if (fl_node_policy_parse(policy, strlen(policy), &p, &err) < 0)
+            fail_msg("%s", fl_err_text(&err));
+        fl_decide_session(p, &session, cases[i].own_user, NOW_S * 1000LL, &arena, &j);
+        assert_null(j.broken);
+        assert_int_equal(j.allowed, cases[i].allowed);
+        if (!strstr(j.why, cases[i].why))
+            fail_msg("%zu: %s", i, j.why);
+        fl_node_policy_free(p);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sessions),
         cmocka_unit_test(the_refused_step_is_named),
         cmocka_unit_test(a_document_that_is_none_is_told_as_a_worker_would),
         cmocka_unit_test(when_a_signature_counts),

@@ -1,5 +1,5 @@
 /* leftover.c - see leftover.h. */
-#include "agent/worker/leftover.h"
+#include "agent/lib/leftover.h"
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>

@@ -1,0 +1,451 @@
+/* holder.c - see holder.h: the role itself, between monitor, session process and user's process. */
+#include "agent/holder/holder.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include "agent/holder/holder_priv.h"
+#include "agent/holder/tree.h"
+#include "agent/lib/ipc_worker.h"
+#include "agent/lib/role.h"
+#include "agent/lib/text.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/nodump.h"
+
+#define MONITOR_FD      3
+#define ARENA_MAX_BYTES (8u << 20)
+#define ACCEPT_PAUSE_MS 1000
+#define LAST_WORD_MS    10000 /* for the session process, once it was told to end */
+
+static const char nothing[1];
+
+/* ---- the end ---- */
+
+/* Once: on disk, then the monitor is told, then this process ends. */
+static void finish(struct holder *h, const char *status, const char *output)
+{
+    struct fl_err err = { 0 };
+
+    if (h->ended)
+        return;
+    h->ended = true;
+    fl_tree_kill(h->net_child ? fl_child_pid(h->net_child) : 0);
+    if (h->net_child)
+        fl_child_kill(h->net_child, SIGKILL);
+    h->pam = fl_pam_close(h->pam);
+    if (fl_sessiondir_note(&h->journal, FL_SREC_END,
+                           &(struct fl_srec_end){ .status = fl_text(status),
+                                                  .output = fl_text(output ? output : "") },
+                           &err) < 0) {
+        fl_log_error("end of a session cannot be kept", FL_S("session", h->session.session_id),
+                     FL_S("error", fl_err_text(&err)));
+        h->exit_status = FL_HOLDER_EXIT_IO;
+    }
+    if (h->monitor)
+        fl_ipc_send(h->monitor, FL_HOLDER_LOOK, 0, nothing, NULL, 0);
+    fl_loop_stop(h->loop);
+}
+
+static void fail(struct holder *h, const char *why)
+{
+    char text[FL_ERR_TEXT_BYTES + 64];
+
+    snprintf(text, sizeof(text), "fairlead: %s", why);
+    finish(h, FL_SESSION_FAILED, text);
+}
+
+static void on_deadline(void *arg)
+{
+    finish(arg, FL_SESSION_SUCCESS, ""); /* as it was asked for */
+}
+
+/* The service ended the session. */
+static void end(struct holder *h)
+{
+    if (h->ending)
+        return;
+    h->ending = true;
+    if (!h->net || fl_ipc_send(h->net, FL_SESS_END, 0, nothing, NULL, 0) < 0)
+        finish(h, FL_SESSION_SUCCESS, "");
+    else
+        fl_timer_start(h->deadline, LAST_WORD_MS);
+}
+
+/* ---- the user's process ---- */
+
+/* As this process is a subreaper, also the user's orphans are to be reaped. */
+static void reap(void *arg)
+{
+    struct holder *h = arg;
+    siginfo_t info = { 0 };
+
+    while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid > 0) {
+        /* Ours is reaped by who started it, a moment later; others may stand behind it. */
+        if ((h->user_child && info.si_pid == fl_child_pid(h->user_child)) ||
+            (h->net_child && info.si_pid == fl_child_pid(h->net_child))) {
+            fl_timer_start(h->reap_timer, 0);
+            return;
+        }
+        waitpid(info.si_pid, NULL, WNOHANG);
+        info.si_pid = 0;
+    }
+}
+
+static void on_sigchld(void *arg, int signo)
+{
+    reap(arg);
+}
+
+void fl_holder_child_ended(void *arg, int status)
+{
+    struct holder *h = arg;
+    const struct fl_sess_exited out = { .code = WIFSIGNALED(status) ? 128 + WTERMSIG(status)
+                                                                    : WEXITSTATUS(status) };
+
+    h->user_child = fl_child_free(h->user_child);
+    if (h->net)
+        fl_ipc_send(h->net, FL_SESS_EXITED, 0, &out, NULL, 0);
+}
+
+/* ---- the session process ---- */
+
+static int on_run(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err)
+{
+    struct holder *h = arg;
+    int fds[FL_HOLDER_MAX_FDS] = { -1, -1, -1 };
+    struct fl_err why = { 0 };
+    size_t n = 0;
+    int r;
+
+    if (h->started || h->plan.kind == FL_SESSION_PORT)
+        return fl_err_set(err, -EPROTO, NULL, "not to be started");
+    h->started = true;
+    r = fl_holder_start_child(h, msg->in, fds, &n, &why);
+    if (r < 0)
+        fl_log_warn("session not started", FL_S("session", h->session.session_id),
+                    FL_S("error", fl_err_text(&why)));
+    r = fl_ipc_send(h->net, FL_SESS_CHILD, 0,
+                    &(struct fl_sess_child){ .ok = r == 0, .error = why.text }, fds, n);
+    for (size_t i = 0; i < n; i++)
+        close(fds[i]);
+    malloc_trim(0);
+    return r;
+}
+
+static int on_signal(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err)
+{
+    const struct fl_sess_signal *in = msg->in;
+    struct holder *h = arg;
+
+    if (in->signo != SIGINT && in->signo != SIGQUIT)
+        return fl_err_set(err, -EPROTO, NULL, "no such signal");
+    if (h->user_child)
+        fl_child_kill(h->user_child, in->signo);
+    return 0;
+}
+
+static int on_over(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err)
+{
+    const struct fl_sess_over *in = msg->in;
+    bool ok = in->status && strcmp(in->status, FL_SESSION_SUCCESS) == 0;
+
+    finish(arg, ok ? FL_SESSION_SUCCESS : FL_SESSION_FAILED, in->output);
+    return 0;
+}
+
+static int on_net_needs_creds(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err)
+{
+    struct holder *h = arg;
+
+    if (h->monitor)
+        fl_ipc_send(h->monitor, FL_HOLDER_NEED_CREDS, 0, nothing, NULL, 0);
+    return 0;
+}
+
+static const struct fl_ipc_binding net_bindings[] = {
+    { FL_SESS_RUN, on_run },
+    { FL_SESS_SIGNAL, on_signal },
+    { FL_SESS_OVER, on_over },
+    { FL_SESS_NEED_CREDS, on_net_needs_creds },
+};
+
+static void on_net_close(void *arg, int why, const struct fl_err *err)
+{
+    struct holder *h = arg;
+
+    if (why < 0)
+        fl_log_error("the session process broke the protocol",
+                     FL_S("session", h->session.session_id), FL_S("error", fl_err_text(err)));
+    h->net = fl_ipc_free(h->net);
+    if (h->net_child)
+        fl_child_kill(h->net_child, SIGKILL);
+}
+
+static void on_net_exit(void *arg, int status)
+{
+    struct holder *h = arg;
+    char text[128];
+
+    h->net_child = fl_child_free(h->net_child);
+    h->net = fl_ipc_free(h->net);
+    if (h->ending) {
+        finish(h, FL_SESSION_SUCCESS, "");
+        return;
+    }
+    if (WIFSIGNALED(status))
+        snprintf(text, sizeof(text),
+                 "the process of this session's data channel was killed by "
+                 "signal %d",
+                 WTERMSIG(status));
+    else
+        snprintf(text, sizeof(text),
+                 "the process of this session's data channel ended with "
+                 "status %d",
+                 WEXITSTATUS(status));
+    fail(h, text);
+}
+
+static int start_net(struct holder *h, struct fl_err *err)
+{
+    const struct fl_session *s = &h->session;
+    const struct fl_session_plan *p = &h->plan;
+    const struct fl_sess_start start = {
+        .session_id = s->session_id,
+        .node_id = s->node_id,
+        .region = s->region,
+        .mgs_url = s->mgs_url,
+        .kms_url = s->kms_url,
+        .agent_version = s->agent_version,
+        .ca_file = s->ca_file,
+        .proxy_http = s->proxy_http,
+        .proxy_https = s->proxy_https,
+        .no_proxy = s->no_proxy,
+        .log_level = s->log_level,
+        .log_format = s->log_format,
+        .type = fl_text(p->type),
+        .properties = p->properties,
+        .kms_key_id = p->kms_key_id,
+        .require_challenge = s->require_challenge,
+        .handshake = p->extras.handshake,
+        .max_payload = p->extras.max_payload,
+        .end_of_input = p->extras.end_of_input,
+        .separate_output = p->separate_output,
+        .has_stdin = p->has_stdin,
+        .stdout_prefix = p->stdout_prefix,
+        .stderr_prefix = p->stderr_prefix,
+        .profile = p->profile,
+        .denied_ips = s->denied_ips,
+    };
+    int fds[2], r;
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
+        return fl_err_set(err, -errno, NULL, "cannot make a socket pair: %s", strerror(errno));
+    r = fl_role_spawn(h->loop, &h->paths,
+                      &(struct fl_role_spec){
+                          .program = "fairlead-agent-session",
+                          .fds = (const struct fl_child_fd[]){ { FL_ROLE_SOCKET_FD, fds[1] } },
+                          .n_fds = 1,
+                          .user = s->net_user,
+                          .ca_file = s->ca_file,
+                      },
+                      on_net_exit, h, &h->net_child, err);
+    close(fds[1]);
+    if (r < 0) {
+        close(fds[0]);
+        return r;
+    }
+    r = fl_ipc_new(h->loop, fds[0], h->net_rows, FL_N_SESS_ROWS, on_net_close, h, &h->net);
+    if (r == 0)
+        r = fl_ipc_send(h->net, FL_SESS_START, 0, &start, NULL, 0);
+    return r < 0 ? fl_err_set(err, r, NULL, "cannot speak to the session process: %s", strerror(-r))
+                 : 0;
+}
+
+/* ---- the monitor ---- */
+
+static int on_creds(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err)
+{
+    struct holder *h = arg;
+
+    if (h->net)
+        fl_ipc_send(h->net, FL_SESS_CREDS, 0, msg->in, NULL, 0);
+    return 0;
+}
+
+static int on_end(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err)
+{
+    end(arg);
+    return 0;
+}
+
+static const struct fl_ipc_binding monitor_bindings[] = {
+    { FL_HOLDER_CREDS, on_creds },
+    { FL_HOLDER_END, on_end },
+};
+
+static void on_monitor_close(void *arg, int why, const struct fl_err *err)
+{
+    struct holder *h = arg;
+
+    h->monitor = fl_ipc_free(h->monitor);
+}
+
+static void attach(struct holder *h, int fd)
+{
+    h->monitor = fl_ipc_free(h->monitor);
+    if (fl_ipc_new(h->loop, fd, h->monitor_rows, FL_N_HOLDER_ROWS, on_monitor_close, h,
+                   &h->monitor) < 0)
+        h->monitor = NULL;
+}
+
+/* A monitor that was restarted. Only our own user or root can be one. */
+static void on_connection(void *arg, unsigned events)
+{
+    struct holder *h = arg;
+    struct ucred peer = { .uid = (uid_t)-1 };
+    socklen_t len = sizeof(peer);
+    fl_autofd int fd = accept4(h->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+    if (fd < 0)
+        fl_io_pause(h->listener, ACCEPT_PAUSE_MS); /* no descriptor left: asked again at once */
+    if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
+        return;
+    if (peer.uid == 0 || peer.uid == geteuid())
+        attach(h, FL_TAKE_FD(fd));
+    if (h->monitor)
+        fl_ipc_send(h->monitor, FL_HOLDER_LOOK, 0, nothing, NULL, 0);
+}
+
+static void open_sockets(struct holder *h)
+{
+    struct stat st;
+
+    fl_ipc_bind(fl_holder_rows, FL_N_HOLDER_ROWS, monitor_bindings, FL_ARRAY_LEN(monitor_bindings),
+                h->monitor_rows);
+    fl_ipc_bind(fl_sess_rows, FL_N_SESS_ROWS, net_bindings, FL_ARRAY_LEN(net_bindings),
+                h->net_rows);
+    if (fstat(MONITOR_FD, &st) == 0 && S_ISSOCK(st.st_mode)) {
+        fcntl(MONITOR_FD, F_SETFD, FD_CLOEXEC);
+        attach(h, MONITOR_FD);
+    }
+    if (fl_worker_listen(h->dir_fd, &h->listen_fd) == 0)
+        h->listener = fl_io_new(h->loop, h->listen_fd, on_connection, h);
+    if (h->listener)
+        fl_io_set(h->listener, FL_IO_READ);
+    else
+        fl_log_warn("session cannot be found by an agent that is restarted",
+                    FL_S("session", h->session.session_id));
+}
+
+/* ---- the role ---- */
+
+static int open_folder(struct holder *h, struct fl_err *err)
+{
+    struct fl_session_log log;
+    int r;
+
+    h->dir_fd = open(h->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (h->dir_fd < 0)
+        return fl_err_set(err, -errno, NULL, "%s: %s", h->path, strerror(errno));
+    r = fl_sessiondir_load(h->dir_fd, &h->arena, &h->session, err);
+    if (r == 0)
+        r = fl_sessiondir_open(h->dir_fd, true, &h->arena, &h->journal, &log, err);
+    if (r == 0 && (log.run || log.ended))
+        r = fl_err_set(err, -EBUSY, NULL, "the session was held before");
+    if (r == 0)
+        r = fl_journal_append(&h->journal, FL_SREC_RUN,
+                              &(struct fl_srec_run){ .time_ms = fl_now_ms(), .pid = getpid() },
+                              err);
+    return r;
+}
+
+static void begin(void *arg)
+{
+    struct holder *h = arg;
+    struct fl_err err = { 0 };
+    int r = fl_session_plan_load(h->session.content, &h->arena, &h->plan, &err);
+
+    if (r == 0 && strcmp(h->plan.session_id, h->session.session_id) != 0)
+        r = fl_err_set(&err, -EINVAL, NULL, "SessionId: there are two");
+    if (r == 0)
+        r = start_net(h, &err);
+    if (r < 0)
+        fail(h, fl_err_text(&err));
+}
+
+static int set_up(struct holder *h, struct fl_err *err)
+{
+    int r = fl_loop_new(&h->loop);
+
+    if (r == 0) {
+        fl_loop_pool_small();
+        h->deadline = fl_timer_new(h->loop, on_deadline, h);
+        h->reap_timer = fl_timer_new(h->loop, reap, h);
+        h->reap_signal = fl_signal_new(h->loop, SIGCHLD, on_sigchld, h);
+        r = h->deadline && h->reap_timer && h->reap_signal ? fl_loop_post(h->loop, begin, h)
+                                                           : -ENOMEM;
+    }
+    return r < 0 ? fl_err_set(err, r, NULL, "no event loop: %s", strerror(-r)) : 0;
+}
+
+static void done(struct holder *h)
+{
+    h->listener = fl_io_free(h->listener);
+    h->monitor = fl_ipc_free(h->monitor);
+    h->net = fl_ipc_free(h->net);
+    h->net_child = fl_child_free(h->net_child);
+    h->user_child = fl_child_free(h->user_child);
+    h->deadline = fl_timer_free(h->deadline);
+    h->reap_timer = fl_timer_free(h->reap_timer);
+    h->reap_signal = fl_signal_free(h->reap_signal);
+    h->loop = fl_loop_free(h->loop);
+    fl_journal_done(&h->journal);
+    if (h->dir_fd >= 0)
+        close(h->dir_fd);
+    if (h->listen_fd >= 0)
+        close(h->listen_fd);
+    fl_paths_done(&h->paths);
+    fl_arena_done(&h->arena);
+}
+
+int fl_holder_main(int argc, char **argv)
+{
+    struct holder h = { .dir_fd = -1, .listen_fd = -1, .journal = { .fd = -1 } };
+    struct fl_err err = { 0 };
+    int r;
+
+    prctl(PR_SET_NAME, "fairlead-holder");
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    mallopt(M_ARENA_MAX, 1);
+    fl_nodump(false); /* the node's credentials pass through it */
+    signal(SIGPIPE, SIG_IGN);
+    fl_role_log_setup(NULL, NULL, "session");
+    fl_arena_init(&h.arena, ARENA_MAX_BYTES);
+    h.path = argc == 2 ? argv[1] : "";
+    r = fl_paths_init(&h.paths, h.path, h.path, h.path, &err) /* for libexec */;
+    if (r == 0)
+        r = open_folder(&h, &err);
+    if (r == 0)
+        fl_role_log_setup(h.session.log_level, h.session.log_format, "session");
+    if (r == 0)
+        r = set_up(&h, &err);
+    if (r < 0) {
+        h.exit_status = r == -EWOULDBLOCK || r == -EBUSY ? FL_HOLDER_EXIT_BUSY : FL_HOLDER_EXIT_IO;
+        if (h.exit_status == FL_HOLDER_EXIT_IO)
+            fl_log_error("session cannot begin", FL_S("folder", h.path),
+                         FL_S("error", fl_err_text(&err)));
+        done(&h);
+        return h.exit_status;
+    }
+    open_sockets(&h);
+    fl_loop_run(h.loop);
+    done(&h);
+    return h.exit_status;
+}

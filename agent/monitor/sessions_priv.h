@@ -1,0 +1,60 @@
+/* sessions_priv.h - what sessions.c and session_holder.c share. */
+#pragma once
+#include <sys/queue.h>
+#include "agent/lib/ipc_holder.h"
+#include "agent/lib/judge.h"
+#include "agent/lib/sessiondir.h"
+#include "agent/monitor/seen.h"
+#include "agent/monitor/sessions.h"
+#include "common/base/backoff.h"
+#include "common/base/child.h"
+
+enum session_state {
+    SESSION_NEW,     /* being decided about */
+    SESSION_RUNNING, /* a holder lives, or is looked for */
+    SESSION_ENDED,   /* only its report is left */
+};
+
+struct session {
+    TAILQ_ENTRY(session) entry;
+    struct fl_sessions *all;
+    const char *dir; /* one of all->dirs */
+    char *id, *document_name;
+    char nonce[FL_SESSION_NONCE_DIGITS + 1];
+    int64_t accepted_ms;
+    enum session_state state;
+    bool end_asked; /* the service ended it */
+
+    struct fl_child *child; /* NULL: not ours, attached to */
+    struct fl_ipc *ipc;
+    struct fl_timer *timer; /* next look at a holder that is not our child */
+    struct fl_backoff backoff;
+    struct fl_judge *judge;
+
+    char *status, *output; /* how it ended */
+    unsigned sends;        /* on this opening of the channel */
+    int64_t sent_ms;       /* monotonic */
+};
+
+struct fl_sessions {
+    struct fl_sessions_conf conf;
+    char *dirs[2]; /* on disk, and in memory for when the disk takes nothing */
+    struct fl_seen seen;
+    TAILQ_HEAD(session_list, session) list;
+    size_t n, n_ended;
+    struct fl_ipc_row holder_rows[FL_N_HOLDER_ROWS];
+    struct fl_timer *timer; /* next send */
+    bool online, closed;
+};
+
+/* ---- sessions.c ---- */
+/* It is over, as its journal says or (`keep`: to be written there first) as is said here. */
+void fl_session_ended(struct session *session, const char *status, const char *output, bool keep);
+int fl_session_open_dir(const struct session *session); /* descriptor or negative errno */
+
+/* ---- session_holder.c ---- */
+void fl_session_start(struct session *session); /* decided about, then held */
+void fl_session_attach_or_probe(struct session *session);
+void fl_session_tell_end(struct session *session);
+void fl_session_tell_creds(struct session *session);
+void fl_session_detach(struct session *session);

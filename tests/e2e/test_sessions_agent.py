@@ -1,0 +1,516 @@
+"""Sessions on a real agent: the reference plane relays to a reference client; both check every byte."""
+import os
+import pathlib
+import pwd
+import signal
+import socket
+import struct
+import subprocess
+import threading
+import time
+
+import pytest
+
+import flsandbox
+import refsession
+import refsessionplane
+import sessionwire as sw
+
+SHELL = {"schemaVersion": "1.0", "sessionType": "Standard_Stream", "inputs": {}}
+OURS = {"Fairlead": {"MaxPayload": 65536, "EndOfInput": True, "Handshake": True}}
+ROOT = os.geteuid() == 0
+USER = pwd.getpwuid(os.geteuid()).pw_name
+CONFIG = {"Fairlead": {"SessionUser": USER, "PamService": "none"}}
+
+
+@pytest.fixture
+def plane(tmp_path):
+    place = tmp_path / "refplane"
+    place.mkdir()
+    place.chmod(0o755)
+    p = refsessionplane.SessionPlane(place)
+    yield p
+    p.close()
+    assert p.violations == []
+
+
+@pytest.fixture
+def agent(plane, new_agent):
+    return new_agent(plane, config=dict(CONFIG, Kms={"Endpoint": plane.endpoint}))
+
+
+@pytest.fixture
+def session(plane, agent):
+    """A function that starts a session: session(document, …) -> (client, Session)."""
+    made = []
+
+    def start(document=SHELL, parameters=None, client=None, **content):
+        s, answer = plane.start_session(document, parameters, **content)
+        c = plane.client(answer, **(client or {}))
+        made.append(c)
+        return c.start(), s
+
+    yield start
+    for c in made:
+        c.leave()
+        assert c.violations == []
+
+
+def commands(kind, line, **more):
+    return {"schemaVersion": "1.0", "sessionType": kind, "properties": {"linux": {"commands": line, **more}}}
+
+
+def over(plane, client, s, status="Success", output=""):
+    """The session ends, once."""
+    assert plane.wait_status(s) == status
+    assert client.wait_end() == "closed"
+    assert len(s.completes) == 1 and s.completes[0]["Output"] == output
+
+
+def test_shell(session, plane):
+    client, s = session()
+    client.wait_ready()
+    client.send(b"stty size; echo a$((1+1))b; shopt -q login_shell && echo log''in\n")
+    client.wait_output(b"a2b\r\nlogin\r\n")
+    client.resize(81, 25)
+    client.send(b"stty size\r")
+    client.wait_output(b"25 81\r\n")
+    client.send(b"env | sort; pwd; tty\r")
+    home = pwd.getpwnam(USER).pw_dir
+    for line in (f"HOME={home}", f"USER={USER}", f"LOGNAME={USER}", "TERM=xterm-256color", "LANG=",
+                 f"SHELL={pwd.getpwnam(USER).pw_shell}", f"\n{home}\r\n/dev/pts/"):
+        client.wait_output(line.encode())
+    assert b"AWS_" not in client.output and b"FAIRLEAD" not in client.output
+    client.send(b"exit\r")
+    over(plane, client, s)
+    assert s.states == ["Connected", "Terminating"]
+
+
+def test_profile_and_size_before_the_first_output(session, plane):
+    document = dict(SHELL, inputs={"shellProfile": {"linux": "stty size; PS1='ready> '"}})
+    client, s = session(document, **OURS, client={"version": "1.2.677.0"})
+    client.wait_output(b"100 300\r\n")
+    client.wait_output(b"ready> ")
+    client.send(b"exit 7\r")
+    over(plane, client, s)
+
+
+def test_interactive_commands_as_a_user(session, plane):
+    document = commands("InteractiveCommands", "{{ command }}")
+    document["parameters"] = {"command": {"type": "String"}}
+    content = {"RunAsUser": "nobody"} if ROOT else {}
+    client, s = session(document, {"command": "tty; id -un; id -Gn; pwd; echo $$ '$HOME'"}, **content)
+    client.wait_output(b"/dev/pts/")
+    client.wait_output(b"nobody\r\n" if ROOT else USER.encode())
+    if ROOT:
+        client.wait_output(b"nogroup\r\n/\r\n")
+    client.wait_output(b" $HOME\r\n")
+    over(plane, client, s)
+
+
+def test_run_as_is_refused(session, plane):
+    """Nobody named, somebody who does not exist, root."""
+    for user, words in (("no-such-user", "does not exist"), ("root", "must not be root")):
+        client, s = session(RunAsUser=user)
+        assert plane.wait_status(s) == "Failed" and client.wait_end() == "closed"
+        assert (words if ROOT else "does not run as root") in s.completes[0]["Output"]
+    client, s = session(dict(SHELL, inputs={"runAsEnabled": "true"}))
+    assert plane.wait_status(s) == "Failed"
+    assert ("no user is named" if ROOT else "does not run as root") in s.completes[0]["Output"]
+
+
+@pytest.mark.parametrize("separate", [True, False])
+def test_commands_without_a_terminal(session, plane, separate):
+    more = {"separateOutputStream": "true", "stdOutSeparatorPrefix": "O:", "stdErrSeparatorPrefix": "E:"}
+    client, s = session(commands("NonInteractiveCommands", "sh -c 'echo out; echo err >&2; test -t 0; exit 3'",
+                                 **(more if separate else {})))
+    over(plane, client, s)
+    if separate:
+        assert sorted(client.messages) == [(sw.OUTPUT, b"O:out\n"), (sw.STDERR, b"E:err\n"),
+                                           (sw.EXIT_CODE, b"EXIT_CODE: 3")]
+    else:
+        assert bytes(client.output) == b"out\nerr\n"
+
+
+def test_a_command_that_is_not_there(session, plane):
+    client, s = session(commands("NonInteractiveCommands", "no-such-program x", separateOutputStream=True))
+    assert plane.wait_status(s) == "Failed"
+    assert "no-such-program" in s.completes[0]["Output"]
+    assert client.messages[0][0] == sw.STDERR
+
+
+def test_a_signal_for_a_command(session, plane):
+    client, s = session(commands("NonInteractiveCommands", "sh -c 'trap \"echo caught; exit 5\" INT; echo go; "
+                                 "while :; do sleep 0.05; done'", separateOutputStream=True))
+    client.wait_output(b"go\n")
+    client.send(b"\x03")
+    over(plane, client, s)
+    assert client.messages[-2:] == [(sw.OUTPUT, b"caught\n"), (sw.EXIT_CODE, b"EXIT_CODE: 5")]
+
+
+@pytest.fixture
+def echo():
+    """Port of a server that sends back what it gets, until the end of input."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve(sock):
+        while data := sock.recv(65536):
+            sock.sendall(data)
+        sock.close()
+
+    def accept():
+        while True:
+            try:
+                sock, _ = server.accept()
+            except OSError:
+                return
+            threading.Thread(target=serve, args=(sock,), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    yield server.getsockname()[1]
+    server.close()
+
+
+def read_n(sock, n):
+    got = b""
+    while len(got) < n:
+        data = sock.recv(65536)
+        assert data, f"end after {len(got)} of {n} bytes"
+        got += data
+    return got
+
+
+def through(address, data):
+    with socket.create_connection(address, 60) as sock:
+        threading.Thread(target=sock.sendall, args=(data,), daemon=True).start()
+        return read_n(sock, len(data))
+
+
+def port_document(**properties):
+    return {"schemaVersion": "1.0", "sessionType": "Port", "properties": properties}
+
+
+def test_mux(session, plane, echo):
+    client, s = session(port_document(portNumber=str(echo), localPortNumber="0", type="LocalPortForwarding"))
+    client.wait(lambda: client.port)
+    assert client.port.kind == "mux"
+    datas = [os.urandom(100000 + i) for i in range(5)]
+    got = [None] * 5
+
+    def one(i):
+        got[i] = through(client.port.address, datas[i])
+
+    threads = [threading.Thread(target=one, args=(i,)) for i in range(5)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(60)
+    assert got == datas
+    client.interrupt()
+    assert plane.wait_status(s) == "Success" and s.states == ["Connected"]
+
+
+def test_mux_to_a_closed_port(session, plane):
+    closed = flsandbox.free_port()
+    client, s = session(port_document(portNumber=str(closed), type="LocalPortForwarding"))
+    client.wait(lambda: client.port)
+    with socket.create_connection(client.port.address, 30) as sock:
+        sock.sendall(b"x")
+        assert sock.recv(10) == b""
+    client.wait(lambda: any(t == sw.FLAG for t, _ in client.messages))
+    assert not s.completes
+    client.interrupt()
+    assert plane.wait_status(s) == "Success"
+
+
+def test_basic(session, plane, echo):
+    client, s = session(port_document(portNumber=str(echo), type="LocalPortForwarding"),
+                        client={"version": "1.1.69.0"})
+    client.wait(lambda: client.port)
+    assert client.port.kind in ("basic", "mux")
+    plane.channel_closed(s)
+    assert plane.wait_status(s) == "Success"
+
+
+def test_ssh_type(session, plane, echo):
+    client, s = session(port_document(portNumber=str(echo)))
+    client.wait_ready()
+    data = os.urandom(50000).replace(b"\n", b"x")
+    client.send(data)
+    client.wait(lambda: sum(len(p) for t, p in client.messages if t == sw.OUTPUT) >= len(data))
+    assert b"".join(p for t, p in client.messages if t == sw.OUTPUT) == data
+    client.leave()
+    plane.channel_closed(s, "control")
+    assert plane.wait_status(s) == "Success"
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "::ffff:169.254.169.254", "fd00:ec2::254"])
+def test_a_forbidden_host(session, plane, host):
+    client, s = session(port_document(portNumber="80", host=host, type="LocalPortForwarding"))
+    assert plane.wait_status(s) == "Failed"
+    assert s.completes[0]["Output"] == f"Forwarding to IP address {host.replace('::ffff:', '')} is forbidden."
+
+
+def test_a_remote_host(session, plane, echo):
+    client, s = session(port_document(portNumber=str(echo), host="localhost", type="LocalPortForwarding"))
+    client.wait(lambda: client.port)
+    assert through(client.port.address, b"hello") == b"hello"
+
+
+def test_encryption(session, plane):
+    document = commands("InteractiveCommands", "read x; echo got $x")
+    document["inputs"] = {"kmsKeyId": "alias/sessions"}
+    client, s = session(document)
+    client.wait_ready()
+    client.send(b"secret words\r")
+    client.wait_output(b"got secret words\r\n")
+    over(plane, client, s)
+    assert not any(b"secret words" in m.payload for _, m in s.trace)
+    assert "encrypted" in client.customer_message
+
+
+# ---- ends ----
+
+@pytest.mark.parametrize("over_", ["data", "control"])
+def test_terminated_by_the_service(session, plane, over_):
+    """The whole tree goes, also what left the terminal."""
+    client, s = session()
+    client.wait_ready()
+    client.send(b"setsid sleep 4321 & (setsid sleep 4322 &); sleep 4323 & echo pid''s\r")
+    client.wait_output(b"pids\r\n")
+    plane.channel_closed(s, over_)
+    assert plane.wait_status(s) == "Success"
+    assert "Terminating" not in s.states
+    time.sleep(0.2)
+    assert subprocess.run(["pgrep", "-f", "sleep 432[123]"], capture_output=True).stdout == b""
+
+
+def test_the_client_ends_it(session, plane):
+    client, s = session()
+    client.wait_ready()
+    client.flag(sw.TERMINATE_SESSION)
+    assert plane.wait_status(s) == "Success"
+
+
+# ---- restarts and deaths ----
+
+def processes(agent, name):
+    """Pids below the agent's folders by the first 15 bytes of their names."""
+    found = []
+    for p in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            if (p / "comm").read_text().strip() == name and (
+                    str(agent.state) in (p / "cmdline").read_text() or name != "fairlead-holder"):
+                found.append(int(p.name))
+        except OSError:
+            pass
+    return found
+
+
+def children(pid, name):
+    out = subprocess.run(["pgrep", "-P", str(pid), "-x", name], capture_output=True, text=True).stdout
+    return [int(p) for p in out.split()]
+
+
+def holder_of(agent):
+    return flsandbox.wait_for("the holder", lambda: processes(agent, "fairlead-holder"), 10)[0]
+
+
+def marks(client, text):
+    """The session answers."""
+    client.send(f"echo {text[0]}''{text[1:]}\r".encode())
+    client.wait_output(f"{text}\r\n".encode())
+
+
+@pytest.mark.parametrize("victims", [["monitor"], ["net"], ["monitor", "net"]])
+def test_agent_killed_in_the_middle(session, plane, agent, victims):
+    """kill -9 of monitor, net, both: the session lives, and ends once."""
+    client, s = session()
+    client.wait_ready()
+    marks(client, "before")
+    net = children(agent.child.pid, "fairlead-net")[0]
+    if "net" in victims:
+        os.kill(net, signal.SIGKILL)
+    if "monitor" in victims:
+        agent.kill()
+    marks(client, "during")
+    opened = plane.channels_opened
+    if "monitor" in victims:
+        agent.start()
+    plane.wait(lambda: plane.channels_opened > opened or plane.channel is not None, 60, "back")
+    plane.wait_online(60)
+    marks(client, "after")
+    assert s.opened == 1
+    client.send(b"exit\r")
+    over(plane, client, s)
+    time.sleep(1.5)
+    assert len(s.completes) == 1
+    flsandbox.wait_for("the folder to go", lambda: not any((agent.state / "sessions").iterdir()), 10)
+
+
+def test_terminated_after_a_restart(session, plane, agent):
+    client, s = session()
+    client.wait_ready()
+    agent.kill()
+    agent.start()
+    plane.wait_online(60)
+    plane.channel_closed(s, "control")
+    assert plane.wait_status(s) == "Success"
+
+
+def test_the_end_comes_while_the_agent_is_away(session, plane, agent):
+    client, s = session()
+    client.wait_ready()
+    agent.kill()
+    client.send(b"exit\r")
+    plane.wait(lambda: s.states[-1:] == ["Terminating"], 30, "the end on the data channel")
+    assert not s.completes
+    agent.start()
+    over(plane, client, s)
+
+
+def test_an_unacknowledged_end_is_told_three_times(session, plane, agent):
+    plane.ack_tasks = False
+    client, s = session()
+    client.wait_ready()
+    client.send(b"exit\r")
+    plane.wait(lambda: len(s.completes) == 3, 20, "three reports")
+    time.sleep(1.5)
+    assert len(s.completes) == 3 and len({c["id"] for c in s.completes}) == 1
+    plane.ack_tasks = True
+    agent.kill()
+    agent.start()
+    plane.wait(lambda: len(s.completes) == 4, 60, "told again after a restart")
+    assert len({c["id"] for c in s.completes}) == 1
+    flsandbox.wait_for("the folder to go", lambda: not any((agent.state / "sessions").iterdir()), 10)
+
+
+@pytest.mark.parametrize("victim", ["fairlead-sess", "fairlead-holder"])
+def test_a_process_of_the_session_is_killed(session, plane, agent, victim):
+    """Reported once, in words; nothing of it stays."""
+    client, s = session()
+    client.wait_ready()
+    client.send(b"trap '' HUP; sleep 5432 & wait\r")
+    holder = holder_of(agent)
+    flsandbox.wait_for("sleep", lambda: subprocess.run(["pgrep", "-f", "sleep 5432"], capture_output=True).stdout, 10)
+    os.kill(children(holder, "fairlead-sess")[0] if victim == "fairlead-sess" else holder, signal.SIGKILL)
+    assert plane.wait_status(s) == "Failed"
+    assert "killed by signal 9" in s.completes[0]["Output"]
+    time.sleep(1.5)
+    assert len(s.completes) == 1
+    if victim == "fairlead-sess":
+        assert subprocess.run(["pgrep", "-f", "sleep 5432"], capture_output=True).stdout == b""
+    subprocess.run(["pkill", "-f", "sleep 5432"], check=False)
+
+
+def test_data_channel_lost(session, plane):
+    """It comes back with a new token, numbers go on, nothing is lost or doubled."""
+    client, s = session()
+    client.wait_ready()
+    marks(client, "before")
+    client.send(b"for i in $(seq 2000); do echo line $i; done\r")
+    client.wait_output(b"line 5\r\n")
+    for _ in range(3):
+        opened = s.opened
+        s.cut()
+        plane.wait(lambda: s.opened > opened and s.agent, 30, "a new data channel")
+    client.wait_output(b"line 2000\r\n", 60)
+    text = bytes(client.output)
+    assert text[text.index(b"line 1\r\n"):].startswith(b"".join(b"line %d\r\n" % i for i in range(1, 2001)))
+    assert s.states == ["Connected"]
+
+
+def test_client_lost_and_resumed(session, plane):
+    client, s = session()
+    client.wait_ready()
+    plane.publication(s, "pause")
+    client.drop()
+    client.wait(lambda: client.resumes == 1, 30, "resume")
+    plane.publication(s, "start")
+    marks(client, "back")
+
+
+def test_a_service_that_refuses_the_channel(session, plane):
+    plane.fail["CreateDataChannel"] = [(500, "InternalServerError")] * 3
+    client, s = session()
+    client.wait_ready()
+    marks(client, "there")
+    plane.fail["CreateDataChannel"] = [(400, "AccessDenied")] * 10
+    s.cut()
+    assert plane.wait_status(s, 60) == "Failed"
+    assert "AccessDenied" in s.completes[0]["Output"]
+
+
+# ---- what is not to be trusted ----
+
+def test_hostile_starts(plane, agent):
+    """Ids that lead elsewhere, contents that are none: refused or failed, and the agent goes on."""
+    for bad in ("../../etc", "a/b", ".hidden", "", "x" * 97, "a\u0000b", "a b"):
+        plane.send_shell(bad, {"SessionId": bad, "DocumentName": "d", "DocumentContent": SHELL})
+    plane.send_raw("{}", "interactive_shell")
+    plane.send_raw('{"Content": "[]"}', "interactive_shell")
+    plane.send_raw("x", "channel_closed")
+    plane.send_raw("{}", "agent_task_acknowledge")
+    assert not (agent.state / "sessions").exists() or not any((agent.state / "sessions").iterdir())
+    for document in ({"schemaVersion": "2.2", "sessionType": "Standard_Stream"},
+                     {"schemaVersion": "1.0", "sessionType": "Telepathy"},
+                     {"schemaVersion": "1.0", "sessionType": "Port"},
+                     port_document(portNumber="0"), port_document(portNumber="70000"),
+                     port_document(portNumber=22), port_document(portNumber="22", type="Remote"),
+                     commands("InteractiveCommands", "  "), commands("NonInteractiveCommands", "'open"),
+                     commands("NonInteractiveCommands", "x", stdOutSeparatorPrefix="$(rm)"),
+                     commands("InteractiveCommands", "x", runAsElevated="perhaps"),
+                     {"schemaVersion": "1.0", "sessionType": "InteractiveCommands", "properties": 5}):
+        s, answer = plane.start_session(document)
+        client = plane.client(answer).start() if "commands" in str(document) or "port" in str(document) else None
+        assert plane.wait_status(s) == "Failed" and s.completes[0]["Output"], document
+        if client:
+            client.leave()
+    huge, _ = plane.start_session(dict(SHELL, description="x" * 300000))
+    time.sleep(0.3)
+    assert not huge.completes and agent.running()
+    agent.check_running()
+
+
+def test_a_repeated_start_is_dropped(session, plane, agent):
+    client, s = session(session_id="alice-again")
+    client.wait_ready()
+    content = {"SessionId": "alice-again", "DocumentName": "d", "DocumentContent": SHELL}
+    plane.send_shell("alice-again", content)
+    marks(client, "same")
+    client.send(b"exit\r")
+    over(plane, client, s)
+    plane.send_shell("alice-again", content)
+    time.sleep(0.5)
+    assert len(s.completes) == 1 and s.opened == 1
+
+
+def test_hostile_frames(session, plane):
+    """What comes on the data channel is noise: the session goes on."""
+    import wire
+    client, s = session()
+    client.wait_ready()
+    for frame in (b"", b"x", os.urandom(200), wire.encode_message("no_such_type", "{}"),
+                  wire.encode_message("acknowledge", "[]"), wire.encode_message("acknowledge", "{}"),
+                  wire.encode_message("channel_closed", '{"SessionId": "other"}'),
+                  wire.encode_message("channel_closed", "\xff"),
+                  wire.encode_message("input_stream_data", "x", seq=-5, ptype=1),
+                  wire.encode_message("input_stream_data", "x", seq=2**62, ptype=1),
+                  wire.encode_message("output_stream_data", "x", seq=0, ptype=1),
+                  wire.encode_message("acknowledge", '{"AcknowledgedMessageSequenceNumber": 999999}')):
+        s.agent.send_binary(frame)
+    marks(client, "still")
+
+
+def test_many_sessions_are_limited(plane, new_agent):
+    agent = new_agent(plane, config=dict(CONFIG, Mgs={"SessionWorkersLimit": 2}))
+    clients = []
+    for i in range(3):
+        s, answer = plane.start_session(SHELL)
+        clients.append((plane.client(answer).start(), s))
+        if i < 2:
+            clients[i][0].wait_ready()
+    assert plane.wait_status(clients[2][1]) == "Failed"
+    assert "too many sessions" in clients[2][1].completes[0]["Output"]
+    for c, _ in clients:
+        c.leave()
