@@ -4,6 +4,7 @@ scripts/sandbox, the end-to-end tests, the benchmarks and the quickstart all use
 Nothing here reads or writes outside the folder, except that the programs listen on loopback.
 """
 import concurrent.futures
+import getpass
 import json
 import os
 import pathlib
@@ -254,6 +255,7 @@ class Agent(Program):
         self.endpoint, self.ca_file = plane_endpoint, ca_file
         self.extra_env = env or {}
         self.node_id = None
+        self.configure()
 
     def env(self):
         return dict(self.base_env(), HOME=str(self.home), **self.extra_env)
@@ -268,7 +270,10 @@ class Agent(Program):
                               capture_output=True, text=True, timeout=timeout)
 
     def configure(self, **sections):
-        """Writes the configuration: sections of the official file, plus Fairlead={…}."""
+        """Writes the configuration: sections of the official file, plus Fairlead={…}. Sessions run as whoever
+        runs this, unless they say otherwise: no user is made on this machine."""
+        ours = {"SessionUser": getpass.getuser(), "PamService": "none", **sections.get("Fairlead", {})}
+        sections = {**sections, "Fairlead": ours}
         self.config.write_text(json.dumps(sections, indent=2) + "\n")
 
     def register_argv(self, activation, region=REGION):
