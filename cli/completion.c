@@ -342,8 +342,8 @@ static void read_line(struct line *l, const struct fl_args *args)
         } else if (word[0] != '-' && l->n_words < (int)FL_ARRAY_LEN(l->words)) {
             l->words[l->n_words++] = word;
         }
-        if (!l->command)
-            l->command = fl_command_find(l->n_words, l->words, &named);
+        /* "session end" is another command than "session" */
+        l->command = fl_command_find(l->n_words, l->words, &named);
     }
 }
 
