@@ -32,7 +32,8 @@ static const char bash_script[] =
     "    mapfile -t COMPREPLY <<< \"$offers\"\n"
     "    [[ -n $offers ]] || COMPREPLY=()\n"
     "    COMPREPLY=(\"${COMPREPLY[@]#\"$skip\"}\")\n"
-    "    [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *= ]] && compopt -o nospace 2>/dev/null\n"
+    "    [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *[=/] ]] && compopt -o nospace "
+    "2>/dev/null\n"
     "    return 0\n"
     "}\n"
     "complete -F _fairlead fairlead\n";
@@ -103,15 +104,21 @@ struct offering {
     struct fl_cli *cli;
     const char *word;   /* what is there of it already */
     const char *before; /* goes in front of each offer: "--opt=" */
+    const char *after;  /* goes behind it: ":/"; NULL: nothing */
     size_t n;
 };
 
 static void offer(struct offering *o, const char *text)
 {
-    if (!text || !*text || strncmp(text, o->word, strlen(o->word)) != 0 || o->n++ >= OFFERS_MAX ||
-        text[strcspn(text, " \t\n")])
+    const char *after = o->after ? o->after : "";
+    size_t len = text ? strlen(text) : 0;
+    size_t typed = strlen(o->word);
+
+    if (len == 0 || strncmp(text, o->word, FL_MIN(typed, len)) != 0 || text[strcspn(text, " \t\n")])
         return;
-    printf("%s%s\n", o->before, text);
+    if ((typed > len && strncmp(after, o->word + len, typed - len) != 0) || o->n++ >= OFFERS_MAX)
+        return;
+    printf("%s%s%s\n", o->before, text, after);
 }
 
 static void offer_words(struct offering *o, const char *list)
@@ -187,7 +194,9 @@ static void ask_plane(struct offering *o, enum fl_complete kind)
         return;
     o->cli->max_attempts = 1;
     o->cli->timeout_ms = ASK_MS;
-    if (kind == FL_COMPLETE_NODE)
+    if (kind == FL_COMPLETE_NODE_PATH)
+        o->after = ":/";
+    if (kind == FL_COMPLETE_NODE || kind == FL_COMPLETE_NODE_PATH)
         fl_list_each(o->cli, &fl_node_list, "{}", offer_node, o, &err);
     for (size_t i = 0; i < FL_ARRAY_LEN(asked); i++)
         if (asked[i].kind == kind)
@@ -241,6 +250,7 @@ static void offer_kind(struct offering *o, enum fl_complete kind, const char *ar
     case FL_COMPLETE_NONE:
         break;
     case FL_COMPLETE_NODE:
+    case FL_COMPLETE_NODE_PATH:
     case FL_COMPLETE_DOCUMENT:
     case FL_COMPLETE_PARAMETER:
     case FL_COMPLETE_SESSION:

@@ -14,6 +14,7 @@
 #define TAIL_MAX      (CAT_MAX_BYTES) /* of the last lines */
 #define TAIL_LINES    10
 #define FAILURES_MAX  10 /* of tail -f in a row */
+#define POSITION_MAX  (INT64_C(1) << 62)
 
 /* ---- ls ---- */
 
@@ -175,7 +176,7 @@ const struct fl_command fl_cmd_ls = {
     FL_OPTIONS(struct ls_options, ls_options),
     .min_args = 1,
     .max_args = 1,
-    .complete = FL_COMPLETE_NODE,
+    .complete = FL_COMPLETE_NODE_PATH,
     .run = run_ls,
 };
 
@@ -211,12 +212,13 @@ static int decode_piece(const json_t *data, struct piece *ret, struct fl_err *er
     if (r == 0)
         r = fl_base64_decode(ret->content, &ret->bytes, &ret->n_bytes);
     ret->content = NULL;
-    if (r == 0 && (ret->offset < 0 || ret->n_bytes != (size_t)ret->length))
+    if (r == 0 && (ret->offset < 0 || ret->offset > POSITION_MAX || ret->length < 0 ||
+                   ret->n_bytes != (size_t)ret->length))
         r = -EBADMSG;
     return r < 0 ? fl_err_set(err, -EREMOTE, NULL, "the node's answer is no piece of a file") : 0;
 }
 
-/* From a position, below zero from the end. The caller frees ret->bytes. */
+/* From a position, below zero from the end. The caller frees ret->bytes, also after an error. */
 static int read_piece(const struct file *f, int64_t at, struct piece *ret, struct fl_err *err)
 {
     char token[24];
@@ -230,6 +232,8 @@ static int read_piece(const struct file *f, int64_t at, struct piece *ret, struc
     r = fl_fleet_call(f->cli, &f->node, &ask, &data, err);
     if (r == 0)
         r = decode_piece(data, ret, err);
+    if (r == 0 && at >= 0 && ret->offset != at)
+        r = fl_err_set(err, -EREMOTE, NULL, "the node's answer is another piece of the file");
     json_decref(data);
     return r;
 }
@@ -307,7 +311,7 @@ const struct fl_command fl_cmd_cat = {
     FL_OPTIONS(struct cat_options, cat_options),
     .min_args = 1,
     .max_args = FL_ARGS_ANY,
-    .complete = FL_COMPLETE_NODE,
+    .complete = FL_COMPLETE_NODE_PATH,
     .run = run_cat,
 };
 
@@ -467,6 +471,6 @@ const struct fl_command fl_cmd_tail = {
     FL_OPTIONS(struct tail_options, tail_options),
     .min_args = 1,
     .max_args = 1,
-    .complete = FL_COMPLETE_NODE,
+    .complete = FL_COMPLETE_NODE_PATH,
     .run = run_tail,
 };

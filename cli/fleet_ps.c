@@ -131,7 +131,7 @@ static int add_process(void *arg, const void *item, const void *json)
 
 static int add_row(struct fl_table *t, struct process *p)
 {
-    int64_t seconds = (int64_t)p->cpu_seconds;
+    int64_t seconds = (int64_t)FL_MIN(FL_MAX(p->cpu_seconds, 0), 1e12);
 
     snprintf(p->cpu_text, sizeof(p->cpu_text), "%.1f", p->cpu);
     snprintf(p->share_text, sizeof(p->share_text), "%.1f", p->memory_share);

@@ -71,7 +71,7 @@ static void print_cpu(const struct answer *a)
         { "WaitPercent", "waiting" },
         { "StolenPercent", "stolen" },
     };
-    int minutes = (int)(value_of(a, "System", "", "UptimeSeconds") / 60);
+    int minutes = (int)FL_MIN(FL_MAX(value_of(a, "System", "", "UptimeSeconds"), 0) / 60, 1e9);
 
     printf("up %dd %02d:%02d, load %.2f %.2f %.2f, %.0f threads\n", minutes / 1440,
            minutes / 60 % 24, minutes % 60, value_of(a, "System", "", "Load1"),

@@ -27,7 +27,7 @@ TEST_LIBS_cli     := $(BUILD)/libcli.a $(COMMON_LIB)
 TEST_LIBS_plugins := $(PLUGIN_LIBS) $(COMMON_LIB)
 TEST_LIBS_agent   := $(AGENT_LIBS) $(PLUGIN_LIBS) $(COMMON_LIB)
 TEST_LIBS_server  := $(call obj,$(SERVER_FIXTURE)) $(SERVER_LIBS) $(COMMON_LIB)
-FUZZ_LIBS := $(if $(SERVER_FIXTURE),$(BUILD)/libfixture.a) $(COMMON_LIB) $(PLUGIN_LIBS) $(AGENT_LIBS) $(SERVER_LIBS)
+FUZZ_LIBS := $(if $(SERVER_FIXTURE),$(BUILD)/libfixture.a) $(COMMON_LIB) $(PLUGIN_LIBS) $(AGENT_LIBS) $(SERVER_LIBS) $(BUILD)/libcli.a
 
 define test_rule
 $(BUILD)/tests/$(1)/%: $(BUILD)/tests/$(1)/%.o $$(TEST_LIBS_$(1))

@@ -557,6 +557,9 @@ def test_completion_in_bash(cli, fleet):
     assert complete(cli, "fairlead do") == ["doc"]
     assert set(complete(cli, "fairlead doc ")) >= {"list", "get", "create"}
     assert set(nodes_of(fleet)) <= set(complete(cli, "fairlead run "))
+    assert {n + ":/" for n in nodes_of(fleet)} <= set(complete(cli, "fairlead ls "))
+    assert complete(cli, f"fairlead ls {nodes_of(fleet)[0]}:")[-1].endswith("/")
+    assert complete(cli, f"fairlead ls {nodes_of(fleet)[0]}:/e") == []
     assert complete(cli, f"fairlead run {nodes_of(fleet)[0][:-1]}") [0].startswith("mi-")
     assert "AWS-RunShellScript" in complete(cli, "fairlead run --document ")
     assert "AWS-RunShellScript" in complete(cli, "fairlead run --document=AWS-RunS")
@@ -631,6 +634,20 @@ def test_parameters(cli, tmp_path):
     assert cli.lines("param", "list", "--path", name) == []
 
 
+def test_labels_of_parameters(cli):
+    cli.ok("param", "put", "/labelled", "one")
+    cli.ok("param", "put", "/labelled", "two", "--overwrite")
+    assert cli.ok("param", "label", "/labelled", "live", "new") == "/labelled version 2\n"
+    assert cli.lines("param", "label", "-v", "1", "/labelled", "live") == [{"ParameterVersion": 1}]
+    assert cli.ok("param", "get", "/labelled:live", "/labelled:new") == "one\ntwo\n"
+    done = cli("param", "label", "--remove", "-v", "2", "/labelled", "new", "live")
+    assert (done.returncode, done.stderr) == (SERVICE, 'fairlead: "live" is no label of that version\n')
+    assert cli("param", "get", "/labelled:new").returncode == SERVICE
+    assert cli("param", "label", "/labelled", "1st").returncode == SERVICE
+    assert cli("param", "label", "--remove", "/labelled", "live").returncode == USAGE
+    cli.ok("param", "delete", "/labelled")
+
+
 def test_activations(cli, fleet):
     out = cli.ok("activation", "create", "--limit", "3", "--expires", "2h", "--name", "cli", "--tag", "Env=Cli")
     activation = re.search(rf"activation id +({ID})", out)[1]
@@ -688,3 +705,33 @@ def test_documents_of_ones_own(cli, fleet, tmp_path):
     assert [d["Name"] for d in cli.lines("doc", "list", name)] == [name]
     cli.ok("doc", "delete", name)
     assert cli.lines("doc", "list", name) == []
+
+
+def test_documents_are_validated_without_a_plane(cli, tmp_path):
+    good, bad, text = tmp_path / "good.yaml", tmp_path / "bad.yaml", tmp_path / "bad.json"
+    step = 'schemaVersion: "2.2"\nmainSteps:\n- action: aws:runShellScript\n  name: a\n  inputs:\n    runCommand: '
+    good.write_text(step + "[id]\n")
+    bad.write_text(step + "5\n")
+    text.write_text('{"schemaVersion": "2.2",\n "mainSteps": [}')
+    done = cli("doc", "validate", good, bad, text, bare=True)
+    assert done.returncode == FAILED and done.stdout == f"{good}: Command, schema 2.2, for Linux, MacOS\n"
+    assert done.stderr.splitlines() == [
+        f"{bad}: line 6, column 5: mainSteps[0].inputs.runCommand: must be a list or a {{{{ parameter }}}}",
+        f"{text}: line 2, column 16: unexpected token"]
+    done = cli("--json", "doc", "validate", "--format", "YAML", "-", stdin=bad.read_text(), bare=True)
+    assert done.returncode == FAILED and json.loads(done.stdout)["Valid"] is False
+    assert cli("doc", "validate", "--type", "Automation", good, bare=True).returncode == FAILED
+    assert cli("doc", "validate", "--type", "Nope", good, bare=True).returncode == USAGE
+    assert cli("doc", "validate", tmp_path / "nope", bare=True).returncode == SERVICE
+
+
+def test_nodes_are_watched(cli, fleet):
+    terminal = cli.terminal("nodes", "--watch", "--interval", "1")
+    terminal.read(r"\x1b\[H\x1b\[2J.*Online.*\x1b\[H\x1b\[2J.*Online")
+    terminal.type("\x03")
+    assert terminal.end() == -signal.SIGINT
+    watching = subprocess.Popen([cli.program, "nodes", "-w", "-i", "1", "--no-headers"], env=cli.env(),
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert "Online" in watching.stdout.readline()
+    watching.stdout.close()  # who has read enough is no error
+    assert (watching.wait(30), watching.stderr.read()) == (INTERRUPTED, "")
