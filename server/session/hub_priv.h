@@ -31,6 +31,7 @@ struct fl_live {
     struct fl_tapped taps;
     unsigned n_ends; /* attached, or not released yet */
     bool noting, note_again;
+    bool joined; /* both sides have been here since the last note */
     bool loading, load_again;
     bool asked;      /* to be terminated by us: on its way to the store */
     bool agent_ends; /* the agent has said so */

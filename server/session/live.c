@@ -36,7 +36,7 @@ struct errand {
     void (*done)(struct fl_live *live, struct errand *e, int r);
     char id[FL_SESSION_ID_BYTES];
     char why[256];
-    bool agent, client;
+    bool agent, client, joined;
     struct fl_session found; /* strings in `arena` */
     struct fl_arena arena;
 };
@@ -96,16 +96,18 @@ static void note(struct fl_live *live);
 
 static int note_run(struct fl_call *call, const struct errand *e, struct fl_err *err)
 {
-    return fl_session_note(call, e->id, e->agent, e->client, err);
+    return fl_session_note(call, e->id, e->agent, e->client, e->joined, err);
 }
 
 static void note_done(struct fl_live *live, struct errand *e, int r)
 {
     live->noting = false;
-    if (live->note_again && r == 0)
-        note(live);
-    else if (r < 0)
+    if (r < 0) {
         live->note_again = true; /* the clock tries again */
+        live->joined = live->joined || e->joined;
+    } else if (live->note_again) {
+        note(live);
+    }
 }
 
 static void note(struct fl_live *live)
@@ -113,6 +115,7 @@ static void note(struct fl_live *live)
     struct errand *e;
 
     live->note_again = true;
+    live->joined = live->joined || (live->ends[FL_SIDE_AGENT] && live->ends[FL_SIDE_CLIENT]);
     if (live->noting || live->ending)
         return;
     e = errand_new(live, note_done);
@@ -121,8 +124,10 @@ static void note(struct fl_live *live)
     e->fn = note_run;
     e->agent = live->ends[FL_SIDE_AGENT];
     e->client = live->ends[FL_SIDE_CLIENT];
+    e->joined = live->joined;
     live->noting = errand_write(e);
     live->note_again = !live->noting;
+    live->joined = live->joined && !live->noting;
 }
 
 /* ---- ending it ---- */

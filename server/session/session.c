@@ -150,7 +150,7 @@ int fl_session_terminate(struct fl_call *call, const char *id, const char *why, 
     return r > 0 ? finish(call, &s, FL_SESS_EV_TERMINATE, why, err) : r;
 }
 
-int fl_session_note(struct fl_call *call, const char *id, bool agent, bool client,
+int fl_session_note(struct fl_call *call, const char *id, bool agent, bool client, bool joined,
                     struct fl_err *err)
 {
     struct fl_session s;
@@ -158,11 +158,11 @@ int fl_session_note(struct fl_call *call, const char *id, bool agent, bool clien
 
     if (r <= 0 || s.status == FL_SESS_TERMINATING)
         return r < 0 ? r : 0;
-    s.agent_came = s.agent_came || agent;
+    s.agent_came = s.agent_came || agent || joined;
+    if (joined)
+        step(&s, FL_SESS_EV_JOINED);
     if (!client)
         step(&s, FL_SESS_EV_CLIENT_LOST);
-    else if (agent)
-        step(&s, FL_SESS_EV_JOINED);
     s.due_ms = due_of(&s, agent, call->now_ms);
     r = save(call, &s, err);
     if (r == 0 && s.due_ms && fl_call_publish(call, FL_SUBJECT_SESSION_DUE, "") < 0)

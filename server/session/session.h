@@ -50,8 +50,8 @@ int fl_session_insert(struct fl_call *call, const struct fl_session *s, const ch
 /* To be ended; what is unknown or has ended stays as it is. `why` is shown to the user. */
 int fl_session_terminate(struct fl_call *call, const char *id, const char *why, struct fl_err *err);
 
-/* Which sides are connected now. */
-int fl_session_note(struct fl_call *call, const char *id, bool agent, bool client,
+/* Which sides are connected now; `joined`: both have been, at a time since the last note. */
+int fl_session_note(struct fl_call *call, const char *id, bool agent, bool client, bool joined,
                     struct fl_err *err);
 
 /* The agent of `node_id` says that it has ended. 1: it was open, 0: nothing of it is known, or it

@@ -15,6 +15,7 @@
 #include "server/auth/revoked.h"
 #include "server/channel/clones.h"
 #include "server/call.h"
+#include "server/session/hub.h"
 
 #define REPLY_MAX_BYTES (16 * 1024 * 1024)
 #define ACCOUNT         "123456789012"
@@ -49,6 +50,7 @@ void fl_fixture_open(struct fl_fixture *f)
     assert_int_equal(fl_clones_new(&f->plane.clones), 0);
     assert_int_equal(fl_guard_new(&f->plane.guard), 0);
     assert_int_equal(fl_metrics_new(&f->plane.metrics), 0);
+    assert_int_equal(fl_hubs_new(&f->plane.hubs), 0);
     fl_fixture_as_admin(f);
 }
 
@@ -61,6 +63,7 @@ void fl_fixture_close(struct fl_fixture *f)
     f->plane.clones = fl_clones_free(f->plane.clones);
     f->plane.guard = fl_guard_free(f->plane.guard);
     f->plane.metrics = fl_metrics_free(f->plane.metrics);
+    f->plane.hubs = fl_hubs_free(f->plane.hubs);
     free(f->reply);
     fl_dir_remove(f->dir, NULL);
 }

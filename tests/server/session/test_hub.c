@@ -1,0 +1,524 @@
+/* Sessions between loop threads: real WebSockets on loopback, two threads of a plane without its
+ * HTTP front (signatures are tested elsewhere). Where it says so, the path a side takes is given:
+ * thread 0 or 1.
+ *
+ * With SESSION_BENCH_MIB=1000 the bulk test says how fast it was.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include <pthread.h>
+#include "common/base/clock.h"
+#include "common/base/rand.h"
+#include "common/net/server.h"
+#include "common/wire/datachannel.h"
+#include "server/channel/channel_token.h"
+#include "server/http/route.h"
+#include "server/session/hub.h"
+#include "tests/runmode.h"
+#include "tests/server/fixture.h"
+
+#define WAIT_MS  patience_ms(10000)
+#define THREADS  2
+#define NODE     "mi-0123456789abcdef0"
+#define PAYLOAD  65536
+#define BULK_MIB 24
+
+static struct fl_fixture f;
+static struct fl_loop *loop; /* of the peers */
+static struct fl_ws_client *client;
+
+/* ---- the plane's threads ---- */
+
+static struct thread {
+    struct fl_loop *loop;
+    struct fl_server *server;
+    void *data; /* state of the route */
+    pthread_t id;
+    uint16_t port;
+} threads[THREADS];
+
+static int on_upgrade(void *arg, struct fl_server_req *req, struct fl_ws_events *ret_events,
+                      void **ret_arg, struct fl_ws_limits *ret_limits, char *ret_body,
+                      const char **ret_type)
+{
+    struct thread *t = arg;
+    bool node = strcmp(fl_server_req_query(req), "node") == 0;
+    const struct fl_identity who = { .kind = node ? FL_ID_NODE : FL_ID_ANONYMOUS,
+                                     .node_id = node ? NODE : NULL,
+                                     .source_ip = "127.0.0.1" };
+    const struct fl_upgrade_in in = {
+        .rest = fl_server_req_path(req) + strlen(fl_route_data_channel.prefix),
+        .query = "",
+        .who = &who,
+    };
+
+    *ret_body = 0;
+    *ret_type = "text/plain";
+    return fl_route_data_channel.upgrade(t->data, &in, ret_events, ret_arg, ret_limits);
+}
+
+static void on_request(void *arg, struct fl_server_req *req)
+{
+    (void)arg;
+    fl_server_reply(req, 404, "text/plain", NULL, 0, "", 0);
+}
+
+static void on_abort(void *arg, struct fl_server_req *req)
+{
+    (void)arg;
+    (void)req;
+}
+
+static void *thread_main(void *arg)
+{
+    struct thread *t = arg;
+
+    fl_loop_run(t->loop);
+    return NULL;
+}
+
+static void stop_loop(void *arg)
+{
+    fl_loop_stop(arg);
+}
+
+static int setup(void **state)
+{
+    static const struct fl_server_events events = { .on_request = on_request,
+                                                    .on_upgrade = on_upgrade,
+                                                    .on_abort = on_abort };
+    const struct fl_server_conf conf = { .bind = "127.0.0.1" };
+    const struct fl_ws_client_conf client_conf = { 0 };
+
+    (void)state;
+    fl_fixture_open(&f);
+    assert_int_equal(fl_loop_new(&loop), 0);
+    assert_int_equal(fl_ws_client_new(loop, &client_conf, &client, NULL), 0);
+    for (size_t i = 0; i < THREADS; i++) {
+        struct thread *t = &threads[i];
+
+        assert_int_equal(fl_loop_new(&t->loop), 0);
+        assert_int_equal(fl_server_new(t->loop, &conf, &events, t, &t->server, NULL), 0);
+        t->port = fl_server_port(t->server);
+        assert_int_equal(
+            fl_route_data_channel.start(&f.plane, t->loop, (unsigned)i, &t->data, NULL), 0);
+    }
+    for (size_t i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i].id, NULL, thread_main, &threads[i]), 0);
+    return 0;
+}
+
+/* As server/http/front.c does it. */
+static void turns(void)
+{
+    for (int i = 0; i < 8; i++)
+        for (size_t t = 0; t < THREADS; t++)
+            fl_loop_run_once(threads[t].loop, false);
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < THREADS; i++)
+        fl_loop_post(threads[i].loop, stop_loop, threads[i].loop);
+    for (size_t i = 0; i < THREADS; i++)
+        pthread_join(threads[i].id, NULL);
+    client = fl_ws_client_free(client);
+    for (size_t i = 0; i < THREADS; i++)
+        threads[i].server = fl_server_free(threads[i].server);
+    fl_store_close(f.plane.store);
+    turns();
+    for (size_t i = 0; i < THREADS; i++)
+        fl_route_data_channel.stop(threads[i].data);
+    turns();
+    for (size_t i = 0; i < THREADS; i++)
+        fl_loop_free(threads[i].loop);
+    fl_loop_free(loop);
+    fl_fixture_close(&f);
+    return 0;
+}
+
+/* ---- the peers ---- */
+
+struct peer {
+    struct fl_ws *ws;
+    bool agent, open, closed;
+    int code;
+    int64_t expected; /* the next stream message */
+    size_t bytes, n_acks, n_closed;
+    uint64_t digest;       /* over what came, in order */
+    bool deaf;             /* acknowledges nothing */
+    int64_t sent, to_send; /* stream messages of PAYLOAD bytes */
+};
+
+static uint64_t mix(uint64_t digest, const void *data, size_t len)
+{
+    const uint8_t *p = data;
+
+    for (size_t i = 0; i < len; i += 61) /* enough to see a byte out of its place */
+        digest = (digest ^ p[i]) * 1099511628211u;
+    return digest;
+}
+
+static void peer_send(struct peer *p, const char *type, int64_t seq, uint32_t payload_type,
+                      const void *payload, size_t len)
+{
+    struct fl_frame frame = { .schema_version = 1,
+                              .created_ms = 1700000000123,
+                              .sequence = seq,
+                              .payload_type = payload_type,
+                              .payload = payload,
+                              .payload_len = len };
+    fl_autobuf struct fl_buf out = FL_BUF(1 << 20);
+
+    strcpy(frame.type, type);
+    assert_int_equal(fl_frame_encode(&frame, &out), 0);
+    assert_int_equal(fl_ws_send(p->ws, FL_WS_BINARY, out.data, out.len), 0);
+}
+
+static void fill(char *data, int64_t seq)
+{
+    memset(data, (int)(seq * 7), PAYLOAD);
+    snprintf(data, 32, "%lld", (long long)seq);
+}
+
+/* Keeps some of what is to be sent in the socket. */
+static void feed(struct peer *p)
+{
+    static char data[PAYLOAD];
+
+    while (p->sent < p->to_send && p->ws && fl_ws_queued(p->ws) < 1024 * 1024) {
+        fill(data, p->sent);
+        peer_send(p, p->agent ? FL_DATA_OUTPUT : FL_DATA_INPUT, p->sent++, 1, data, sizeof(data));
+    }
+}
+
+static void peer_open(void *arg, struct fl_ws *ws)
+{
+    ((struct peer *)arg)->open = true;
+}
+
+static void peer_message(void *arg, struct fl_ws *ws, enum fl_ws_kind kind, const char *data,
+                         size_t len)
+{
+    struct peer *p = arg;
+    char text[FL_DATA_ACK_MAX_BYTES];
+    struct fl_frame frame;
+
+    assert_int_equal(kind, FL_WS_BINARY);
+    assert_int_equal(fl_frame_parse(data, len, &frame, NULL), 0);
+    if (strcmp(frame.type, FL_DATA_ACK) == 0) {
+        p->n_acks++;
+    } else if (strcmp(frame.type, FL_MSG_CHANNEL_CLOSED) == 0) {
+        p->n_closed++;
+    } else if (strcmp(frame.type, p->agent ? FL_DATA_INPUT : FL_DATA_OUTPUT) == 0) {
+        if (frame.sequence == p->expected) {
+            p->expected++;
+            p->bytes += frame.payload_len;
+            p->digest = mix(p->digest, frame.payload, frame.payload_len);
+        }
+        if (!p->deaf)
+            peer_send(p, FL_DATA_ACK, 0, 0, text,
+                      fl_data_ack_encode(frame.type, frame.message_id, frame.sequence, text));
+    }
+}
+
+static void peer_drain(void *arg, struct fl_ws *ws)
+{
+    feed(arg);
+}
+
+static void peer_close(void *arg, struct fl_ws *ws, int code, int http_status, const char *why)
+{
+    struct peer *p = arg;
+
+    p->closed = true;
+    p->code = code;
+    p->ws = NULL;
+}
+
+#define WAIT_FOR(condition)                              \
+    do {                                                 \
+        int64_t end_ = fl_mono_ms() + WAIT_MS;           \
+                                                         \
+        while (!(condition)) {                           \
+            if (fl_mono_ms() > end_)                     \
+                fail_msg("waited in vain: " #condition); \
+            fl_loop_run_once(loop, false);               \
+            usleep(50);                                  \
+        }                                                \
+    } while (0)
+
+static void dial(struct peer *p, const char *session_id, bool agent, unsigned thread)
+{
+    static const struct fl_ws_events events = { .on_open = peer_open,
+                                                .on_message = peer_message,
+                                                .on_drain = peer_drain,
+                                                .on_close = peer_close };
+    static const struct fl_ws_limits limits = { .max_message_bytes = 1 << 20,
+                                                .max_queue_bytes = 16 << 20 };
+    char url[200];
+
+    *p = (struct peer){
+        .agent = agent, .expected = p->expected, .bytes = p->bytes, .digest = p->digest
+    };
+    snprintf(url, sizeof(url), "ws://127.0.0.1:%u/v1/data-channel/%s?%s", threads[thread].port,
+             session_id, agent ? "node" : "role=publish_subscribe");
+    assert_int_equal(
+        fl_ws_connect(client, url, NULL, 0, (uint32_t)WAIT_MS, &limits, &events, p, &p->ws, NULL),
+        0);
+}
+
+static void show_token(struct peer *p, const char *session_id)
+{
+    char *token = NULL, text[1024];
+
+    assert_int_equal(fl_channel_token_new(f.plane.seal_key,
+                                          p->agent ? FL_TOKEN_DATA_AGENT : FL_TOKEN_DATA_CLIENT,
+                                          session_id, fl_now_ms(), &token),
+                     0);
+    snprintf(text, sizeof(text),
+             "{\"MessageSchemaVersion\":\"1.0\",\"RequestId\":\"r\",\"TokenValue\":\"%s\","
+             "\"ClientId\":\"\"}",
+             token);
+    assert_int_equal(fl_ws_send(p->ws, FL_WS_TEXT, text, strlen(text)), 0);
+    free(token);
+}
+
+static void come(struct peer *p, const char *session_id, bool agent, unsigned thread)
+{
+    dial(p, session_id, agent, thread);
+    WAIT_FOR(p->open || p->closed);
+    assert_true(p->open);
+    show_token(p, session_id);
+}
+
+static void go(struct peer *p)
+{
+    fl_ws_close(p->ws, 0, true);
+    WAIT_FOR(p->closed);
+}
+
+/* ---- sessions ---- */
+
+static int insert(struct fl_call *call, void *arg)
+{
+    static char none[] = "", type[] = "Standard_Stream", node[] = NODE, content[] = "{}";
+    struct fl_session s = { .id = arg,
+                            .node_id = node,
+                            .owner = none,
+                            .owner_id = none,
+                            .document_name = none,
+                            .session_type = type,
+                            .content = content };
+
+    return fl_session_insert(call, &s, "", 0, NULL);
+}
+
+static int terminate(struct fl_call *call, void *arg)
+{
+    return fl_session_terminate(call, arg, "enough", NULL);
+}
+
+static char *new_session(void)
+{
+    static char id[64];
+    char hex[18];
+
+    fl_random_hex(hex, 17);
+    snprintf(id, sizeof(id), "alice-%s", hex);
+    f.now_ms = fl_now_ms();
+    assert_int_equal(fl_fixture_run(&f, FL_LANE_WRITE, insert, id), 0);
+    return id;
+}
+
+static int load(struct fl_call *call, void *arg)
+{
+    struct fl_session s;
+    int r = fl_session_load(call, arg, &s, NULL);
+
+    return r > 0 ? (int)s.status : -1;
+}
+
+static int status_of(char *id)
+{
+    return fl_fixture_run(&f, FL_LANE_READ, load, id);
+}
+
+/* ---- tests ---- */
+
+static void bulk(struct peer *from, struct peer *to, char *id)
+{
+    const char *bench = getenv("SESSION_BENCH_MIB");
+    int64_t n = (bench ? atoi(bench) : BULK_MIB) * (int64_t)(1024 * 1024 / PAYLOAD);
+    int64_t since = fl_mono_ms(), ms;
+    static char data[PAYLOAD];
+    uint64_t want = 0;
+
+    from->to_send = n;
+    feed(from);
+    WAIT_FOR(to->expected == n);
+    ms = fl_mono_ms() - since;
+    WAIT_FOR((int64_t)from->n_acks == n);
+    if (bench)
+        fprintf(stderr, "%s: %.0f MB/s\n", from->agent ? "output" : "input",
+                (double)n * PAYLOAD / 1e3 / (double)FL_MAX(ms, (int64_t)1));
+    for (int64_t seq = 0; seq < n; seq++) {
+        fill(data, seq);
+        want = mix(want, data, sizeof(data));
+    }
+    assert_true(to->digest == want);
+    (void)id;
+}
+
+static void all_of_it_comes_in_order(void **state)
+{
+    static const unsigned ways[][2] = { { 0, 0 }, { 0, 1 } };
+
+    (void)state;
+    for (size_t i = 0; i < FL_ARRAY_LEN(ways); i++) {
+        static struct peer agent, person;
+        char *id = new_session();
+
+        agent = person = (struct peer){ 0 };
+        come(&agent, id, true, ways[i][0]);
+        come(&person, id, false, ways[i][1]);
+        WAIT_FOR(status_of(id) == FL_SESS_CONNECTED);
+        bulk(&agent, &person, id);
+        bulk(&person, &agent, id);
+        go(&agent);
+        go(&person);
+    }
+}
+
+/* Nothing is read from the sender beyond what the relay may hold. */
+static void a_reader_that_stops_stops_the_writer(void **state)
+{
+    static struct peer agent, person;
+    const int64_t n = 64 * 1024 * 1024 / PAYLOAD;
+    char *id = new_session();
+
+    (void)state;
+    agent = person = (struct peer){ 0 };
+    come(&agent, id, true, 0);
+    come(&person, id, false, 1);
+    WAIT_FOR(status_of(id) == FL_SESS_CONNECTED);
+    fl_ws_pause(person.ws, true);
+    agent.to_send = n;
+    feed(&agent);
+    /* 64 MiB do not fit into sockets and relay together */
+    for (int i = 0; i < 200; i++) {
+        fl_loop_run_once(loop, false);
+        usleep(1000);
+    }
+    assert_true(agent.sent < n);
+    assert_true(agent.sent * PAYLOAD < 40 * 1024 * 1024);
+    fl_ws_pause(person.ws, false);
+    WAIT_FOR(person.expected == n);
+    go(&agent);
+    go(&person);
+}
+
+static void what_was_said_before_waits(void **state)
+{
+    static struct peer agent, person;
+    char *id = new_session();
+
+    (void)state;
+    agent = person = (struct peer){ 0 };
+    dial(&agent, id, true, 0);
+    WAIT_FOR(agent.open);
+    show_token(&agent, id);
+    peer_send(&agent, FL_DATA_OUTPUT, 0, 1, "first", 5); /* right behind the token */
+    come(&person, id, false, 1);
+    WAIT_FOR(person.expected == 1);
+    assert_int_equal(person.bytes, 5);
+    go(&agent);
+    go(&person);
+    WAIT_FOR(status_of(id) == FL_SESS_DISCONNECTED);
+}
+
+static void a_newer_connection_takes_the_place(void **state)
+{
+    static struct peer agent, person, again;
+    char *id = new_session();
+
+    (void)state;
+    agent = person = again = (struct peer){ 0 };
+    come(&agent, id, true, 0);
+    come(&person, id, false, 0);
+    WAIT_FOR(status_of(id) == FL_SESS_CONNECTED);
+    person.deaf = true;
+    peer_send(&agent, FL_DATA_OUTPUT, 0, 1, "one", 3);
+    WAIT_FOR(person.expected == 1);
+    come(&again, id, false, 1);
+    WAIT_FOR(person.closed);
+    assert_int_equal(person.code, 4000);
+    WAIT_FOR(again.expected == 1); /* replayed */
+    peer_send(&agent, FL_DATA_OUTPUT, 1, 1, "two", 3);
+    WAIT_FOR(again.expected == 2 && agent.n_acks == 2);
+    go(&agent);
+    go(&again);
+}
+
+static void both_are_told_of_the_end(void **state)
+{
+    static struct peer agent, person;
+    char *id = new_session();
+
+    (void)state;
+    agent = person = (struct peer){ 0 };
+    come(&agent, id, true, 0);
+    come(&person, id, false, 1);
+    WAIT_FOR(status_of(id) == FL_SESS_CONNECTED);
+    assert_int_equal(fl_fixture_run(&f, FL_LANE_WRITE, terminate, id), 0);
+    WAIT_FOR(person.n_closed == 1 && agent.n_closed == 1 && person.closed);
+    assert_int_equal(person.code, 1000);
+    assert_false(agent.closed);
+    assert_int_equal(status_of(id), FL_SESS_TERMINATING);
+    go(&agent);
+}
+
+/* Both sides come and go at random, on both threads; nothing hangs, and memory is found again. */
+static void coming_and_going(void **state)
+{
+    static struct peer peers[2];
+    char *id = new_session();
+
+    (void)state;
+    peers[0] = peers[1] = (struct peer){ 0 };
+    for (int i = 0; i < 60; i++) {
+        struct peer *p = &peers[fl_random_between(0, 1)];
+
+        if (p->ws && p->open && !p->closed) {
+            peer_send(p, p->agent ? FL_DATA_OUTPUT : FL_DATA_INPUT, i, 1, "x", 1);
+            if (fl_random_between(0, 1))
+                go(p);
+        } else {
+            come(p, id, p == &peers[0], fl_random_between(0, THREADS - 1));
+        }
+    }
+    for (size_t i = 0; i < 2; i++)
+        if (peers[i].ws)
+            go(&peers[i]);
+    WAIT_FOR(status_of(id) == FL_SESS_DISCONNECTED || status_of(id) == FL_SESS_CONNECTING);
+}
+
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(all_of_it_comes_in_order),   TEST(a_reader_that_stops_stops_the_writer),
+        TEST(what_was_said_before_waits), TEST(a_newer_connection_takes_the_place),
+        TEST(both_are_told_of_the_end),   TEST(coming_and_going),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
