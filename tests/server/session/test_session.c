@@ -1,0 +1,376 @@
+/* What becomes of a session by what is said of it and by the clock; who is told. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "common/wire/datachannel.h"
+#include "server/session/session.h"
+#include "tests/server/fixture.h"
+
+static struct fl_fixture f;
+static struct fl_loop *loop;
+static char node[24], id[FL_SESSION_ID_BYTES];
+static char told_node[200]; /* last key of FL_SUBJECT_NODE_SESSION */
+static unsigned n_told, n_told_node, n_due;
+
+static void on_session(void *arg, const char *key)
+{
+    assert_string_equal(key, id);
+    n_told++;
+}
+
+static void on_node_session(void *arg, const char *key)
+{
+    snprintf(told_node, sizeof(told_node), "%s", key);
+    n_told_node++;
+}
+
+static void on_due(void *arg, const char *key)
+{
+    n_due++;
+}
+
+static void start(const char *document)
+{
+    char request[256];
+
+    snprintf(request, sizeof(request), "{\"Target\":\"%s\"%s%s%s}", node,
+             document ? ",\"DocumentName\":\"" : "", document ? document : "",
+             document ? "\"" : "");
+    fl_fixture_ok(&f, "StartSession", request);
+    snprintf(id, sizeof(id), "%s", fl_fixture_text(&f, "SessionId"));
+    fl_loop_run_once(loop, false);
+    n_told = n_told_node = n_due = 0;
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    fl_fixture_open(&f);
+    assert_int_equal(fl_loop_new(&loop), 0);
+    assert_int_equal(fl_bus_subscribe(f.plane.bus, FL_SUBJECT_SESSION, loop, on_session, NULL), 0);
+    assert_int_equal(
+        fl_bus_subscribe(f.plane.bus, FL_SUBJECT_NODE_SESSION, loop, on_node_session, NULL), 0);
+    assert_int_equal(fl_bus_subscribe(f.plane.bus, FL_SUBJECT_SESSION_DUE, loop, on_due, NULL), 0);
+    f.plane.conf.session_idle_minutes = 20;
+    snprintf(node, sizeof(node), "%s", fl_fixture_node(&f, NULL));
+    assert_int_equal(fl_presence_add(f.plane.presence, node), 0);
+    start(NULL);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    fl_fixture_close(&f);
+    fl_loop_free(loop);
+    return 0;
+}
+
+/* ---- one call ---- */
+
+enum what { NOTE, TERMINATE, OVERDUE, RESTARTED, COMPLETE, NODE_GONE, LOAD };
+static struct arg {
+    enum what what;
+    bool agent, client, joined;
+    const char *text, *from;
+    struct fl_session s; /* numbers only */
+    char details[200];
+    bool has_content;
+    int r;
+} arg;
+
+static int run(struct fl_call *call, void *unused)
+{
+    char topic[] = "agent_task_complete";
+    struct fl_msg_task_complete said = {
+        .task_id = id,
+        .topic = topic,
+        .final_status = (char *)arg.text,
+        .output = (char *)(arg.text && strcmp(arg.text, "Failed") == 0 ? "no such user" : "")
+    };
+    int r;
+
+    switch (arg.what) {
+    case NOTE:
+        return fl_session_note(call, id, arg.agent, arg.client, arg.joined, &f.err);
+    case TERMINATE:
+        return fl_session_terminate(call, id, arg.text, &f.err);
+    case OVERDUE:
+        return fl_session_overdue(call, id, &f.err);
+    case RESTARTED:
+        return fl_session_restarted(call, id, &f.err);
+    case COMPLETE:
+        arg.r = fl_session_complete(call, arg.from ? arg.from : node, &said, &f.err);
+        return FL_MIN(arg.r, 0); /* what is not 0 undoes it */
+    case NODE_GONE:
+        return fl_session_node_gone(call, node, &f.err);
+    default:
+        r = fl_session_load(call, id, &arg.s, &f.err);
+        snprintf(arg.details, sizeof(arg.details), "%s", r > 0 ? arg.s.details : "");
+        arg.has_content = r > 0 && arg.s.content;
+        return r;
+    }
+}
+
+static int act(struct arg a)
+{
+    int r;
+
+    arg = a;
+    r = fl_fixture_run(&f, a.what == LOAD ? FL_LANE_READ : FL_LANE_WRITE, run, NULL);
+    assert_true(r >= 0);
+    fl_loop_run_once(loop, false);
+    return a.what == COMPLETE ? arg.r : r;
+}
+
+static const char *status(void)
+{
+    assert_int_equal(act((struct arg){ .what = LOAD }), 1);
+    return fl_session_status_name((enum fl_session_status)arg.s.status);
+}
+
+static int64_t due_in(void)
+{
+    status();
+    return arg.s.due_ms ? arg.s.due_ms - f.now_ms : -1;
+}
+
+static void pass(int64_t ms)
+{
+    f.now_ms += ms;
+    act((struct arg){ .what = OVERDUE });
+}
+
+static void join(void)
+{
+    act((struct arg){ .what = NOTE, .agent = true, .client = true, .joined = true });
+    assert_string_equal(status(), "Connected");
+}
+
+/* ---- tests ---- */
+
+static void a_start_has_its_time(void **state)
+{
+    (void)state;
+    assert_string_equal(status(), "Connecting");
+    assert_true(arg.has_content);
+    assert_int_equal(due_in(), FL_SESSION_START_MS);
+    pass(FL_SESSION_START_MS - 1);
+    assert_string_equal(status(), "Connecting");
+    pass(1);
+    assert_string_equal(status(), "Failed");
+    assert_string_equal(arg.details, "The node did not begin the session in time.");
+    assert_false(arg.has_content);
+    assert_int_equal(n_told, 1);
+    assert_int_equal(n_told_node, 1); /* it may come later, and is to end then */
+}
+
+static void a_client_that_does_not_come(void **state)
+{
+    (void)state;
+    act((struct arg){ .what = NOTE, .agent = true });
+    assert_string_equal(status(), "Connecting");
+    assert_int_equal(arg.s.agent_came, 1);
+    pass(FL_SESSION_START_MS);
+    assert_string_equal(status(), "Failed");
+    assert_string_equal(arg.details, "No client connected to the session in time.");
+}
+
+static void coming_and_going(void **state)
+{
+    (void)state;
+    join();
+    assert_int_equal(due_in(), -1);
+    act((struct arg){ .what = NOTE, .agent = true });
+    assert_string_equal(status(), "Disconnected");
+    act((struct arg){ .what = NOTE, .agent = true, .client = true, .joined = true });
+    assert_string_equal(status(), "Connected");
+    /* both were there between two notes, and are not any more */
+    act((struct arg){ .what = NOTE, .joined = true });
+    assert_string_equal(status(), "Disconnected");
+    assert_int_equal(n_told, 0);
+}
+
+static void an_agent_that_does_not_come_back(void **state)
+{
+    (void)state;
+    join();
+    act((struct arg){ .what = NOTE, .client = true });
+    assert_string_equal(status(), "Connected");
+    assert_int_equal(due_in(), FL_SESSION_LOST_MS);
+    assert_int_equal(n_due, 1);
+    pass(FL_SESSION_LOST_MS);
+    assert_string_equal(status(), "Terminating");
+    assert_string_equal(arg.details, "The connection of the node to the session was lost.");
+    pass(FL_SESSION_END_MS);
+    assert_string_equal(status(), "Terminated");
+    assert_int_equal(arg.s.agent_done, 0);
+    assert_int_equal(n_told, 2);
+}
+
+static void a_restart_of_the_plane(void **state)
+{
+    (void)state;
+    f.now_ms += FL_SESSION_START_MS - 1;
+    act((struct arg){ .what = RESTARTED });
+    assert_string_equal(status(), "Connecting");
+    assert_int_equal(due_in(), FL_SESSION_START_MS);
+    join();
+    act((struct arg){ .what = RESTARTED });
+    assert_string_equal(status(), "Disconnected");
+    assert_int_equal(due_in(), FL_SESSION_LOST_MS);
+    join();
+    assert_int_equal(due_in(), -1);
+    act((struct arg){ .what = TERMINATE, .text = "why" });
+    f.now_ms += 1000;
+    act((struct arg){ .what = RESTARTED });
+    assert_string_equal(status(), "Terminating");
+    assert_int_equal(due_in(), FL_SESSION_END_MS);
+}
+
+static void the_longest_time(void **state)
+{
+    (void)state;
+    fl_fixture_ok(
+        &f, "CreateDocument",
+        "{\"Name\":\"Short\",\"DocumentType\":\"Session\",\"Content\":\"{\\\"schemaVersion"
+        "\\\":\\\"1.0\\\",\\\"sessionType\\\":\\\"Standard_Stream\\\",\\\"inputs\\\":{"
+        "\\\"maxSessionDuration\\\":\\\"3\\\",\\\"idleSessionTimeout\\\":\\\"61\\\"}}\"}");
+    start("Short");
+    join();
+    assert_int_equal(due_in(), 3 * 60000);
+    assert_int_equal(arg.s.idle_minutes, 20); /* 61 is none */
+    act((struct arg){ .what = NOTE, .client = true });
+    assert_int_equal(due_in(), FL_SESSION_LOST_MS); /* whichever is first */
+    pass(FL_SESSION_LOST_MS - 1);
+    act((struct arg){ .what = NOTE, .client = true, .agent = true });
+    pass(60001);
+    assert_string_equal(status(), "Terminating");
+    assert_string_equal(arg.details, "The session reached its maximum duration.");
+}
+
+static void the_agent_has_the_last_word(void **state)
+{
+    static const struct {
+        const char *said, *want, *details;
+    } cases[] = {
+        { "Success", "Terminated", "" },
+        { "Cancelled", "Terminated", "" },
+        { "Failed", "Failed", "no such user" },
+        { NULL, "Terminated", "" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < FL_ARRAY_LEN(cases); i++) {
+        start(NULL);
+        join();
+        assert_int_equal(
+            act((struct arg){ .what = COMPLETE, .text = "Failed", .from = "mi-00000000000000000" }),
+            0); /* none of its business */
+        assert_string_equal(status(), "Connected");
+        assert_int_equal(act((struct arg){ .what = COMPLETE, .text = cases[i].said }), 1);
+        assert_string_equal(status(), cases[i].want);
+        assert_string_equal(arg.details, cases[i].details);
+        assert_int_equal(arg.s.agent_done, 1);
+        assert_false(arg.has_content);
+        assert_int_equal(n_told, 1);
+        assert_int_equal(n_told_node, 0);
+        /* again, and otherwise: it stays */
+        assert_int_equal(act((struct arg){ .what = COMPLETE, .text = "Failed" }), 0);
+        act((struct arg){ .what = TERMINATE, .text = "why" });
+        act((struct arg){ .what = NOTE, .joined = true });
+        assert_string_equal(status(), cases[i].want);
+        assert_int_equal(n_told, 1);
+    }
+}
+
+static void terminating(void **state)
+{
+    char want[200];
+
+    (void)state;
+    join();
+    act((struct arg){ .what = TERMINATE, .text = "enough" });
+    act((struct arg){ .what = TERMINATE, .text = "too late" });
+    assert_string_equal(status(), "Terminating");
+    assert_string_equal(arg.details, "enough");
+    assert_int_equal(n_told, 1);
+    snprintf(want, sizeof(want), "%s %s", node, id);
+    assert_string_equal(told_node, want);
+    act((struct arg){ .what = NOTE });
+    assert_string_equal(status(), "Terminating");
+    assert_int_equal(act((struct arg){ .what = COMPLETE, .text = "Success" }), 1);
+    assert_string_equal(status(), "Terminated");
+    assert_string_equal(arg.details, "enough");
+}
+
+static void a_late_word_is_kept(void **state)
+{
+    (void)state;
+    join();
+    act((struct arg){ .what = TERMINATE, .text = "enough" });
+    pass(FL_SESSION_END_MS);
+    assert_string_equal(status(), "Terminated");
+    assert_int_equal(arg.s.agent_done, 0);
+    assert_int_equal(act((struct arg){ .what = COMPLETE, .text = "Failed" }), 0);
+    assert_string_equal(status(), "Terminated");
+    assert_int_equal(arg.s.agent_done, 1); /* it is told no more */
+}
+
+static void a_node_that_is_deregistered(void **state)
+{
+    (void)state;
+    join();
+    assert_int_equal(act((struct arg){ .what = NODE_GONE }), 0);
+    assert_string_equal(status(), "Terminated");
+    assert_string_equal(arg.details, "The node was deregistered.");
+}
+
+static void the_id_is_the_caller_s(void **state)
+{
+    static const struct {
+        const char *name, *prefix;
+    } cases[] = {
+        { "admin", "admin-" },
+        { "ann@example.com", "ann_example.com-" },
+        { ".hidden", "_hidden-" },
+        { "a/../b", "a_.._b-" },
+        { "a-name-of-seventy-nine-characters-which-is-one-more-than-fit-into-a-session-id-xx",
+          "a-name-of-seventy-nine-characters-which-is-one-more-than-fit-into-a-session-id-" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < FL_ARRAY_LEN(cases); i++) {
+        f.who.name = cases[i].name;
+        start(NULL);
+        assert_memory_equal(id, cases[i].prefix, strlen(cases[i].prefix));
+        assert_true(fl_session_id_valid(id));
+        assert_true(strlen(strrchr(id, '-') + 1) == 17);
+    }
+}
+
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_start_has_its_time),
+        TEST(a_client_that_does_not_come),
+        TEST(coming_and_going),
+        TEST(an_agent_that_does_not_come_back),
+        TEST(a_restart_of_the_plane),
+        TEST(the_longest_time),
+        TEST(the_agent_has_the_last_word),
+        TEST(terminating),
+        TEST(a_late_word_is_kept),
+        TEST(a_node_that_is_deregistered),
+        TEST(the_id_is_the_caller_s),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
