@@ -2,6 +2,7 @@
 does, and a node that does what the official agent does (protocol 3)."""
 import json
 import os
+import re
 import socket
 import ssl
 import subprocess
@@ -10,6 +11,7 @@ import time
 
 import pytest
 
+import conftest
 import flapi
 import flsandbox
 import refsession
@@ -559,3 +561,100 @@ def test_policies(place, box):
     refused(lambda: bob.call("ResumeSession", SessionId=answer["SessionId"]), "AccessDeniedException")
     assert ann.call("ResumeSession", SessionId=answer["SessionId"])["TokenValue"]
     assert ann.call("TerminateSession", SessionId=answer["SessionId"])
+
+
+# ---- rows 49-52 of the acceptance list: the stock AWS CLI, with the reference client as its plugin --------
+
+class Cli:
+    """`aws ssm start-session …` in a pipe that stays open."""
+
+    def __init__(self, aws, folder, *args):
+        env = dict(aws.box.env(), SSL_CERT_FILE=str(aws.box.plane.ca_file))
+        env["PATH"] = f"{refsession.install(folder)}:{env['PATH']}"
+        self.child = subprocess.Popen(
+            [conftest.AWS, "--endpoint-url", aws.box.plane.endpoint, "ssm", "start-session", *args],
+            env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.out = bytearray()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self):
+        while data := os.read(self.child.stdout.fileno(), 65536):
+            self.out += data
+
+    def see(self, pattern, timeout_s=60):
+        """The first group of what matches."""
+        return flsandbox.wait_for(f"{pattern!r} in {bytes(self.out)!r}",
+                                  lambda: re.search(pattern, self.out), timeout_s)[1].decode()
+
+    def type(self, text):
+        self.child.stdin.write(text)
+        self.child.stdin.flush()
+
+    def end(self):
+        return self.child.wait(60)
+
+
+SID = rb"Starting session with SessionId: (\S+)"
+
+
+def test_row_49_start_session(place, aws, tmp_path):
+    cli = Cli(aws, tmp_path / "bin", "--target", place.target)
+    session_id = cli.see(SID)
+    cli.type(b"echo $((6*7))-seen\n")
+    cli.see(rb"(42-seen)")
+    cli.type(b"exit\n")
+    assert cli.end() == 0, cli.out
+    place.until(session_id, "Terminated")
+    listed = aws.ok("describe-sessions", "--state", "History", "--filters", f"key=SessionId,value={session_id}")
+    assert [s["Status"] for s in listed["Sessions"]] == ["Terminated"]
+
+
+def test_row_50_target_not_connected(place, aws):
+    off = refsessionnode.SessionNode(place.plane.endpoint, place.plane.ca_file)
+    off.register(place.plane.activation())
+    aws.fails("TargetNotConnected", "start-session", "--target", off.node_id)
+
+
+def test_row_51_port_forwarding(place, aws, tmp_path, echo_server):
+    local = flsandbox.free_port()
+    cli = Cli(aws, tmp_path / "bin", "--target", place.target, "--document-name",
+              "AWS-StartPortForwardingSession", "--parameters",
+              f"portNumber={echo_server},localPortNumber={local}")
+    session_id = cli.see(SID)
+    cli.see(rb"(Waiting for connections)")
+    assert exchange(("127.0.0.1", local), b"over the session") == b"over the session"
+    aws.ok("terminate-session", "--session-id", session_id)
+    assert cli.end() == 0
+
+
+def test_row_52_terminate_session(place, aws, tmp_path):
+    cli = Cli(aws, tmp_path / "bin", "--target", place.target)
+    session_id = cli.see(SID)
+    place.until(session_id, "Connected")
+    assert aws.ok("terminate-session", "--session-id", session_id) == {"SessionId": session_id}
+    assert cli.end() == 0
+    assert b"terminated by" in cli.out
+    place.until(session_id, "Terminated")
+
+
+def test_without_the_plugin_the_session_is_terminated(place, aws):
+    done = aws("ssm", "start-session", "--target", place.target, PATH="/nowhere")
+    assert done.code == 255, done
+    flsandbox.wait_for("the end", lambda: place.call(
+        "DescribeSessions", State="History", Filters=[{"key": "Target", "value": place.target}])["Sessions"])
+
+
+# ---- many -------------------------------------------------------------------------------------------
+
+def test_many_at_once(own_place):
+    """Thirty sessions of one node, all of which say something and end."""
+    place = own_place()
+    started = [place.start() for _ in range(30)]
+    for client, _ in started:
+        client.wait_ready()
+        client.send(b"echo it-is-''me; exit\r")
+    for client, _ in started:
+        assert client.wait_end(60) == "closed"
+        assert b"it-is-me" in client.output
+    for client, _ in started:
+        place.until(client.session_id, "Terminated")
