@@ -1,7 +1,10 @@
 /* session.c - see session.h. */
 #include "server/session/session.h"
 #include "common/base/log.h"
+#include "common/base/rand.h"
 #include "common/wire/datachannel.h"
+#include "server/audit.h"
+#include "server/plane.h"
 
 #include <errno.h>
 #include <string.h>
@@ -97,6 +100,27 @@ static bool step(struct fl_session *s, enum fl_session_event event)
     return moved;
 }
 
+/* Before it is stored: an end that could not be is said once more when it is. */
+static void record_end(struct fl_call *call, const struct fl_session *s)
+{
+    const char *arns[] = { fl_arn(call, "ssm", "session", s->id),
+                           fl_arn(call, "ssm", "managed-instance", s->node_id) };
+    char request_id[FL_UUID_BYTES];
+    const struct fl_audit_entry e = {
+        .time_ms = call->now_ms,
+        .request_id = request_id,
+        .operation = "fairlead:SessionEnded",
+        .caller = s->owner,
+        .resources = arns,
+        .n_resources = arns[0] && arns[1] ? FL_ARRAY_LEN(arns) : 0,
+        .status = 200,
+        .error = s->status == FL_SESS_FAILED ? "SessionFailed" : NULL,
+    };
+
+    fl_uuid4(request_id);
+    fl_audit_write(call->plane->audit, &e);
+}
+
 /* Ends it, or begins to: saves and tells. */
 static int finish(struct fl_call *call, struct fl_session *s, enum fl_session_event event,
                   const char *why, struct fl_err *err)
@@ -110,6 +134,8 @@ static int finish(struct fl_call *call, struct fl_session *s, enum fl_session_ev
     if (!s->details)
         return fl_err_set(err, -ENOMEM, NULL, "out of memory");
     s->due_ms = due_of(s, true, call->now_ms);
+    if (fl_session_over((enum fl_session_status)s->status))
+        record_end(call, s);
     r = save(call, s, err);
     if (r == 0)
         r = tell(call, s, !s->agent_done, err);

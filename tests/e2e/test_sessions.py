@@ -380,6 +380,7 @@ def test_terminate(place):
     agent.wait_end()
     row = place.until(client.session_id, "Terminated")
     assert "terminated by" in row["Details"]
+    flsandbox.wait_for("audit", lambda: place.audit("fairlead:SessionEnded", client.session_id))
     # idempotent; resuming gives no token; the agent is told that it is over
     place.call("TerminateSession", SessionId=client.session_id)
     assert place.call("ResumeSession", SessionId=client.session_id) == {"SessionId": client.session_id}

@@ -2,7 +2,8 @@
  * HTTP front (signatures are tested elsewhere). Where it says so, the path a side takes is given:
  * thread 0 or 1.
  *
- * With SESSION_BENCH_MIB=1000 the bulk test says how fast it was.
+ * With SESSION_BENCH_MIB=1000 the bulk test says how fast it was, with SESSION_BENCH_MANY=2000 the
+ * last one what so many sessions take.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -328,11 +329,12 @@ static int terminate(struct fl_call *call, void *arg)
 
 static char *new_session(void)
 {
-    static char id[64];
-    char hex[18];
+    static char ids[2][64];
+    static unsigned turn;
+    char *id = ids[turn++ % 2], hex[18];
 
     fl_random_hex(hex, 17);
-    snprintf(id, sizeof(id), "alice-%s", hex);
+    snprintf(id, sizeof(ids[0]), "alice-%s", hex);
     f.now_ms = fl_now_ms();
     assert_int_equal(fl_fixture_run(&f, FL_LANE_WRITE, insert, id), 0);
     return id;
@@ -510,14 +512,70 @@ static void coming_and_going(void **state)
     WAIT_FOR(status_of(id) == FL_SESS_DISCONNECTED || status_of(id) == FL_SESS_CONNECTING);
 }
 
+static long resident_kib(void)
+{
+    unsigned long size = 0, resident = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+
+    assert_non_null(file);
+    if (fscanf(file, "%lu %lu", &size, &resident) != 2)
+        resident = 0;
+    fclose(file);
+    return (long)(resident * (unsigned long)sysconf(_SC_PAGESIZE) / 1024);
+}
+
+/* All connect, say something, and are told of their end; then nothing of them is left. */
+static void many(void **state)
+{
+    const char *bench = getenv("SESSION_BENCH_MANY");
+    size_t n = bench ? (size_t)atoi(bench) : 50;
+    struct pair {
+        struct peer agent, person;
+        char id[64];
+    } *pairs = calloc(n, sizeof(*pairs));
+    long before = resident_kib();
+    int64_t since = fl_mono_ms();
+
+    (void)state;
+    assert_non_null(pairs);
+    for (size_t i = 0; i < n; i++) {
+        struct pair *p = &pairs[i];
+
+        strcpy(p->id, new_session());
+        come(&p->agent, p->id, true, i % THREADS);
+        come(&p->person, p->id, false, (i / 2) % THREADS);
+    }
+    for (size_t i = 0; i < n; i++) {
+        peer_send(&pairs[i].agent, FL_DATA_OUTPUT, 0, 1, "hello", 5);
+        peer_send(&pairs[i].person, FL_DATA_INPUT, 0, 1, "hello", 5);
+    }
+    for (size_t i = 0; i < n; i++)
+        WAIT_FOR(pairs[i].person.n_acks == 1 && pairs[i].agent.n_acks == 1);
+    assert_int_equal(fl_hubs_count(f.plane.hubs), n);
+    if (bench)
+        fprintf(stderr, "%zu sessions in %d ms, %ld KiB each, with both peers of it\n", n,
+                (int)(fl_mono_ms() - since), (resident_kib() - before) / (long)n);
+    for (size_t i = 0; i < n; i++)
+        assert_int_equal(fl_fixture_run(&f, FL_LANE_WRITE, terminate, pairs[i].id), 0);
+    for (size_t i = 0; i < n; i++)
+        WAIT_FOR(pairs[i].person.closed && pairs[i].agent.n_closed == 1);
+    for (size_t i = 0; i < n; i++)
+        go(&pairs[i].agent);
+    free(pairs);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(all_of_it_comes_in_order),   TEST(a_reader_that_stops_stops_the_writer),
-        TEST(what_was_said_before_waits), TEST(a_newer_connection_takes_the_place),
-        TEST(both_are_told_of_the_end),   TEST(coming_and_going),
+        TEST(all_of_it_comes_in_order),
+        TEST(a_reader_that_stops_stops_the_writer),
+        TEST(what_was_said_before_waits),
+        TEST(a_newer_connection_takes_the_place),
+        TEST(both_are_told_of_the_end),
+        TEST(coming_and_going),
+        TEST(many),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
