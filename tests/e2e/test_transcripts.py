@@ -1,0 +1,298 @@
+"""Transcripts of sessions: recorded by our plane between the reference peers, read with `fairlead`."""
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+
+import pytest
+
+import conftest
+import flsandbox
+import refnode
+import test_iam
+import test_sessions
+import wire
+
+OK, FAILED, SERVICE = 0, 1, 3
+
+
+class Recorded(test_sessions.Place):
+    """A plane with a node, and its operator's client."""
+
+    def __init__(self, box):
+        super().__init__(box.plane)
+        self.box = box
+
+    def cli(self, *args, **env):
+        return subprocess.run([str(self.box.build / "fairlead"), *map(str, args)], env=dict(self.box.env(), **env),
+                              capture_output=True, timeout=60, stdin=subprocess.DEVNULL, check=False)
+
+    def rows(self, *args):
+        done = self.cli("transcripts", *args, "--json")
+        assert done.returncode == OK, done
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def transcript(self, session_id):
+        return next((r for r in self.rows("list") if r["SessionId"] == session_id), None)
+
+    def ended(self, session_id):
+        """Its row, once it has an end."""
+        return flsandbox.wait_for("the end of the transcript", lambda: (
+            r := self.transcript(session_id)) and "EndDate" in r and r)
+
+    def file(self, session_id):
+        return self.plane.data / "transcripts" / session_id
+
+    def said(self, document=None, keys=b"echo ma$((1))ker; exit\r", **members):
+        """A session in which that was typed, to its end; its id."""
+        client, _ = self.start(document, **members)
+        client.wait_ready()
+        client.send(keys)
+        assert client.wait_end() == "closed", client
+        self.ended(client.session_id)
+        return client.session_id
+
+    def document(self, name, **inputs):
+        self.call("CreateDocument", Name=name, DocumentType="Session", Content=json.dumps({
+            "schemaVersion": "1.0", "sessionType": "Standard_Stream", "inputs": inputs}))
+        return name
+
+
+@pytest.fixture
+def recorded(new_box):
+    made = []
+
+    def make(**conf):
+        box = new_box(nodes=0)
+        if conf:
+            path = box.plane.data / "server.json"
+            path.write_text(json.dumps(dict(json.loads(path.read_text()), **conf)))
+            box.plane.stop()
+            box.plane.start()
+        made.append(Recorded(box))
+        return made[-1]
+
+    yield make
+    for p in made:
+        p.close()
+
+
+def whole(place, session_id):
+    done = place.cli("transcripts", "verify", session_id)
+    assert done.returncode in (OK, FAILED), done
+    return done.returncode == OK
+
+
+def test_what_was_said(recorded, tmp_path):
+    place = recorded()
+    session = place.said()
+    row = place.transcript(session)
+    assert row["Target"] == place.target and row["Recorded"] == "output" and row["SessionType"] == "Standard_Stream"
+    assert whole(place, session)
+    found = place.rows("search", "MA1KER", "--node", place.target)
+    assert [f["Line"] for f in found] == ["ma1ker"] and found[0]["SessionId"] == session
+    assert place.rows("search", "ma2ker") == []
+
+    raw = place.cli("transcripts", "export", "--raw", session).stdout
+    assert b"\r\nma1ker\r\n" in raw
+    cast = [json.loads(line) for line in place.cli("transcripts", "export", "--asciicast", session).stdout.splitlines()]
+    assert cast[0]["version"] == 2 and (cast[0]["width"], cast[0]["height"]) == (300, 100)
+    assert "".join(e[2] for e in cast[1:] if e[1] == "o").encode() == raw
+    times = [e[0] for e in cast[1:]]
+    assert times == sorted(times) and cast[-1][1:] == ["m", "Terminated"]
+    assert place.cli("replay", session).stdout == raw
+    out = tmp_path / "x.cast"
+    assert place.cli("transcripts", "export", "-o", out, session).returncode == OK
+    assert len(out.read_text().splitlines()) == len(cast)
+    assert place.cli("replay", "nobody-0123456789abcdef0").returncode == SERVICE
+
+
+def test_audit_log_has_the_last_value(recorded):
+    place = recorded()
+    session = place.said()
+    said = place.cli("transcripts", "verify", session).stdout.decode()
+    ended = flsandbox.wait_for("the audit line", lambda: place.audit("fairlead:TranscriptEnded", session))
+    assert len(ended) == 1 and ended[0]["resources"][1] in said
+
+
+@pytest.mark.parametrize("how", ["changed", "cut", "longer", "gone", "of another"])
+def test_a_file_that_was_changed(recorded, how):
+    place = recorded()
+    session = place.said()
+    path = place.file(session)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"ma1ker")
+    if how == "changed":
+        data[at:at + 6] = b"nothin"
+    path.write_bytes({"cut": data[:-200], "longer": data + b"x"}.get(how, data))
+    if how == "gone":
+        path.unlink()
+    if how == "of another":
+        shutil.copyfile(place.file(place.said()), path)
+    done = place.cli("transcripts", "verify", session)
+    assert done.returncode == FAILED and b"NOT WHOLE" in done.stdout, done
+    if how != "longer":
+        done = place.cli("transcripts", "export", session)
+        assert done.returncode == SERVICE, done
+
+
+def test_the_plane_is_killed(recorded):
+    """In mid-session: what was on disk stays, the chain goes on, both sides come back."""
+    place = recorded()
+    client, agent = place.start()
+    client.wait_ready()
+    client.send(b"echo be$((1))fore\r")
+    client.wait_output(b"be1fore")
+    path = place.file(client.session_id)
+    flsandbox.wait_for("what was said on disk", lambda: path.exists() and b"be1fore" in path.read_bytes())
+    place.plane.kill(signal.SIGKILL)
+    with open(path, "ab") as f:
+        f.write(b"half a block, as a power loss leaves it")
+    place.plane.start()
+    flsandbox.wait_for("the agent back", lambda: agent.reconnects or agent.gave_up)
+    flsandbox.wait_for("the client back", lambda: client.resumes or client.ended)
+    assert client.ended is None, client
+    client.send(b"echo af$((1))ter; exit\r")
+    client.wait_end(60)
+    place.node.close()
+    row = place.ended(client.session_id)
+    done = place.cli("transcripts", "verify", client.session_id)
+    assert done.returncode == OK, done
+    raw = place.cli("transcripts", "export", "--raw", client.session_id).stdout
+    assert b"be1fore" in raw and b"af1ter" in raw
+    cast = place.cli("transcripts", "export", client.session_id).stdout.decode()
+    assert "39 bytes cut off" in cast and row["BytesOut"] >= len(raw)
+
+
+def test_the_node_cannot_erase_it(recorded):
+    """Whoever has the node has its credentials: nothing of what the plane keeps answers to them."""
+    place = recorded()
+    s3, logs = (conftest.client(place.plane, service) for service in ("s3", "logs"))
+    s3.create_bucket(Bucket="transcripts")
+    logs.create_log_group(logGroupName="/sessions")
+    document = place.document("Kept", s3BucketName="transcripts", s3KeyPrefix="all/of", cloudWatchLogGroupName="/sessions",
+                              cloudWatchStreamingEnabled=True)
+    client, _ = place.start(document)
+    client.wait_ready()
+    client.send(b"echo ma$((1))ker\r")
+    client.wait_output(b"ma1ker")
+    session = client.session_id
+
+    def streamed():
+        try:
+            events = logs.get_log_events(logGroupName="/sessions", logStreamName=session, startFromHead=True)["events"]
+        except logs.exceptions.ResourceNotFoundException:
+            return None
+        lines = [line for e in events for line in json.loads(e["message"])["sessionData"]]
+        return "ma1ker" in lines and json.loads(events[0]["message"])
+
+    event = flsandbox.wait_for("lines in the log stream", streamed)
+    assert event["sessionId"] == session and event["target"] == {"id": place.target}
+    client.send(b"exit\r")
+    client.wait_end()
+    place.ended(session)
+    key = f"all/of/{session}.log"
+    body = flsandbox.wait_for("the object", lambda: next(
+        (s3.get_object(Bucket="transcripts", Key=o["Key"])["Body"].read()
+         for o in s3.list_objects_v2(Bucket="transcripts").get("Contents", []) if o["Key"] == key), None))
+    assert body.startswith(b"Script started on ") and b"\r\nma1ker\r\n" in body
+
+    node = place.node
+    for method, path in (("DELETE", f"/transcripts/{key}"), ("PUT", f"/transcripts/{key}"), ("GET", f"/transcripts/{key}")):
+        data = b"nothing happened" if method == "PUT" else b""
+        headers = node.signed(method, path, "", data, "s3", {"x-amz-content-sha256": wire.sha256_hex(data)})
+        status, _, text = node.http(method, path, data, headers)
+        assert status == 403, (method, status, text)
+    for call in (("logs", "Logs_20140328.", "DeleteLogStream", {"logGroupName": "/sessions", "logStreamName": session}),
+                 ("logs", "Logs_20140328.", "DeleteLogGroup", {"logGroupName": "/sessions"}),
+                 ("logs", "Logs_20140328.", "PutRetentionPolicy", {"logGroupName": "/sessions", "retentionInDays": 1}),
+                 ("fairlead", "Fairlead.", "GetTranscript", {"SessionId": session}),
+                 ("fairlead", "Fairlead.", "ListTranscripts", {})):
+        with pytest.raises(refnode.NodeError) as e:
+            node.service_call(*call)
+        assert "AccessDenied" in e.value.code, (call, e.value)
+    assert s3.get_object(Bucket="transcripts", Key=key)["Body"].read() == body
+    assert streamed() and whole(place, session)
+
+
+def test_an_alarm_ends_the_session(recorded):
+    place = recorded(SessionAlarms=[{"Name": "root-shell", "Pattern": r"\bsudo\s+su\b", "End": True},
+                                    {"Name": "look", "Pattern": "look"}])
+    client, agent = place.start()
+    client.wait_ready()
+    client.send(b"echo look\r")
+    client.wait_output(b"look\r\n")
+    client.send(b"echo x sudo   su\r")
+    assert client.wait_end() == "closed", client
+    agent.wait_end()
+    place.until(client.session_id, "Terminated")
+    told = flsandbox.wait_for("the audit lines", lambda: (
+        a := place.audit("fairlead:SessionAlarm", client.session_id)) and len(a) == 2 and a)
+    assert [a["resources"][2] for a in told] == ["look", "root-shell"]
+    assert "sudo" not in json.dumps(told)
+    assert place.ended(client.session_id)["Alarms"] == 2
+    assert re.search(r"^fairlead_session_alarms_total 2$", place.plane.api.get("/metrics")[1], re.M)
+
+
+def test_a_tunnel(recorded):
+    place = recorded()
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        sock, _ = server.accept()
+        sock.sendall(sock.recv(100)[::-1])
+        sock.close()
+
+    threading.Thread(target=serve, daemon=True).start()
+    client, agent = place.start("AWS-StartPortForwardingSession", Parameters={
+        "portNumber": [str(server.getsockname()[1])], "localPortNumber": ["0"]})
+    client.wait_ready()
+    with socket.create_connection(client.port.address, 30) as sock:
+        sock.sendall(b"private words")
+        assert sock.recv(100) == b"sdrow etavirp"
+    client.interrupt()
+    row = place.ended(client.session_id)
+    assert row["Recorded"] == "counts" and row["Endpoint"] == f"localhost:{server.getsockname()[1]}"
+    assert row["BytesIn"] >= 13 and row["BytesOut"] >= 13
+    data = place.file(client.session_id).read_bytes()
+    assert b"private words" not in data and b"sdrow etavirp" not in data
+    assert whole(place, client.session_id)
+
+
+def test_who_may_read(recorded):
+    place = recorded()
+    session = place.said()
+
+    def keys(name, action, resource):
+        key, secret = test_iam.new_user(place.plane, name, {"Version": "2012-10-17", "Statement": [
+            {"Effect": "Allow", "Action": action, "Resource": resource}]})
+        return {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret}
+
+    reader = keys("reader", "fairlead:*", f"arn:aws:ssm:*:*:session/{session}")
+    other = keys("other", "ssm:*", "*")
+    assert place.cli("transcripts", "verify", session, **reader).returncode == OK
+    for args in (("transcripts", "list"), ("transcripts", "search", "x")):
+        assert place.cli(*args, **reader).returncode == SERVICE
+    assert place.cli("replay", session, **other).returncode == SERVICE
+
+
+def test_what_cannot_be_recorded_may_not_be(recorded):
+    place = recorded(Transcripts="required")
+    shutil.rmtree(place.plane.data / "transcripts")
+    client, agent = place.start()
+    assert client.wait_end(60) == "closed", client
+    place.until(client.session_id, "Terminated")
+
+
+def test_off(recorded):
+    place = recorded(Transcripts="off")
+    client, agent = place.start()
+    client.wait_ready()
+    client.send(b"exit\r")
+    client.wait_end()
+    assert place.rows("list") == []
+    assert os.listdir(place.plane.data / "transcripts") == []  # made by the start before
