@@ -28,9 +28,9 @@
 #define SESSIONS_MAX_PER_NODE_DEFAULT  250
 #define SESSIONS_MAX_PER_OWNER_DEFAULT 1000
 #define SESSION_IDLE_MINUTES_DEFAULT   20
-#define TRANSCRIPT_DAYS_DEFAULT       365
-#define TRANSCRIPT_MAX_BYTES_DEFAULT  (64ll << 20)
-#define TRANSCRIPTS_MAX_BYTES_DEFAULT (10ll << 30)
+#define TRANSCRIPT_DAYS_DEFAULT        365
+#define TRANSCRIPT_MAX_BYTES_DEFAULT   (64ll << 20)
+#define TRANSCRIPTS_MAX_BYTES_DEFAULT  (10ll << 30)
 
 static const char *const levels[] = { "error", "warn", "info", "debug", NULL };
 static const char *const formats[] = { "text", "json", NULL };

@@ -219,7 +219,7 @@ static int put_rows(struct fl_tx *tx, void *arg)
             tx, FL_SQL_transcript_put, NULL, FL_T(a->session_id), FL_T(conf->account),
             FL_T(conf->region), FL_T(a->node_id), FL_T(a->owner), FL_T(a->document), FL_T(a->type),
             FL_T(a->endpoint ? a->endpoint : ""), FL_T(a->kept), FL_N(rec->started_ms),
-            rec->ended && rec->over ? FL_N(rec->end_ms) : FL_NULL, FL_N((int64_t)rec->end.bytes),
+            rec->shown_end_ms ? FL_N(rec->shown_end_ms) : FL_NULL, FL_N((int64_t)rec->end.bytes),
             FL_N((int64_t)rec->end.blocks), FL_T(mac), FL_N(rec->shown[0]), FL_N(rec->shown[1]),
             FL_N(rec->shown_alarms), FL_T(rec->note));
     }

@@ -188,6 +188,7 @@ struct whole {
     struct fl_s3_body *body; /* NULL: no object */
     struct fl_buf event;
     bool logs;
+    bool kept; /* as an object */
 };
 
 static int give(struct whole *w, const void *data, size_t len)
@@ -252,14 +253,20 @@ struct object_put {
     char md5[33];
 };
 
+static char *object_key(struct fl_call *call, const struct fl_rec *rec)
+{
+    size_t n = rec->prefix ? strlen(rec->prefix) : 0;
+
+    return fl_arena_printf(call->arena, "%s%s%s.log", rec->prefix ? rec->prefix : "",
+                           n && rec->prefix[n - 1] != '/' ? "/" : "", rec->about.session_id);
+}
+
 static int put_object(struct fl_call *call, void *arg, struct fl_err *err)
 {
     struct object_put *put = arg;
     struct fl_rec *rec = put->rec;
-    size_t n = rec->prefix ? strlen(rec->prefix) : 0;
     struct fl_s3_pieces gone; /* only if somebody put something there; swept at the next start */
-    char *key = fl_arena_printf(call->arena, "%s%s%s.log", rec->prefix ? rec->prefix : "",
-                                n && rec->prefix[n - 1] != '/' ? "/" : "", rec->about.session_id);
+    char *key = object_key(call, rec);
 
     if (!key)
         return fl_err_set(err, -ENOMEM, NULL, "out of memory");
@@ -272,7 +279,8 @@ static void warn_object(struct fl_rec *rec, const struct fl_err *err)
                 FL_S("bucket", rec->bucket), FL_S("error", fl_err_text(err)));
 }
 
-static void keep_object(struct whole *w, struct fl_blob *blob)
+/* True: it is there. */
+static bool keep_object(struct whole *w, struct fl_blob *blob)
 {
     struct object_put put = { .rec = w->rec, .blob = blob };
     struct fl_err err = { 0 };
@@ -287,6 +295,37 @@ static void keep_object(struct whole *w, struct fl_blob *blob)
         warn_object(w->rec, &err);
         fl_blob_drop(blob);
     }
+    return r >= 0;
+}
+
+/* Where it is, in AWS's form, for DescribeSessions. */
+static int tell_places(struct fl_call *call, void *arg, struct fl_err *err)
+{
+    const struct whole *w = arg;
+    const struct fl_rec *rec = w->rec;
+    const char *s3 = w->kept ? fl_arena_printf(call->arena, "https://s3.%s.amazonaws.com/%s/%s",
+                                               call->region, rec->bucket, object_key(call, rec))
+                             : "";
+    const char *log =
+        rec->log_group && !rec->log_failed
+            ? fl_arena_printf(call->arena,
+                              "https://console.aws.amazon.com/cloudwatch/home?region=%s"
+                              "#logEventViewer:group=%s;stream=%s",
+                              call->region, rec->log_group, rec->about.session_id)
+            : "";
+    int r = s3 && log ? fl_sql_exec(call->tx, FL_SQL_session_outputs_set, err,
+                                    FL_T(rec->about.session_id), FL_T(s3), FL_T(log))
+                      : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+
+    return FL_MIN(r, 0);
+}
+
+static void deliver_places(struct whole *w)
+{
+    struct fl_err err;
+
+    if (w->kept || (w->rec->log_group && !w->rec->log_failed))
+        call_plane(w->rec, tell_places, w, &err); /* only told: nothing depends on it */
 }
 
 void fl_rec_deliver(struct fl_rec *rec)
@@ -302,8 +341,10 @@ void fl_rec_deliver(struct fl_rec *rec)
         fl_text_flush(&rec->text, on_line, rec);
         send_lines(rec);
     }
-    if (!w.logs && (!rec->bucket || !s3))
+    if (!w.logs && (!rec->bucket || !s3)) {
+        deliver_places(&w);
         return;
+    }
     fl_buf_init(&w.event, PLAIN_EVENT_BYTES + 1);
     if (rec->bucket && s3) {
         r = fl_blob_begin(s3->blobs, &blob, &err);
@@ -314,11 +355,12 @@ void fl_rec_deliver(struct fl_rec *rec)
     }
     r = give_all(&w, &err);
     if (r >= 0 && w.body)
-        keep_object(&w, &blob);
+        w.kept = keep_object(&w, &blob);
     else if (blob.fd >= 0)
         fl_blob_drop(&blob);
     fl_s3_body_free(w.body);
     fl_buf_done(&w.event);
+    deliver_places(&w);
 }
 
 /* ---- ending a session ---- */

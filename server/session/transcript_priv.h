@@ -66,11 +66,23 @@ struct fl_rec {
     char note[160]; /* why it is broken */
     int fd;
     struct fl_tf_end end;
-    int64_t shown[2], shown_alarms; /* as they stand in the row */
-    struct fl_text text;            /* for the log stream: */
-    struct fl_buf lines;            /* lines with NULs behind them */
+    int64_t shown[2], shown_alarms, shown_end_ms; /* as they stand in the row */
+    struct fl_text text;                          /* for the log stream: */
+    struct fl_buf lines;                          /* lines with NULs behind them */
     bool log_failed;
 };
+
+/* ---- transcript_about.c; a loop ---- */
+
+/* What cannot be read is taken for what it most likely is: a shell. */
+void fl_rec_about(struct fl_rec *rec, const char *content);
+
+/* ---- transcript_thread.c ---- */
+
+void fl_rec_free(struct fl_rec *rec);
+
+/* With the lock held: so many bytes are not recorded. */
+void fl_rec_gap(struct fl_rec *rec, size_t len, const char *why);
 
 /* ---- transcript_disk.c; the thread ---- */
 
