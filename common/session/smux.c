@@ -308,7 +308,7 @@ static int take_data(struct fl_smux *m, const char *data, size_t len)
 
     if (!st || st->finished)
         return 0;
-    if (st->paused || kept(st) > 0) {
+    if (st->paused) {
         r = fl_buf_append(&st->kept, data, len);
         if (r == 0)
             m->kept_bytes += len;

@@ -226,6 +226,30 @@ static void another_key_is_found_out(void **state)
     }
 }
 
+/* An answer to another challenge, though sealed with the right key. */
+static void an_old_answer_proves_nothing(void **state)
+{
+    struct fl_handshake *agents[2], *c = NULL;
+    const char *text;
+
+    for (int i = 0; i < 2; i++) {
+        fl_handshake_free(c);
+        c = client(true, NULL);
+        agents[i] = agent("Port", "k", NULL);
+        assert_int_equal(carry(agents[i], c, FL_DATA_TYPE_HANDSHAKE_REQUEST, T0), 0);
+        assert_int_equal(fl_handshake_key(c, key, "x", T0), 0);
+        assert_int_equal(carry(c, agents[i], FL_DATA_TYPE_HANDSHAKE_RESPONSE, T0), 0);
+        assert_int_equal(fl_handshake_key(agents[i], key, NULL, T0), 0);
+    }
+    assert_int_equal(carry(agents[1], c, FL_DATA_TYPE_CHALLENGE_REQUEST, T0), 0);
+    text = next(c, FL_DATA_TYPE_CHALLENGE_RESPONSE);
+    assert_int_equal(input(agents[0], FL_DATA_TYPE_CHALLENGE_RESPONSE, text, NULL), -EPROTO);
+    assert_int_equal(input(agents[1], FL_DATA_TYPE_CHALLENGE_RESPONSE, text, NULL), 0);
+    fl_handshake_free(agents[0]);
+    fl_handshake_free(agents[1]);
+    fl_handshake_free(c);
+}
+
 /* An agent that has no key, or someone between, must not make the client send in the clear. */
 static void a_left_out_challenge_is_refused(void **state)
 {
@@ -366,6 +390,7 @@ int main(void)
         cmocka_unit_test(our_own_ends_agree_on_more),
         cmocka_unit_test(both_prove_that_they_have_the_key),
         cmocka_unit_test(another_key_is_found_out),
+        cmocka_unit_test(an_old_answer_proves_nothing),
         cmocka_unit_test(a_left_out_challenge_is_refused),
         cmocka_unit_test(a_response_that_will_not_do_fails),
         cmocka_unit_test(a_client_without_a_key_is_refused),

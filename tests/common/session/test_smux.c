@@ -342,6 +342,9 @@ static void without_room_openings_and_ends_wait(void **state)
     assert_int_equal(fl_smux_stream_write(a, "x", 1), -ENOBUFS);
     fl_smux_stream_close(a);
     assert_int_equal(c->out_len, 0);
+    c->room = 100; /* but they come first */
+    assert_int_equal(fl_smux_room(c->smux), 0);
+    assert_int_equal(fl_smux_stream_write(b, "x", 1), -ENOBUFS);
     c->room = 20;
     assert_int_equal(fl_smux_kick(c->smux), 0);
     said(c, SYN3 FIN3);
