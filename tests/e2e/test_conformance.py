@@ -1,10 +1,13 @@
 """Every case of documents-conformance.json, sent to a real agent and compared field by field: through the reference
-plane, which sends any payload, and as a document of our own plane, made and run with boto3."""
+plane, which sends any payload, and as a document of our own plane, made and run with boto3 and with the AWS CLI."""
 import json
+import pathlib
 import re
+import subprocess
 
 from botocore.exceptions import ClientError
 
+import conftest
 import flsandbox
 
 CASES = json.loads((flsandbox.ROOT / "tests/vectors/documents-conformance.json").read_text())
@@ -118,9 +121,9 @@ def with_long_names(case):
 class OverTheApi:
     """A case as a document of a plane: made, sent, read back, removed."""
 
-    def __init__(self, ssm, node, case):
+    def __init__(self, ssm, node, case, prefix="conformance-"):
         self.ssm, self.node, self.case = ssm, node, case
-        self.name, self.command, self.refused = "conformance-" + case["name"], None, None
+        self.name, self.command, self.refused = prefix + case["name"], None, None
         try:
             ssm.create_document(Name=self.name, Content=json.dumps(case["document"]), DocumentType="Command")
             self.command = ssm.send_command(DocumentName=self.name, InstanceIds=[node],
@@ -153,25 +156,72 @@ class OverTheApi:
             pass
 
 
-def test_at_our_plane(box, ssm):
+def all_cases(box, ssm, prefix):
+    """What is not as the cases want it; the box's agent is everybody's and not rebooted."""
     bad, sent = [], []
     try:
         for case in map(with_long_names, CASES):
-            if case["name"] == REBOOTS:
-                continue  # the box's agent is everybody's
-            one = OverTheApi(ssm, box.agents[0].node_id, case)
-            sent.append(one)
+            if case["name"] != REBOOTS:
+                sent.append(OverTheApi(ssm, box.agents[0].node_id, case, prefix))
+        for one in sent:
             if one.refused:
-                if one.refused != PLANE_REFUSES.get(case["name"]):
-                    bad.append(f"{case['name']}: refused with {one.refused}")
-            elif case["name"] in PLANE_REFUSES:
-                bad.append(f"{case['name']}: not refused")
+                if one.refused != PLANE_REFUSES.get(one.case["name"]):
+                    bad.append(f"{one.case['name']}: refused with {one.refused}")
+            elif one.case["name"] in PLANE_REFUSES:
+                bad.append(f"{one.case['name']}: not refused")
             else:
-                bad += differences(case, one.wait(), shown)
+                bad += differences(one.case, one.wait(), shown)
     finally:
         for one in sent:
             one.remove()
+    assert len(sent) == len(CASES) - 1
+    return bad
+
+
+def test_at_our_plane(box, ssm):
+    bad = all_cases(box, ssm, "conformance-")
     assert not bad, "\n".join(bad)
+
+
+class Cli:
+    """`aws ssm …` with the methods of boto3's client; one process that has the CLI loaded."""
+
+    def __init__(self, box):
+        here = pathlib.Path(__file__).resolve().parent
+        self.box, self.calls = box, 0
+        self.process = subprocess.Popen(["/usr/bin/python3", here / "awscli_server.py"], env=box.env(), text=True,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.process.stdin.close()
+        self.process.wait(30)
+
+    def __getattr__(self, operation):
+        def call(**members):
+            argv = ["--endpoint-url", self.box.plane.endpoint, "ssm", operation.replace("_", "-")]
+            for name, value in members.items():
+                option = "--" + re.sub(r"(?<!^)(?=[A-Z])", "-", name).lower()
+                argv += [option] if value is True else [option, value if isinstance(value, str) else json.dumps(value)]
+            self.process.stdin.write(json.dumps(argv) + "\n")
+            self.process.stdin.flush()
+            code, out, err = json.loads(self.process.stdout.readline())
+            self.calls += 1
+            if code == 254:
+                raise ClientError({"Error": {"Code": re.search(r"\((\w+)\)", err)[1]}}, operation)
+            assert code == 0, (argv, code, err)
+            return json.loads(out) if out.strip() else {}
+        return call
+
+
+def test_with_the_aws_cli(box):
+    assert pathlib.Path(conftest.AWS).read_text().count("awscli.clidriver.main()") == 1  # it is that program
+    with Cli(box) as cli:
+        bad = all_cases(box, cli, "cli-")
+        assert not bad, "\n".join(bad)
+        assert cli.calls > 3 * len(CASES)
 
 
 def test_steps_that_mean_what_is_written(box, ssm):
