@@ -70,10 +70,6 @@ int fl_sign_parameters(const char *document, const char *parameters, char **ret_
         return fl_err_set(err, -EINVAL, NULL, "the document is not JSON; convert YAML first");
     if (!json_is_object(given))
         return fl_err_set(err, -EINVAL, NULL, "the parameters are not a JSON object");
-    if (!json_object_get(declared, FL_SIGNATURE_PARAMETER))
-        return fl_err_set(err, -EINVAL, NULL,
-                          "the document declares no parameter " FL_SIGNATURE_PARAMETER
-                          " to carry the signature");
     json_object_foreach(given, name, v)
     {
         int r = take(declared, name, v, out, err);

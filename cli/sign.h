@@ -5,8 +5,7 @@
 
 /* The parameters of a command as the API takes them, {"name": "v" | ["v", ...]}, in the form that a
  * document sees: one value for a String, a list for a StringList. Canonical JSON, fresh memory.
- * -EINVAL for a name the document does not declare, for a value of another form, and for a document
- * without FairleadSignature. */
+ * -EINVAL for a name the document does not declare, and for a value of another form. */
 int fl_sign_parameters(const char *document, const char *parameters, char **ret_text,
                        struct fl_err *err);
 

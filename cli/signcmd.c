@@ -339,7 +339,7 @@ const struct fl_command fl_cmd_sign = {
     .name = "sign",
     .args = "",
     .summary = "Sign a command for nodes whose policy asks for it",
-    .text = "Signs one command, for one use on each node. Prints the value of the document's "
+    .text = "Signs one command, for one use on each node. Prints the value of the "
             "parameter FairleadSignature, or with --send-ready all parameters, for\n\n"
             "    aws ssm send-command --parameters \"$(fairlead sign ...)\"",
     FL_OPTIONS(struct sign_options, sign_options),

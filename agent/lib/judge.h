@@ -21,7 +21,7 @@ struct fl_judgement {
     char *broken; /* the document is none: what a worker would report it with */
     bool allowed;
     char *why;    /* of a refusal: words that name the rule; of an approval: the last rule */
-    int64_t step; /* the refused one: index, key, action */
+    int64_t step; /* refused, or else the first that only a signature allows: index, key, action */
     char *key, *action;
 
     char *document_sha256;

@@ -164,7 +164,12 @@ void fl_decide_job(const struct fl_node_policy *policy, const struct fl_job *job
             refuse(&d, i, &doc.steps[i], verdict.why);
             return;
         }
-        ret->by_signature |= verdict.by_signature;
+        if (verdict.by_signature && !ret->by_signature) { /* it may be a used one */
+            ret->by_signature = true;
+            ret->step = (int64_t)i;
+            ret->key = doc.steps[i].key;
+            ret->action = doc.steps[i].action;
+        }
     }
     ret->why = fl_arena_strdup(arena, verdict.why);
 }

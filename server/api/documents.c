@@ -7,6 +7,7 @@
 
 #include "common/aws/crypto.h"
 #include "common/codec/json_load.h"
+#include "common/doc/signature.h"
 #include "common/doc/source.h"
 #include "server/api/document_builtin.h"
 #include "server/api/document_ops.h"
@@ -273,14 +274,37 @@ const char *fl_document_string(const struct fl_document *doc, const struct fl_li
     return p ? p->default_text : NULL;
 }
 
+/* An operator's signature may go with any command: nodes that do not ask for one ignore it, as the
+ * official agent does (protocol 4 §1.3: a name that nothing refers to). */
+static int check_signature(const struct fl_strs *values, struct fl_err *err)
+{
+    fl_autoarena struct fl_arena arena = FL_ARENA(4 * FL_SIGNATURE_MAX_BYTES);
+    struct fl_signature s;
+    struct fl_err why = { 0 };
+
+    if (values->n != 1)
+        return fl_err_set(err, -EINVAL, "InvalidParameters",
+                          "Parameter \"" FL_SIGNATURE_PARAMETER "\" has one value.");
+    if (fl_signature_parse(values->v[0], &arena, &s, &why) < 0)
+        return fl_err_set(err, -EINVAL, "InvalidParameters",
+                          "Parameter \"" FL_SIGNATURE_PARAMETER "\": %s.", fl_err_text(&why));
+    return 0;
+}
+
 int fl_document_check_parameters(const struct fl_document *doc, const struct fl_listmap *given,
                                  struct fl_err *err)
 {
-    for (size_t i = 0; given && i < given->n; i++)
-        if (!fl_document_parameter(doc, given->v[i].key))
+    for (size_t i = 0; given && i < given->n; i++) {
+        if (fl_document_parameter(doc, given->v[i].key))
+            continue;
+        if (!doc->type || strcmp(doc->type, "Command") != 0 ||
+            strcmp(given->v[i].key, FL_SIGNATURE_PARAMETER) != 0)
             return fl_err_set(err, -EINVAL, "InvalidParameters",
                               "Parameter \"%s\" is not defined in document %s.", given->v[i].key,
                               doc->name);
+        if (check_signature(&given->v[i].values, err) < 0)
+            return -EINVAL;
+    }
     for (size_t i = 0; i < doc->n_parameters; i++) {
         const struct fl_doc_param *p = &doc->parameters[i];
         const struct fl_strs *values = find_given(given, p->name);
@@ -299,11 +323,13 @@ int fl_document_check_parameters(const struct fl_document *doc, const struct fl_
 }
 
 /* The parameters as documents see them: one value for a String, a list for a StringList, an object
- * for a map that was written as JSON (protocol 4 §1.2). */
+ * for a map that was written as JSON (protocol 4 §1.2). `decl` NULL: a signature. */
 static json_t *given_value(const struct fl_doc_param *decl, const struct fl_strs *values)
 {
     json_t *list, *map;
 
+    if (!decl)
+        return json_string(values->v[0]);
     if (decl->kind != FL_PARAM_STRING_LIST && values->n == 1) {
         map = decl->kind == FL_PARAM_STRING_MAP || decl->kind == FL_PARAM_MAP_LIST
                   ? fl_json_load_text(values->v[0], 0, NULL)
@@ -325,8 +351,7 @@ int fl_document_values(struct fl_call *call, const struct fl_document *doc,
     for (size_t i = 0; i < given->n; i++) {
         const struct fl_doc_param *decl = fl_document_parameter(doc, given->v[i].key);
 
-        if (decl)
-            json_object_set_new(all, given->v[i].key, given_value(decl, &given->v[i].values));
+        json_object_set_new(all, given->v[i].key, given_value(decl, &given->v[i].values));
     }
     text = json_dumps(all, JSON_COMPACT);
     json_decref(all);

@@ -73,9 +73,9 @@ const struct fl_doc_param *fl_document_parameter(const struct fl_document *doc, 
 const char *fl_document_string(const struct fl_document *doc, const struct fl_listmap *given,
                                const char *name);
 
-/* Whether `given` fits the declarations: no undeclared name, every parameter without a default
- * given, and fl_doc_param_check. -EINVAL named InvalidParameters, with a text that names the
- * parameter. */
+/* Whether `given` fits the declarations: no undeclared name, but for a signature of a command,
+ * every parameter without a default given, and fl_doc_param_check. -EINVAL named InvalidParameters,
+ * with a text that names the parameter. */
 int fl_document_check_parameters(const struct fl_document *doc, const struct fl_listmap *given,
                                  struct fl_err *err);
 

@@ -14,6 +14,10 @@
 #include "server/api/document_ops.h"
 #include "tests/server/fixture.h"
 
+#define SIGNATURE                                                     \
+    "fairlead1:alice:1767355200:1767355800:0123456789abcdef"          \
+    "0123456789abcdef:*:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" \
+    "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=="
 #define SHELL    "AWS-RunShellScript"
 #define BUILTINS 37
 
@@ -281,6 +285,13 @@ static int check_shell(struct fl_call *call, void *arg)
         { "{\"commands\":[]}", false, "\"commands\"" },
         { "{\"commands\":[\"a\"],\"nope\":[\"x\"]}", false, "\"nope\"" },
         { "{\"Commands\":[\"a\"]}", false, "\"Commands\"" },
+        { "{\"commands\":[\"a\"],\"FairleadSignature\":[\"" SIGNATURE "\"]}", true, NULL },
+        { "{\"commands\":[\"a\"],\"FairleadSignature\":[\"\"]}", false, "FairleadSignature" },
+        { "{\"commands\":[\"a\"],\"FairleadSignature\":[]}", false, "one value" },
+        { "{\"commands\":[\"a\"],\"FairleadSignature\":[\"" SIGNATURE "\",\"" SIGNATURE "\"]}",
+          false, "one value" },
+        { "{\"commands\":[\"a\"],\"fairleadSignature\":[\"" SIGNATURE "\"]}", false,
+          "\"fairleadSignature\"" },
         { "{\"commands\":[\"a\"],\"executionTimeout\":[\"172800\"]}", true, NULL },
         { "{\"commands\":[\"a\"],\"executionTimeout\":[\"172801\"]}", false, "executionTimeout" },
         { "{\"commands\":[\"a\"],\"executionTimeout\":[\"0\"]}", false, "executionTimeout" },
