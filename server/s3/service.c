@@ -9,15 +9,12 @@
 #include "common/base/log.h"
 #include "server/conf.h"
 #include "server/http/route.h"
+#include "server/s3/retire.h"
 #include "server/s3/s3.h"
 
-#define EVERY_MS       (60 * 60 * 1000)
-#define AGAIN_MS       1000 /* there was more than fits one transaction */
-#define PER_RUN        200
-#define EVENTS_PER_RUN 10000
-#define UPLOAD_DAYS    7 /* an upload that is not completed */
-#define DAY_MS         (24 * 60 * 60 * 1000ll)
-#define ARENA_BYTES    (8 * 1024 * 1024)
+#define EVERY_MS    (60 * 60 * 1000)
+#define AGAIN_MS    1000 /* there was more than fits one transaction */
+#define ARENA_BYTES (8 * 1024 * 1024)
 
 /* ---- start ---- */
 
@@ -104,75 +101,15 @@ static void release(struct service *s)
     free(s);
 }
 
-static int forget_objects(struct service *s, const char *bucket, int64_t before_ms)
-{
-    struct fl_s3_call *c = &s->c;
-    char *keys[PER_RUN], *ids[PER_RUN];
-    fl_autocursor struct fl_cursor *row = NULL;
-    size_t n = 0;
-    int r = fl_sql_open(c->call.tx, FL_SQL_object_older, &row, NULL, FL_T(c->call.account),
-                        FL_T(bucket), FL_N(before_ms), FL_N(PER_RUN));
-
-    while (r >= 0 && (r = fl_sql_next(row, NULL)) > 0) {
-        keys[n] = fl_arena_strdup(&s->arena, fl_sql_text(row, 0));
-        ids[n] = fl_arena_strdup(&s->arena, fl_sql_text(row, 1));
-        if (!keys[n] || !ids[n])
-            return -ENOMEM;
-        n++;
-    }
-    for (size_t i = 0; r >= 0 && i < n; i++) {
-        r = fl_s3_forget(c, ids[i], NULL);
-        if (r >= 0)
-            r = fl_sql_exec(c->call.tx, FL_SQL_object_delete, NULL, FL_T(c->call.account),
-                            FL_T(bucket), FL_T(keys[i]));
-    }
-    s->more |= n == PER_RUN;
-    return r;
-}
-
-static int forget_uploads(struct service *s, int64_t before_ms)
-{
-    char *ids[PER_RUN];
-    fl_autocursor struct fl_cursor *row = NULL;
-    size_t n = 0;
-    int r =
-        fl_sql_open(s->c.call.tx, FL_SQL_upload_older, &row, NULL, FL_N(before_ms), FL_N(PER_RUN));
-
-    while (r >= 0 && (r = fl_sql_next(row, NULL)) > 0) {
-        ids[n] = fl_arena_strdup(&s->arena, fl_sql_text(row, 0));
-        if (!ids[n++])
-            return -ENOMEM;
-    }
-    for (size_t i = 0; r >= 0 && i < n; i++) {
-        r = fl_s3_forget(&s->c, ids[i], NULL);
-        if (r >= 0)
-            r = fl_sql_exec(s->c.call.tx, FL_SQL_upload_delete, NULL, FL_T(ids[i]));
-    }
-    s->more |= n == PER_RUN;
-    return r;
-}
-
 static int retire(struct fl_tx *tx, void *arg)
 {
     struct service *s = arg;
-    const struct fl_intmap *days = &s->plane->conf.bucket_days;
-    int64_t now_ms = fl_now_ms();
-    int r = 0;
 
-    s->more = false;
     s->c = (struct fl_s3_call){ .call = { .tx = tx,
                                           .arena = &s->arena,
                                           .account = s->plane->conf.account,
-                                          .now_ms = now_ms } };
-    for (size_t i = 0; r >= 0 && i < days->n; i++)
-        r = forget_objects(s, days->v[i].key, now_ms - days->v[i].value * DAY_MS);
-    if (r >= 0)
-        r = forget_uploads(s, now_ms - UPLOAD_DAYS * DAY_MS);
-    if (r >= 0) {
-        r = fl_sql_exec(tx, FL_SQL_log_event_retire, NULL, FL_N(now_ms), FL_N(EVENTS_PER_RUN));
-        s->more |= r == EVENTS_PER_RUN;
-    }
-    return r < 0 ? r : 0;
+                                          .now_ms = fl_now_ms() } };
+    return fl_s3_retire(&s->c, &s->plane->conf.bucket_days, &s->more);
 }
 
 struct question {
