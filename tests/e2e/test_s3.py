@@ -218,6 +218,104 @@ def test_multipart(place, s3):
     s3.delete_bucket(Bucket="multi")
 
 
+def test_small_parts_and_parts_left_out(place, s3):
+    """All parts but the last have 5 MiB; what is completed without takes no room."""
+    s3.create_bucket(Bucket="parts")
+    up = s3.create_multipart_upload(Bucket="parts", Key="k")["UploadId"]
+    tags = [s3.upload_part(Bucket="parts", Key="k", UploadId=up, PartNumber=n, Body=b"x" * n)["ETag"]
+            for n in range(1, 6)]
+    before = len(blobs(place))
+
+    def complete(*numbers):
+        return s3.complete_multipart_upload(Bucket="parts", Key="k", UploadId=up, MultipartUpload={
+            "Parts": [{"PartNumber": n, "ETag": tags[n - 1]} for n in numbers]})
+    assert code_of(complete, 1, 2) == "EntityTooSmall"
+    assert len(blobs(place)) == before
+    complete(3)
+    assert s3.get_object(Bucket="parts", Key="k")["Body"].read() == b"xxx"
+    flsandbox.wait_for("the others to go", lambda: len(blobs(place)) == before - 4)
+
+
+# ---- many at once ----
+
+def marked(n, size=600_000):
+    """A body that shows at every place which one it is."""
+    return (b"%07d\n" % n) * (size // 8)
+
+
+def test_reading_while_it_is_overwritten(place, s3):
+    """Whoever reads sees one of the objects that stood there, whole, and what its answer's head says of it."""
+    s3.create_bucket(Bucket="race")
+    s3.put_object(Bucket="race", Key="k", Body=marked(0))
+    stop, seen, trouble = threading.Event(), set(), []
+
+    def reader(ranged):
+        client = s3_client(place.plane)
+        try:
+            while not stop.is_set():
+                first = 8 * (len(seen) * 997 % 60_000) + 3
+                got = client.get_object(Bucket="race", Key="k", **({"Range": f"bytes={first}-{first + 99_999}"} if ranged else {}))
+                body = got["Body"].read()
+                n = int(body[5:12] if ranged else body[:7])
+                want = marked(n)[first:first + 100_000] if ranged else marked(n)
+                assert body == want, (n, first, len(body))
+                assert got["ETag"].strip('"') == hashlib.md5(marked(n)).hexdigest()
+                seen.add((ranged, n))
+        except Exception as e:  # told by the thread that tests
+            trouble.append(e)
+            stop.set()
+    threads = [threading.Thread(target=reader, args=(i % 2 == 0,)) for i in range(4)]
+    for t in threads:
+        t.start()
+    n = 0
+    try:
+        while len(seen) < 40 and not stop.is_set():
+            n += 1
+            s3.put_object(Bucket="race", Key="k", Body=marked(n))
+    finally:
+        stop.set()
+        for t in threads:
+            t.join()
+    assert not trouble, trouble
+    s3.delete_object(Bucket="race", Key="k")
+
+
+def test_many_put_the_same_key(place, s3):
+    """One of them stands, whole, and the files of the others are gone; of those that ask for nothing to be there, one
+    is let."""
+    s3.create_bucket(Bucket="same")
+    before, codes = len(blobs(place)), []
+    barrier = threading.Barrier(6)
+
+    def put(n, key, headers):
+        client = s3_client(place.plane)
+        client.meta.events.register("before-call.s3.PutObject", lambda params, **_: params["headers"].update(headers))
+        barrier.wait()
+        try:
+            client.put_object(Bucket="same", Key=key, Body=marked(n))
+            codes.append(n)
+        except botocore.exceptions.ClientError as e:
+            codes.append(e.response["Error"]["Code"])
+
+    def all_at_once(key, **headers):
+        codes.clear()
+        threads = [threading.Thread(target=put, args=(n, key, headers)) for n in range(1, 7)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+    all_at_once("k")
+    assert sorted(codes) == list(range(1, 7))
+    body = s3.get_object(Bucket="same", Key="k")["Body"].read()
+    assert body == marked(int(body[:7]))
+    flsandbox.wait_for("one file", lambda: len(blobs(place)) == before + 1)
+    all_at_once("once", **{"If-None-Match": "*"})
+    let = [c for c in codes if isinstance(c, int)]
+    assert len(let) == 1 and codes.count("PreconditionFailed") == 5, codes
+    assert s3.get_object(Bucket="same", Key="once")["Body"].read() == marked(let[0])
+    flsandbox.wait_for("two files", lambda: len(blobs(place)) == before + 2)
+
+
 def test_the_bucket_in_front_of_an_address(place, s3):
     """As the official agent's SDK sends it: <bucket>.127.0.0.1."""
     s3.create_bucket(Bucket="in-front")
@@ -246,7 +344,7 @@ def sign(plane, method, path, headers, payload, bucket=None):
     return h, now, scope, key, signature
 
 
-def send(plane, method, path, headers, body):
+def send(plane, method, path, headers, body, length=None):
     url = urllib.parse.urlsplit(plane.endpoint)
     import ssl
     conn = http.client.HTTPSConnection(url.hostname, url.port, timeout=30,
@@ -255,7 +353,7 @@ def send(plane, method, path, headers, body):
         conn.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
         for name, value in headers.items():
             conn.putheader(name, value)
-        conn.putheader("content-length", str(len(body)))
+        conn.putheader("content-length", str(len(body) if length is None else length))
         conn.endheaders(body)
         answer = conn.getresponse()
         return answer.status, answer.read().decode()
@@ -395,6 +493,8 @@ def test_quota_and_size(new_box, tmp_path):
     s3 = s3_client(box.plane)
     s3.create_bucket(Bucket="small")
     assert code_of(s3.put_object, Bucket="small", Key="big", Body=b"x" * 500_000) == "EntityTooLarge"
+    h = sign(box.plane, "PUT", "/small/big", {}, "UNSIGNED-PAYLOAD")[0]
+    assert "EntityTooLarge" in send(box.plane, "PUT", "/small/big", h, b"", length=500_000)[1]  # before any of it comes
     for i in range(2):
         s3.put_object(Bucket="small", Key=str(i), Body=b"x" * 400_000)
     assert code_of(s3.put_object, Bucket="small", Key="2", Body=b"x" * 300_000) == "InsufficientStorage"
