@@ -50,9 +50,10 @@ struct seen {
     struct search *search;
 };
 
-/* For the pattern of one declaration. */
+/* Of one declaration, made when the first value is looked at. */
 struct search {
     struct fl_allowed_pattern *pattern; /* NULL: there is none */
+    json_t *allowed;                    /* the allowed values as keys */
     unsigned *hard_left;                /* of the whole document */
 };
 
@@ -85,15 +86,22 @@ static int check_pattern(const struct param_in *p, const struct seen *v, struct 
                         v->text, p->allowed_pattern));
 }
 
+/* Both lists may be long: each is gone through once. */
+static int take_allowed(const struct param_in *p, struct search *search)
+{
+    search->allowed = json_object();
+    for (size_t i = 0; i < p->allowed_values.n; i++)
+        if (json_object_set_new_nocheck(search->allowed, p->allowed_values.v[i], json_true()) < 0)
+            return -ENOMEM;
+    return search->allowed ? 0 : -ENOMEM;
+}
+
 static int check_allowed(const struct param_in *p, const struct seen *v, struct fl_buf *out)
 {
-    int r;
+    int r = v->search->allowed ? 0 : take_allowed(p, v->search);
 
-    for (size_t i = 0; i < p->allowed_values.n; i++)
-        if (strcmp(v->text, p->allowed_values.v[i]) == 0)
-            return 0;
-    if (p->allowed_values.n == 0)
-        return 0;
+    if (r < 0 || p->allowed_values.n == 0 || json_object_get(v->search->allowed, v->text))
+        return r;
     r = fl_buf_printf(out, "parameter value /%.200s/ is not in the allowed list [", v->text);
     for (size_t i = 0; i < p->allowed_values.n && r == 0; i++)
         r = fl_buf_printf(out, "%s%.100s", i ? " " : "", p->allowed_values.v[i]);
@@ -329,6 +337,7 @@ static int take_declared(const char *name, const json_t *declaration, bool neste
     r = validate(name, &p, value, nested, !json_equal(value, json_object_get(params, name)),
                  &search, violations);
     fl_allowed_pattern_free(search.pattern);
+    json_decref(search.allowed);
     if (r < 0)
         return no_memory(err);
     return export_variable(name, &p, value, arena, doc, err);
