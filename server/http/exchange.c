@@ -12,14 +12,13 @@
 #include "common/codec/form.h"
 #include "common/codec/xml.h"
 #include "server/api/registry.h"
-#include "server/audit.h"
 #include "server/auth/authorize.h"
 #include "server/auth/guard.h"
-#include "server/auth/known.h"
 #include "server/call.h"
 #include "server/http/health.h"
 #include "server/http/reply.h"
 #include "server/http/route.h"
+#include "server/http/served.h"
 
 #define REPLY_MAX_BYTES (16 * 1024 * 1024)
 #define STS_VERSION     "2011-06-15"
@@ -100,36 +99,21 @@ static void record(struct exchange *x, int status, const char *error)
 {
     const char *arns[AUDIT_RESOURCES];
     char action[128];
-    struct fl_audit_entry e = {
-        .time_ms = fl_now_ms(),
+    struct fl_served s = {
         .request_id = x->request_id,
         .operation = action_name(x, action, sizeof(action)),
-        .caller = x->known ? x->caller.id.arn : NULL,
-        .access_key_id = x->auth.parsed ? x->auth.auth.access_key_id : NULL,
-        .source_ip = x->auth.source_ip,
+        .name = x->op      ? x->op->name
+                : x->route ? "ControlChannel"
+                           : "unknown",
         .resources = arns,
-        .nobody = error && (!x->known || x->caller.id.kind == FL_ID_ANONYMOUS),
         .status = status,
         .error = error,
+        .took_us = now_us() - x->start_us,
     };
 
     for (size_t i = 0; i < x->resources.n && i < AUDIT_RESOURCES; i++)
-        arns[e.n_resources++] = x->resources.v[i].arn;
-    fl_audit_write(x->plane->audit, &e);
-    fl_metrics_api(x->plane->metrics,
-                   x->op      ? x->op->name
-                   : x->route ? "ControlChannel"
-                              : "unknown",
-                   status, now_us() - x->start_us);
-}
-
-/* From now on the front serves this address apart from nodes; a connection that is among them
- * already ends, and the client's next one is not. */
-static void note_user(struct exchange *x)
-{
-    fl_known_note(x->plane->known, x->auth.source_ip, fl_mono_ms());
-    if (x->req && !x->ctx->people)
-        fl_server_req_last(x->req);
+        arns[s.n_resources++] = x->resources.v[i].arn;
+    fl_served_record(x->plane, &x->auth, x->known ? &x->caller : NULL, &s);
 }
 
 static void answer(struct exchange *x, int status, const char *type, const char *error)
@@ -140,8 +124,8 @@ static void answer(struct exchange *x, int status, const char *type, const char 
     if (error)
         headers[n++] = (struct fl_http_header){ "x-amzn-ErrorType", error };
     record(x, status, error);
-    if (x->known && !error && (x->caller.id.kind == FL_ID_USER || x->caller.id.kind == FL_ID_ROLE))
-        note_user(x);
+    if (x->known && !error)
+        fl_served_note_user(x->ctx, &x->auth, &x->caller, x->req);
     if (x->req && x->known && (!error || x->caller.id.kind != FL_ID_ANONYMOUS))
         fl_server_req_trust(x->req);
     if (x->req)
@@ -262,7 +246,7 @@ static int encode(struct exchange *x)
 
 /* ---- on the store's threads ---- */
 
-static int identify(struct exchange *x, struct fl_tx *tx, int64_t now_ms)
+static int identify(struct exchange *x)
 {
     int r;
 
@@ -274,13 +258,9 @@ static int identify(struct exchange *x, struct fl_tx *tx, int64_t now_ms)
         x->known = true;
         return 0;
     }
-    if (!fl_auth_admit(x->plane, x->auth.source_ip, fl_auth_target(&x->auth), &x->err))
-        return -EAGAIN;
-    r = fl_auth_verify(x->plane, tx, &x->auth, x->service, x->op && x->op->auth == FL_AUTH_NODE_RSA,
-                       now_ms, &x->arena, &x->caller, &x->err);
+    r = fl_served_identify(&x->call, &x->auth, x->service, x->op && x->op->auth == FL_AUTH_NODE_RSA,
+                           &x->caller, &x->err);
     x->known = r >= 0;
-    if (r == -EKEYREJECTED)
-        fl_auth_wrong(&x->call, x->auth.source_ip, fl_auth_target(&x->auth), &x->err);
     return r;
 }
 
@@ -342,10 +322,10 @@ static int stage_read(struct fl_tx *tx, void *arg)
     fl_call_init(&x->call, x->plane, &x->arena, &x->caller.id, x->request_id, now_ms);
     x->call.host = fl_auth_header(&x->auth, "host");
     x->call.user_agent = fl_auth_header(&x->auth, "user-agent");
-    r = begin(x) ? identify(x, tx, now_ms) : -ETIME;
+    x->call.tx = tx;
+    r = begin(x) ? identify(x) : -ETIME;
     if (r < 0)
         return r;
-    x->call.tx = tx;
     r = x->route ? check_route(x) : check_op(x);
     if (r < 0 || lane_of(x) == FL_LANE_WRITE)
         return r;

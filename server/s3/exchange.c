@@ -7,13 +7,12 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/rand.h"
-#include "server/audit.h"
 #include "server/auth/guard.h"
-#include "server/auth/known.h"
 #include "server/auth/presigned.h"
 #include "server/call.h"
 #include "server/http/health.h"
 #include "server/http/route.h"
+#include "server/http/served.h"
 #include "server/s3/error.h"
 #include "server/s3/exchange_priv.h"
 #include "server/s3/target.h"
@@ -54,24 +53,18 @@ static const char *const wanted[] = {
 static void record(struct fl_s3_exchange *x, int status, const char *error)
 {
     const char *arn = x->arn;
-    bool known = x->known;
-    struct fl_audit_entry e = {
-        .time_ms = fl_now_ms(),
+    const struct fl_served s = {
         .request_id = x->request_id,
         .operation = x->c.op ? fl_arena_printf(&x->arena, "s3:%s", x->c.op->name) : NULL,
-        .caller = known ? x->c.caller.id.arn : NULL,
-        .access_key_id = x->auth.parsed ? x->auth.auth.access_key_id : NULL,
-        .source_ip = x->auth.source_ip,
+        .name = x->c.op ? x->c.op->name : "unknown",
         .resources = &arn,
         .n_resources = arn != NULL,
-        .nobody = error && !known,
         .status = status,
         .error = error,
+        .took_us = (fl_mono_ms() - x->start_ms) * 1000,
     };
 
-    fl_audit_write(x->plane->audit, &e);
-    fl_metrics_api(x->plane->metrics, x->c.op ? x->c.op->name : "unknown", status,
-                   (fl_mono_ms() - x->start_ms) * 1000);
+    fl_served_record(x->plane, &x->auth, x->known ? &x->c.caller : NULL, &s);
 }
 
 static void release_now(void *arg)
@@ -163,16 +156,10 @@ void fl_s3_fail(struct fl_s3_exchange *x, int r)
 /* The caller is known: its connection is no guest's. */
 static void trust(struct fl_s3_exchange *x)
 {
-    const struct fl_caller *caller = &x->c.caller;
-
     if (!x->req)
         return;
     fl_server_req_trust(x->req);
-    if (caller->id.kind == FL_ID_USER || caller->id.kind == FL_ID_ROLE) {
-        fl_known_note(x->plane->known, x->auth.source_ip, fl_mono_ms());
-        if (!x->ctx->people)
-            fl_server_req_last(x->req);
-    }
+    fl_served_note_user(x->ctx, &x->auth, &x->c.caller, x->req);
 }
 
 static void succeed(struct fl_s3_exchange *x)
@@ -207,20 +194,6 @@ static bool in_time(struct fl_s3_exchange *x)
     return false;
 }
 
-static int identify(struct fl_s3_exchange *x, struct fl_tx *tx, int64_t now_ms)
-{
-    int r;
-
-    if (!fl_auth_admit(x->plane, x->auth.source_ip, fl_auth_target(&x->auth), &x->err))
-        return -EAGAIN;
-    r = fl_auth_verify(x->plane, tx, &x->auth, "s3", false, now_ms, &x->arena, &x->c.caller,
-                       &x->err);
-    x->known = r >= 0;
-    if (r == -EKEYREJECTED)
-        fl_auth_wrong(&x->c.call, x->auth.source_ip, fl_auth_target(&x->auth), &x->err);
-    return r;
-}
-
 /* Before a body is read: will there be a place for it? */
 static int check_place(struct fl_s3_exchange *x)
 {
@@ -248,8 +221,9 @@ static int stage_admit(struct fl_tx *tx, void *arg)
     fl_call_init(&c->call, x->plane, &x->arena, &c->caller.id, x->request_id, now_ms);
     if (!in_time(x))
         return -ETIME;
-    r = identify(x, tx, now_ms);
     c->call.tx = tx;
+    r = fl_served_identify(&c->call, &x->auth, "s3", false, &c->caller, &x->err);
+    x->known = r >= 0;
     if (r >= 0 && !c->op->asks)
         r = fl_s3_allowed(c, c->op->action, c->key, &x->err);
     if (r >= 0 && c->op->input == FL_S3_DATA)
