@@ -11,29 +11,22 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 #include "common/base/file.h"
 #include "common/net/url.h"
+#include "plugins/download_content/git_run.h"
 #include "plugins/download_content/git_wire.h"
 #include "plugins/download_content/source.h"
-#include "plugins/environment.h"
-#include "plugins/process.h"
 
-#define FOLDER             "git" /* in the step's */
-#define PACK               "objects/pack/pack-1.pack"
-#define REFS_MAX_BYTES     (3u << 20)
-#define LISTING_MAX_BYTES  (8u << 20)
-#define URL_MAX_BYTES      4096
-#define REF_MAX_BYTES      1000
-#define FETCH_TIMEOUT_MS   (3600 * 1000)
-#define PROGRAM_TIMEOUT_MS (3600 * 1000)
-#define PROGRAM_MAX_MEMORY (2ull << 30)
-#define PROGRAM_MAX_FILE   (1ull << 30) /* it writes an index of the pack */
-#define TURN_BYTES         (1u << 20)
-#define COMPLAINT_BYTES    400
+#define FOLDER            "git" /* in the step's */
+#define PACK              "objects/pack/pack-1.pack"
+#define REFS_MAX_BYTES    (3u << 20)
+#define LISTING_MAX_BYTES (8u << 20)
+#define URL_MAX_BYTES     4096
+#define REF_MAX_BYTES     1000
+#define FETCH_TIMEOUT_MS  (3600 * 1000)
+#define TURN_BYTES        (1u << 20)
 
 struct info {
     char *repository, *get_options, *username, *password, *key;
@@ -66,7 +59,6 @@ struct git {
     bool named;                 /* by the document: no ref is looked up */
     bool suffixed;              /* ".git" was tried, too */
     int version;
-    char program[512];
     char *folder;
     int folder_fd;
 
@@ -76,12 +68,8 @@ struct git {
     struct fl_git_pack pack;
     struct fl_timer *turn;
 
-    struct fl_process *process;
-    struct fl_timer *deadline;
+    struct fl_git_run run;
     void (*next)(struct git *g); /* when the program ended well */
-    struct fl_err error;         /* why it was killed */
-    char complaint[COMPLAINT_BYTES];
-    size_t complaint_len;
 
     struct fl_buf listing;
     struct blob *blobs;
@@ -102,131 +90,37 @@ static void fail(struct git *g, const struct fl_err *err)
 
 /* ---- git, the program ---- */
 
-static void on_over(void *arg, int wait_status)
-{
-    struct git *g = arg;
-    struct fl_err err = { 0 };
-
-    g->process = fl_process_free(g->process);
-    fl_timer_stop(g->deadline);
-    if (fl_step_ending(fl_download_step(g->d)) != FL_STEP_NOT_ENDING) {
-        fl_download_ended(g->d);
-        return;
-    }
-    if (g->error.code) {
-        fail(g, &g->error);
-        return;
-    }
-    if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 0) {
-        g->next(g);
-        return;
-    }
-    while (g->complaint_len > 0 && g->complaint[g->complaint_len - 1] == '\n')
-        g->complaint_len--;
-    if (WIFEXITED(wait_status))
-        fl_err_set(&err, -EIO, NULL, "git ended with status %d: %.*s", WEXITSTATUS(wait_status),
-                   (int)g->complaint_len, g->complaint);
-    else
-        fl_err_set(&err, -EIO, NULL, "git was ended by signal %d: %.*s", WTERMSIG(wait_status),
-                   (int)g->complaint_len, g->complaint);
-    fail(g, &err);
-}
-
-static void stop(struct git *g)
-{
-    if (g->process)
-        fl_process_kill(g->process);
-}
-
-static void on_deadline(void *arg)
-{
-    struct git *g = arg;
-
-    fl_err_set(&g->error, -ETIMEDOUT, NULL, "git did not end in an hour");
-    stop(g);
-}
-
 static int take_content(struct git *g, const char *data, size_t len, struct fl_err *err);
 
-static void on_output(void *arg, enum fl_step_stream stream, const void *data, size_t len)
+static int on_output(void *arg, const char *data, size_t len, struct fl_err *err)
 {
     struct git *g = arg;
 
-    if (g->error.code)
-        return;
-    if (stream == FL_STEP_STDERR) {
-        size_t n = FL_MIN(len, sizeof(g->complaint) - g->complaint_len);
+    if (g->blobs)
+        return take_content(g, data, len, err);
+    return fl_buf_append(&g->listing, data, len) < 0
+               ? fl_err_set(err, -E2BIG, NULL, "the list of the repository's files is too long")
+               : 0;
+}
 
-        memcpy(g->complaint + g->complaint_len, data, n);
-        g->complaint_len += n;
-    } else if (g->blobs) {
-        if (take_content(g, data, len, &g->error) < 0)
-            stop(g);
-    } else if (fl_buf_append(&g->listing, data, len) < 0) {
-        fl_err_set(&g->error, -E2BIG, NULL, "the list of the repository's files is too long");
-        stop(g);
-    }
+static void on_over(void *arg, const struct fl_err *err)
+{
+    struct git *g = arg;
+
+    if (fl_step_ending(fl_download_step(g->d)) != FL_STEP_NOT_ENDING)
+        fl_download_ended(g->d);
+    else if (err)
+        fail(g, err);
+    else
+        g->next(g);
 }
 
 /* `next` runs when it has ended well; else the step fails. */
 static int run(struct git *g, const char *const *args, const void *input, size_t input_len,
                void (*next)(struct git *g), struct fl_err *err)
 {
-    static const char *const always[] = {
-        "git",
-        "-c",
-        "protocol.allow=never",
-        "-c",
-        "pack.threads=1",
-        "-c",
-        "core.packedGitWindowSize=16m",
-        "-c",
-        "core.packedGitLimit=256m",
-        "-c",
-        "core.bigFileThreshold=64m",
-    };
-    static const char *const env[] = {
-        "PATH=/usr/bin:/bin",
-        "HOME=.",
-        "LC_ALL=C",
-        "GIT_DIR=.",
-        "GIT_CONFIG_NOSYSTEM=1",
-        "GIT_CONFIG_GLOBAL=/dev/null",
-        "GIT_TERMINAL_PROMPT=0",
-        "GIT_ATTR_NOSYSTEM=1",
-        "GIT_NO_LAZY_FETCH=1",
-        NULL,
-    };
-    static const struct fl_child_limit limits[] = {
-        { RLIMIT_AS, PROGRAM_MAX_MEMORY },
-        { RLIMIT_FSIZE, PROGRAM_MAX_FILE },
-    };
-    const char *argv[FL_ARRAY_LEN(always) + 8] = { 0 };
-    size_t n = 0;
-    int r;
-
-    memcpy(argv, always, sizeof(always));
-    for (n = FL_ARRAY_LEN(always); *args; args++)
-        argv[n++] = *args;
     g->next = next;
-    g->complaint_len = 0;
-    r = fl_process_start(fl_download_step(g->d),
-                         &(struct fl_process_spec){ .path = g->program,
-                                                    .argv = (char *const *)(uintptr_t)argv,
-                                                    .envp = (char *const *)(uintptr_t)env,
-                                                    .cwd = g->folder,
-                                                    .input = input,
-                                                    .input_len = input_len,
-                                                    .confine = true,
-                                                    .limits = limits,
-                                                    .n_limits = FL_ARRAY_LEN(limits),
-                                                    .output = on_output,
-                                                    .over = on_over,
-                                                    .arg = g },
-                         &g->process, err);
-    if (r == 0)
-        fl_timer_start(g->deadline, PROGRAM_TIMEOUT_MS);
-    return r;
+    return fl_git_run_start(&g->run, g->folder, args, input, input_len, err);
 }
 
 /* ---- the contents ---- */
@@ -636,17 +530,14 @@ static int start(struct fl_download *d, const void *in, struct fl_err *err)
     g->folder_fd = g->answer_fd = g->pack_fd = g->blob_fd = -1;
     g->listing = (struct fl_buf)FL_BUF(LISTING_MAX_BYTES);
     g->turn = fl_timer_new(loop, on_turn, g);
-    g->deadline = fl_timer_new(loop, on_deadline, g);
-    r = g->turn && g->deadline ? 0 : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    r = g->turn ? fl_git_run_init(&g->run, fl_download_step(d), on_output, on_over, g, err)
+                : fl_err_set(err, -ENOMEM, NULL, "out of memory");
     if (r == 0)
         r = check_url(g, info, err);
     if (r == 0)
         r = find_ref(g, info->get_options, err);
-    fl_env_find_program((const char *const[]){ "git", NULL }, "", g->program, sizeof(g->program));
-    if (r == 0 && !*g->program)
-        r = fl_err_set(err, -ENOENT, NULL,
-                       "fairlead: content from Git needs the program git, which this node does not "
-                       "have");
+    if (r == 0)
+        r = fl_git_run_find(&g->run, err);
     if (r == 0)
         r = make_folder(g, err);
     return r < 0 ? r : call(g, NULL, -1, on_hello, err);
@@ -656,10 +547,7 @@ static bool cancel(struct fl_download *d)
 {
     struct git *g = *fl_download_own(d);
 
-    if (!g || !g->process)
-        return false;
-    fl_process_kill(g->process);
-    return true;
+    return g && fl_git_run_kill(&g->run);
 }
 
 static void release(struct fl_download *d)
@@ -668,9 +556,8 @@ static void release(struct fl_download *d)
 
     if (!g)
         return;
-    g->process = fl_process_free(g->process);
+    fl_git_run_done(&g->run);
     g->turn = fl_timer_free(g->turn);
-    g->deadline = fl_timer_free(g->deadline);
     for (int *fd = (int[]){ g->folder_fd, g->answer_fd, g->pack_fd, g->blob_fd, -2 }; *fd != -2;
          fd++)
         if (*fd >= 0)
