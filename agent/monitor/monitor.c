@@ -488,7 +488,7 @@ static int start(struct monitor *m, struct fl_err *err)
     const struct fl_jobs_out out = { .ack = send_ack, .reply = send_reply, .arg = m };
     int r = fl_loop_new(&m->loop);
 
-    fl_loop_pool_small(); /* for files that are written, one at a time */
+    fl_loop_pool_size(FL_MONITOR_POOL_THREADS);
     if (r < 0)
         return fl_err_set(err, r, NULL, "no event loop: %s", strerror(-r));
     for (size_t i = 0; i < FL_ARRAY_LEN(signals); i++) {

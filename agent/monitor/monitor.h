@@ -11,5 +11,9 @@ enum {
     FL_MONITOR_EXIT_NOT_REGISTERED = 78, /* or the configuration is wrong */
 };
 
+/* Credentials are written by one at a time, new jobs by another: a home directory on a network that
+ * is gone holds up no document. */
+#define FL_MONITOR_POOL_THREADS 2
+
 /* Runs until SIGTERM or SIGINT; returns the exit status. */
 int fl_monitor_main(const struct fl_cli *cli, const struct fl_paths *paths);

@@ -261,7 +261,7 @@ int main(int argc, char **argv)
     fl_arena_init(&net.creds_arena, MAX_START_BYTES);
     fl_ipc_bind(fl_net_rows, FL_N_NET_ROWS, bindings, FL_ARRAY_LEN(bindings), rows);
 
-    fl_loop_pool_small(); /* for name lookups, one at a time */
+    fl_loop_pool_size(1); /* for name lookups, one at a time */
     r = fl_sandbox_enter(&err);
     if (r == 0)
         r = fl_loop_new(&net.loop);

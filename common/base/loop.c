@@ -58,7 +58,7 @@ struct work {
     void *arg;
 };
 
-static bool small_pool;
+static char pool_size[2]; /* "": libuv's own */
 
 static struct post *take_posts(struct fl_loop *loop)
 {
@@ -228,9 +228,9 @@ static void work_done(uv_work_t *uv, int status)
     free(w);
 }
 
-void fl_loop_pool_small(void)
+void fl_loop_pool_size(unsigned threads)
 {
-    small_pool = !getenv(POOL_VARIABLE);
+    pool_size[0] = getenv(POOL_VARIABLE) ? '\0' : (char)('0' + threads);
 }
 
 int fl_loop_work(struct fl_loop *loop, fl_post_fn work, fl_post_fn done, void *arg)
@@ -244,12 +244,12 @@ int fl_loop_work(struct fl_loop *loop, fl_post_fn work, fl_post_fn done, void *a
     w->done = done;
     w->arg = arg;
     /* libuv reads it when the first work is queued; nothing we start is to inherit it. */
-    if (small_pool)
-        setenv(POOL_VARIABLE, "1", 1);
+    if (pool_size[0])
+        setenv(POOL_VARIABLE, pool_size, 1);
     r = uv_queue_work(&loop->uv, &w->uv, run_work, work_done);
-    if (small_pool)
+    if (pool_size[0])
         unsetenv(POOL_VARIABLE);
-    small_pool = false;
+    pool_size[0] = '\0';
     if (r < 0) {
         free(w);
         return -ENOMEM;

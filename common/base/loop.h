@@ -46,9 +46,9 @@ int fl_loop_post(struct fl_loop *loop, fl_post_fn fn, void *arg);
  * that can stall, name lookups). 0 or -ENOMEM. */
 int fl_loop_work(struct fl_loop *loop, fl_post_fn work, fl_post_fn done, void *arg);
 
-/* The process's pool gets one thread instead of libuv's four. Before the first fl_loop_work, in a
- * program with one loop. */
-void fl_loop_pool_small(void);
+/* The process's pool gets so many threads, 1 to 9, instead of libuv's four. Before the first
+ * fl_loop_work, in a program with one loop. */
+void fl_loop_pool_size(unsigned threads);
 
 /* A timer that is not running yet. NULL without memory. Starting a running timer moves it; it fires
  * once. Timers wake no one when stopped. With 0 ms, also from its own function: in the next turn of

@@ -333,7 +333,7 @@ static void wait_at_gate(void *arg)
 
 static int setup_slow(void **state)
 {
-    fl_loop_pool_small();
+    fl_loop_pool_size(1);
     return pipe2(gate, O_CLOEXEC) == 0 ? setup(state) : -1;
 }
 

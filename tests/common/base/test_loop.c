@@ -356,6 +356,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(forgotten_child_is_reaped, setup, teardown),
     };
 
-    fl_loop_pool_small(); /* before any other work of this process */
+    fl_loop_pool_size(1); /* before any other work of this process */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
