@@ -121,7 +121,6 @@ void fl_relay_attach(struct fl_relay *relay, enum fl_side side, int64_t wall_ms)
     relay->attached[side] = relay->came[side] = true;
     if (relay->paused[side])
         relay->events->pause(relay->arg, side, true);
-    fl_flow_rewind(&relay->to[side]);
     pump(relay, side);
     if (side == FL_SIDE_CLIENT && again)
         tell_publication(relay, false, wall_ms);
