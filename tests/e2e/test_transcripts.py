@@ -217,6 +217,9 @@ def test_the_node_cannot_erase_it(recorded):
         assert "AccessDenied" in e.value.code, (call, e.value)
     assert s3.get_object(Bucket="transcripts", Key=key)["Body"].read() == body
     assert streamed() and whole(place, session)
+    where = place.row(session)["OutputUrl"]
+    assert where["S3OutputUrl"].endswith(f"/transcripts/{key}")
+    assert where["CloudWatchOutputUrl"].endswith(f"group=/sessions;stream={session}")
 
 
 def test_an_alarm_ends_the_session(recorded):
