@@ -82,12 +82,14 @@ def box(shared_box, request):
 
 @pytest.fixture
 def new_box(request):
-    """A function that makes a plane of the test's own: new_box(nodes=1)."""
+    """A function that makes a plane of the test's own: new_box(nodes=1). `before(box)` is called before it starts."""
     made = []
 
-    def make(nodes=1, **kw):
+    def make(nodes=1, before=None, **kw):
         b = flsandbox.Sandbox(nodes=nodes, **kw)
         made.append(b)
+        if before:
+            before(b)
         b.start()
         return b
 

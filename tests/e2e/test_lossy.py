@@ -1,0 +1,125 @@
+"""Sessions whose data channels lose, double, delay and hold back frames (lossy.py): every byte arrives, in order, once."""
+import concurrent.futures
+import os
+import random
+import re
+import socket
+import subprocess
+import threading
+
+import pytest
+
+import flsandbox
+import lossy
+from lossy import Faults
+from test_sessions import Place
+
+ROWS = {  # faults at the agent's side, at the client's
+    "good": (Faults(), Faults()),
+    "1 % lost": (Faults(lose=0.01), Faults(lose=0.01)),
+    "30 % lost": (Faults(lose=0.3), Faults(lose=0.3)),
+    "twice": (Faults(twice=0.3), Faults(twice=0.3)),
+    "late": (Faults(late=0.3), Faults(late=0.3)),
+    "stalls": (Faults(stall=0.01), Faults(stall=0.01)),
+    "all": (Faults(0.05, 0.05, 0.1, 0.05, 0.002, 0.3, 0.0005),) * 2,
+}
+BYTES = 200_000
+
+
+@pytest.fixture
+def box(new_box):
+    made = []
+
+    def make(nodes, seed=1):
+        made.append(new_box(nodes=nodes, host=lossy.HOST, before=lambda b: lossy.put_before(b, seed)))
+        return made[-1]
+
+    yield make
+    for b in made:
+        print(dict(b.lossy.counts))
+        b.lossy.close()
+
+
+@pytest.fixture
+def echo():
+    """Port of a server that sends back what it gets."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve(sock):
+        with sock:
+            while data := sock.recv(65536):
+                sock.sendall(data)
+
+    def accept():
+        while True:
+            try:
+                sock, _ = server.accept()
+            except OSError:
+                return
+            threading.Thread(target=serve, args=(sock,), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    yield server.getsockname()[1]
+    server.close()
+
+
+def exchange(address, data):
+    with socket.create_connection(address, 10) as sock:
+        sock.settimeout(120)
+        threading.Thread(target=sock.sendall, args=(data,), daemon=True).start()
+        got = bytearray()
+        while len(got) < len(data):
+            piece = sock.recv(65536)
+            assert piece, f"end after {len(got)} of {len(data)} bytes"
+            got += piece
+    return bytes(got)
+
+
+class Forward:
+    """`fairlead forward` until the end of the block."""
+
+    def __init__(self, box, node, port):
+        self.argv = [box.build / "fairlead", "forward", node, f"0:{port}"]
+        self.env = box.env()
+
+    def __enter__(self):
+        self.child = subprocess.Popen(self.argv, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        said = ""
+        while not (found := re.search(r"127\.0\.0\.1:(\d+)", said)):
+            line = self.child.stdout.readline()
+            assert line, said
+            said += line
+        threading.Thread(target=self.child.stdout.read, daemon=True).start()
+        return "127.0.0.1", int(found[1])
+
+    def __exit__(self, *exc):
+        self.child.terminate()
+        self.child.wait(30)
+
+
+def three_at_once(address, seed):
+    datas = [random.Random(seed + i).randbytes(BYTES) for i in range(3)]
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        for sent, got in zip(datas, pool.map(lambda d: exchange(address, d), datas)):
+            assert got == sent
+
+
+def check_faults(lossy_relay, rows):
+    """What was to happen did."""
+    for side, faults in zip(("agent", "client"), rows):
+        assert lossy_relay.counts[side, "passed"] > 100
+        for what in ("lose", "twice", "late"):
+            assert bool(getattr(faults, what)) == bool(lossy_relay.counts[side, what]), (side, what)
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_our_client_and_a_reference_node(box, echo, row):
+    b = box(nodes=0)
+    place = Place(b.plane)
+    try:
+        with Forward(b, place.target, echo) as address:
+            b.lossy.faults = dict(zip(("agent", "client"), ROWS[row]))
+            three_at_once(address, 1)
+        check_faults(b.lossy, ROWS[row])
+    finally:
+        place.close()
