@@ -385,7 +385,7 @@ static int set_up(struct holder *h, struct fl_err *err)
     int r = fl_loop_new(&h->loop);
 
     if (r == 0) {
-        fl_loop_pool_small();
+        fl_loop_pool_size(1);
         h->deadline = fl_timer_new(h->loop, on_deadline, h);
         h->reap_timer = fl_timer_new(h->loop, reap, h);
         h->reap_signal = fl_signal_new(h->loop, SIGCHLD, on_sigchld, h);

@@ -224,7 +224,7 @@ int main(int argc, char **argv)
     fl_arena_init(&s.start_arena, MAX_START_BYTES);
     fl_arena_init(&s.creds_arena, MAX_CREDS_BYTES);
     fl_ipc_bind(fl_sess_rows, FL_N_SESS_ROWS, bindings, FL_ARRAY_LEN(bindings), s.rows);
-    fl_loop_pool_small(); /* for name lookups, one at a time */
+    fl_loop_pool_size(1); /* for name lookups, one at a time */
     r = fl_sandbox_enter(&err);
     if (r == 0)
         r = fl_loop_new(&s.loop);
