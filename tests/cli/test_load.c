@@ -22,7 +22,9 @@ static const char own[] = "[default]\n"
                           "[bare]\n"
                           "endpoint_url = plane:8443\n"
                           "aws_access_key_id = AKBARE\n"
-                          "aws_secret_access_key = bare-secret\n";
+                          "aws_secret_access_key = bare-secret\n"
+                          "[hollow]\n"
+                          "region =\n";
 
 static const char credentials[] = "[both]\n"
                                   "aws_access_key_id = AKBOTH\n"
@@ -35,6 +37,11 @@ static const char config[] =
     "[profile both]\n"
     "region = config-both\n"
     "endpoint_url = https://both:2\n"
+    "[profile hollow]\n"
+    "region = config-hollow\n"
+    "endpoint_url = https://hollow:8\n"
+    "aws_access_key_id = AKHO\n"
+    "aws_secret_access_key = ho-secret\n"
     "[profile services]\n"
     "services = mine\n"
     "region = eu-central-1\n"
@@ -143,6 +150,31 @@ static const struct {
       "own-region",
       "/own/ca",
       "AKOWN",
+      NULL,
+      3,
+      NULL },
+    { "fairlead's variable over a service's, a region over a default",
+      { 0 },
+      { { "AWS_ENDPOINT_URL_SSM", "https://s" },
+        { "FAIRLEAD_ENDPOINT", "https://f" },
+        { "AWS_DEFAULT_REGION", "default-r" },
+        { "AWS_REGION", "env-r" } },
+      "https://f",
+      "https://f",
+      "env-r",
+      "/own/ca",
+      "AKOWN",
+      NULL,
+      3,
+      NULL },
+    { "a setting without a value in the first file",
+      { .profile = "hollow" },
+      { { 0 } },
+      "https://hollow:8",
+      "https://hollow:8",
+      "config-hollow",
+      NULL,
+      "AKHO",
       NULL,
       3,
       NULL },
@@ -365,8 +397,9 @@ static void profiles_are_told_once(void **state)
     (void)state;
     assert_int_equal(fl_profiles_read(&p, NULL), 0);
     fl_profiles_each(p, add_name, names);
-    assert_string_equal(names, "default both bare half services aws program failing expired babble "
-                               "round round2 lost sso ");
+    assert_string_equal(names,
+                        "default both bare hollow half services aws program failing expired babble "
+                        "round round2 lost sso ");
     assert_true(fl_profiles_has(p, "half"));
     assert_false(fl_profiles_has(p, "mine"));
     fl_profiles_free(p);
