@@ -227,6 +227,26 @@ static inline void send_shell(struct fixture *f, const char *id, const char *scr
     wait_acks(f, before + 1);
 }
 
+/* Lines that end when the test says so. */
+static inline const char *until_let_go(const struct fixture *f)
+{
+    static char script[TMPDIR_BYTES + 64];
+
+    snprintf(script, sizeof(script), "\"while [ ! -e %s/go ]; do sleep 0.05; done\"", f->dir);
+    return script;
+}
+
+static inline void let_go(const struct fixture *f)
+{
+    char path[TMPDIR_BYTES + 8];
+    int fd;
+
+    snprintf(path, sizeof(path), "%s/go", f->dir);
+    fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    close(fd);
+}
+
 static inline void send_cancel(struct fixture *f, const char *target)
 {
     char job_id[] = "aws.ssm.cancel-1.mi-0123456789abcdef0", command_id[] = "cancel-1";

@@ -294,7 +294,7 @@ static void a_failure_told_from_memory_is_kept_before_the_folder_goes(void **sta
 
     f->config.command_retry_limit = 1;
     f->config.command_workers = 1;
-    send_shell(f, "c0", "\"sleep 0.2\"");
+    send_shell(f, "c0", until_let_go(f));
     snprintf(script, sizeof(script), "\"echo x >> %s/ran\"", f->dir);
     send_shell(f, "c1", script);
     /* Nothing can be put away either: at the next start it is found where it is. */
@@ -306,6 +306,7 @@ static void a_failure_told_from_memory_is_kept_before_the_folder_goes(void **sta
     none = before;
     none.rlim_cur = 0;
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+    let_go(f);
     while (fl_jobs_count(f->jobs).running || fl_jobs_count(f->jobs).queued ||
            fl_jobs_count(f->jobs).unacked_replies)
         fl_loop_run_once(f->loop, true);
