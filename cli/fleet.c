@@ -8,7 +8,8 @@
 
 #define DOCUMENT_PREFIX "AWSFleetManager-"
 #define ARENA_BYTES     (8 << 20)
-#define PAGES_MAX       10000 /* a node that never ends its list ends here */
+#define ROWS_BYTES      (256 << 20) /* of all pages */
+#define PAGES_MAX       10000       /* a node that never ends its list ends here */
 #define DELIVERY_S      30 /* a person is waiting, and a node that is not there will not answer */
 #define TOKEN           "NextToken"
 
@@ -149,32 +150,47 @@ int fl_fleet_call(struct fl_cli *cli, const struct fl_fleet_node *node,
     return 0;
 }
 
-/* ---- pages ---- */
+/* ---- tables ---- */
 
-static int each_row(const json_t *data, const struct fl_shape *shape, fl_list_fn fn, void *arg,
-                    struct fl_err *err)
+struct row {
+    void *item;
+    json_t *json;
+};
+
+struct table {
+    const struct fl_fleet_list *l;
+    const void *options;
+    struct fl_arena arena; /* of items */
+    struct row *v;
+    size_t n, room;
+};
+
+static int add_row(struct table *t, const json_t *json, struct fl_err *err)
 {
-    fl_autoarena struct fl_arena arena = FL_ARENA(ARENA_BYTES);
-    void *item = fl_arena_alloc(&arena, shape->size);
-    const json_t *row;
-    size_t i;
-    int r = item ? 0 : -ENOMEM;
+    void *item = fl_arena_alloc(&t->arena, t->l->shape->size);
 
-    json_array_foreach(json_object_get(data, "results"), i, row)
-    {
-        if (r)
-            break;
-        if (fl_json_decode_value(shape, row, FL_DECODE_LAX, &arena, item, err) < 0)
-            r = -EREMOTE;
-        else
-            r = fn(arg, item, row);
+    if (!item)
+        return -ENOMEM;
+    if (fl_json_decode_value(t->l->shape, json, FL_DECODE_LAX, &t->arena, item, err) < 0)
+        return -EREMOTE;
+    if (t->l->keep && !t->l->keep(t->options, item))
+        return 0;
+    if (t->n == t->room) {
+        size_t room = t->room ? 2 * t->room : 256;
+        struct row *more = realloc(t->v, room * sizeof(*more));
+
+        if (!more)
+            return -ENOMEM;
+        t->v = more;
+        t->room = room;
     }
-    return r;
+    t->v[t->n++] = (struct row){ item, json_incref((json_t *)json) };
+    return 0;
 }
 
-int fl_fleet_each(struct fl_cli *cli, const struct fl_fleet_node *node,
-                  const struct fl_fleet_ask *ask, const struct fl_shape *shape, fl_list_fn fn,
-                  void *arg, struct fl_err *err)
+/* Page after page. */
+static int read_rows(struct fl_cli *cli, const struct fl_fleet_node *node,
+                     const struct fl_fleet_ask *ask, struct table *t, struct fl_err *err)
 {
     fl_autofree struct fl_fleet_param *params = calloc(ask->n_params + 1, sizeof(*params));
     const struct fl_fleet_ask page = { ask->document, params, ask->n_params + 1, ask->quiet };
@@ -185,12 +201,16 @@ int fl_fleet_each(struct fl_cli *cli, const struct fl_fleet_node *node,
         memcpy(params, ask->params, ask->n_params * sizeof(*params));
     for (unsigned n = 0; r == 0 && n < PAGES_MAX; n++) {
         const char *next;
-        json_t *data = NULL;
+        json_t *data = NULL, *row;
+        size_t i;
 
         params[ask->n_params] = (struct fl_fleet_param){ TOKEN, token ? token : "*" };
         r = fl_fleet_call(cli, node, &page, &data, err);
-        if (r == 0)
-            r = each_row(data, shape, fn, arg, err);
+        json_array_foreach(json_object_get(data, "results"), i, row)
+        {
+            if (r == 0)
+                r = add_row(t, row, err);
+        }
         next = json_string_value(json_object_get(data, "nextToken"));
         if (next && token && strcmp(next, token) == 0)
             next = NULL;
@@ -200,7 +220,57 @@ int fl_fleet_each(struct fl_cli *cli, const struct fl_fleet_node *node,
         if (!token)
             break;
     }
-    return r < 0 ? r : 0;
+    return r;
+}
+
+static int compare_rows(const void *a, const void *b, void *arg)
+{
+    const struct fl_fleet_order *order = arg;
+
+    return order->compare(((const struct row *)a)->item, ((const struct row *)b)->item);
+}
+
+static int print_rows(const struct fl_cli *cli, const struct table *t, size_t limit)
+{
+    size_t n = limit ? FL_MIN(t->n, limit) : t->n;
+    struct fl_table *out = NULL;
+    int r = fl_table_new(cli, t->l->columns, t->l->n_columns, &out);
+
+    for (size_t i = 0; i < n && r == 0; i++) {
+        t->l->fill(t->v[i].item);
+        r = cli->json ? fl_print_json(t->v[i].json) : fl_table_add(out, t->v[i].item);
+    }
+    if (r == 0 && n && !cli->json)
+        r = fl_table_print(out);
+    fl_table_free(out);
+    return r;
+}
+
+const struct fl_fleet_order *fl_fleet_order(const struct fl_fleet_list *l, const char *word)
+{
+    for (size_t i = 0; i < l->n_orders; i++)
+        if (!word || strcmp(l->orders[i].word, word) == 0)
+            return &l->orders[i];
+    return NULL;
+}
+
+int fl_fleet_print(struct fl_cli *cli, const struct fl_fleet_node *node,
+                   const struct fl_fleet_ask *ask, const struct fl_fleet_list *l,
+                   const struct fl_fleet_order *order, const void *options, size_t limit,
+                   struct fl_err *err)
+{
+    struct table t = { .l = l, .options = options, .arena = FL_ARENA(ROWS_BYTES) };
+    int r = read_rows(cli, node, ask, &t, err);
+
+    if (r == 0 && t.n)
+        qsort_r(t.v, t.n, sizeof(*t.v), compare_rows, (void *)order);
+    if (r == 0)
+        r = print_rows(cli, &t, limit);
+    for (size_t i = 0; i < t.n; i++)
+        json_decref(t.v[i].json);
+    free(t.v);
+    fl_arena_done(&t.arena);
+    return r;
 }
 
 int fl_fleet_fail(int r, struct fl_err *err)

@@ -39,11 +39,30 @@ int fl_fleet_find_path(struct fl_cli *cli, const char *word, struct fl_arena *ar
 int fl_fleet_call(struct fl_cli *cli, const struct fl_fleet_node *node,
                   const struct fl_fleet_ask *ask, json_t **ret_data, struct fl_err *err);
 
-/* Page after page: each row as `shape` has it, and as a json_t, until one is answered other than
- * with 0. */
-int fl_fleet_each(struct fl_cli *cli, const struct fl_fleet_node *node,
-                  const struct fl_fleet_ask *ask, const struct fl_shape *shape, fl_list_fn fn,
-                  void *arg, struct fl_err *err);
+/* Rows as a table, in some order; each is a struct of `shape` that columns show. */
+struct fl_fleet_order {
+    const char *word; /* of --sort */
+    int (*compare)(const void *a, const void *b);
+};
+struct fl_fleet_list {
+    const struct fl_shape *shape;
+    const struct fl_column *columns;
+    size_t n_columns;
+    const struct fl_fleet_order *orders; /* the first is that of no --sort */
+    size_t n_orders;
+    bool (*keep)(const void *options, const void *item); /* false: it is left out */
+    void (*fill)(void *item); /* what columns show and rows do not have */
+};
+
+/* The order that goes by the word, or NULL means; NULL if there is none. */
+const struct fl_fleet_order *fl_fleet_order(const struct fl_fleet_list *l, const char *word);
+
+/* All pages, or the first `limit` rows in that order (0: all): a table, or with --json the rows as
+ * the node told them, one a line. */
+int fl_fleet_print(struct fl_cli *cli, const struct fl_fleet_node *node,
+                   const struct fl_fleet_ask *ask, const struct fl_fleet_list *l,
+                   const struct fl_fleet_order *order, const void *options, size_t limit,
+                   struct fl_err *err);
 
 /* What a node put out, read as an answer. Pure. */
 int fl_fleet_read(const char *label, const struct fl_outcome *o, json_t **ret_data,

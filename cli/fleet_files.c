@@ -7,8 +7,7 @@
 #include "cli/term.h"
 #include "common/aws/crypto.h"
 
-#define ARENA_BYTES   (64 << 20)
-#define ENTRIES_MAX   1000000
+#define ARENA_BYTES   (1 << 20)
 #define CHUNK_BYTES   16384           /* what the node reads for one answer */
 #define CAT_MAX_BYTES (1 << 20)       /* 64 commands */
 #define TAIL_MAX      (CAT_MAX_BYTES) /* of the last lines */
@@ -23,7 +22,6 @@ struct entry {
     int64_t length;
     char size_text[FL_SIZE_BYTES];
     const char *size_cell;
-    json_t *json;
 };
 #define F(member, key) FL_FIELD(struct entry, member, key, 0)
 static const struct fl_field entry_fields[] = {
@@ -41,9 +39,16 @@ static const struct fl_column entry_columns[] = {
 };
 #undef C
 
+/* A member that a row does not have is as good as empty. */
+static const char *text_of(const char *s)
+{
+    return s ? s : "";
+}
+
 static int by_name(const void *a, const void *b)
 {
-    return strcmp(((const struct entry *)a)->name, ((const struct entry *)b)->name);
+    return strcmp(text_of(((const struct entry *)a)->name),
+                  text_of(((const struct entry *)b)->name));
 }
 
 static int by_size(const void *a, const void *b)
@@ -56,19 +61,20 @@ static int by_size(const void *a, const void *b)
 /* Dates of this form are in order where their texts are. */
 static int by_time(const void *a, const void *b)
 {
-    int r = strcmp(((const struct entry *)b)->written, ((const struct entry *)a)->written);
+    int r = strcmp(text_of(((const struct entry *)b)->written),
+                   text_of(((const struct entry *)a)->written));
 
     return r ? r : by_name(a, b);
 }
 
-static const struct {
-    const char *word;
-    int (*order)(const void *, const void *);
-} orders[] = { { "name", by_name }, { "size", by_size }, { "time", by_time } };
+static const struct fl_fleet_order orders[] = { { "name", by_name },
+                                                { "size", by_size },
+                                                { "time", by_time } };
 
 struct ls_options {
     bool all;
     const char *sort;
+    const char *named; /* no option: the end of the path, which is shown if it is a file */
 };
 static const struct fl_opt ls_options[] = {
     FL_OPT(struct ls_options, all, 'a', "all", NULL, "also names that begin with a dot"),
@@ -78,92 +84,50 @@ static const struct fl_opt ls_options[] = {
 
 extern const struct fl_command fl_cmd_ls;
 
-struct listing {
-    const struct ls_options *o;
-    bool one; /* the path is a file: it is shown whatever its name */
-    struct fl_arena arena;
-    struct entry *v;
-    size_t n, room;
-};
-
-static int add_entry(void *arg, const void *item, const void *json)
+static bool keep_entry(const void *options, const void *item)
 {
-    struct listing *l = arg;
+    const struct ls_options *o = options;
     const struct entry *e = item;
-    struct entry *copy;
 
-    if (!e->name || (*e->name == '.' && !l->o->all && !l->one))
-        return 0;
-    if (l->n == ENTRIES_MAX)
-        return -E2BIG;
-    if (l->n == l->room) {
-        size_t room = l->room ? 2 * l->room : 256;
-        struct entry *more = realloc(l->v, room * sizeof(*more));
-
-        if (!more)
-            return -ENOMEM;
-        l->v = more;
-        l->room = room;
-    }
-    copy = &l->v[l->n];
-    *copy = *e;
-    copy->name = fl_arena_strdup(&l->arena, e->name);
-    copy->mode = fl_arena_strdup(&l->arena, e->mode);
-    copy->owner = fl_arena_strdup(&l->arena, e->owner);
-    copy->group = fl_arena_strdup(&l->arena, e->group);
-    copy->written = fl_arena_strdup(&l->arena, e->written ? e->written : "");
-    if (!copy->name || !copy->written)
-        return -ENOMEM;
-    copy->json = json_incref((json_t *)json);
-    l->n++;
-    return 0;
+    return e->name && (o->all || *e->name != '.' || strcmp(e->name, o->named) == 0);
 }
 
-static int print_entries(const struct fl_cli *cli, struct listing *l)
+static void fill_entry(void *item)
 {
-    struct fl_table *t = NULL;
-    int r = fl_table_new(cli, entry_columns, FL_ARRAY_LEN(entry_columns), &t);
+    struct entry *e = item;
 
-    for (size_t i = 0; i < l->n && r == 0; i++) {
-        struct entry *e = &l->v[i];
-
-        fl_size((double)e->length, e->size_text);
-        e->size_cell = e->size_text;
-        r = cli->json ? fl_print_json(e->json) : fl_table_add(t, e);
-    }
-    if (r == 0 && !cli->json && l->n)
-        r = fl_table_print(t);
-    fl_table_free(t);
-    return r;
+    fl_size((double)e->length, e->size_text);
+    e->size_cell = e->size_text;
 }
+
+static const struct fl_fleet_list entry_list = {
+    .shape = &entry_shape,
+    .columns = entry_columns,
+    .n_columns = FL_ARRAY_LEN(entry_columns),
+    .orders = orders,
+    .n_orders = FL_ARRAY_LEN(orders),
+    .keep = keep_entry,
+    .fill = fill_entry,
+};
 
 static int run_ls(struct fl_cli *cli, const void *options, const struct fl_args *args)
 {
     fl_autoarena struct fl_arena arena = FL_ARENA(ARENA_BYTES);
     struct fl_fleet_param path = { "Path", NULL };
     const struct fl_fleet_ask ask = { "GetFileSystemContent", &path, 1, false };
-    struct listing l = { .o = options, .arena = FL_ARENA(ARENA_BYTES) };
-    const char *sort = l.o->sort ? l.o->sort : orders[0].word;
+    struct ls_options o = *(const struct ls_options *)options;
+    const struct fl_fleet_order *order = fl_fleet_order(&entry_list, o.sort);
     struct fl_fleet_node node;
     struct fl_err err = { 0 };
-    size_t order = 0;
     int r;
 
-    while (order < FL_ARRAY_LEN(orders) && strcmp(orders[order].word, sort) != 0)
-        order++;
-    if (order == FL_ARRAY_LEN(orders))
-        return fl_usage(&fl_cmd_ls, "--sort: name, size or time, not \"%s\"", sort);
+    if (!order)
+        return fl_usage(&fl_cmd_ls, "--sort: name, size or time, not \"%s\"", o.sort);
     r = fl_fleet_find_path(cli, args->v[0], &arena, &node, &path.value, &err);
-    if (r == 0)
-        r = fl_fleet_each(cli, &node, &ask, &entry_shape, add_entry, &l, &err);
-    if (r == 0 && l.n)
-        qsort(l.v, l.n, sizeof(*l.v), orders[order].order);
-    if (r == 0)
-        r = print_entries(cli, &l);
-    for (size_t i = 0; i < l.n; i++)
-        json_decref(l.v[i].json);
-    free(l.v);
-    fl_arena_done(&l.arena);
+    if (r == 0) {
+        o.named = strrchr(path.value, '/') + 1;
+        r = fl_fleet_print(cli, &node, &ask, &entry_list, order, &o, 0, &err);
+    }
     return r < 0 ? fl_fleet_fail(r, &err) : FL_EXIT_OK;
 }
 

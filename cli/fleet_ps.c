@@ -5,8 +5,7 @@
 #include "cli/fleet.h"
 #include "cli/term.h"
 
-#define ARENA_BYTES    (32 << 20)
-#define PROCESSES_MAX  200000
+#define ARENA_BYTES    (1 << 20)
 #define KILL_MAX       100 /* in one command */
 #define DEFAULT_SIGNAL "TERM"
 
@@ -17,7 +16,6 @@ struct process {
     /* as they stand in the table */
     char cpu_text[16], share_text[16], memory_text[FL_SIZE_BYTES], time_text[24];
     const char *cpu_cell, *share_cell, *memory_cell, *time_cell;
-    json_t *json;
 };
 #define F(member, key) FL_FIELD(struct process, member, key, 0)
 static const struct fl_field process_fields[] = {
@@ -74,10 +72,7 @@ BY(memory)
 BY(cpu_seconds)
 #undef BY
 
-static const struct {
-    const char *word;
-    int (*order)(const void *, const void *);
-} orders[] = {
+static const struct fl_fleet_order orders[] = {
     { "pid", by_id }, { "cpu", by_cpu }, { "memory", by_memory }, { "time", by_cpu_seconds }
 };
 
@@ -89,48 +84,23 @@ static const struct fl_opt ps_options[] = {
 #define O(...) FL_OPT(struct ps_options, __VA_ARGS__)
     O(sort, 's', "sort", "pid|cpu|memory|time", "in this order; by pid without", FL_COMPLETE_WORDS),
     O(user, 'u', "user", "NAME", "those of a user"),
-    O(limit, 'n', "limit", "N", "the first N of them"),
+    O(limit, 'n', "limit", "N", "the first N of them; 0 for all"),
 #undef O
 };
 
 extern const struct fl_command fl_cmd_ps;
 
-struct listing {
-    const struct ps_options *o;
-    struct fl_arena arena;
-    struct process *v;
-    size_t n, room;
-};
-
-static int add_process(void *arg, const void *item, const void *json)
+static bool keep_process(const void *options, const void *item)
 {
-    struct listing *l = arg;
+    const struct ps_options *o = options;
     const struct process *p = item;
 
-    if (l->o->user && !(p->user && strcmp(p->user, l->o->user) == 0))
-        return 0;
-    if (l->n == PROCESSES_MAX)
-        return -E2BIG;
-    if (l->n == l->room) {
-        size_t room = l->room ? 2 * l->room : 256;
-        struct process *more = realloc(l->v, room * sizeof(*more));
-
-        if (!more)
-            return -ENOMEM;
-        l->v = more;
-        l->room = room;
-    }
-    l->v[l->n] = *p;
-    l->v[l->n].user = fl_arena_strdup(&l->arena, p->user);
-    l->v[l->n].state = fl_arena_strdup(&l->arena, p->state);
-    l->v[l->n].started = fl_arena_strdup(&l->arena, p->started);
-    l->v[l->n].command = fl_arena_strdup(&l->arena, p->command);
-    l->v[l->n++].json = json_incref((json_t *)json);
-    return 0;
+    return !o->user || (p->user && strcmp(p->user, o->user) == 0);
 }
 
-static int add_row(struct fl_table *t, struct process *p)
+static void fill_process(void *item)
 {
+    struct process *p = item;
     int64_t seconds = (int64_t)FL_MIN(FL_MAX(p->cpu_seconds, 0), 1e12);
 
     snprintf(p->cpu_text, sizeof(p->cpu_text), "%.1f", p->cpu);
@@ -142,49 +112,33 @@ static int add_row(struct fl_table *t, struct process *p)
     p->share_cell = p->share_text;
     p->time_cell = p->time_text;
     p->memory_cell = p->memory_text;
-    return fl_table_add(t, p);
 }
 
-static int print_processes(const struct fl_cli *cli, struct listing *l)
-{
-    size_t n = l->o->limit.set ? FL_MIN(l->n, (size_t)l->o->limit.v) : l->n;
-    struct fl_table *t = NULL;
-    int r = fl_table_new(cli, process_columns, FL_ARRAY_LEN(process_columns), &t);
-
-    for (size_t i = 0; i < n && r == 0; i++)
-        r = cli->json ? fl_print_json(l->v[i].json) : add_row(t, &l->v[i]);
-    if (r == 0 && !cli->json)
-        r = fl_table_print(t);
-    fl_table_free(t);
-    return r;
-}
+static const struct fl_fleet_list process_list = {
+    .shape = &process_shape,
+    .columns = process_columns,
+    .n_columns = FL_ARRAY_LEN(process_columns),
+    .orders = orders,
+    .n_orders = FL_ARRAY_LEN(orders),
+    .keep = keep_process,
+    .fill = fill_process,
+};
 
 static int run_ps(struct fl_cli *cli, const void *options, const struct fl_args *args)
 {
     fl_autoarena struct fl_arena arena = FL_ARENA(ARENA_BYTES);
     const struct fl_fleet_ask ask = { .document = "GetProcessDetails" };
-    struct listing l = { .o = options, .arena = FL_ARENA(ARENA_BYTES) };
-    const char *sort = l.o->sort ? l.o->sort : orders[0].word;
+    const struct ps_options *o = options;
+    const struct fl_fleet_order *order = fl_fleet_order(&process_list, o->sort);
     struct fl_fleet_node node;
     struct fl_err err = { 0 };
-    size_t order = 0;
     int r;
 
-    while (order < FL_ARRAY_LEN(orders) && strcmp(orders[order].word, sort) != 0)
-        order++;
-    if (order == FL_ARRAY_LEN(orders))
-        return fl_usage(&fl_cmd_ps, "--sort: pid, cpu, memory or time, not \"%s\"", sort);
+    if (!order)
+        return fl_usage(&fl_cmd_ps, "--sort: pid, cpu, memory or time, not \"%s\"", o->sort);
     r = fl_fleet_find(cli, args->v[0], &arena, &node, &err);
     if (r == 0)
-        r = fl_fleet_each(cli, &node, &ask, &process_shape, add_process, &l, &err);
-    if (r == 0 && l.n)
-        qsort(l.v, l.n, sizeof(*l.v), orders[order].order);
-    if (r == 0)
-        r = print_processes(cli, &l);
-    for (size_t i = 0; i < l.n; i++)
-        json_decref(l.v[i].json);
-    free(l.v);
-    fl_arena_done(&l.arena);
+        r = fl_fleet_print(cli, &node, &ask, &process_list, order, o, (size_t)o->limit.v, &err);
     return r < 0 ? fl_fleet_fail(r, &err) : FL_EXIT_OK;
 }
 

@@ -438,7 +438,8 @@ struct label_options {
     bool remove;
 };
 static const struct fl_opt label_options[] = {
-    FL_OPT(struct label_options, version, 'v', "parameter-version", "N", "a version; the latest without"),
+    FL_OPT(struct label_options, version, 'v', "parameter-version", "N",
+           "a version; the latest without"),
     FL_OPT(struct label_options, remove, 'r', "remove", NULL,
            "take the labels away; needs --version"),
 };

@@ -134,7 +134,7 @@ def test_odd_names_survive(fleet, cli, place):
     for name in ODD_NAMES:
         row = next(r for r in rows if r["Name"] == name)
         assert row["Length"] == len(f"this is {name}".encode())
-    for name in ("\n", "$(id)", "{{ Path }}", "é€😀", "-rf", "'"):
+    for name in ("\n", "$(id)", "{{ Path }}", "é€😀", "-rf", "'", ".hidden"):
         assert cli.ok("cat", at(fleet.mighty, place / name)) == f"this is {name}"
         assert [r["Name"] for r in cli.lines("ls", at(fleet.mighty, place / name))] == [name]
     table = cli.ok("ls", at(fleet.mighty, place), LC_ALL="C.UTF-8")
