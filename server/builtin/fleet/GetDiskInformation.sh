@@ -20,7 +20,8 @@ awk "$json_awk"'
         type = $(i + 1)
         device = unescape($(i + 2))
         place = unescape($5)
-        if (type in skip || (!(type in remote) && $3 in seen)) next
+        # one of the places where a file system is mounted will do
+        if (type in skip || $3 in seen) next
         seen[$3] = 1
         row = "{\"Name\":" json(device) ",\"MountPoint\":" json(place) ",\"FileSystem\":" json(type)
         if (!(type in remote)) {
@@ -32,6 +33,12 @@ awk "$json_awk"'
             if (got <= 0 || split(line, n, " ") != 4 || n[2] == 0) next
             row = row sprintf(",\"Size\":%.0f,\"Used\":%.0f,\"Available\":%.0f", n[1] * n[2], n[1] * (n[2] - n[3]), n[1] * n[4])
         }
-        add(row "}", ++rank)
+        # what is mounted later on the same place hides what was there
+        if (!(place in found)) order[++mounts] = place
+        found[place] = row "}"
     }
-    END { finish() }' /proc/self/mountinfo
+    END {
+        for (i = 1; i <= mounts; i++)
+            add(found[order[i]], i)
+        finish()
+    }' /proc/self/mountinfo
