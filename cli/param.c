@@ -441,7 +441,7 @@ static const struct fl_opt label_options[] = {
     FL_OPT(struct label_options, version, 'v', "parameter-version", "N",
            "a version; the latest without"),
     FL_OPT(struct label_options, remove, 'r', "remove", NULL,
-           "take the labels away; needs --version"),
+           "take the labels away; needs --parameter-version"),
 };
 
 extern const struct fl_command fl_cmd_param_label;
@@ -458,7 +458,7 @@ static int run_label(struct fl_cli *cli, const void *options, const struct fl_ar
     int r;
 
     if (o->remove && !o->version.set)
-        return fl_usage(&fl_cmd_param_label, "--remove needs --version");
+        return fl_usage(&fl_cmd_param_label, "--remove needs --parameter-version");
     if (o->version.set && o->version.v == 0)
         return fl_usage(&fl_cmd_param_label, "versions count from 1");
     r = fl_api_call(cli, o->remove ? &op_unlabel : &op_label, &q, &arena, &a, &err);
