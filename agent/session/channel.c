@@ -1,6 +1,7 @@
 /* channel.c - the data channel (protocol 3 §3): CreateDataChannel, WebSocket, OpenDataChannel, kept
  * alive by pings, opened again when it is lost. */
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include "agent/lib/service.h"
@@ -24,6 +25,7 @@
 #define TRIES              5
 #define OUR_PATIENCE_MS    300000 /* with a plane of ours: it may be started again meanwhile */
 #define CLOSE_MS           1000
+#define TRIM_MS            2000 /* after opening: what that needed is given back */
 #define MAX_ANSWER_BYTES   65536
 #define MAX_MESSAGE_BYTES  (256u << 10)
 #define MAX_QUEUE_BYTES    (256u << 10) /* what lies here delays what follows */
@@ -41,7 +43,7 @@ struct fl_data {
     struct fl_post *post;
     struct fl_ws *ws;
     char *token;
-    struct fl_timer *retry, *ping, *pong_deadline, *closing;
+    struct fl_timer *retry, *ping, *pong_deadline, *closing, *trim;
     struct fl_backoff backoff;
     unsigned tries;
     int64_t lost_ms;       /* monotonic: since when there is none */
@@ -109,6 +111,11 @@ static void on_no_pong(void *arg)
     fl_ws_close(d->ws, 1001, true);
 }
 
+static void on_trim(void *arg)
+{
+    malloc_trim(0);
+}
+
 static int send_open(struct fl_data *d)
 {
     fl_autobuf struct fl_buf text = FL_BUF(MAX_TEXT_BYTES);
@@ -145,6 +152,7 @@ static void on_ws_open(void *arg, struct fl_ws *ws)
     fl_backoff_reset(&d->backoff);
     fl_timer_start(d->ping, PING_MS);
     fl_timer_start(d->pong_deadline, FIRST_PONG_MS);
+    fl_timer_start(d->trim, TRIM_MS);
     fl_sess_connected(d->s, first);
 }
 
@@ -385,7 +393,8 @@ int fl_data_new(struct fl_sess *s, struct fl_data **ret_data, struct fl_err *err
     d->ping = fl_timer_new(s->loop, on_ping_time, d);
     d->pong_deadline = fl_timer_new(s->loop, on_no_pong, d);
     d->closing = fl_timer_new(s->loop, on_closing_over, d);
-    if (!d->retry || !d->ping || !d->pong_deadline || !d->closing) {
+    d->trim = fl_timer_new(s->loop, on_trim, d);
+    if (!d->retry || !d->ping || !d->pong_deadline || !d->closing || !d->trim) {
         fl_data_free(d);
         return fl_err_set(err, -ENOMEM, NULL, "out of memory");
     }
@@ -402,6 +411,7 @@ struct fl_data *fl_data_free(struct fl_data *d)
     fl_timer_free(d->ping);
     fl_timer_free(d->pong_deadline);
     fl_timer_free(d->closing);
+    fl_timer_free(d->trim);
     drop_token(d);
     fl_arena_done(&d->arena);
     free(d);
