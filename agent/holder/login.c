@@ -61,9 +61,9 @@ static int run_useradd(struct fl_err *err)
     return 0;
 }
 
-static int make_default_user(const char *lock_dir, struct fl_err *err)
+static int make_default_user(struct fl_err *err)
 {
-    fl_autofd int lock = open(lock_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    fl_autofd int lock = open("/etc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     struct stat st;
     int r;
 
@@ -120,7 +120,7 @@ static int find_own(const struct fl_session_plan *plan, struct fl_arena *arena,
     return take(pw, arena, ret, err);
 }
 
-int fl_login_find(const struct fl_session_plan *plan, const char *configured, const char *lock_dir,
+int fl_login_find(const struct fl_session_plan *plan, const char *configured,
                   struct fl_arena *arena, struct fl_login *ret_login, struct fl_err *err)
 {
     const char *name = fl_session_plan_user(plan, true, configured);
@@ -136,7 +136,7 @@ int fl_login_find(const struct fl_session_plan *plan, const char *configured, co
                           "the default user of the preferences");
     pw = getpwnam(name);
     if (!pw && !plan->run_as_named && !(configured && *configured) && !plan->elevated) {
-        r = make_default_user(lock_dir, err);
+        r = make_default_user(err);
         if (r < 0)
             return r;
         pw = getpwnam(name);

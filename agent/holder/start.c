@@ -220,7 +220,7 @@ int fl_holder_start_child(struct holder *h, const struct fl_sess_run *run,
     bool pipes = h->plan.kind == FL_SESSION_NON_INTERACTIVE;
     struct ends e = { .child = { -1, -1, -1 }, .ours = { -1, -1, -1 } };
     struct fl_login login;
-    int r = fl_login_find(&h->plan, h->session.user, h->path, &arena, &login, err);
+    int r = fl_login_find(&h->plan, h->session.user, &arena, &login, err);
 
     if (r == 0)
         r = pipes ? open_pipes(&h->plan, &e, err) : open_terminal(run, &login, &e, err);

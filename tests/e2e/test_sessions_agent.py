@@ -1,4 +1,5 @@
 """Sessions on a real agent: the reference plane relays to a reference client; both check every byte."""
+import json
 import os
 import pathlib
 import pwd
@@ -514,3 +515,155 @@ def test_many_sessions_are_limited(plane, new_agent):
     assert "too many sessions" in clients[2][1].completes[0]["Output"]
     for c, _ in clients:
         c.leave()
+
+
+# ---- who may do what ----
+
+def status_of(pid):
+    text = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return {k: v.strip() for k, v in (line.split(":", 1) for line in text.splitlines())}
+
+
+def test_rights(session, agent):
+    """The session process is confined as net is; the user's shell has the user's ids and no descriptor of ours."""
+    client, s = session(commands("InteractiveCommands", "ls -l /proc/self/fd; id; sleep 6789"),
+                        **({"RunAsUser": "nobody"} if ROOT else {}))
+    client.wait_output(b"uid=")
+    holder = holder_of(agent)
+    sess = status_of(children(holder, "fairlead-sess")[0])
+    assert (sess["CapEff"], sess["CapBnd"] if ROOT else "0" * 16, sess["NoNewPrivs"]) == ("0" * 16, "0" * 16, "1")
+    assert sess["Seccomp"] == "2" or "Seccomp" not in sess
+    if ROOT:
+        assert sess["Uid"].split()[0] not in ("0", "65534")
+        child = status_of([p for p in children(holder, "sh") + children(holder, "sleep")][0])
+        assert set(child["Uid"].split()) == {"65534"} and set(child["Gid"].split()) == {"65534"}
+        assert child["CapEff"] == "0" * 16
+    fds = [line for line in bytes(client.output).split(b"\r\n") if b"->" in line]
+    assert sum(b"/dev/pts/" in line for line in fds) == 3 and len(fds) == 4, fds  # and that of /proc/self/fd
+
+
+def test_policy(session, plane, agent):
+    """What the node's policy does not allow ends as Failed, with the rule's name."""
+    policy = agent.config.parent / "policy.json"
+    policy.write_text(json.dumps({"version": 1, "default": "deny", "rules": [
+        {"name": "no ports at all", "effect": "deny", "match": {"sessionTypes": ["Port"]}},
+        {"name": "terminals", "effect": "allow", "match": {"sessionTypes": ["*Stream"], "runAs": [USER]}}]}))
+    policy.chmod(0o600)
+    client, s = session(port_document(portNumber="22"))
+    assert plane.wait_status(s) == "Failed"
+    assert 'rule "no ports at all" (session, Port)' in s.completes[0]["Output"]
+    client, s = session()
+    client.wait_ready()
+    marks(client, "allowed")
+    client, s = session(commands("NonInteractiveCommands", "true"))
+    assert plane.wait_status(s) == "Failed" and "no rule allows it" in s.completes[0]["Output"]
+    policy.write_text("{")
+    client, s = session()
+    assert plane.wait_status(s) == "Failed" and "policy" in s.completes[0]["Output"]
+
+
+def test_sessions_on_a_disk_that_takes_nothing(session, agent):
+    """Whoever is to mend it must get in: the folder is in memory then."""
+    (agent.state / "sessions").write_text("in the way")
+    client, s = session()
+    client.wait_ready()
+    marks(client, "there")
+    assert any((agent.runtime / "sessions").iterdir())
+
+
+def test_a_client_that_takes_nothing(session, plane, agent):
+    """Output waits where it is made: nothing piles up here, and nothing is lost."""
+    kept, keeping = [], [False]
+
+    def steer(s, side, message, frame):
+        if side == "client" and message.type == "acknowledge" and keeping[0]:
+            kept.append(frame)
+            return []
+        return [frame]
+    plane.steer = steer
+    client, s = session(commands("NonInteractiveCommands", "sh -c 'head -c 9000000 /dev/zero; echo end'",
+                                 separateOutputStream=True))
+    client.wait(lambda: len(client.output) > 100000)
+    keeping[0] = True
+    sess = children(holder_of(agent), "fairlead-sess")[0]
+
+    def stands():
+        before = s.expected
+        time.sleep(1)
+        return before == s.expected
+    flsandbox.wait_for("the window to be full", stands, 60)
+    assert s.expected < 5000
+    assert int(status_of(sess)["VmRSS"].split()[0]) < 30000 or "asan" in str(agent.build)
+    with s.lock:
+        keeping[0] = False
+        for frame in kept:
+            s.agent.send_binary(frame)
+    assert plane.wait_status(s, 120) == "Success"
+    client.wait(lambda: bytes(client.output[-19:]) == b"\0\0\0end\nEXIT_CODE: 0", 60)
+    assert len(client.output) == 9000000 + 4 + 12
+
+
+@pytest.mark.skipif(not ROOT, reason="making users takes root")
+def test_the_user_is_made(plane, new_agent, tmp_path):
+    """ssm-user, where nobody else is configured: with a home, a shell, sudo, in an /etc of the test's own."""
+    etc, home = tmp_path / "etc", tmp_path / "home"
+    subprocess.run(["cp", "-a", "/etc", etc], check=True)
+    home.mkdir()
+    (etc / "sudoers.d").mkdir(exist_ok=True)
+    for name in ("passwd", "shadow", "group", "gshadow", "subuid", "subgid"):
+        f = etc / name
+        if f.exists():
+            f.write_text("".join(line for line in f.read_text().splitlines(True) if not line.startswith("ssm-user:")))
+    agent = new_agent(plane, start=False, config={"Fairlead": {"SessionUser": "", "PamService": "none"}})
+    argv = agent.argv
+    agent.argv = lambda *args: ["unshare", "--mount", "--propagation", "private", "sh", "-c",
+                                f"mount --bind {etc} /etc && mount --bind {home} /home && exec \"$@\"", "sh",
+                                *argv(*args)]
+    agent.start()
+    plane.wait_online(60)
+    both = []
+    for _ in range(2):  # together: it is made once
+        s, answer = plane.start_session(commands("InteractiveCommands", "id -un; cd; pwd; echo $SHELL; read x"))
+        both.append((plane.client(answer).start(), s))
+    for client, s in both:
+        client.wait_output(b"ssm-user\r\n/home/ssm-user\r\n/bin/bash\r\n", 60)
+        client.send(b"\r")
+        over(plane, client, s)
+    assert (etc / "passwd").read_text().count("\nssm-user:") == 1
+    assert agent.log.read_text().count("user made") == 1
+    sudoers = etc / "sudoers.d/ssm-agent-users"
+    assert sudoers.stat().st_mode & 0o7777 == 0o440 and "NOPASSWD:ALL" in sudoers.read_text()
+    assert "ssm-user" not in pathlib.Path("/etc/passwd").read_text()
+
+
+@pytest.mark.skipif(not ROOT or not pathlib.Path("/lib/x86_64-linux-gnu/libpam.so.0").exists(),
+                    reason="PAM takes root and libpam")
+def test_pam(plane, new_agent, tmp_path):
+    """Its environment and limits are the session's; a module that refuses ends it."""
+    etc = tmp_path / "pam.d"
+    subprocess.run(["cp", "-a", "/etc/pam.d", etc], check=True)
+    (tmp_path / "env").write_text("FROM_PAM DEFAULT=yes\n")
+    (tmp_path / "limits").write_text("* hard nofile 321\nroot hard nofile 321\n")
+    (etc / "fairlead").write_text("account required pam_permit.so\nsession required pam_limits.so "
+                                  f"conf={tmp_path}/limits\nsession required pam_env.so conffile={tmp_path}/env\n"
+                                  "session required pam_permit.so\n")
+    (etc / "refuses").write_text("account required pam_deny.so\nsession required pam_permit.so\n")
+    for service, check in (("", "yes"), ("refuses", None)):
+        agent = new_agent(plane, start=False, config={"Fairlead": {"SessionUser": USER, "PamService": service}})
+        argv = agent.argv
+        agent.argv = lambda *args, argv=argv: [
+            "unshare", "--mount", "--propagation", "private", "sh", "-c",
+            f"mount --bind {etc} /etc/pam.d && exec \"$@\"", "sh", *argv(*args)]
+        plane.pings.clear()
+        agent.start()
+        plane.wait_online(60)
+        s, answer = plane.start_session(commands("InteractiveCommands", "echo $FROM_PAM $(ulimit -Hn)"))
+        client = plane.client(answer).start()
+        if check:
+            client.wait_output(b"yes 321\r\n")
+            over(plane, client, s)
+        else:
+            assert plane.wait_status(s) == "Failed"
+            assert "PAM refuses the session (account)" in s.completes[0]["Output"]
+            client.leave()
+        agent.stop()
