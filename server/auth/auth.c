@@ -19,7 +19,8 @@
 
 /* Needed whether or not they are signed. */
 static const char *const known_headers[] = {
-    "host", "x-amz-date", "date", "x-amz-target", "x-amz-security-token", "x-amz-content-sha256",
+    "host",         "x-amz-date",           "date",
+    "x-amz-target", "x-amz-security-token", "x-amz-content-sha256",
     "user-agent",
 };
 

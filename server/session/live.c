@@ -406,7 +406,8 @@ static void check_idle(struct fl_live *live, int64_t mono_ms)
     if (!*live->why)
         fl_log_info("session is idle", FL_S("session", session_of(live)->id));
     snprintf(live->why, sizeof(live->why),
-             "The session timed out: there was no activity for %d minutes.", (int)minutes);
+             "The session timed out: there was no activity for %d minute%s.", (int)minutes,
+             minutes == 1 ? "" : "s");
 }
 
 static void check_ends(struct fl_live *live, int64_t mono_ms)
