@@ -31,7 +31,14 @@ class Place:
         self.node = refsessionnode.SessionNode(plane.endpoint, plane.ca_file, quirks=quirks)
         self.node.online(plane.activation())
         self.target = self.node.node_id
-        self.clients = []
+        self.clients, self.documents = [], []
+
+    def document(self, name, **members):
+        """A session document of the account, until the place closes."""
+        self.call("CreateDocument", Name=name, DocumentType="Session",
+                  Content=json.dumps(dict({"schemaVersion": "1.0", "sessionType": "Standard_Stream"}, **members)))
+        self.documents.append(name)
+        return name
 
     def api(self):
         p = self.plane
@@ -74,6 +81,8 @@ class Place:
     def close(self):
         for c in self.clients:
             c.leave()
+        for name in self.documents:
+            self.call("DeleteDocument", Name=name)
         self.node.close()
 
 
@@ -197,6 +206,36 @@ def test_port_with_the_race_of_the_handshake(box, first, echo_server):
         assert exchange(client.port.address, b"x" * 5000) == b"x" * 5000
     finally:
         p.close()
+
+
+@pytest.mark.parametrize("quirk", [{"require_ack": True}, {"late_insert_s": 0.05}])
+def test_agents_with_their_faults(box, quirk):
+    """Old agents wait for data_channel_ready; a fast ack finds nothing and the message is sent again, which the
+    plugin does not answer (rule 4)."""
+    p = Place(box.plane, refsessionnode.Quirks(start_s=0.01, **quirk))
+    try:
+        client, agent = p.start()
+        client.wait_ready()
+        for i in range(5):
+            client.send(b"echo $((%d+1))-said\r" % i)
+            client.wait_output(b"%d-said" % (i + 1))
+        client.send(b"exit\r")
+        assert client.wait_end() == "closed"
+        agent.wait_end()
+        assert client.violations == [] and agent.violations == []
+    finally:
+        p.close()
+
+
+def test_encrypted(place):
+    """With a key of the plane's kms subset: what passes the relay is sealed."""
+    key_id = place.api().call("kms", "TrentService.CreateKey", {"Description": "sessions"})["KeyMetadata"]["KeyId"]
+    client, agent = place.start(place.document("Session-Sealed", inputs={"kmsKeyId": key_id}))
+    client.wait_ready()
+    client.send(b"echo sea''led\r")
+    client.wait_output(b"sealed")
+    assert client.seal and agent.seal
+    assert client.violations == [] and agent.violations == []
 
 
 # ---- who may come ---------------------------------------------------------------------------------
@@ -419,10 +458,9 @@ def test_a_late_client_gets_what_was_said(place):
 
 
 def test_failure_of_the_agent(place):
-    place.call("CreateDocument", Name="Session-Failing", DocumentType="Session", Content=json.dumps({
-        "schemaVersion": "1.0", "sessionType": "InteractiveCommands", "inputs": {"runAsEnabled": True,
-        "runAsDefaultUser": "nobody-has-this-name"}, "properties": {"linux": {"commands": "id"}}}))
-    client, agent = place.start("Session-Failing")
+    client, agent = place.start(place.document(
+        "Session-Failing", sessionType="InteractiveCommands", properties={"linux": {"commands": "id"}},
+        inputs={"runAsEnabled": True, "runAsDefaultUser": "nobody-has-this-name"}))
     assert client.wait_end() == "closed"
     if agent.status == "Failed":
         row = place.until(client.session_id, "Failed")
@@ -463,15 +501,12 @@ def test_preferences_are_merged(own_place):
     place = own_place()
     inputs = {"s3BucketName": "transcripts", "runAsEnabled": True, "runAsDefaultUser": "op",
               "idleSessionTimeout": "7", "maxSessionDuration": "90"}
-    place.call("CreateDocument", Name=SHELL, DocumentType="Session", Content=json.dumps(
-        {"schemaVersion": "1.0", "sessionType": "Standard_Stream", "inputs": inputs}))
+    place.document(SHELL, inputs=inputs)
     answer, agent = place.start("AWS-StartInteractiveCommand", client=False, Parameters={"command": ["true"]})
     assert agent.content["DocumentContent"]["inputs"] == inputs
     assert place.row(answer["SessionId"])["MaxSessionDuration"] == "90"
     own = {"runAsEnabled": False, "maxSessionDuration": "5"}
-    place.call("CreateDocument", Name="Mine", DocumentType="Session", Content=json.dumps(
-        {"schemaVersion": "1.0", "sessionType": "Standard_Stream", "inputs": own}))
-    answer, agent = place.start("Mine", client=False)
+    answer, agent = place.start(place.document("Mine", inputs=own), client=False)
     assert agent.content["DocumentContent"]["inputs"] == dict(inputs, **own)
     assert place.row(answer["SessionId"])["MaxSessionDuration"] == "5"
 
@@ -542,7 +577,8 @@ def new_user(plane, name, statements):
                      flsandbox.REGION)
 
 
-def test_policies(place, box):
+def test_policies(own_place):
+    place = own_place()
     arn = f"arn:aws:ssm:*:*:managed-instance/{place.target}"
     statements = [
         {"Effect": "Allow", "Action": "ssm:StartSession",
@@ -551,8 +587,8 @@ def test_policies(place, box):
         {"Effect": "Allow", "Action": ["ssm:TerminateSession", "ssm:ResumeSession"],
          "Resource": "arn:aws:ssm:*:*:session/${aws:username}-*"},
     ]
-    ann = new_user(box.plane, "ann-s", statements)
-    bob = new_user(box.plane, "bob-s", statements)
+    ann = new_user(place.plane, "ann-s", statements)
+    bob = new_user(place.plane, "bob-s", statements)
     refused(lambda: ann.call("StartSession", Target=place.target), "AccessDeniedException")
     refused(lambda: ann.call("StartSession", Target=place.target, DocumentName="AWS-StartPortForwardingSession"),
             "AccessDeniedException")
