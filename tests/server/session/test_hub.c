@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include <pthread.h>
+#include <time.h>
 #include "common/base/clock.h"
 #include "common/base/rand.h"
 #include "common/net/server.h"
@@ -355,11 +356,28 @@ static int status_of(char *id)
 
 /* ---- tests ---- */
 
+/* Of both threads. */
+static double plane_cpu_s(void)
+{
+    double sum = 0;
+
+    for (size_t i = 0; i < THREADS; i++) {
+        struct timespec ts = { 0 };
+        clockid_t clock;
+
+        if (pthread_getcpuclockid(threads[i].id, &clock) == 0)
+            clock_gettime(clock, &ts);
+        sum += (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+    }
+    return sum;
+}
+
 static void bulk(struct peer *from, struct peer *to, char *id)
 {
     const char *bench = getenv("SESSION_BENCH_MIB");
     int64_t n = (bench ? atoi(bench) : BULK_MIB) * (int64_t)(1024 * 1024 / PAYLOAD);
     int64_t since = fl_mono_ms(), ms;
+    double cpu_s = plane_cpu_s();
     static char data[PAYLOAD];
     uint64_t want = 0;
 
@@ -369,8 +387,10 @@ static void bulk(struct peer *from, struct peer *to, char *id)
     ms = fl_mono_ms() - since;
     WAIT_FOR((int64_t)from->n_acks == n);
     if (bench)
-        fprintf(stderr, "%s: %.0f MB/s\n", from->agent ? "output" : "input",
-                (double)n * PAYLOAD / 1e3 / (double)FL_MAX(ms, (int64_t)1));
+        fprintf(stderr, "%s: %.0f MB/s, %.1f ms of the plane's CPU for a MiB\n",
+                from->agent ? "output" : "input",
+                (double)n * PAYLOAD / 1e3 / (double)FL_MAX(ms, (int64_t)1),
+                (plane_cpu_s() - cpu_s) * 1e3 / ((double)n * PAYLOAD / 1048576));
     for (int64_t seq = 0; seq < n; seq++) {
         fill(data, seq);
         want = mix(want, data, sizeof(data));
