@@ -465,6 +465,7 @@ static void on_timer(void *arg)
         if (ch->again_ms && now >= ch->again_ms) {
             ch->again_ms = 0;
             fl_ctl_fetch(ch, true);
+            fl_ctl_tell_sessions(ch, NULL);
         }
         busy = busy || ch->held || ch->again_ms;
         if (ch->n_jobs > 0)

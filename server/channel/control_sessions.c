@@ -119,6 +119,8 @@ static void telling_done(void *arg, int r)
 
     for (size_t i = 0; ch && r == 0 && i < t->n; i++)
         tell(ch, &t->sessions[i]);
+    if (ch && r < 0)
+        fl_ctl_later(ch, r);
     fl_arena_done(&t->arena);
     free(t);
     fl_ctl_unref(ctl);
@@ -138,9 +140,9 @@ void fl_ctl_tell_sessions(struct fl_ctl_channel *ch, const char *session_id)
     snprintf(t->id, sizeof(t->id), "%s", session_id ? session_id : "");
     fl_arena_init(&t->arena, ARENA_BYTES);
     fl_ctl_ref(ctl);
-    /* People wait for it. */
-    if (fl_store_submit_first(ctl->plane->store, FL_LANE_READ, telling_run, telling_done, t,
-                              ctl->loop) == 0)
+    /* People wait for one session; a fleet that connects waits for its turn. */
+    if ((session_id ? fl_store_submit_first : fl_store_submit)(
+            ctl->plane->store, FL_LANE_READ, telling_run, telling_done, t, ctl->loop) == 0)
         return;
     fl_arena_done(&t->arena);
     free(t);

@@ -447,6 +447,30 @@ def test_terminate_without_a_data_channel(place):
     place.until(answer["SessionId"], "Terminated")
 
 
+def test_what_the_node_has_missed(place):
+    """Beginnings and ends that were not heard are told again on the node's next control channel."""
+    node, control = place.node, place.node.on_other
+    node.on_other = lambda message: None
+    sid = place.call("StartSession", Target=place.target)["SessionId"]
+    node.channel.abort()
+    node.on_other = control
+    node.open()
+    agent = node.session(sid)
+    agent.wait(lambda: agent.link.ws, what="the agent's channel")
+    create, node.create = node.create, lambda session_id: (_ for _ in ()).throw(OSError("no network"))
+    node.on_other = lambda message: None
+    try:
+        agent.drop()
+        place.call("TerminateSession", SessionId=sid)
+        node.channel.abort()
+        node.on_other = control
+        node.open()
+        agent.wait_end()
+    finally:
+        node.create = create
+    place.until(sid, "Terminated")
+
+
 def test_a_late_client_gets_what_was_said(place):
     answer, agent = place.start("AWS-StartInteractiveCommand", client=False,
                                 Parameters={"command": ["echo early bird"]})
