@@ -312,7 +312,8 @@ static void goes_on_after_a_restart(void **state)
     say(t, false, FL_DATA_TYPE_OUTPUT, "before\r\n");
     end(t, false);
     fd = open(file_path(t), O_WRONLY | O_APPEND);
-    assert_int_equal(write(fd, "half a block", 12), 12);
+    for (int i = 0; i < 50; i++) /* longer than what is written over it */
+        assert_int_equal(write(fd, "half a block", 12), 12);
     close(fd);
     restart(t);
     verified(t, "true");
@@ -333,10 +334,13 @@ static void a_changed_file_is_left_alone(void **state)
         const char *what;
         int64_t at; /* from the end */
         bool cut;
-    } cases[] = { { "cut", 10, true }, { "changed", 60, false }, { "emptied", 1 << 20, true } };
+    } cases[] = { { "cut", 10, true },
+                  { "changed", 60, false },
+                  { "a whole block cut off", 20 + FL_TF_RECORD_BYTES + 8 + FL_TF_MAC_BYTES, true },
+                  { "emptied", 1 << 20, true } };
     struct talk *t = *state;
 
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < 4; i++) {
         struct stat before, after;
         int fd;
 
@@ -384,6 +388,32 @@ static void added_behind_the_end(void **state)
     verified(t, "false");
     unlink(file_path(t));
     verified(t, "false");
+}
+
+/* Who has the key, but not the database: the same blocks, with a letter changed. */
+static void forged_with_the_key(void **state)
+{
+    struct talk *t = *state;
+    fl_autofree char *old = NULL;
+    fl_autobuf struct fl_buf file = FL_BUF(1 << 20);
+    struct fl_tf_end at;
+    size_t len, n;
+
+    plane_open(t);
+    begin(t, false, SHELL);
+    end(t, true);
+    verified(t, "true");
+    assert_int_equal(fl_file_read(file_path(t), 1 << 20, &old, &len, NULL), 0);
+    fl_tf_start(ID, &file, &at);
+    old[len - FL_TF_MAC_BYTES - 1] = 'D'; /* "TerminateD" */
+    for (size_t i = file.len; i < len; i += 20 + n + FL_TF_MAC_BYTES) {
+        n = (uint8_t)old[i + 18] << 8 | (uint8_t)old[i + 19];
+        fl_tf_block(fl_transcript_key(t->f.plane.transcripts), 1, old + i + 20, n, &file, &at);
+    }
+    assert_int_equal(file.len, len);
+    assert_int_equal(fl_file_replace(file_path(t), 0600, file.data, file.len, NULL), 0);
+    verified(t, "false");
+    assert_non_null(strstr(fl_fixture_text(&t->f, "Error"), "does not end as it did"));
 }
 
 static void limits(void **state)
@@ -539,6 +569,7 @@ int main(void)
         WITH_PLANE(goes_on_after_a_restart),
         WITH_PLANE(a_changed_file_is_left_alone),
         WITH_PLANE(added_behind_the_end),
+        WITH_PLANE(forged_with_the_key),
         WITH_PLANE(limits),
         WITH_PLANE(what_has_no_text),
         WITH_PLANE(alarms_are_told),
