@@ -105,7 +105,15 @@ void fl_alarm_output(const struct fl_alarms *a, struct fl_alarm_watch *w, const 
                      size_t len, fl_alarm_fn fn, void *arg)
 {
     struct look k = { a, w, fn, arg };
+    const char *end = a->n && !w->entered ? memrchr(data, '\n', len) : NULL;
 
-    if (a->n)
-        fl_text_output(&w->shown, data, len, shown_line, &k);
+    if (!a->n)
+        return;
+    if (end) { /* of what is only printed, the line that is not complete will do */
+        len -= (size_t)(end + 1 - (const char *)data);
+        data = end + 1;
+        w->shown.n = w->shown.cursor = 0;
+        w->shown.state = w->shown.left = 0;
+    }
+    fl_text_output(&w->shown, data, len, shown_line, &k);
 }

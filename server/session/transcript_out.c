@@ -16,13 +16,14 @@
 
 #define EVENT_BYTES       33000  /* of lines in an event of the stream */
 #define PLAIN_EVENT_BYTES 200000 /* of an event after the end */
-#define CALL_BYTES        (4 * 1024 * 1024)
+#define CALL_BYTES        (16 * 1024 * 1024)
+#define PUTS_BYTES        (2 * 1024 * 1024) /* of events, in one transaction */
 #define UNSIGNED          "UNSIGNED-PAYLOAD"
 
 /* ---- calls of the plane itself ---- */
 
 struct own_call {
-    struct fl_rec *rec;
+    struct fl_transcripts *t;
     int (*fn)(struct fl_call *call, void *arg, struct fl_err *err);
     void *arg;
     struct fl_arena arena;
@@ -33,7 +34,7 @@ struct own_call {
 static int run_call(struct fl_tx *tx, void *arg)
 {
     struct own_call *c = arg;
-    struct fl_plane *plane = c->rec->t->plane;
+    struct fl_plane *plane = c->t->plane;
     const char *account = plane->conf.account;
     const struct fl_identity plane_itself = {
         .kind = FL_ID_USER,
@@ -50,14 +51,15 @@ static int run_call(struct fl_tx *tx, void *arg)
 
 /* In a transaction of its own; what it published goes out after the commit. The text of an error is
  * in `ret_err`. */
-static int call_plane(struct fl_rec *rec, int (*fn)(struct fl_call *, void *, struct fl_err *),
-                      void *arg, struct fl_err *ret_err)
+static int call_plane(struct fl_transcripts *t,
+                      int (*fn)(struct fl_call *, void *, struct fl_err *), void *arg,
+                      struct fl_err *ret_err)
 {
-    struct own_call c = { .rec = rec, .fn = fn, .arg = arg };
+    struct own_call c = { .t = t, .fn = fn, .arg = arg };
     int r;
 
     fl_arena_init(&c.arena, CALL_BYTES);
-    r = fl_store_run(rec->t->plane->store, FL_LANE_WRITE, run_call, &c);
+    r = fl_store_run(t->plane->store, FL_LANE_WRITE, run_call, &c);
     if (r >= 0)
         fl_call_publish_all(&c.call);
     *ret_err = c.err;
@@ -69,30 +71,82 @@ static int call_plane(struct fl_rec *rec, int (*fn)(struct fl_call *, void *, st
 
 /* ---- log events ---- */
 
-struct log_put {
+struct fl_log_put {
     struct fl_rec *rec;
-    const char *message;
+    char *message;
+    int r;
+    struct fl_err err;
 };
 
-static int put_event(struct fl_call *call, void *arg, struct fl_err *err)
+/* One that fails (its group is missing) has written nothing, and is no matter of the others. */
+static int put_events(struct fl_call *call, void *arg, struct fl_err *err)
 {
-    const struct log_put *put = arg;
-    const struct fl_log_line line = { call->now_ms, put->message };
+    struct fl_transcripts *t = arg;
 
-    return fl_log_append(call, put->rec->log_group, put->rec->about.session_id, &line, 1, err);
+    for (size_t i = 0; i < t->n_puts; i++) {
+        struct fl_log_put *put = &t->puts[i];
+        const struct fl_log_line line = { call->now_ms, put->message };
+
+        put->r = put->rec->log_failed
+                     ? 0
+                     : fl_log_append(call, put->rec->log_group, put->rec->about.session_id, &line,
+                                     1, &put->err);
+        if (fl_store_trouble(put->r) || put->r == -ENOMEM) {
+            *err = put->err;
+            return put->r;
+        }
+    }
+    return 0;
 }
 
-/* A group that is missing only ends the streaming. */
-static void send_event(struct fl_rec *rec, const char *message)
+static void log_failed(struct fl_rec *rec, const struct fl_err *err)
 {
-    struct log_put put = { rec, message };
-    struct fl_err err;
-
-    if (rec->log_failed || call_plane(rec, put_event, &put, &err) >= 0)
-        return;
     rec->log_failed = true;
     fl_log_warn("a transcript does not go to its log group", FL_S("session", rec->about.session_id),
-                FL_S("group", rec->log_group), FL_S("error", fl_err_text(&err)));
+                FL_S("group", rec->log_group), FL_S("error", fl_err_text(err)));
+}
+
+void fl_transcripts_send_events(struct fl_transcripts *t)
+{
+    struct fl_err err;
+    int r = t->n_puts ? call_plane(t, put_events, t, &err) : 0;
+
+    if (r < 0) /* the transcripts have them */
+        fl_log_warn("lines of sessions do not go to their log groups",
+                    FL_I("events", (int64_t)t->n_puts), FL_S("error", fl_err_text(&err)));
+    for (size_t i = 0; i < t->n_puts; i++) {
+        struct fl_log_put *put = &t->puts[i];
+
+        if (r == 0 && put->r < 0 && !put->rec->log_failed)
+            log_failed(put->rec, &put->err);
+        free(put->message);
+    }
+    free(t->puts);
+    t->puts = NULL;
+    t->n_puts = t->puts_cap = t->puts_bytes = 0;
+}
+
+static void send_event(struct fl_rec *rec, const char *message)
+{
+    struct fl_transcripts *t = rec->t;
+    struct fl_log_put *grown = t->puts;
+    char *copy = rec->log_failed ? NULL : strdup(message);
+
+    if (!copy)
+        return;
+    if (t->n_puts == t->puts_cap) {
+        grown = realloc(t->puts, (2 * t->puts_cap + 8) * sizeof(*grown));
+        if (!grown) {
+            free(copy);
+            return;
+        }
+        t->puts = grown;
+        t->puts_cap = 2 * t->puts_cap + 8;
+    }
+    t->puts[t->n_puts++] = (struct fl_log_put){ .rec = rec, .message = copy };
+    t->puts_bytes += strlen(copy);
+    if (t->puts_bytes > PUTS_BYTES)
+        fl_transcripts_send_events(t);
 }
 
 struct target {
@@ -290,7 +344,7 @@ static bool keep_object(struct whole *w, struct fl_blob *blob)
         r = fl_blob_keep(blob, &err);
     fl_s3_body_md5(w->body, put.md5);
     if (r >= 0)
-        r = call_plane(w->rec, put_object, &put, &err);
+        r = call_plane(w->rec->t, put_object, &put, &err);
     if (r < 0) {
         warn_object(w->rec, &err);
         fl_blob_drop(blob);
@@ -325,7 +379,7 @@ static void deliver_places(struct whole *w)
     struct fl_err err;
 
     if (w->kept || (w->rec->log_group && !w->rec->log_failed))
-        call_plane(w->rec, tell_places, w, &err); /* only told: nothing depends on it */
+        call_plane(w->rec->t, tell_places, w, &err); /* only told: nothing depends on it */
 }
 
 void fl_rec_deliver(struct fl_rec *rec)
@@ -340,6 +394,7 @@ void fl_rec_deliver(struct fl_rec *rec)
     if (rec->log_group && rec->log_streams) {
         fl_text_flush(&rec->text, on_line, rec);
         send_lines(rec);
+        fl_transcripts_send_events(rec->t);
     }
     if (!w.logs && (!rec->bucket || !s3)) {
         deliver_places(&w);
@@ -358,6 +413,7 @@ void fl_rec_deliver(struct fl_rec *rec)
         w.kept = keep_object(&w, &blob);
     else if (blob.fd >= 0)
         fl_blob_drop(&blob);
+    fl_transcripts_send_events(rec->t);
     fl_s3_body_free(w.body);
     fl_buf_done(&w.event);
     deliver_places(&w);
@@ -391,7 +447,7 @@ void fl_rec_end_session(struct fl_rec *rec)
 {
     struct fl_err err;
 
-    if (call_plane(rec, terminate, rec, &err) < 0)
+    if (call_plane(rec->t, terminate, rec, &err) < 0)
         fl_log_error("a session could not be ended", FL_S("session", rec->about.session_id),
                      FL_S("error", fl_err_text(&err)));
 }

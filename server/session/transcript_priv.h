@@ -30,8 +30,10 @@ struct fl_transcripts {
     TAILQ_HEAD(, fl_rec) recs;
     bool dirty, urgent;
     size_t held_bytes;
-    uint64_t asked, done; /* rounds, for fl_transcripts_settle */
-    int64_t retire_at_ms; /* the thread's; monotonic */
+    uint64_t asked, done;    /* rounds, for fl_transcripts_settle */
+    int64_t retire_at_ms;    /* the thread's; monotonic */
+    struct fl_log_put *puts; /* the thread's: events on their way to log groups */
+    size_t n_puts, puts_cap, puts_bytes;
 };
 
 /* A session that is recorded. */
@@ -103,6 +105,8 @@ void fl_transcripts_retire(struct fl_transcripts *t);
 
 /* What was written goes to the log stream of the session, if that is to happen as it runs. */
 void fl_rec_stream(struct fl_rec *rec, const void *body, size_t len);
+/* Once a round, for all sessions in one transaction. */
+void fl_transcripts_send_events(struct fl_transcripts *t);
 /* The session is over: what the document wants kept elsewhere goes there. */
 void fl_rec_deliver(struct fl_rec *rec);
 

@@ -13,7 +13,8 @@
 #include "server/metrics.h"
 #include "server/session/transcript_priv.h"
 
-#define RETIRE_MS (60 * 60 * 1000)
+#define RETIRE_MS       (60 * 60 * 1000)
+#define SYNC_ONE_BY_ONE 32 /* files; the whole file system is quicker for more */
 
 void fl_rec_free(struct fl_rec *rec)
 {
@@ -56,7 +57,7 @@ static void audit_file(struct fl_rec *rec, const char *operation, const char *wh
 }
 
 /* It could not be written: what is lost of it stands in the transcript once it can be. */
-static void failed(struct batch *b, int r, const struct fl_err *err)
+static void failed(struct batch *b, const struct fl_err *err)
 {
     struct fl_rec *rec = b->rec;
     struct fl_transcripts *t = rec->t;
@@ -71,7 +72,6 @@ static void failed(struct batch *b, int r, const struct fl_err *err)
         t->full_disk = true;
         fl_log_error("transcripts cannot be written", FL_S("error", fl_err_text(err)));
     }
-    (void)r;
     pthread_mutex_lock(&t->lock);
     fl_rec_gap(rec, b->body.len, "it could not be written");
     pthread_mutex_unlock(&t->lock);
@@ -101,11 +101,11 @@ static void write_batch(struct batch *b)
 
     if (rec->broken) {
         if (b->body.len)
-            failed(b, r, &err);
+            failed(b, &err);
         return;
     }
     if (r < 0) {
-        failed(b, r, &err);
+        failed(b, &err);
         return;
     }
     append_gap(b);
@@ -113,21 +113,24 @@ static void write_batch(struct batch *b)
         return;
     r = fl_rec_append(rec, b->body.data, b->body.len, &err);
     if (r < 0)
-        failed(b, r, &err);
+        failed(b, &err);
 }
 
-static void sync_batch(struct batch *b)
+/* `whole` is what a sync of all of them gave, 1 without. */
+static void sync_batch(struct batch *b, int whole)
 {
     struct fl_rec *rec = b->rec;
+    int r;
 
     if (!b->body.len || rec->fd < 0)
         return;
-    if (fdatasync(rec->fd) < 0) { /* what is on the disk is not known any more */
+    r = whole <= 0 ? whole : fdatasync(rec->fd) < 0 ? -errno : 0;
+    if (r < 0) { /* what is on the disk is not known any more */
         struct fl_err err = { 0 };
 
         rec->broken = true;
-        fl_err_set(&err, -errno, NULL, "fdatasync: %s", strerror(errno));
-        failed(b, err.code, &err);
+        fl_err_set(&err, r, NULL, "fdatasync: %s", strerror(-r));
+        failed(b, &err);
         return;
     }
     if (rec->t->full_disk)
@@ -217,12 +220,16 @@ static void finish(struct batch *b)
 /* True: something is left that can be done later. */
 static bool run_round(struct fl_transcripts *t, struct batch *v, size_t n)
 {
+    int whole = 1;
     bool rows;
 
     for (size_t i = 0; i < n; i++)
         write_batch(&v[i]);
+    if (n > SYNC_ONE_BY_ONE)
+        whole = syncfs(t->dir_fd) < 0 ? -errno : 0;
     for (size_t i = 0; i < n; i++)
-        sync_batch(&v[i]);
+        sync_batch(&v[i], whole);
+    fl_transcripts_send_events(t);
     rows = put_rows(t, v, n);
     for (size_t i = 0; i < n; i++) {
         if (v[i].end_it && !v[i].ended)
