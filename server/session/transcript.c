@@ -43,7 +43,7 @@ static int tap_start(struct fl_plane *plane, struct fl_loop *loop,
     rec->resumed = session->resumed;
     rec->started_ms = session->started_ms;
     fl_arena_init(&rec->arena, ABOUT_BYTES);
-    fl_buf_init(&rec->body, FL_TF_BODY_MAX_BYTES);
+    fl_buf_init(&rec->body, FL_TRANSCRIPT_HELD_ONE);
     fl_buf_init(&rec->lines, FL_TF_BODY_MAX_BYTES);
     fl_time_iso(session->started_ms, false, started);
     rec->about.session_id = fl_arena_strdup(&rec->arena, session->session_id);
@@ -72,7 +72,7 @@ static void record(struct fl_rec *rec, char kind, int64_t wall_ms, const void *d
     size_t bytes = FL_TF_RECORD_BYTES + len;
     bool small = kind != FL_TF_OUTPUT && kind != FL_TF_ERRORS && kind != FL_TF_INPUT;
 
-    if (rec->body.len + bytes > FL_TF_BODY_MAX_BYTES - (small ? 1024 : 8192) ||
+    if (rec->body.len + bytes > FL_TRANSCRIPT_HELD_ONE - (small ? 1024 : 8192) ||
         t->held_bytes + bytes > FL_TRANSCRIPT_HELD_BYTES) {
         fl_rec_gap(rec, len, "the disk was slower");
         return;

@@ -24,6 +24,7 @@
 #define FL_TRANSCRIPT_FLUSH_MS    1000 /* what was said is on disk after so long, at most … */
 #define FL_TRANSCRIPT_FLUSH_BYTES (128 * 1024)       /* … or when it is so much */
 #define FL_TRANSCRIPT_HELD_BYTES  (64 * 1024 * 1024) /* of all sessions, not written yet */
+#define FL_TRANSCRIPT_HELD_ONE    (8 * 1024 * 1024)  /* of one */
 
 /* Sets plane->transcripts, NULL if the settings are off. */
 int fl_transcripts_open(struct fl_plane *plane, struct fl_err *err);

@@ -70,9 +70,8 @@ static int make_file(struct fl_rec *rec, struct fl_err *err)
     if (rec->fd < 0)
         return file_failed(err, -errno);
     r = begin_file(rec, err);
-    if (r >= 0 && (fdatasync(rec->fd) < 0 || fsync(rec->t->dir_fd) < 0))
-        r = file_failed(err, -errno);
-    if (r < 0) { /* as if it had not been */
+    rec->t->new_files = true; /* synced with what is written in this round */
+    if (r < 0) {              /* as if it had not been */
         unlinkat(rec->t->dir_fd, rec->about.session_id, 0);
         close(FL_TAKE_FD(rec->fd));
     }

@@ -91,6 +91,20 @@ int fl_tf_block(const uint8_t key[FL_SEAL_KEY_BYTES], int64_t wall_ms, const voi
     return 0;
 }
 
+size_t fl_tf_fit(const void *body, size_t len)
+{
+    const uint8_t *p = body;
+    size_t fits = 0, n;
+
+    while (fits + FL_TF_RECORD_BYTES <= len) {
+        n = FL_TF_RECORD_BYTES + get_u32(p + fits + 9);
+        if (fits && fits + n > FL_TF_BODY_MAX_BYTES)
+            break;
+        fits += n;
+    }
+    return fits;
+}
+
 /* ---- reading ---- */
 
 static int wrong(struct fl_err *err, uint64_t at, const char *what)

@@ -47,6 +47,9 @@ int fl_tf_record(struct fl_buf *body, char kind, int64_t wall_ms, const void *da
 int fl_tf_block(const uint8_t key[FL_SEAL_KEY_BYTES], int64_t wall_ms, const void *body, size_t len,
                 struct fl_buf *out, struct fl_tf_end *end);
 
+/* How many bytes of a body, whole records, fit into one block. */
+size_t fl_tf_fit(const void *body, size_t len);
+
 /* A record; its data is gone after the return. Not 0 ends the reading with that. */
 typedef int (*fl_tf_fn)(void *arg, char kind, int64_t wall_ms, const void *data, size_t len);
 

@@ -26,7 +26,7 @@ struct fl_transcripts {
     pthread_mutex_t lock;
     pthread_cond_t changed, written;
     pthread_t thread;
-    bool running, closing, full_disk;
+    bool running, closing, full_disk, new_files;
     TAILQ_HEAD(, fl_rec) recs;
     bool dirty, urgent;
     size_t held_bytes;

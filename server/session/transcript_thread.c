@@ -41,7 +41,7 @@ struct batch {
     struct fl_buf body;
     uint64_t gap;
     const char *gap_why;
-    bool ended, end_it;
+    bool began, ended, end_it;
 };
 
 static void audit_file(struct fl_rec *rec, const char *operation, const char *what)
@@ -97,8 +97,10 @@ static void write_batch(struct batch *b)
 {
     struct fl_rec *rec = b->rec;
     struct fl_err err = { 0 };
-    int r = rec->opened || rec->broken ? 0 : fl_rec_open(rec, &err);
+    int r;
 
+    b->began = !rec->opened && !rec->broken;
+    r = b->began ? fl_rec_open(rec, &err) : 0;
     if (rec->broken) {
         if (b->body.len)
             failed(b, &err);
@@ -111,7 +113,10 @@ static void write_batch(struct batch *b)
     append_gap(b);
     if (!b->body.len)
         return;
-    r = fl_rec_append(rec, b->body.data, b->body.len, &err);
+    for (size_t at = 0, n; r >= 0 && at < b->body.len; at += n) {
+        n = fl_tf_fit(b->body.data + at, b->body.len - at);
+        r = fl_rec_append(rec, b->body.data + at, n, &err);
+    }
     if (r < 0)
         failed(b, &err);
 }
@@ -122,7 +127,7 @@ static void sync_batch(struct batch *b, int whole)
     struct fl_rec *rec = b->rec;
     int r;
 
-    if (!b->body.len || rec->fd < 0)
+    if ((!b->body.len && !b->began) || rec->fd < 0)
         return;
     r = whole <= 0 ? whole : fdatasync(rec->fd) < 0 ? -errno : 0;
     if (r < 0) { /* what is on the disk is not known any more */
@@ -166,7 +171,7 @@ static struct batch *take_batches(struct fl_transcripts *t, size_t *ret_n)
                              .ended = rec->ended,
                              .end_it = rec->end_it };
         t->held_bytes -= FL_MIN(t->held_bytes, rec->body.len);
-        fl_buf_init(&rec->body, FL_TF_BODY_MAX_BYTES);
+        fl_buf_init(&rec->body, FL_TRANSCRIPT_HELD_ONE);
         if (b->gap)
             rec->gap_bytes = 0;
         rec->end_it = false;
@@ -227,6 +232,9 @@ static bool run_round(struct fl_transcripts *t, struct batch *v, size_t n)
         write_batch(&v[i]);
     if (n > SYNC_ONE_BY_ONE)
         whole = syncfs(t->dir_fd) < 0 ? -errno : 0;
+    else if (t->new_files && fsync(t->dir_fd) < 0)
+        whole = -errno;
+    t->new_files = false;
     for (size_t i = 0; i < n; i++)
         sync_batch(&v[i], whole);
     fl_transcripts_send_events(t);

@@ -435,6 +435,30 @@ static void limits(void **state)
     verified(t, "true");
 }
 
+/* More than a block holds, at once: all of it is there. */
+static void much_at_once(void **state)
+{
+    struct talk *t = *state;
+    fl_autofree char *text = malloc(65536);
+    struct stat st;
+
+    memset(text, 'x', 65535);
+    text[65535] = '\0';
+    t->f.plane.conf.transcript_days = 30;
+    t->f.plane.conf.transcript_max_bytes = 64 << 20;
+    t->f.plane.conf.transcripts_max_bytes = 1ll << 40;
+    plane_open(t);
+    begin(t, false, SHELL);
+    for (int i = 0; i < 100; i++)
+        say(t, false, FL_DATA_TYPE_OUTPUT, text);
+    end(t, true);
+    verified(t, "true");
+    assert_int_equal(stat(file_path(t), &st), 0);
+    assert_true(st.st_size > 100 * 65535);
+    fl_fixture_ok(&t->f, "fairlead:ListTranscripts", "{}");
+    assert_true(atoi(fl_fixture_text(&t->f, "Transcripts.0.Blocks")) >= 13);
+}
+
 /* Of tunnels, and of what the ends encrypt between them, only numbers. */
 static void what_has_no_text(void **state)
 {
@@ -571,6 +595,7 @@ int main(void)
         WITH_PLANE(added_behind_the_end),
         WITH_PLANE(forged_with_the_key),
         WITH_PLANE(limits),
+        WITH_PLANE(much_at_once),
         WITH_PLANE(what_has_no_text),
         WITH_PLANE(alarms_are_told),
         WITH_PLANE(elsewhere),
