@@ -299,3 +299,22 @@ def test_off(recorded):
     client.wait_end()
     assert place.rows("list") == []
     assert os.listdir(place.plane.data / "transcripts") == []  # made by the start before
+
+
+def test_our_agent_and_client(new_box):
+    """`fairlead exec` on a real node: standard output and error, the exit code."""
+    box = new_box(nodes=1)
+    node = box.agents[0].node_id
+
+    def cli(*args):
+        return subprocess.run([str(box.build / "fairlead"), *args], env=box.env(), capture_output=True, timeout=60,
+                              stdin=subprocess.DEVNULL, check=False)
+
+    done = cli("exec", node, "--", "sh", "-c", "echo wo$((1))rd; echo er$((1))ror >&2; exit 7")
+    assert (done.returncode, done.stdout, done.stderr) == (7, b"wo1rd\n", b"er1ror\n"), done
+    row = flsandbox.wait_for("its transcript", lambda: next(
+        (r for r in map(json.loads, cli("transcripts", "list", "--json").stdout.splitlines()) if "EndDate" in r), None))
+    assert row["Target"] == node and row["Recorded"] == "output"
+    cast = cli("transcripts", "export", row["SessionId"]).stdout.decode()
+    assert "wo1rd" in cast and "er1ror" in cast and "EXIT_CODE: 7" in cast
+    assert cli("transcripts", "verify", row["SessionId"]).returncode == OK
