@@ -65,7 +65,7 @@ struct fl_stream {
     size_t out_bytes;
     double srtt, rttvar, rto;
     int64_t round_ms; /* when something was last resent */
-    unsigned tries;   /* resends of the oldest */
+    unsigned tries;   /* resends of the oldest since anything was acknowledged */
     struct message *spare;
     size_t spare_bytes;
     int64_t spare_used_ms;
@@ -397,6 +397,7 @@ static void take_ack(struct fl_stream *s, const struct fl_frame *f, int64_t mono
         return;
     sample(s, (double)(mono_ms - m->last_sent_ms));
     m->acked = true;
+    s->tries = 0; /* it hears us: what is missing is lost, or soon taken */
     s->last_acked = FL_MAX(s->last_acked, sequence);
     while (s->out.n > 0) {
         m = fl_seqring_get(&s->out, s->out.base);
@@ -406,7 +407,6 @@ static void take_ack(struct fl_stream *s, const struct fl_frame *f, int64_t mono
         s->out_bytes -= m->len;
         message_free(s, m);
         fl_seqring_advance(&s->out, s->out.base + 1);
-        s->tries = 0;
     }
     s->next_send = FL_MAX(s->next_send, s->out.base);
 }
