@@ -71,13 +71,19 @@ static const char *const throttles[] = {
     "InternalError",
 };
 
-enum service { SSM, STS, OWN };
+enum service { SSM, STS, OWN, KMS };
+#define JSON          "application/x-amz-json-1.1"
+#define FORM          "application/x-www-form-urlencoded; charset=utf-8"
+#define ENDPOINT(which) offsetof(struct fl_cli, which)
 static const struct {
     const char *name, *type;
+    size_t endpoint;
+    const char *prefix; /* of its operations, dot included; NULL: none is named so */
 } services[] = {
-    [SSM] = { "ssm", "application/x-amz-json-1.1" },
-    [OWN] = { "fairlead", "application/x-amz-json-1.1" }, /* operations of the plane's own */
-    [STS] = { "sts", "application/x-www-form-urlencoded; charset=utf-8" },
+    [SSM] = { "ssm", JSON, ENDPOINT(endpoint), NULL },
+    [STS] = { "sts", FORM, ENDPOINT(sts_endpoint), NULL },
+    [OWN] = { "fairlead", JSON, ENDPOINT(endpoint), "Fairlead." }, /* the plane's own */
+    [KMS] = { "kms", JSON, ENDPOINT(kms_endpoint), "TrentService." },
 };
 
 struct call {
@@ -319,9 +325,14 @@ static void on_answer(void *arg, int r, const struct fl_http_response *resp,
 
 /* ---- one attempt ---- */
 
+static const char *endpoint_of(const struct call *c)
+{
+    return *(char *const *)((const char *)c->cli + services[c->service].endpoint);
+}
+
 static int begin(struct call *c, struct fl_err *err)
 {
-    const char *endpoint = c->service == STS ? c->cli->sts_endpoint : c->cli->endpoint;
+    const char *endpoint = endpoint_of(c);
     const struct fl_aws_creds creds = { c->keys->access_key_id, c->keys->secret_access_key,
                                         c->keys->session_token };
     char host[300], date[FL_COMPACT_BYTES], hash[FL_SHA256_HEX_BYTES];
@@ -404,12 +415,13 @@ static int start(struct fl_cli *cli, enum service service, const struct fl_keys 
                         .backoff = { .base_ms = 1000, .cap_ms = 20000 },
                         .fn = fn,
                         .arg = arg };
-    if (operation && strchr(operation, '.')) {
-        c->service = OWN;
-        snprintf(c->target, sizeof(c->target), "%s", operation);
-    } else if (operation) {
-        snprintf(c->target, sizeof(c->target), "AmazonSSM.%s", operation);
-    }
+    for (size_t i = 0; operation && i < FL_ARRAY_LEN(services); i++)
+        if (services[i].prefix &&
+            strncmp(operation, services[i].prefix, strlen(services[i].prefix)) == 0)
+            c->service = (enum service)i;
+    if (operation)
+        snprintf(c->target, sizeof(c->target), "%s%s", c->service == SSM ? "AmazonSSM." : "",
+                 operation);
     c->body = strdup(body);
     c->timer = fl_timer_new(cli->wire->loop, send_call, c);
     if (!c->body || !c->timer) {
@@ -536,6 +548,7 @@ void fl_cli_done(struct fl_cli *cli)
     free(cli->profile);
     free(cli->endpoint);
     free(cli->sts_endpoint);
+    free(cli->kms_endpoint);
     free(cli->region);
     free(cli->ca_file);
     fl_keys_done(&cli->keys);

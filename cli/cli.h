@@ -32,6 +32,7 @@ struct fl_cli {
     char *profile;
     char *endpoint;     /* of ssm: https://host[:port] */
     char *sts_endpoint; /* of sts */
+    char *kms_endpoint; /* of kms */
     char *region;
     char *ca_file; /* NULL: the system's pool */
     struct fl_keys keys;
@@ -84,7 +85,8 @@ void fl_keys_done(struct fl_keys *keys);
 
 /* One operation of ssm; a row beside the code that uses it. */
 struct fl_op {
-    const char *name; /* with a dot: of the plane's own, "Fairlead.ListTranscripts" */
+    /* With a dot: of the plane's own ("Fairlead.ListTranscripts"), of kms ("TrentService.…"). */
+    const char *name;
     const struct fl_shape *in;
     const struct fl_shape *out; /* NULL: nothing of the answer is wanted */
     bool once; /* calling twice does it twice: not tried again when it may have been taken */

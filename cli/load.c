@@ -2,6 +2,7 @@
  * three files. */
 #include <errno.h>
 #include <string.h>
+#include <strings.h>
 #include "cli/cli.h"
 #include "common/aws/credfile.h"
 #include "common/aws/crypto.h"
@@ -45,6 +46,7 @@ static const struct source endpoint_source = {
 static const struct source sts_source = {
     { "FAIRLEAD_ENDPOINT", "AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL" }, "sts", "endpoint_url"
 };
+static const struct source kms_source = { { "AWS_ENDPOINT_URL_KMS" }, "kms", "endpoint_url" };
 static const struct source region_source = { { "AWS_REGION", "AWS_DEFAULT_REGION" },
                                              NULL,
                                              "region" };
@@ -257,6 +259,41 @@ static int find_profile(struct fl_cli *cli, const struct fl_profiles *p, struct 
     return 0;
 }
 
+/* AWS's own endpoints answer for one service each; any other answers for all (protocol 6 §1.6). */
+static bool of_aws(const char *endpoint)
+{
+    static const char *const domains[] = { ".amazonaws.com", ".amazonaws.com.cn", ".api.aws" };
+    char host[300];
+    size_t len;
+
+    if (fl_url_authority(endpoint, false, host, sizeof(host)) < 0)
+        return false;
+    len = strcspn(host, ":");
+    for (size_t i = 0; i < FL_ARRAY_LEN(domains); i++) {
+        size_t n = strlen(domains[i]);
+
+        if (len > n && strncasecmp(host + len - n, domains[i], n) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The key of a session is asked for where the session was started, unless somebody says otherwise
+ * for kms itself. */
+static int find_kms(struct fl_cli *cli, const struct fl_profiles *p, struct fl_err *err)
+{
+    fl_autofree char *kms = from_env(&kms_source);
+
+    if (!kms)
+        kms = from_services(&kms_source, p, cli->profile);
+    if (!kms && !of_aws(cli->endpoint)) {
+        kms = strdup(cli->endpoint);
+        if (!kms)
+            return -ENOMEM;
+    }
+    return fl_endpoint_url("kms", cli->region, NULL, kms, &cli->kms_endpoint, err);
+}
+
 static int find_endpoints(struct fl_cli *cli, const struct fl_cli_given *given,
                           const struct fl_profiles *p, struct fl_err *err)
 {
@@ -276,6 +313,8 @@ static int find_endpoints(struct fl_cli *cli, const struct fl_cli_given *given,
     r = fl_endpoint_url("ssm", cli->region, NULL, ssm, &cli->endpoint, err);
     if (r == 0)
         r = fl_endpoint_url("sts", cli->region, NULL, sts, &cli->sts_endpoint, err);
+    if (r == 0)
+        r = find_kms(cli, p, err);
     return r;
 }
 

@@ -88,6 +88,7 @@ int fl_plugin_parse(int argc, char **argv, struct fl_arena *arena, struct fl_plu
     call.profile = argument(argc, argv, ARG_PROFILE);
     call.endpoint = argument(argc, argv, ARG_ENDPOINT);
     call.document = request.document;
+    call.grant.node = request.target;
     *ret = call;
     return 0;
 }

@@ -19,14 +19,14 @@
 #define MAX_HELD    (1 << 20)
 #define MAX_QUEUE   (2 << 20)
 #define OPEN_BYTES  16384
-#define HELLO_BYTES (1 << 20)
+#define GRANT_BYTES (1 << 20)
 #define CODE_NORMAL 1000
 
 struct fl_session {
     struct fl_cli *cli;
     struct fl_session_events events;
     void *arg;
-    char *id, *token, *url;
+    char *id, *node, *token, *url;
     char client_id[FL_UUID_BYTES];
     struct fl_ws *ws;
     struct fl_stream *stream;
@@ -35,11 +35,10 @@ struct fl_session {
     struct fl_timer *again;  /* the next try after a loss, or the end */
     struct fl_backoff backoff;
     struct resume *resume; /* ResumeSession is under way */
-    struct fl_arena arena; /* what the node said */
-    size_t max_payload;    /* agreed, from HandshakeComplete on */
+    struct fl_session_hello *hello; /* NULL until the node begins a handshake */
     struct fl_session_info info;
     int64_t begun_ms, lost_ms, heard_ms;
-    bool lost, shaking, ready, hold;
+    bool lost, ready, hold;
     bool paused; /* `ws` is */
     bool closed; /* the plane said so; the end comes when everything was handed out */
     bool ended;  /* on_end is due, or was */
@@ -161,32 +160,46 @@ static void begin(struct fl_session *s)
         s->events.on_ready(s->arg, &s->info);
 }
 
-static void take_request(struct fl_session *s, const char *data, size_t len)
+static int on_hello_send(void *arg, uint32_t type, const void *data, size_t len)
 {
-    fl_autobuf struct fl_buf answer = FL_BUF(HELLO_BYTES);
-    struct fl_session_agreed agreed;
-    struct fl_err err = { 0 };
-    int r = fl_session_hello(data, len, &s->arena, &agreed, &answer, &err);
-
-    if (r == 0)
-        r = put(s, FL_DATA_TYPE_HANDSHAKE_RESPONSE, answer.data, answer.len);
-    if (r < 0 || agreed.refused) {
-        end(s, r < 0 ? r : -EOPNOTSUPP, "%s", fl_err_text(&err));
-        return;
-    }
-    s->shaking = true;
-    s->info = agreed.info;
-    s->max_payload = agreed.max_payload;
+    return put(arg, type, data, len);
 }
 
-static void take_complete(struct fl_session *s, const char *data, size_t len)
+/* What comes behind the message that is delivered now is encrypted already. */
+static void on_agreed(void *arg, const struct fl_session_agreed *agreed)
 {
-    if (!s->shaking)
-        return;
-    s->shaking = false;
-    fl_stream_set_max_payload(s->stream, s->max_payload);
-    tell(s, fl_session_hello_done(data, len, &s->arena));
+    struct fl_session *s = arg;
+    size_t most = FL_DATA_MAX_PAYLOAD_BYTES - (agreed->seal ? FL_SESSION_SEAL_BYTES : 0);
+
+    fl_stream_set_max_payload(s->stream, FL_MIN(agreed->max_payload, most));
+    fl_stream_set_seal(s->stream, agreed->seal);
+    s->info = agreed->info;
+    tell(s, agreed->text);
     begin(s);
+}
+
+static void on_hello_failed(void *arg, int r, const char *why)
+{
+    end(arg, r, "%s", why);
+}
+
+static const struct fl_session_hello_events hello_events = {
+    .send = on_hello_send,
+    .on_agreed = on_agreed,
+    .on_failed = on_hello_failed,
+};
+
+static int take_hello(struct fl_session *s, uint32_t type, const char *data, size_t len)
+{
+    int r = 0;
+
+    if (s->ready)
+        return 0;
+    if (!s->hello)
+        r = fl_session_hello_new(s->cli, s->id, s->node, &hello_events, s, &s->hello);
+    if (r == 0)
+        fl_session_hello_input(s->hello, type, data, len);
+    return r;
 }
 
 static int take_output(struct fl_session *s, uint32_t type, const char *data, size_t len)
@@ -194,7 +207,7 @@ static int take_output(struct fl_session *s, uint32_t type, const char *data, si
     if (s->hold)
         return -EAGAIN;
     /* A shell of an official node begins without a word before (protocol 3 §6). */
-    if (!s->ready && !s->shaking)
+    if (!s->ready && !s->hello)
         begin(s);
     if (s->ready && s->events.on_output)
         s->events.on_output(s->arg, type, data, len);
@@ -212,12 +225,9 @@ static int on_deliver(void *arg, uint32_t type, const char *data, size_t len)
     case FL_DATA_TYPE_STDERR:
         return take_output(s, type, data, len);
     case FL_DATA_TYPE_HANDSHAKE_REQUEST:
-        if (!s->ready && !s->shaking)
-            take_request(s, data, len);
-        break;
+    case FL_DATA_TYPE_CHALLENGE_REQUEST:
     case FL_DATA_TYPE_HANDSHAKE_COMPLETE:
-        take_complete(s, data, len);
-        break;
+        return take_hello(s, type, data, len);
     case FL_DATA_TYPE_EXIT_CODE:
         if (fl_data_exit_code_decode(data, len, &code) == 0 && s->events.on_exit_code)
             s->events.on_exit_code(s->arg, code);
@@ -309,7 +319,7 @@ static char *replaced(char *old, const char *text)
 
 static void take_grant(struct fl_session *s, const char *text)
 {
-    fl_autoarena struct fl_arena arena = { .max_bytes = HELLO_BYTES, .secret = true };
+    fl_autoarena struct fl_arena arena = { .max_bytes = GRANT_BYTES, .secret = true };
     struct fl_session_grant g = { 0 };
     struct fl_err err = { 0 };
 
@@ -522,15 +532,15 @@ int fl_session_new(struct fl_cli *cli, const struct fl_session_grant *grant,
     s->backoff = (struct fl_backoff){ .base_ms = 200, .cap_ms = 10000 };
     s->begun_ms = fl_mono_ms();
     fl_uuid4(s->client_id);
-    fl_arena_init(&s->arena, HELLO_BYTES);
     s->id = strdup(grant->id);
+    s->node = grant->node ? strdup(grant->node) : NULL;
     s->token = strdup(grant->token);
     s->url = strdup(grant->url);
     s->resend = fl_timer_new(loop, on_resend, s);
     s->pulse = fl_timer_new(loop, on_pulse, s);
     s->again = fl_timer_new(loop, on_again, s);
     r = fl_stream_new(&conf, &stream_events, s, &s->stream);
-    if (r < 0 || !s->id || !s->token || !s->url || !s->resend || !s->pulse || !s->again)
+    if (r < 0 || !s->id || (grant->node && !s->node) || !s->token || !s->url || !s->resend || !s->pulse || !s->again)
         r = -ENOMEM;
     else
         r = connect_ws(s, err);
@@ -557,8 +567,9 @@ struct fl_session *fl_session_free(struct fl_session *s)
     fl_timer_free(s->pulse);
     fl_timer_free(s->again);
     fl_stream_free(s->stream);
-    fl_arena_done(&s->arena);
+    fl_session_hello_free(s->hello);
     free(s->id);
+    free(s->node);
     if (s->token)
         fl_free_secret(s->token, strlen(s->token));
     free(s->url);

@@ -19,6 +19,7 @@ struct fl_session_wish {
 };
 struct fl_session_grant {
     char *id, *token, *url;
+    const char *node; /* not in the answer: the Target of the call; NULL: not known */
 };
 
 extern const struct fl_op fl_op_session_resume; /* struct fl_session_ref -> fl_session_grant */

@@ -40,6 +40,7 @@ int fl_session_start(struct fl_cli *cli, const struct fl_session_wish *wish, str
 
     if (r == 0 && (!g.token || !g.url || !g.id || !fl_session_id_valid(g.id)))
         r = fl_err_set(err, -EBADMSG, NULL, "StartSession: the answer is incomplete");
+    g.node = wish->node;
     if (r == 0)
         *ret_grant = g;
     return r;

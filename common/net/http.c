@@ -592,6 +592,7 @@ int fl_http_start(struct fl_http *http, const struct fl_http_request *req, fl_ht
     call->http = http;
     call->done = done;
     call->arg = arg;
+    call->answer.secret = true; /* keys and tokens come this way */
     fl_buf_init(&call->answer,
                 req->max_response_bytes ? req->max_response_bytes : DEFAULT_MAX_BYTES);
     call->read = req->read;

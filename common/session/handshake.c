@@ -329,7 +329,7 @@ static int process_session_type(struct fl_handshake *h, const char *parameters,
             h->result.session_type = msg.type;
             h->result.properties = msg.properties.text ? msg.properties.text : "null";
             done->status = FL_ACTION_SUCCESS;
-            done->error = NULL;
+            done->error = (char *)"";
             return 0;
         }
     done->error = fl_arena_printf(&h->arena, "unknown session type %.*s", SHOWN_CHARS, msg.type);
@@ -355,7 +355,7 @@ static int process_kms(struct fl_handshake *h, const char *parameters,
     h->result.challenge = msg.challenge;
     h->kms_action = h->n_processed;
     done->status = FL_ACTION_SUCCESS;
-    done->error = NULL;
+    done->error = (char *)"";
     return 0;
 }
 
@@ -414,6 +414,8 @@ static int take_request(struct fl_handshake *h, const char *data, size_t len, in
                      : fail(h, err, "the agent wants what this client cannot do", refused->error);
     }
     agree(h, msg.extras);
+    /* Of an agent that is not ours it is not known whether it takes the longer context. */
+    h->result.challenge_in_context = h->result.challenge && h->has_extras && msg.extras;
     h->deadline_ms = mono_ms + CLIENT_MS;
     h->step = h->result.kms_key_id ? CLIENT_KEY : CLIENT_ANSWERED;
     return h->step == CLIENT_KEY ? 0 : say_response(h);
@@ -490,7 +492,8 @@ int fl_handshake_key(struct fl_handshake *h, const uint8_t key[FL_SESSION_KEY_BY
                      const char *cipher_key, int64_t mono_ms)
 {
     bool agent = h->step == AGENT_KEY;
-    struct fl_msg_kms_result msg = { .cipher_text_key = (char *)cipher_key };
+    struct fl_msg_kms_result msg = { .cipher_text_key = (char *)cipher_key,
+                                     .challenge_acknowledged = h->result.challenge_in_context };
 
     h->seal = fl_session_seal_new(agent, key);
     if (!h->seal)
