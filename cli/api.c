@@ -72,8 +72,8 @@ static const char *const throttles[] = {
 };
 
 enum service { SSM, STS, OWN, KMS };
-#define JSON          "application/x-amz-json-1.1"
-#define FORM          "application/x-www-form-urlencoded; charset=utf-8"
+#define JSON            "application/x-amz-json-1.1"
+#define FORM            "application/x-www-form-urlencoded; charset=utf-8"
 #define ENDPOINT(which) offsetof(struct fl_cli, which)
 static const struct {
     const char *name, *type;

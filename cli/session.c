@@ -34,7 +34,7 @@ struct fl_session {
     struct fl_timer *pulse;  /* pings, silence, and how long it may take to begin */
     struct fl_timer *again;  /* the next try after a loss, or the end */
     struct fl_backoff backoff;
-    struct resume *resume; /* ResumeSession is under way */
+    struct resume *resume;          /* ResumeSession is under way */
     struct fl_session_hello *hello; /* NULL until the node begins a handshake */
     struct fl_session_info info;
     int64_t begun_ms, lost_ms, heard_ms;
@@ -540,7 +540,8 @@ int fl_session_new(struct fl_cli *cli, const struct fl_session_grant *grant,
     s->pulse = fl_timer_new(loop, on_pulse, s);
     s->again = fl_timer_new(loop, on_again, s);
     r = fl_stream_new(&conf, &stream_events, s, &s->stream);
-    if (r < 0 || !s->id || (grant->node && !s->node) || !s->token || !s->url || !s->resend || !s->pulse || !s->again)
+    if (r < 0 || !s->id || (grant->node && !s->node) || !s->token || !s->url || !s->resend ||
+        !s->pulse || !s->again)
         r = -ENOMEM;
     else
         r = connect_ws(s, err);

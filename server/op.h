@@ -55,7 +55,7 @@ struct fl_call {
     const char *account; /* of the plane */
     const char *region;
     const char *request_id;
-    const char *host; /* "name:port", as the caller names the plane; NULL: not over HTTP */
+    const char *host;       /* "name:port", as the caller names the plane; NULL: not over HTTP */
     const char *user_agent; /* NULL: it named none */
     int64_t now_ms;
     struct fl_work work;

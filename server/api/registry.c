@@ -4,20 +4,13 @@
 #include <string.h>
 
 const struct fl_op_table *const fl_op_tables[] = {
-    &fl_ops_sts,
-    &fl_ops_activations,
-    &fl_ops_nodes,
-    &fl_ops_tags,
-    &fl_ops_agent,
-    &fl_ops_documents,
-    &fl_ops_commands,
-    &fl_ops_ec2messages,
-    &fl_ops_parameters,
-    &fl_ops_logs,
-    &fl_ops_kms,
-    &fl_ops_sessions,
-    &fl_ops_transcripts,
-    NULL,
+    &fl_ops_sts,         &fl_ops_activations,
+    &fl_ops_nodes,       &fl_ops_tags,
+    &fl_ops_agent,       &fl_ops_documents,
+    &fl_ops_commands,    &fl_ops_ec2messages,
+    &fl_ops_parameters,  &fl_ops_logs,
+    &fl_ops_kms,         &fl_ops_sessions,
+    &fl_ops_transcripts, NULL,
 };
 
 static const struct fl_op *find_in(const struct fl_op_table *table, const char *name)

@@ -72,11 +72,12 @@ int fl_tf_block(const uint8_t key[FL_SEAL_KEY_BYTES], int64_t wall_ms, const voi
 {
     size_t bytes = HEAD_BYTES + len;
     fl_autofree uint8_t *room = malloc(FL_TF_MAC_BYTES + bytes + FL_TF_MAC_BYTES);
-    uint8_t *block = room + FL_TF_MAC_BYTES;
+    uint8_t *block;
     int r;
 
     if (!room || len > FL_TF_BODY_MAX_BYTES)
         return room ? -EMSGSIZE : -ENOMEM;
+    block = room + FL_TF_MAC_BYTES;
     put_u64(block, end->blocks);
     put_u64(block + 8, (uint64_t)wall_ms);
     put_u32(block + BODY_LEN_AT, (uint32_t)len);
