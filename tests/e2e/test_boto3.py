@@ -12,6 +12,8 @@ import conftest
 import flsandbox
 import refnode
 
+pytestmark = pytest.mark.once
+
 NO_NODE = "mi-00000000000000000"
 
 

@@ -5,6 +5,7 @@ import pathlib
 import re
 import subprocess
 
+import pytest
 from botocore.exceptions import ClientError
 
 import conftest
@@ -216,6 +217,7 @@ class Cli:
         return call
 
 
+@pytest.mark.once
 def test_with_the_aws_cli(box):
     assert pathlib.Path(conftest.AWS).read_text().count("awscli.clidriver.main()") == 1  # it is that program
     with Cli(box) as cli:

@@ -17,7 +17,7 @@ import flproc
 import flsandbox
 from test_cli import FAILED, INTERRUPTED, OK, SERVICE, USAGE, Cli
 
-pytestmark = pytest.mark.xdist_group("fleet")
+pytestmark = [pytest.mark.xdist_group("fleet"), pytest.mark.once]
 ROOT = os.geteuid() == 0
 NOBODY = 65534
 

@@ -10,6 +10,8 @@ import pytest
 import refsessionnode
 import sessionrelay
 
+pytestmark = pytest.mark.once
+
 JS = pathlib.Path(__file__).resolve().parent / "js"
 NODE_MIN = 18
 

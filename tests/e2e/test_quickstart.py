@@ -11,6 +11,8 @@ import pytest
 import flproc
 import flsandbox
 
+pytestmark = pytest.mark.once
+
 QUICKSTART = str(flsandbox.ROOT / "scripts/lib/quickstart.py")
 NOBODY = 65534
 

@@ -17,6 +17,8 @@ import sessionrelay
 import sessionwire as sw
 import wire
 
+pytestmark = pytest.mark.once
+
 A = "11223344-5566-4788-99aa-bbccddeeff00"
 B = "0f0e0d0c-0b0a-4908-8706-050403020100"
 C = "a0a1a2a3-a4a5-46a7-88a9-aaabacadaeaf"
