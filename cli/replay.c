@@ -54,7 +54,7 @@ static void note_size(const struct fl_transcript_record *rec)
     int cols, rows;
 
     if (fl_transcript_size(rec, &cols, &rows) && ioctl(STDOUT_FILENO, TIOCGWINSZ, &here) == 0 &&
-        (here.ws_col < cols || here.ws_row < rows))
+        here.ws_col && (here.ws_col < cols || here.ws_row < rows))
         fprintf(stderr, "fairlead: the session had %d columns and %d rows, here are %d and %d\r\n",
                 cols, rows, here.ws_col, here.ws_row);
 }

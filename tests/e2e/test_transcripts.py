@@ -1,6 +1,7 @@
 """Transcripts of sessions: recorded by our plane between the reference peers, read with `fairlead`."""
 import json
 import os
+import pty
 import re
 import shutil
 import signal
@@ -17,7 +18,7 @@ import test_iam
 import test_sessions
 import wire
 
-OK, FAILED, SERVICE = 0, 1, 3
+OK, FAILED, SERVICE, INTERRUPTED = 0, 1, 3, 130
 
 
 class Recorded(test_sessions.Place):
@@ -109,6 +110,35 @@ def test_what_was_said(recorded, tmp_path):
     assert place.cli("transcripts", "export", "-o", out, session).returncode == OK
     assert len(out.read_text().splitlines()) == len(cast)
     assert place.cli("replay", "nobody-0123456789abcdef0").returncode == SERVICE
+
+
+def test_replay_on_a_terminal(recorded):
+    place = recorded()
+    session = place.said(keys=b"echo o$((1))e; sleep 1; echo t$((1))o; exit\r")
+
+    def on_terminal(*args, interrupt_after=None):
+        """(exit status, what the terminal got)"""
+        pid, master = pty.fork()
+        if pid == 0:
+            os.execve(place.box.build / "fairlead", ["fairlead", "replay", *args, session], place.box.env())
+        got = b""
+        try:
+            while data := os.read(master, 4096):
+                got += data
+                if interrupt_after and interrupt_after in got:
+                    interrupt_after = None
+                    os.write(master, b"\x03")
+        except OSError:
+            pass  # the end of a terminal
+        os.close(master)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), got.replace(b"\r\r\n", b"\r\n")
+
+    code, got = on_terminal("--speed", "100")
+    assert code == OK and b"o1e\r\n" in got and b"t1o\r\n" in got and got.endswith(b"\x1b[?1049l\r\n"), got
+    # the pause of a second is more than a minute now: only Ctrl-C ends it
+    code, got = on_terminal("--speed", "0.01", "--max-idle", "1h", interrupt_after=b"o1e\r")
+    assert code == INTERRUPTED and b"t1o" not in got and got.endswith(b"\x1b[?1049l\r\n"), (code, got)
+    assert place.cli("replay", "--speed", "fast", session).returncode == 2
 
 
 def test_audit_log_has_the_last_value(recorded):
