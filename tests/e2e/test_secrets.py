@@ -25,6 +25,7 @@ MODES = [
     (r"nodes/1/state/(jobs|done)/[0-9a-f-]+/(steps/\d+/std(out|err)|job|journal|acks)", "f", 0o600),
     (r"nodes/1/state/(jobs|done)/[0-9a-f-]+/sock", "s", 0o600),
     (r"nodes/1/state/(Vault/Manifest|Vault/Store/\w+|registration|runtimeconfig/\w+\.json|seen)", "f", 0o600),
+    (r"nodes/1/state/seen-sessions", "f", 0o600),
     (r"nodes/1/run", "d", 0o755),
     (r"nodes/1/run/monitor\.lock", "f", 0o600),
     (r"nodes/1/run/status\.sock", "s", 0o600),
@@ -33,6 +34,7 @@ MODES = [
     # the plane
     (r"plane/data(/audit|/db|/keys|/pki|/objects(/(tmp|[0-9a-f]{2}))?)?", "d", 0o700),
     (r"plane/data/(admin-credentials|server\.json|audit/audit\.log|db/fairlead\.db(-shm|-wal|\.lock)?)", "f", 0o600),
+    (r"plane/data/transcripts", "d", 0o700),
     (r"plane/data/keys/(seal|parameters)", "f", 0o600),
     (r"plane/data/pki/\w+\.key", "f", 0o600),
     (r"plane/data/pki/\w+\.crt", "f", 0o644),
