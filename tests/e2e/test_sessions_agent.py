@@ -87,11 +87,21 @@ def test_shell(session, plane):
     assert s.states == ["Connected", "Terminating"]
 
 
-def test_profile_and_size_before_the_first_output(session, plane):
-    document = dict(SHELL, inputs={"shellProfile": {"linux": "stty size; PS1='ready> '"}})
-    client, s = session(document, **OURS, client={"version": "1.2.677.0"})
+def test_size_before_the_first_output(session, plane):
+    """With a handshake, the command begins when the client has said its size, however slow it is."""
+    def steer(s, side, message, frame):
+        if message.ptype == sw.SIZE:
+            time.sleep(0.15)
+        return [frame]
+    plane.steer = steer
+    client, s = session(commands("InteractiveCommands", "stty size"), **OURS)
     client.wait_output(b"100 300\r\n")
-    client.wait_output(b"ready> ")
+    over(plane, client, s)
+
+
+def test_profile(session, plane):
+    client, s = session(dict(SHELL, inputs={"shellProfile": {"linux": "PS1=re''ady:"}}))
+    client.wait_output(b"ready:")
     client.send(b"exit 7\r")
     over(plane, client, s)
 
@@ -614,6 +624,8 @@ def test_the_user_is_made(plane, new_agent, tmp_path):
         f = etc / name
         if f.exists():
             f.write_text("".join(line for line in f.read_text().splitlines(True) if not line.startswith("ssm-user:")))
+    with open(etc / "group", "a") as f:
+        f.write("operators:x:43210:ssm-user\n")
     agent = new_agent(plane, start=False, config={"Fairlead": {"SessionUser": "", "PamService": "none"}})
     argv = agent.argv
     agent.argv = lambda *args: ["unshare", "--mount", "--propagation", "private", "sh", "-c",
@@ -623,10 +635,10 @@ def test_the_user_is_made(plane, new_agent, tmp_path):
     plane.wait_online(60)
     both = []
     for _ in range(2):  # together: it is made once
-        s, answer = plane.start_session(commands("InteractiveCommands", "id -un; cd; pwd; echo $SHELL; read x"))
+        s, answer = plane.start_session(commands("InteractiveCommands", "id -Gn; cd; pwd; echo $SHELL; read x"))
         both.append((plane.client(answer).start(), s))
     for client, s in both:
-        client.wait_output(b"ssm-user\r\n/home/ssm-user\r\n/bin/bash\r\n", 60)
+        client.wait_output(b"ssm-user operators\r\n/home/ssm-user\r\n/bin/bash\r\n", 60)
         client.send(b"\r")
         over(plane, client, s)
     assert (etc / "passwd").read_text().count("\nssm-user:") == 1
