@@ -31,6 +31,7 @@ import flproc  # noqa: E402
 import flsandbox  # noqa: E402
 import refplane  # noqa: E402
 import report  # noqa: E402
+import sessions  # noqa: E402
 import yardstick  # noqa: E402
 
 BASELINE = HERE / "baseline.json"
@@ -57,6 +58,11 @@ ROWS = {
     "100 documents at once: all of them done": ("ms", None),
     "session wire: CPU of both ends, 1 GB by 64 KiB": ("ms", 2500),
     "session wire: CPU of both ends, 1 GB by 1 KiB": ("ms", None),
+    "session: key to echo": ("ms", 2),
+    "session: start to prompt": ("ms", None),
+    "session: exec true": ("ms", 100),
+    "session: forward, 100 MB from the node": ("ms", 1000),
+    "session: forward, 100 MB to the node": ("ms", 1000),
     "plane: ListCommands, connection kept": ("ms", None),
     "plane: SendCommand, connection kept": ("ms", None),
     "plane: command to result, our agent": ("ms", None),
@@ -369,6 +375,7 @@ class Bench:
                 self.plane.close()
         self.measure_crowd()
         self.measure_plane()
+        sessions.measure(self)
 
 
 def load_rows(path):

@@ -3,55 +3,22 @@ import hashlib
 import http.server
 import json
 import os
-import pathlib
 import shutil
-import socket
 import subprocess
 import threading
-import time
 
 import pytest
 
 import flsandbox
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as s:
-        return s.getsockname()[1]
-
-
-class Sshd:
-    def __init__(self, folder):
-        self.port, self.folder = free_port(), folder
-        for key in ("host", "user"):
-            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key], check=True)
-        pathlib.Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-        (folder / "sshd_config").write_text(
-            f"ListenAddress 127.0.0.1:{self.port}\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/user.pub\n"
-            f"StrictModes no\nPermitRootLogin prohibit-password\nUsePAM no\nPidFile none\n"
-            "Subsystem sftp internal-sftp\n")
-        self.process = subprocess.Popen(["/usr/sbin/sshd", "-D", "-e", "-f", folder / "sshd_config"],
-                                        stderr=open(folder / "sshd.log", "w"))
-        limit = time.monotonic() + 30
-        while socket.socket().connect_ex(("127.0.0.1", self.port)):
-            assert time.monotonic() < limit, (folder / "sshd.log").read_text()
-            time.sleep(0.02)
-
-    def config(self, node):
-        path = self.folder / "ssh_config"
-        path.write_text(
-            f"Host node\n  ProxyCommand {flsandbox.default_build()}/fairlead ssh-proxy {node} %p\n  Port {self.port}\n"
-            f"  User root\n  IdentityFile {self.folder}/user\n  IdentitiesOnly yes\n  StrictHostKeyChecking no\n"
-            f"  UserKnownHostsFile /dev/null\n  LogLevel ERROR\n  BatchMode yes\n")
-        return path
-
+import sshd
 
 @pytest.fixture
 def ssh(box, tmp_path):
     """A function that runs one of OpenSSH's programs by way of the node: ssh("ssh", "node", "id")."""
-    if not os.access("/usr/sbin/sshd", os.X_OK) or os.geteuid() != 0:
+    if not sshd.usable():
         pytest.skip("sshd, and root to start it")
-    sshd = Sshd(tmp_path)
-    config = sshd.config(box.agents[0].node_id)
+    server = sshd.Sshd(tmp_path)
+    config = server.config(f"ProxyCommand {flsandbox.default_build()}/fairlead ssh-proxy {box.agents[0].node_id} %p")
 
     def run(program, *args, **kw):
         if program == "rsync":
@@ -63,8 +30,7 @@ def ssh(box, tmp_path):
         return done.stdout
 
     yield run
-    sshd.process.terminate()
-    sshd.process.wait(30)
+    server.close()
 
 
 def make_tree(folder):
