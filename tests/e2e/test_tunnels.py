@@ -121,3 +121,27 @@ def test_http_through_a_forward(box, tmp_path):
         p.stdout.close()
         server.shutdown()
         server.server_close()
+
+
+def test_commands_and_copies_on_a_real_node(box, tmp_path):
+    program, node = flsandbox.default_build() / "fairlead", box.agents[0].node_id
+
+    def run(*args, **kw):
+        return subprocess.run([program, *map(str, args)], env=box.env(), capture_output=True, timeout=120, **kw)
+
+    data = os.urandom(5_000_000)
+    done = run("exec", node, "--", "sh", "-c", "cat; echo said >&2; exit 9", input=data)
+    assert (done.returncode, done.stdout, done.stderr) == (9, data, b"said\n")
+    words = ["", "two words", "it's", "$HOME", "*", "a\nb"]
+    assert run("exec", node, "--", "printf", "<%s>", *words, stdin=subprocess.DEVNULL).stdout.decode() == "".join(
+        f"<{w}>" for w in words)
+    assert run("exec", "-n", node, "--", "cat").stdout == b""
+    place = run("exec", "-n", node, "--", "mktemp", "-d").stdout.decode().strip()
+    (tmp_path / "f").write_bytes(data)
+    tree = make_tree(tmp_path / "tree")
+    for args in (("cp", tmp_path / "f", f"{node}:{place}/g"), ("cp", f"{node}:{place}/g", tmp_path / "h"),
+                 ("cp", "-r", tree, f"{node}:{place}"), ("cp", "-r", f"{node}:{place}/tree", tmp_path / "back")):
+        done = run(*args, stdin=subprocess.DEVNULL)
+        assert done.returncode == 0, done
+    assert (tmp_path / "h").read_bytes() == data and digests(tmp_path / "back") == digests(tree)
+    assert run("exec", "-n", node, "--", "rm", "-r", place).returncode == 0
