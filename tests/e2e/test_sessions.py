@@ -250,10 +250,12 @@ def first_frame(token, **more):
                        "ClientId": sw.new_id(), "ClientVersion": "1.2.677.0", **more})
 
 
-def closed_with(ws):
+def closed_with(ws, timeout_s=30):
+    """The code that the plane closes with, whatever it says before."""
+    until = time.monotonic() + timeout_s
     with pytest.raises(wire.WsClosed) as e:
-        while True:
-            ws.recv(timeout_s=20)
+        while time.monotonic() < until:
+            ws.recv(timeout_s=timeout_s)
     return e.value.code
 
 
