@@ -219,6 +219,7 @@ def test_agents_with_their_faults(box, quirk):
         for i in range(5):
             client.send(b"echo $((%d+1))-said\r" % i)
             client.wait_output(b"%d-said" % (i + 1))
+        assert agent.stream.settled(20)
         client.send(b"exit\r")
         assert client.wait_end() == "closed"
         agent.wait_end()
