@@ -24,7 +24,8 @@ struct link {
     struct fl_conn *conn;
     struct fl_smux_stream *stream; /* NULL: the node has closed it; what came is still written */
     bool paused;
-    bool input_ended; /* smux knows no half-closed streams: it stays open for the answer */
+    bool input_ended; /* of the local end; an official node is not told, as it would not answer */
+    bool node_ended;  /* the node says nothing more, but listens */
     int64_t heard_ms;
 };
 
@@ -78,6 +79,15 @@ static void conn_data(void *arg, const char *data, size_t len)
         fl_smux_stream_write(l->stream, data, len);
 }
 
+/* Both directions are over; what came is still written. */
+static void finish(struct link *l)
+{
+    fl_smux_stream_close(l->stream);
+    l->stream = NULL;
+    if (fl_conn_queued(l->conn) == 0)
+        link_free(l);
+}
+
 static void conn_eof(void *arg, int r)
 {
     struct link *l = arg;
@@ -90,7 +100,14 @@ static void conn_eof(void *arg, int r)
     }
     l->input_ended = true;
     l->heard_ms = fl_mono_ms();
-    if (!fl_timer_active(t->linger))
+    if (!l->stream)
+        return;
+    if (l->node_ended) {
+        finish(l);
+        check_full(t);
+        return;
+    }
+    if (fl_smux_stream_end(l->stream) < 0 && !fl_timer_active(t->linger))
         fl_timer_start(t->linger, SLEEP_MS);
 }
 
@@ -175,21 +192,28 @@ static void smux_data(void *arg, struct fl_smux_stream *stream, const char *data
     fl_smux_stream_pause(stream, true);
 }
 
-static void smux_fin(void *arg, struct fl_smux_stream *stream)
+static void smux_end(void *arg, struct fl_smux_stream *stream)
 {
     struct link *l = fl_smux_stream_arg(stream);
 
     (void)arg;
-    fl_smux_stream_close(stream);
-    l->stream = NULL;
-    if (fl_conn_queued(l->conn) == 0)
-        link_free(l);
+    l->node_ended = true;
+    fl_conn_finish(l->conn);
+    if (l->input_ended)
+        finish(l);
+}
+
+static void smux_fin(void *arg, struct fl_smux_stream *stream)
+{
+    (void)arg;
+    finish(fl_smux_stream_arg(stream));
 }
 
 static const struct fl_smux_events smux_events = {
     .room = smux_room,
     .write = smux_write,
     .on_data = smux_data,
+    .on_end = smux_end,
     .on_fin = smux_fin,
 };
 
@@ -288,7 +312,7 @@ int fl_tunnel_begin(struct fl_tunnel *t, struct fl_session *session,
                     const struct fl_session_info *info, void (*on_accept)(void *arg), void *arg,
                     struct fl_err *err)
 {
-    static const struct fl_smux_conf conf = { 0 };
+    const struct fl_smux_conf conf = { .half_close = info->end_of_input };
     int r;
 
     if (!info->mux)

@@ -23,6 +23,7 @@ struct link {
     struct fl_smux_stream *stream; /* NULL: closed, and only its last bytes are written */
     struct fl_tcp_dial *dial;      /* while connecting */
     struct fl_conduit *connection; /* then */
+    bool read_all, written_all;    /* one direction is over */
     struct fl_timer *closing;
 };
 
@@ -70,17 +71,25 @@ static void on_data(void *arg, const char *data, size_t len)
         check(l->mux, r);
 }
 
+/* Both directions are over; what was sent before is still to be written. */
+static void finish(struct link *l)
+{
+    fl_smux_stream_close(l->stream);
+    l->stream = NULL;
+    if (!l->connection || fl_conduit_queued(l->connection) == 0)
+        free_link(l);
+    else
+        fl_timer_start(l->closing, CLOSE_MS);
+}
+
 static void on_end(void *arg, int r)
 {
     struct link *l = arg;
     struct mux *m = l->mux;
 
-    fl_smux_stream_close(l->stream);
-    l->stream = NULL;
-    if (fl_conduit_queued(l->connection) == 0)
-        free_link(l);
-    else
-        fl_timer_start(l->closing, CLOSE_MS);
+    l->read_all = true;
+    if (r < 0 || l->written_all || fl_smux_stream_end(l->stream) < 0)
+        finish(l);
     offer_input(m);
 }
 
@@ -180,17 +189,19 @@ static void on_stream_data(void *arg, struct fl_smux_stream *stream, const char 
         fl_smux_stream_pause(stream, true);
 }
 
-/* Both directions are over; what was sent before is still to be written. */
-static void on_fin(void *arg, struct fl_smux_stream *stream)
+static void on_stream_end(void *arg, struct fl_smux_stream *stream)
 {
     struct link *l = fl_smux_stream_arg(stream);
 
-    fl_smux_stream_close(stream);
-    l->stream = NULL;
-    if (!l->connection || fl_conduit_queued(l->connection) == 0)
-        free_link(l);
-    else
-        fl_timer_start(l->closing, CLOSE_MS);
+    l->written_all = true;
+    fl_conduit_end_writing(l->connection);
+    if (l->read_all)
+        finish(l);
+}
+
+static void on_fin(void *arg, struct fl_smux_stream *stream)
+{
+    finish(fl_smux_stream_arg(stream));
 }
 
 static const struct fl_smux_events smux_events = {
@@ -198,6 +209,7 @@ static const struct fl_smux_events smux_events = {
     .write = smux_write,
     .on_open = on_open,
     .on_data = on_stream_data,
+    .on_end = on_stream_end,
     .on_fin = on_fin,
 };
 
@@ -219,6 +231,7 @@ static int begin(struct fl_port *p, struct fl_err *err)
     const struct fl_smux_conf conf = {
         .server = true,
         .keepalive = !fl_gate_open(FL_GATE_CLIENT_NO_KEEPALIVE, p->s->client_version),
+        .half_close = p->s->end_of_input,
     };
 
     p->state = m;

@@ -15,16 +15,19 @@
 #define FRAMES_A_WRITE 16
 #define DELIVER_BYTES  65536
 
-enum cmd { SYN, FIN, PSH, NOP, CMD__N };
+enum cmd { SYN, FIN, PSH, NOP, END = 0x80 /* ours: far from what later versions use */ };
 
 struct fl_smux_stream {
     LIST_ENTRY(fl_smux_stream) in_bucket;
-    TAILQ_ENTRY(fl_smux_stream) in_unsent; /* with syn_unsent or fin_unsent */
+    TAILQ_ENTRY(fl_smux_stream) in_unsent; /* with one of the unsent */
     struct fl_smux *smux;
     void *arg;
     uint32_t id;
-    bool syn_unsent, fin_unsent;
+    bool syn_unsent, end_unsent, fin_unsent;
     bool paused;
+    bool ended;    /* by us: nothing more is written */
+    bool end_came; /* from the peer */
+    bool end_told;
     bool finished; /* by the peer */
     bool fin_told;
     bool closed;        /* by us: only its FIN is still to be sent */
@@ -101,10 +104,16 @@ static void drop_kept(struct fl_smux_stream *st)
     fl_buf_done(&st->kept);
 }
 
+/* Is something of it still to be sent? Then it is in `unsent`. */
+static bool queued(const struct fl_smux_stream *st)
+{
+    return st->syn_unsent || st->end_unsent || st->fin_unsent;
+}
+
 /* Once nothing refers to it any more. */
 static void maybe_free(struct fl_smux_stream *st)
 {
-    if (!st->closed || st->busy > 0 || st->syn_unsent || st->fin_unsent)
+    if (!st->closed || st->busy > 0 || queued(st))
         return;
     LIST_REMOVE(st, in_bucket);
     st->smux->n_streams--;
@@ -143,21 +152,23 @@ static bool say(struct fl_smux *m, enum cmd cmd, uint32_t id)
     return true;
 }
 
+static bool say_unsent(struct fl_smux *m, bool *unsent, enum cmd cmd, uint32_t id)
+{
+    if (*unsent && !say(m, cmd, id))
+        return false;
+    *unsent = false;
+    return true;
+}
+
 int fl_smux_kick(struct fl_smux *m)
 {
     struct fl_smux_stream *st;
 
     while (m->broken == 0 && (st = TAILQ_FIRST(&m->unsent))) {
-        if (st->syn_unsent) {
-            if (!say(m, SYN, st->id))
-                break;
-            st->syn_unsent = false;
-        }
-        if (st->fin_unsent) {
-            if (!say(m, FIN, st->id))
-                break;
-            st->fin_unsent = false;
-        }
+        if (!say_unsent(m, &st->syn_unsent, SYN, st->id) ||
+            !say_unsent(m, &st->end_unsent, END, st->id) ||
+            !say_unsent(m, &st->fin_unsent, FIN, st->id))
+            break;
         TAILQ_REMOVE(&m->unsent, st, in_unsent);
         maybe_free(st);
     }
@@ -182,7 +193,7 @@ int fl_smux_stream_write(struct fl_smux_stream *st, const void *data, size_t len
     struct iovec iov[2 * FRAMES_A_WRITE];
     const char *from = data;
 
-    if (st->finished || st->closed)
+    if (st->finished || st->closed || st->ended)
         return -EPIPE;
     if (m->broken)
         return m->broken;
@@ -206,9 +217,12 @@ int fl_smux_stream_write(struct fl_smux_stream *st, const void *data, size_t len
     return 0;
 }
 
-static void queue(struct fl_smux_stream *st)
+/* Marks what is to be sent of it. */
+static void queue(struct fl_smux_stream *st, bool *unsent)
 {
-    TAILQ_INSERT_TAIL(&st->smux->unsent, st, in_unsent);
+    if (!queued(st))
+        TAILQ_INSERT_TAIL(&st->smux->unsent, st, in_unsent);
+    *unsent = true;
 }
 
 int fl_smux_open(struct fl_smux *m, void *arg, struct fl_smux_stream **ret_stream)
@@ -225,10 +239,21 @@ int fl_smux_open(struct fl_smux *m, void *arg, struct fl_smux_stream **ret_strea
     st = stream_new(m, (uint32_t)id, arg);
     if (!st)
         return -ENOMEM;
-    st->syn_unsent = true;
-    queue(st);
+    queue(st, &st->syn_unsent);
     *ret_stream = st;
     return fl_smux_kick(m);
+}
+
+int fl_smux_stream_end(struct fl_smux_stream *st)
+{
+    if (!st->smux->conf.half_close)
+        return -EOPNOTSUPP;
+    if (st->ended || st->finished || st->closed)
+        return 0;
+    st->ended = true;
+    queue(st, &st->end_unsent);
+    fl_smux_kick(st->smux);
+    return 0;
 }
 
 void fl_smux_stream_close(struct fl_smux_stream *st)
@@ -241,9 +266,7 @@ void fl_smux_stream_close(struct fl_smux_stream *st)
     m->n_open--;
     if (st->busy == 0) /* else someone may be reading it */
         drop_kept(st);
-    if (!st->syn_unsent)
-        queue(st);
-    st->fin_unsent = true;
+    queue(st, &st->fin_unsent);
     st->busy++; /* kick may be about to free it */
     fl_smux_kick(m);
     st->busy--;
@@ -256,6 +279,17 @@ static void give(struct fl_smux_stream *st, const char *data, size_t len)
 {
     st->busy++;
     st->smux->events.on_data(st->smux->arg, st, data, len);
+    st->busy--;
+}
+
+static void tell_end(struct fl_smux_stream *st)
+{
+    if (!st->end_came || st->end_told || st->paused || st->closed || kept(st) > 0)
+        return;
+    st->end_told = true;
+    st->busy++;
+    if (st->smux->events.on_end)
+        st->smux->events.on_end(st->smux->arg, st);
     st->busy--;
 }
 
@@ -296,6 +330,7 @@ void fl_smux_stream_pause(struct fl_smux_stream *st, bool paused)
         return;
     st->busy++;
     give_kept(st);
+    tell_end(st);
     tell_fin(st);
     st->busy--;
     maybe_free(st);
@@ -306,7 +341,7 @@ static int take_data(struct fl_smux *m, const char *data, size_t len)
     struct fl_smux_stream *st = find(m, m->for_id);
     int r;
 
-    if (!st || st->finished)
+    if (!st || st->finished || st->end_came)
         return 0;
     if (st->paused) {
         r = fl_buf_append(&st->kept, data, len);
@@ -351,7 +386,7 @@ static int take_head(struct fl_smux *m)
     struct fl_smux_stream *st;
 
     m->head_len = 0;
-    if (h[0] != VERSION || h[1] >= CMD__N || (h[1] != PSH && len > 0))
+    if (h[0] != VERSION || (h[1] != PSH && len > 0))
         return -EBADMSG;
     switch ((enum cmd)h[1]) {
     case SYN:
@@ -368,9 +403,18 @@ static int take_head(struct fl_smux *m)
         m->for_id = id;
         m->left = len;
         return 0;
-    default: /* NOP, which was heard */
+    case NOP: /* it was heard */
         return 0;
+    case END:
+        st = find(m, id);
+        if (st && m->conf.half_close) {
+            st->end_came = true;
+            tell_end(st);
+            maybe_free(st);
+        }
+        return m->conf.half_close ? 0 : -EBADMSG;
     }
+    return -EBADMSG;
 }
 
 int fl_smux_input(struct fl_smux *m, const void *data, size_t len, int64_t mono_ms)

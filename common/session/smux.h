@@ -27,14 +27,19 @@ struct fl_smux_events {
     int (*on_open)(void *arg, struct fl_smux_stream *stream);
     /* Bytes in order, at most 64 KiB; not while the stream is paused. */
     void (*on_data)(void *arg, struct fl_smux_stream *stream, const char *data, size_t len);
+    /* With half_close: the peer writes no more, after all its data, and still reads. NULL if not.
+     */
+    void (*on_end)(void *arg, struct fl_smux_stream *stream);
     /* The peer closed it, after all its data; it remains to be closed here. */
     void (*on_fin)(void *arg, struct fl_smux_stream *stream);
 };
 
 struct fl_smux_conf {
     bool server;
-    bool keepalive;        /* a NOP every 10 s, and an end after 30 s without a byte */
-    size_t max_streams;    /* 0: 256 */
+    bool keepalive;     /* a NOP every 10 s, and an end after 30 s without a byte */
+    bool half_close;    /* ours, where both ends agreed (struct fl_msg_extras): one direction ends
+                           alone */
+    size_t max_streams; /* 0: 256 */
     size_t max_kept_bytes; /* for streams that are paused, all together; 0: 4 MiB */
 };
 
@@ -72,6 +77,10 @@ int fl_smux_stream_write(struct fl_smux_stream *st, const void *data, size_t len
 
 /* What comes meanwhile is kept; going on delivers it before this returns. */
 void fl_smux_stream_pause(struct fl_smux_stream *st, bool paused);
+
+/* Nothing more is written here, and the peer is told; what it says still comes. Without half_close
+ * it is not known to smux: -EOPNOTSUPP, and nothing happens. */
+int fl_smux_stream_end(struct fl_smux_stream *st);
 
 /* Tells the peer, and forgets the stream with what is kept for it: the pointer is gone. */
 void fl_smux_stream_close(struct fl_smux_stream *st);

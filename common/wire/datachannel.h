@@ -52,7 +52,7 @@ enum fl_data_flag { /* payload of FL_DATA_TYPE_FLAG: 4 bytes, big-endian */
  * Absent: the official limits. Official programs ignore it. */
 struct fl_msg_extras {
     int32_t max_payload; /* 0: FL_DATA_PAYLOAD_BYTES */
-    bool end_of_input;   /* FL_DATA_FLAG_END_OF_INPUT is understood */
+    bool end_of_input;   /* FL_DATA_FLAG_END_OF_INPUT is understood, and half_close of smux.h */
     bool handshake;      /* Content only: run the handshake whatever the session's type is */
 };
 

@@ -88,7 +88,9 @@ static void on_fin(void *arg, struct fl_smux_stream *st)
 static void start(struct end *e, bool agent, struct end *peer, size_t max_payload)
 {
     static const struct fl_stream_events stream = { .send = on_send, .deliver = on_deliver };
-    static const struct fl_smux_events smux = { on_room, on_write, on_open, on_data, on_fin };
+    static const struct fl_smux_events smux = {
+        .room = on_room, .write = on_write, .on_open = on_open, .on_data = on_data, .on_fin = on_fin
+    };
 
     *e = (struct end){ .peer = peer, .max_payload = max_payload };
     if (fl_stream_new(&(struct fl_stream_conf){ .agent = agent }, &stream, e, &e->stream) < 0 ||

@@ -167,3 +167,37 @@ def test_connections_that_are_cut(lossy_box, sides):
     assert done.returncode == 0, done.stderr
     assert done.stdout == lines
     assert set(cuts) == set(sides)
+
+
+def test_one_direction_of_a_connection_ends_alone(lossy_box):
+    """What smux cannot say, our own ends tell each other: a server that answers when it has heard all, and a client that
+    still speaks to one that says nothing more."""
+    b = lossy_box(nodes=1)
+    server, heard = socket.create_server(("127.0.0.1", 0)), []
+
+    def serve():
+        for last_word in (True, False):
+            sock, _ = server.accept()
+            with sock:
+                sock.settimeout(60)
+                if not last_word:
+                    sock.sendall(b"hello")
+                    sock.shutdown(socket.SHUT_WR)
+                heard.append(b"".join(iter(lambda: sock.recv(65536), b"")))
+                if last_word:
+                    sock.sendall(b"%d bytes" % len(heard[-1]))
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    with Forward(b, b.agents[0].node_id, server.getsockname()[1]) as address:
+        with socket.create_connection(address, 10) as sock:
+            sock.settimeout(60)
+            sock.sendall(b"x" * BYTES)
+            sock.shutdown(socket.SHUT_WR)
+            assert b"".join(iter(lambda: sock.recv(65536), b"")) == b"%d bytes" % BYTES
+        with socket.create_connection(address, 10) as sock:
+            sock.settimeout(60)
+            assert b"".join(iter(lambda: sock.recv(65536), b"")) == b"hello"
+            sock.sendall(b"y" * BYTES)
+        thread.join(60)
+    assert heard == [b"x" * BYTES, b"y" * BYTES]

@@ -75,9 +75,16 @@ static void on_fin(void *arg, struct fl_smux_stream *st)
     fl_smux_stream_close(st);
 }
 
+static void on_end(void *arg, struct fl_smux_stream *st)
+{
+    add(arg, 0x100 + fl_smux_stream_id(st));
+    fl_smux_stream_end(st);
+}
+
 static struct end run(const uint8_t *data, size_t size, size_t step, bool server, int *ret_error)
 {
-    static const struct fl_smux_events events = { on_room, on_write, on_open, on_data, on_fin };
+    static const struct fl_smux_events events = { on_room, on_write, on_open,
+                                                  on_data, on_end,   on_fin };
     const struct fl_smux_conf conf = { .server = server,
                                        .max_streams = 8,
                                        .max_kept_bytes = MAX_KEPT };

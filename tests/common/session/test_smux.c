@@ -20,7 +20,7 @@ struct end {
     size_t out_len;
     size_t room;
     struct fl_smux_stream *streams[MAX_STREAMS];
-    size_t n_opened, n_fins, n_data;
+    size_t n_opened, n_ends, n_fins, n_data;
     size_t sent[MAX_STREAMS], got[MAX_STREAMS]; /* by the stream's number */
     bool fin[MAX_STREAMS];
     bool refuse, close_at_data, close_at_fin, pause_at_data;
@@ -108,9 +108,15 @@ static void on_fin(void *arg, struct fl_smux_stream *st)
     }
 }
 
+static void on_end(void *arg, struct fl_smux_stream *st)
+{
+    ((struct end *)arg)->n_ends++;
+}
+
 static struct end *start(const struct fl_smux_conf *conf)
 {
-    static const struct fl_smux_events events = { on_room, on_write, on_open, on_data, on_fin };
+    static const struct fl_smux_events events = { on_room, on_write, on_open,
+                                                  on_data, on_end,   on_fin };
     struct end *e = calloc(1, sizeof(*e));
 
     e->out = malloc(WIRE_BYTES);
@@ -379,6 +385,51 @@ static void frames_fit_messages(void **state)
     stop(c);
 }
 
+#define END3 "0180000003000000"
+
+static void one_direction_may_end_alone(void **state)
+{
+    struct end *s = start(&(struct fl_smux_conf){ .server = true, .half_close = true });
+    struct end *c = start(&(struct fl_smux_conf){ .half_close = true });
+    struct end *plain = start_server();
+    struct fl_smux_stream *st;
+
+    assert_int_equal(fl_smux_open(c->smux, c, &st), 0);
+    c->out_len = 0;
+    c->room = 7;
+    assert_int_equal(fl_smux_stream_end(st), 0);
+    assert_int_equal(fl_smux_stream_write(st, "x", 1), -EPIPE);
+    c->room = 100;
+    assert_int_equal(fl_smux_kick(c->smux), 0);
+    assert_int_equal(fl_smux_stream_end(st), 0);
+    said(c, END3);
+    assert_int_equal(input_hex(c, GET3), 0); /* the answer */
+    assert_string_equal(c->last, "GET");
+    fl_smux_stream_close(st);
+    said(c, FIN3);
+
+    assert_int_equal(input_hex(s, SYN3), 0);
+    fl_smux_stream_pause(s->streams[1], true);
+    assert_int_equal(input_hex(s, GET3 END3 GET3), 0);
+    assert_int_equal(s->n_ends, 0);
+    fl_smux_stream_pause(s->streams[1], false);
+    assert_string_equal(s->last, "GET"); /* once: nothing comes behind the end */
+    assert_int_equal(s->n_ends, 1);
+    assert_int_equal(fl_smux_stream_write(s->streams[1], "x", 1), 0);
+    said(s, "010201000300000078");
+    assert_int_equal(input_hex(s, END3 FIN3), 0);
+    assert_int_equal(s->n_ends, 1);
+    assert_int_equal(s->n_fins, 1);
+
+    assert_int_equal(input_hex(plain, SYN3), 0);
+    assert_int_equal(fl_smux_stream_end(plain->streams[1]), -EOPNOTSUPP);
+    assert_int_equal(plain->out_len, 0);
+    assert_int_equal(input_hex(plain, END3), -EBADMSG);
+    stop(s);
+    stop(c);
+    stop(plain);
+}
+
 static void keepalive_is_a_choice(void **state)
 {
     struct end *c = start(&(struct fl_smux_conf){ .keepalive = true }), *quiet = start_server();
@@ -493,6 +544,7 @@ int main(void)
         cmocka_unit_test(a_stream_may_be_closed_inside_of_its_callback),
         cmocka_unit_test(without_room_openings_and_ends_wait),
         cmocka_unit_test(frames_fit_messages),
+        cmocka_unit_test(one_direction_may_end_alone),
         cmocka_unit_test(keepalive_is_a_choice),
         cmocka_unit_test(streams_do_not_mix),
     };
