@@ -560,18 +560,24 @@ struct fl_stream *fl_stream_free(struct fl_stream *s)
     return NULL;
 }
 
+static void set_max_payload(struct fl_stream *s, size_t bytes, struct fl_session_seal *seal)
+{
+    size_t most = FL_DATA_MAX_PAYLOAD_BYTES - (seal ? FL_SESSION_SEAL_BYTES : 0);
+
+    free_spare(s);
+    s->seal = seal;
+    s->max_payload = FL_MIN(FL_MIN(FL_MAX(bytes, (size_t)1), most), s->conf.max_bytes);
+    note_room(s);
+}
+
 void fl_stream_set_max_payload(struct fl_stream *s, size_t bytes)
 {
-    free_spare(s);
-    s->max_payload = FL_MIN(FL_MAX(bytes, (size_t)1), (size_t)FL_DATA_MAX_PAYLOAD_BYTES);
-    s->max_payload = FL_MIN(s->max_payload, s->conf.max_bytes);
-    note_room(s);
+    set_max_payload(s, bytes, s->seal);
 }
 
 void fl_stream_set_seal(struct fl_stream *s, struct fl_session_seal *seal)
 {
-    free_spare(s);
-    s->seal = seal;
+    set_max_payload(s, s->max_payload, seal);
 }
 
 int fl_stream_input(struct fl_stream *s, const void *frame, size_t len, int64_t wall_ms,

@@ -55,7 +55,7 @@ int fl_stream_new(const struct fl_stream_conf *conf, const struct fl_stream_even
 struct fl_stream *fl_stream_free(struct fl_stream *s);
 
 /* Bytes of data that a message may have: FL_DATA_PAYLOAD_BYTES at first, at most
- * FL_DATA_MAX_PAYLOAD_BYTES. */
+ * FL_DATA_MAX_PAYLOAD_BYTES together with a seal. */
 void fl_stream_set_max_payload(struct fl_stream *s, size_t bytes);
 
 /* From now on, what protocol 3 §7 has sealed is sealed when it is written, and opened before it is

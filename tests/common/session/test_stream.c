@@ -651,6 +651,29 @@ static void a_seal_covers_data_only(void **state)
     fl_session_seal_free(client);
 }
 
+/* What lies between the ends takes no longer ones. */
+static void a_sealed_message_is_no_longer_than_others(void **state)
+{
+    static const uint8_t key[FL_SESSION_KEY_BYTES] = { 1, 2, 3 };
+    static const char text[2 * FL_DATA_MAX_PAYLOAD_BYTES];
+    struct fl_session_seal *seal = fl_session_seal_new(true, key);
+
+    for (int first = 0; first < 2; first++) {
+        struct end *e = start_agent();
+
+        if (first)
+            fl_stream_set_seal(e->stream, seal);
+        fl_stream_set_max_payload(e->stream, FL_DATA_MAX_PAYLOAD_BYTES);
+        fl_stream_set_seal(e->stream, seal);
+        assert_int_equal(
+            fl_stream_write(e->stream, FL_DATA_TYPE_OUTPUT, text, sizeof(text), WALL, T0), 0);
+        assert_int_equal(e->n_sent, 3);
+        assert_int_equal(e->sent[0].f.payload_len, FL_DATA_MAX_PAYLOAD_BYTES);
+        stop(e);
+    }
+    fl_session_seal_free(seal);
+}
+
 static void unused_memory_is_given_back(void **state)
 {
     struct end *e = start_agent();
@@ -689,6 +712,7 @@ int main(void)
         cmocka_unit_test(a_paused_agent_waits),
         cmocka_unit_test(a_client_is_not_paused),
         cmocka_unit_test(a_seal_covers_data_only),
+        cmocka_unit_test(a_sealed_message_is_no_longer_than_others),
         cmocka_unit_test(unused_memory_is_given_back),
     };
 
