@@ -2,7 +2,7 @@
 #include "common/aws/gcm.h"
 #include <openssl/err.h>
 #include <openssl/evp.h>
-#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 
 struct fl_gcm {
@@ -10,22 +10,30 @@ struct fl_gcm {
     bool encrypt;
 };
 
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-static EVP_CIPHER *cipher; /* fetched once, as in crypto.c */
-
-static void fetch_algorithms(void)
+/* Fetched once, as in crypto.c, but without it nothing is lost: who asks next tries again. NULL
+ * without memory. */
+static EVP_CIPHER *fetch_cipher(void)
 {
-    cipher = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
-    if (!cipher)
-        abort(); /* an OpenSSL without it cannot serve this project */
+    static _Atomic(EVP_CIPHER *) cipher;
+    EVP_CIPHER *mine, *was = NULL;
+
+    if (cipher)
+        return cipher;
+    mine = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
+    if (mine && !atomic_compare_exchange_strong(&cipher, &was, mine))
+        EVP_CIPHER_free(mine); /* another thread was faster */
+    return cipher;
 }
 
 struct fl_gcm *fl_gcm_new(const uint8_t key[FL_GCM_KEY_BYTES], bool encrypt)
 {
-    struct fl_gcm *g = calloc(1, sizeof(*g));
+    EVP_CIPHER *cipher = fetch_cipher();
+    struct fl_gcm *g = cipher ? calloc(1, sizeof(*g)) : NULL;
 
-    if (!g || pthread_once(&once, fetch_algorithms) != 0)
-        return fl_gcm_free(g);
+    if (!g) {
+        ERR_clear_error();
+        return NULL;
+    }
     g->encrypt = encrypt;
     g->ctx = EVP_CIPHER_CTX_new();
     if (!g->ctx || EVP_CipherInit_ex2(g->ctx, cipher, key, NULL, encrypt, NULL) != 1) {

@@ -34,15 +34,24 @@ static int setup(void **state)
     return 0;
 }
 
+static struct fl_session_seal *seal_of(bool agent)
+{
+    struct fl_session_seal *seal = fl_session_seal_new(agent, key);
+
+    assert_non_null(seal);
+    return seal;
+}
+
 static void vectors_hold(void **state)
 {
     for (size_t i = 0; i < FL_ARRAY_LEN(vectors); i++) {
         size_t plain_len = strlen(vectors[i].plain), len = plain_len + FL_SESSION_SEAL_BYTES, got;
-        struct fl_session_seal *to = fl_session_seal_new(!vectors[i].from_agent, key);
-        struct fl_session_seal *self = fl_session_seal_new(vectors[i].from_agent, key);
+        struct fl_session_seal *to = seal_of(!vectors[i].from_agent);
+        struct fl_session_seal *self = seal_of(vectors[i].from_agent);
         struct fl_gcm *gcm = fl_gcm_new(key + (vectors[i].from_agent ? 0 : 32), true);
         uint8_t wire[64], made[64], plain[64];
 
+        assert_non_null(gcm);
         assert_int_equal(fl_hex_decode(vectors[i].sealed, wire, len), 0);
         assert_int_equal(fl_session_seal_open(to, wire, len, plain, &got), 0);
         assert_int_equal(got, plain_len);
@@ -59,8 +68,8 @@ static void vectors_hold(void **state)
 
 static void each_message_has_its_own_nonce(void **state)
 {
-    struct fl_session_seal *agent = fl_session_seal_new(true, key);
-    struct fl_session_seal *client = fl_session_seal_new(false, key);
+    struct fl_session_seal *agent = seal_of(true);
+    struct fl_session_seal *client = seal_of(false);
     uint8_t wire[FL_SESSION_SEAL_BYTES + 2], first[FL_SESSION_NONCE_BYTES], plain[2];
     size_t len;
     unsigned carry = 1;
@@ -86,8 +95,8 @@ static void each_message_has_its_own_nonce(void **state)
 
 static void a_changed_bit_is_found(void **state)
 {
-    struct fl_session_seal *agent = fl_session_seal_new(true, key);
-    struct fl_session_seal *client = fl_session_seal_new(false, key);
+    struct fl_session_seal *agent = seal_of(true);
+    struct fl_session_seal *client = seal_of(false);
     uint8_t wire[FL_SESSION_SEAL_BYTES + 5], plain[5];
     size_t len;
 
