@@ -98,6 +98,7 @@ static int write_config(struct reg *g, bool only_try, struct fl_err *err)
         { "Ssm", "Endpoint", g->cli->endpoint },
         { "Mgs", "Endpoint", g->cli->endpoint },
         { "S3", "Endpoint", moves_along(g, g->config.s3_endpoint) },
+        { "Kms", "Endpoint", moves_along(g, g->config.kms_endpoint) },
         { "Fairlead", "LogsEndpoint", moves_along(g, g->config.logs_endpoint) },
         { "Fairlead", "CaFile", g->ca_file },
     };

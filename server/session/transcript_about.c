@@ -2,7 +2,10 @@
  * what of it may be kept, where else it goes. */
 #include "server/session/transcript_priv.h"
 
+#include <jansson.h>
 #include <string.h>
+#include "common/codec/json_load.h"
+#include "common/doc/subst.h"
 #include "common/wire/datachannel.h"
 
 #define PARSE_BYTES (4 * 1024 * 1024)
@@ -25,7 +28,6 @@ struct endpoint {
 };
 struct document {
     char *type;
-    struct inputs *inputs;
     struct endpoint *properties;
 };
 #define F(member, key) FL_FIELD(struct inputs, member, key, 0)
@@ -47,7 +49,6 @@ static const struct fl_shape endpoint_shape =
     FL_SHAPE(struct endpoint, "properties", endpoint_fields);
 static const struct fl_field document_fields[] = {
     FL_FIELD(struct document, type, "sessionType", 0),
-    FL_FIELD_STRUCT(struct document, inputs, "inputs", 0, &inputs_shape),
 };
 static const struct fl_field port_fields[] = {
     FL_FIELD_STRUCT(struct document, properties, "properties", 0, &endpoint_shape),
@@ -89,12 +90,49 @@ static void take_endpoint(struct fl_rec *rec, const struct fl_msg_session_conten
                                           port && *port ? port : "?");
 }
 
+/* What parameters stand for: given, else by default. */
+static json_t *values_of(const json_t *document, const char *given)
+{
+    json_t *values = json_object(), *one;
+    fl_autojson json_t *more = given ? fl_json_load_text(given, 0, NULL) : NULL;
+    const char *name;
+
+    json_object_foreach(json_object_get(document, "parameters"), name, one)
+        if (json_object_get(one, "default"))
+            json_object_set(values, name, json_object_get(one, "default"));
+    if (more)
+        json_object_update(values, more);
+    return values;
+}
+
+/* The inputs as the agent will see them: whether a session is encrypted may hang on a parameter. */
+static void take_inputs(const struct fl_msg_session_content *c, struct fl_arena *arena,
+                        struct inputs *ret)
+{
+    fl_autojson json_t *document =
+        c->document_content.text ? fl_json_load_text(c->document_content.text, 0, NULL) : NULL;
+    fl_autojson json_t *values = values_of(document, c->parameters.text);
+    fl_autofree char *text = NULL;
+    struct fl_subst subst;
+    void *inputs = NULL;
+
+    fl_subst_init(&subst, values);
+    if (!json_object_get(document, "inputs") ||
+        fl_subst_value(&subst, json_object_get(document, "inputs"), &inputs, NULL) < 0)
+        return;
+    text = json_dumps(inputs, JSON_COMPACT);
+    json_decref(inputs);
+    if (text)
+        fl_json_decode(&inputs_shape, text, strlen(text), FL_DECODE_NOCASE, arena, ret, NULL);
+}
+
 void fl_rec_about(struct fl_rec *rec, const char *content)
 {
     fl_autoarena struct fl_arena arena = FL_ARENA(PARSE_BYTES);
     struct fl_msg_session_content c = { 0 };
     struct document doc = { 0 };
-    bool encrypted = false;
+    struct inputs inputs = { 0 };
+    bool encrypted;
 
     rec->about.type = (char *)"Standard_Stream";
     if (fl_json_decode(&fl_shape_session_content, content, strlen(content), FL_DECODE_LAX, &arena,
@@ -107,20 +145,18 @@ void fl_rec_about(struct fl_rec *rec, const char *content)
     rec->bytes_kept = strcmp(rec->about.type, "Port") != 0;
     if (!rec->bytes_kept)
         take_endpoint(rec, &c, &arena);
-    if (doc.inputs) {
-        encrypted = rec->bytes_kept && doc.inputs->key_id && *doc.inputs->key_id;
-        rec->bucket = kept(rec, doc.inputs->bucket);
-        rec->prefix = kept(rec, doc.inputs->prefix);
-        rec->log_group = kept(rec, doc.inputs->log_group);
-        rec->run_as =
-            kept(rec, c.run_as_user && *c.run_as_user ? c.run_as_user : doc.inputs->run_as);
-        rec->log_streams = doc.inputs->streams.text &&
-                           strcmp(doc.inputs->streams.text, "true") == 0 &&
-                           strcmp(rec->about.type, "Standard_Stream") == 0;
-    }
+    take_inputs(&c, &arena, &inputs);
+    encrypted = rec->bytes_kept && inputs.key_id && *inputs.key_id;
+    rec->bucket = kept(rec, inputs.bucket);
+    rec->prefix = kept(rec, inputs.prefix);
+    rec->log_group = kept(rec, inputs.log_group);
+    rec->run_as = kept(rec, c.run_as_user && *c.run_as_user ? c.run_as_user : inputs.run_as);
+    rec->log_streams = inputs.streams.text && strcmp(inputs.streams.text, "true") == 0 &&
+                       strcmp(rec->about.type, "Standard_Stream") == 0;
     rec->bytes_kept &= !encrypted;
     rec->input_kept = rec->bytes_kept && rec->t->plane->conf.transcript_input;
-    rec->about.kept = (char *)(!rec->bytes_kept  ? "counts"
+    rec->about.kept = (char *)(encrypted         ? "counts, encrypted"
+                               : !rec->bytes_kept ? "counts"
                                : rec->input_kept ? "output and input"
                                                  : "output");
     if (!rec->bytes_kept) /* there is nothing to put there */

@@ -11,7 +11,7 @@ struct fl_tf_about {
     char *session_id, *node_id, *owner, *document, *type;
     char *endpoint; /* Port: "host:port", the node's own host is "localhost" */
     char *started;
-    char *kept; /* what is recorded: "output", "output and input", "counts" */
+    char *kept; /* what is recorded: "output", "output and input", "counts", "counts, encrypted" */
 };
 extern const struct fl_shape fl_tf_about_shape;
 

@@ -462,23 +462,31 @@ static void much_at_once(void **state)
 /* Of tunnels, and of what the ends encrypt between them, only numbers. */
 static void what_has_no_text(void **state)
 {
-    static const char *const documents[] = {
-        "{\"sessionType\":\"Port\",\"properties\":{\"portNumber\":\"{{ portNumber }}\"}}",
-        "{\"sessionType\":\"Standard_Stream\",\"inputs\":{\"kmsKeyId\":\"alias/x\"}}",
+    static const struct {
+        const char *document, *recorded;
+    } cases[] = {
+        { "{\"sessionType\":\"Port\",\"properties\":{\"portNumber\":\"{{ portNumber }}\"}}",
+          "counts" },
+        { "{\"sessionType\":\"Standard_Stream\",\"inputs\":{\"kmsKeyId\":\"alias/x\"}}",
+          "counts, encrypted" },
+        { "{\"sessionType\":\"Standard_Stream\",\"parameters\":{\"k\":{\"type\":\"String\","
+          "\"default\":\"alias/x\"}},\"inputs\":{\"kmsKeyId\":\"{{ k }}\"}}",
+          "counts, encrypted" },
     };
     struct talk *t = *state;
     char text[64];
 
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < FL_ARRAY_LEN(cases); i++) {
         plane_open(t);
-        begin(t, false, documents[i]);
+        begin(t, false, cases[i].document);
         say(t, false, FL_DATA_TYPE_OUTPUT, "private");
         say(t, true, FL_DATA_TYPE_OUTPUT, "private too");
         end(t, true);
         kinds(t, text);
         assert_string_equal(text, "BZ");
         fl_fixture_ok(&t->f, "fairlead:ListTranscripts", "{}");
-        assert_string_equal(fl_fixture_text(&t->f, "Transcripts.0.Recorded"), "counts");
+        assert_string_equal(fl_fixture_text(&t->f, "Transcripts.0.Recorded"),
+                            cases[i].recorded);
         assert_string_equal(fl_fixture_text(&t->f, "Transcripts.0.BytesOut"), "7");
         assert_string_equal(fl_fixture_text(&t->f, "Transcripts.0.BytesIn"), "11");
         if (i == 0)
