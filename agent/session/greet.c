@@ -183,7 +183,11 @@ static void advance(struct fl_greet *g)
     switch (fl_handshake_state(g->handshake)) {
     case FL_HANDSHAKE_NEEDS_KEY:
         fl_timer_stop(g->deadline);
-        if (!g->post && start_decrypt(g, &err) < 0)
+        if (g->s->start.require_challenge &&
+            !fl_handshake_result(g->handshake)->challenge_in_context)
+            fail(g, "the client's data key is not bound to the challenge, which "
+                    "Kms.RequireKMSChallengeResponse asks for");
+        else if (!g->post && start_decrypt(g, &err) < 0)
             fail(g, err.text[0] ? fl_err_text(&err) : "Decrypt: cannot be asked for");
         return;
     case FL_HANDSHAKE_DONE:

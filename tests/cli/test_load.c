@@ -54,6 +54,8 @@ static const char config[] =
     "  endpoint_url = https://s3:4\n"
     "ssm =\n"
     "  endpoint_url = https://ssm:5\n"
+    "kms =\n"
+    "  endpoint_url = https://kms:6\n"
     "[profile aws]\n"
     "region = eu-central-1\n"
     "aws_access_key_id = AKAWS\n"
@@ -91,7 +93,7 @@ static const char *const variables[] = {
     "FAIRLEAD_PROFILE",     "AWS_PROFILE",       "AWS_DEFAULT_PROFILE",   "FAIRLEAD_ENDPOINT",
     "AWS_ENDPOINT_URL_SSM", "AWS_ENDPOINT_URL",  "AWS_ENDPOINT_URL_STS",  "AWS_REGION",
     "AWS_DEFAULT_REGION",   "FAIRLEAD_CA_FILE",  "AWS_CA_BUNDLE",         "AWS_MAX_ATTEMPTS",
-    "AWS_ACCESS_KEY_ID",    "AWS_SESSION_TOKEN", "AWS_SECRET_ACCESS_KEY",
+    "AWS_ACCESS_KEY_ID",    "AWS_SESSION_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL_KMS",
 };
 
 #define ENV_MAX 4
@@ -383,6 +385,44 @@ static void settings_have_an_order(void **state)
     }
 }
 
+/* Where a session was started, but for AWS, whose endpoints serve one service each. */
+static void where_kms_is(void **state)
+{
+    static const struct {
+        struct fl_cli_given given;
+        const char *env[2];
+        const char *kms;
+    } places[] = {
+        { { .endpoint = "https://plane:8443" }, { 0 }, "https://plane:8443" },
+        { { .endpoint = "https://ssm.eu-west-1.amazonaws.com", .region = "eu-west-1" },
+          { 0 },
+          "https://kms.eu-west-1.amazonaws.com" },
+        { { .endpoint = "https://SSM.cn-north-1.amazonaws.com.cn:443", .region = "cn-north-1" },
+          { 0 },
+          "https://kms.cn-north-1.amazonaws.com.cn" },
+        { { .endpoint = "https://amazonaws.com.evil:1" }, { 0 }, "https://amazonaws.com.evil:1" },
+        { { .profile = "aws" }, { 0 }, "https://kms.eu-central-1.amazonaws.com" },
+        { { .profile = "services" }, { 0 }, "https://kms:6" },
+        { { .endpoint = "https://plane:8443" },
+          { "AWS_ENDPOINT_URL_KMS", "https://k:2" },
+          "https://k:2" },
+        { { 0 }, { "FAIRLEAD_ENDPOINT", "https://f" }, "https://f" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < FL_ARRAY_LEN(places); i++) {
+        struct fl_cli cli = { .given = places[i].given };
+
+        for (size_t v = 0; v < FL_ARRAY_LEN(variables); v++)
+            unsetenv(variables[v]);
+        if (places[i].env[0])
+            setenv(places[i].env[0], places[i].env[1], 1);
+        assert_int_equal(fl_cli_load(&cli, NULL), 0);
+        assert_string_equal(cli.kms_endpoint, places[i].kms);
+        fl_cli_done(&cli);
+    }
+}
+
 static void add_name(void *arg, const char *profile, const char *file)
 {
     (void)file;
@@ -409,6 +449,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(settings_have_an_order),
+        cmocka_unit_test(where_kms_is),
         cmocka_unit_test(profiles_are_told_once),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

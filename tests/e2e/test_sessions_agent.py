@@ -1,4 +1,5 @@
 """Sessions on a real agent: the reference plane relays to a reference client; both check every byte."""
+import base64
 import json
 import os
 import pathlib
@@ -278,6 +279,40 @@ def test_encryption(session, plane):
     over(plane, client, s)
     assert not any(b"secret words" in m.payload for _, m in s.trace)
     assert "encrypted" in client.customer_message
+
+
+def encrypted(line="echo ready"):
+    return dict(commands("InteractiveCommands", line), inputs={"kmsKeyId": "alias/sessions"})
+
+
+def wrong_answer(client):
+    client.stream.send(sw.CHALLENGE_RESPONSE, sw.compact({"Challenge": base64.b64encode(bytes(92)).decode()}))
+
+
+@pytest.mark.parametrize("answer, why", [
+    (lambda client: None, "did not answer in time"),  # within 15 s, as the official agent
+    (wrong_answer, "does not have the session's key"),
+])
+def test_a_challenge_without_its_answer(plane, agent, answer, why):
+    """Nothing is run, and nothing said."""
+    s, granted = plane.start_session(encrypted(), None)
+    client = plane.client(granted)
+    client._challenge = lambda payload: answer(client)
+    client.start()
+    assert plane.wait_status(s, 60) == "Failed"
+    assert len(s.completes) == 1 and why in s.completes[0]["Output"]
+    assert not any(m.type == "output_stream_data" and m.payload_type == sw.OUTPUT for _, m in s.trace)
+    client.leave()
+
+
+def test_a_key_bound_to_the_challenge_is_demanded(plane, new_agent):
+    """Kms.RequireKMSChallengeResponse; the reference client's keys are not, as the official plugin's."""
+    new_agent(plane, config=dict(CONFIG, Kms={"Endpoint": plane.endpoint, "RequireKMSChallengeResponse": True}))
+    s, answer = plane.start_session(encrypted(), None)
+    client = plane.client(answer).start()
+    assert plane.wait_status(s) == "Failed"
+    assert "RequireKMSChallengeResponse" in s.completes[0]["Output"]
+    client.leave()
 
 
 # ---- ends ----

@@ -161,6 +161,25 @@ static void our_own_ends_agree_on_more(void **state)
     }
 }
 
+/* The key is bound to the challenge where both ends are ours; others do not know of it. */
+static void the_challenge_is_in_the_context_of_our_own_ends(void **state)
+{
+    for (int both = 0; both < 2; both++) {
+        struct fl_handshake *a = agent("Standard_Stream", "alias/k", both ? &extras : NULL);
+        struct fl_handshake *c = client(true, &extras);
+
+        assert_int_equal(carry(a, c, FL_DATA_TYPE_HANDSHAKE_REQUEST, T0), 0);
+        assert_int_equal(fl_handshake_result(c)->challenge_in_context, both);
+        assert_string_equal(fl_handshake_result(c)->challenge, fl_handshake_result(a)->challenge);
+        assert_int_equal(fl_handshake_key(c, key, "Y2lwaGVy", T0), 0);
+        assert_int_equal(carry(c, a, FL_DATA_TYPE_HANDSHAKE_RESPONSE, T0), 0);
+        assert_int_equal(fl_handshake_result(a)->challenge_in_context, both);
+        fl_handshake_free(a);
+        fl_handshake_free(c);
+    }
+    (void)state;
+}
+
 static void both_prove_that_they_have_the_key(void **state)
 {
     struct fl_handshake *a = agent("Standard_Stream", "alias/k", NULL), *c = client(true, NULL);
@@ -388,6 +407,7 @@ int main(void)
         cmocka_unit_test(an_agent_speaks_like_the_official_one),
         cmocka_unit_test(a_client_speaks_like_the_official_one),
         cmocka_unit_test(our_own_ends_agree_on_more),
+        cmocka_unit_test(the_challenge_is_in_the_context_of_our_own_ends),
         cmocka_unit_test(both_prove_that_they_have_the_key),
         cmocka_unit_test(another_key_is_found_out),
         cmocka_unit_test(an_old_answer_proves_nothing),
