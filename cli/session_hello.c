@@ -109,8 +109,8 @@ struct key_out {
     char *plain, *sealed;
 };
 static const struct fl_field key_out_fields[] = {
-    FL_FIELD(struct key_out, plain, "Plaintext", FL_REQUIRED | FL_SECRET),
-    FL_FIELD(struct key_out, sealed, "CiphertextBlob", FL_REQUIRED),
+    FL_FIELD(struct key_out, plain, "Plaintext", FL_SECRET),
+    FL_FIELD(struct key_out, sealed, "CiphertextBlob", 0),
 };
 static const struct fl_shape key_out_shape =
     FL_SHAPE(struct key_out, "GenerateDataKeyResult", key_out_fields);
@@ -135,15 +135,17 @@ static void refuse_key(struct fl_session_hello *h, int r, const char *why)
 static int take_key(struct fl_session_hello *h, const char *text)
 {
     fl_autoarena struct fl_arena arena = { .max_bytes = ARENA_BYTES, .secret = true };
-    struct key_out out;
+    struct key_out out = { 0 };
     uint8_t *key = NULL;
     size_t len = 0;
     int r = fl_json_decode(&key_out_shape, text, strlen(text), FL_DECODE_LAX, &arena, &out, NULL);
 
+    if (r == 0 && (!out.plain || !out.sealed || !*out.sealed))
+        r = -EBADMSG;
     if (r == 0)
         r = fl_base64_decode(out.plain, &key, &len);
     if (r == 0)
-        r = len == FL_SESSION_KEY_BYTES && *out.sealed
+        r = len == FL_SESSION_KEY_BYTES
                 ? fl_handshake_key(h->handshake, key, out.sealed, fl_mono_ms())
                 : -EBADMSG;
     fl_free_secret(key, len);

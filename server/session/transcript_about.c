@@ -97,9 +97,9 @@ static json_t *values_of(const json_t *document, const char *given)
     fl_autojson json_t *more = given ? fl_json_load_text(given, 0, NULL) : NULL;
     const char *name;
 
-    json_object_foreach(json_object_get(document, "parameters"), name, one)
-        if (json_object_get(one, "default"))
-            json_object_set(values, name, json_object_get(one, "default"));
+    json_object_foreach(json_object_get(document, "parameters"), name,
+                        one) if (json_object_get(one, "default"))
+        json_object_set(values, name, json_object_get(one, "default"));
     if (more)
         json_object_update(values, more);
     return values;
@@ -155,10 +155,10 @@ void fl_rec_about(struct fl_rec *rec, const char *content)
                        strcmp(rec->about.type, "Standard_Stream") == 0;
     rec->bytes_kept &= !encrypted;
     rec->input_kept = rec->bytes_kept && rec->t->plane->conf.transcript_input;
-    rec->about.kept = (char *)(encrypted         ? "counts, encrypted"
+    rec->about.kept = (char *)(encrypted          ? "counts, encrypted"
                                : !rec->bytes_kept ? "counts"
-                               : rec->input_kept ? "output and input"
-                                                 : "output");
+                               : rec->input_kept  ? "output and input"
+                                                  : "output");
     if (!rec->bytes_kept) /* there is nothing to put there */
         rec->bucket = rec->log_group = NULL;
 }

@@ -301,7 +301,7 @@ def test_a_challenge_without_its_answer(plane, agent, answer, why):
     client.start()
     assert plane.wait_status(s, 60) == "Failed"
     assert len(s.completes) == 1 and why in s.completes[0]["Output"]
-    assert not any(m.type == "output_stream_data" and m.payload_type == sw.OUTPUT for _, m in s.trace)
+    assert not any(m.type == "output_stream_data" and m.ptype == sw.OUTPUT for _, m in s.trace)
     client.leave()
 
 

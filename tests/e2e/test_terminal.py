@@ -7,6 +7,8 @@ import pytest
 
 import flsandbox
 
+pytestmark = pytest.mark.once
+
 COLS, ROWS = 100, 30
 
 

@@ -12,6 +12,8 @@ import pytest
 import flsandbox
 import sshd
 
+pytestmark = pytest.mark.once
+
 @pytest.fixture
 def ssh(box, tmp_path):
     """A function that runs one of OpenSSH's programs by way of the node: ssh("ssh", "node", "id")."""

@@ -485,8 +485,7 @@ static void what_has_no_text(void **state)
         kinds(t, text);
         assert_string_equal(text, "BZ");
         fl_fixture_ok(&t->f, "fairlead:ListTranscripts", "{}");
-        assert_string_equal(fl_fixture_text(&t->f, "Transcripts.0.Recorded"),
-                            cases[i].recorded);
+        assert_string_equal(fl_fixture_text(&t->f, "Transcripts.0.Recorded"), cases[i].recorded);
         assert_string_equal(fl_fixture_text(&t->f, "Transcripts.0.BytesOut"), "7");
         assert_string_equal(fl_fixture_text(&t->f, "Transcripts.0.BytesIn"), "11");
         if (i == 0)
