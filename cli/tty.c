@@ -23,22 +23,29 @@ void fl_tty_restore(void)
     errno = saved;
 }
 
-static void on_fault(int signo)
+static struct sigaction
+    earlier[FL_ARRAY_LEN(faults)]; /* what was there: the default, or a sanitizer */
+
+/* Gives way to what was there before. A fault of the program itself comes again on the return. */
+static void on_fault(int signo, siginfo_t *info, void *context)
 {
+    (void)context;
     fl_tty_restore();
-    raise(signo); /* SA_RESETHAND: this time it does what it would have done */
+    for (size_t i = 0; i < FL_ARRAY_LEN(faults); i++)
+        if (faults[i] == signo)
+            sigaction(signo, &earlier[i], NULL);
+    if (info->si_code <= 0)
+        raise(signo);
 }
 
 static void arm(void)
 {
-    struct sigaction now, mine = { .sa_handler = on_fault, .sa_flags = (int)SA_RESETHAND };
+    struct sigaction mine = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO };
 
     atexit(fl_tty_restore);
     sigemptyset(&mine.sa_mask);
-    /* A handler that is there reports the fault (sanitizers), which is worth more. */
     for (size_t i = 0; i < FL_ARRAY_LEN(faults); i++)
-        if (sigaction(faults[i], NULL, &now) == 0 && now.sa_handler == SIG_DFL)
-            sigaction(faults[i], &mine, NULL);
+        sigaction(faults[i], &mine, &earlier[i]);
     armed = true;
 }
 
