@@ -402,11 +402,18 @@ int fl_data_new(struct fl_sess *s, struct fl_data **ret_data, struct fl_err *err
     return 0;
 }
 
+void fl_data_stop(struct fl_data *d)
+{
+    if (!d)
+        return;
+    d->post = fl_post_cancel(d->post);
+    fl_timer_stop(d->retry);
+}
+
 struct fl_data *fl_data_free(struct fl_data *d)
 {
     if (!d)
         return NULL;
-    fl_post_cancel(d->post);
     fl_timer_free(d->retry);
     fl_timer_free(d->ping);
     fl_timer_free(d->pong_deadline);
@@ -441,8 +448,7 @@ void fl_data_close(struct fl_data *d, void (*done)(struct fl_sess *s))
 {
     d->closed = done;
     d->phase = CLOSED;
-    d->post = fl_post_cancel(d->post);
-    fl_timer_stop(d->retry);
+    fl_data_stop(d);
     if (d->ws)
         fl_ws_close(d->ws, 1000, false);
     fl_timer_start(d->closing, d->ws ? CLOSE_MS : 0);

@@ -195,7 +195,10 @@ static const struct fl_ipc_binding bindings[] = {
 static void tear_down(struct fl_sess *s)
 {
     s->phase = FL_SESS_ENDED;
-    /* Connections end with their callbacks, so what they call goes after them. */
+    /* Calls go before what they are made with; connections end with their callbacks, so what those
+     * call goes after them. */
+    fl_greet_free(s);
+    fl_data_stop(s->data);
     s->ws_client = fl_ws_client_free(s->ws_client);
     s->data = fl_data_free(s->data);
     fl_sess_free(s);

@@ -113,6 +113,8 @@ void fl_sess_greeted(struct fl_sess *s);
 
 /* ---- channel.c ---- */
 int fl_data_new(struct fl_sess *s, struct fl_data **ret_data, struct fl_err *err);
+/* Gives up a call that is under way, and makes no other. NULL is fine. */
+void fl_data_stop(struct fl_data *d);
 /* The WebSocket must be gone (fl_ws_client_free). */
 struct fl_data *fl_data_free(struct fl_data *d);
 /* Opens it, and again whenever it is lost. Once it does, further calls do nothing. */

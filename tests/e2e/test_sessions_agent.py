@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import pwd
+import random
 import signal
 import socket
 import struct
@@ -317,18 +318,24 @@ def test_a_key_bound_to_the_challenge_is_demanded(plane, new_agent):
 
 # ---- ends ----
 
+def sleepers(seconds):
+    """Pids of `sleep SECONDS`."""
+    out = subprocess.run(["pgrep", "-f", f"^sleep {seconds}$"], capture_output=True, text=True).stdout
+    return [int(p) for p in out.split()]
+
+
 @pytest.mark.parametrize("over_", ["data", "control"])
 def test_terminated_by_the_service(session, plane, over_):
     """The whole tree goes, also what left the terminal."""
     client, s = session()
     client.wait_ready()
-    client.send(b"setsid sleep 4321 & (setsid sleep 4322 &); sleep 4323 & echo pid''s\r")
+    n = random.randint(100000, 999999)
+    client.send(f"setsid sleep {n}1 & (setsid sleep {n}2 &); sleep {n}3 & echo pid''s\r".encode())
     client.wait_output(b"pids\r\n")
     plane.channel_closed(s, over_)
     assert plane.wait_status(s) == "Success"
     assert "Terminating" not in s.states
-    time.sleep(0.2)
-    assert subprocess.run(["pgrep", "-f", "sleep 432[123]"], capture_output=True).stdout == b""
+    flsandbox.wait_for("all to be gone", lambda: not sleepers(f"{n}[123]"), 5)
 
 
 def test_the_client_ends_it(session, plane):
@@ -436,17 +443,20 @@ def test_a_process_of_the_session_is_killed(session, plane, agent, victim):
     """Reported once, in words; nothing of it stays."""
     client, s = session()
     client.wait_ready()
-    client.send(b"trap '' HUP; sleep 5432 & wait\r")
+    n = random.randint(100000, 999999)
+    client.send(f"trap '' HUP; sleep {n} & wait\r".encode())
     holder = holder_of(agent)
-    flsandbox.wait_for("sleep", lambda: subprocess.run(["pgrep", "-f", "sleep 5432"], capture_output=True).stdout, 10)
+    left = flsandbox.wait_for("sleep", lambda: sleepers(n), 10)
     os.kill(children(holder, "fairlead-sess")[0] if victim == "fairlead-sess" else holder, signal.SIGKILL)
     assert plane.wait_status(s) == "Failed"
     assert "killed by signal 9" in s.completes[0]["Output"]
     time.sleep(1.5)
     assert len(s.completes) == 1
     if victim == "fairlead-sess":
-        assert subprocess.run(["pgrep", "-f", "sleep 5432"], capture_output=True).stdout == b""
-    subprocess.run(["pkill", "-f", "sleep 5432"], check=False)
+        assert not sleepers(n)
+    for pid in sleepers(n):  # a holder that is killed can end nothing
+        assert pid in left
+        os.kill(pid, signal.SIGKILL)
 
 
 def test_data_channel_lost(session, plane):
