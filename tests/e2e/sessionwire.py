@@ -395,12 +395,12 @@ class Smux:
         with self.lock:
             self.last_id += 2
             sid = self.last_id
+        pipe = self.streams[sid] = Pipe(sock)  # before: on one machine a refusal comes faster than this goes on
         self.write(smux_frame(SMUX_SYN, sid))
-        self._run(sid, sock)
+        self._run(sid, pipe)
         return sid
 
-    def _run(self, sid, sock):
-        pipe = self.streams[sid] = Pipe(sock)
+    def _run(self, sid, pipe):
 
         def read():
             for data in pipe.chunks(SMUX_FRAME_BYTES):
@@ -424,7 +424,8 @@ class Smux:
             if cmd == SMUX_SYN and self.on_open and sid not in self.streams:
                 sock = self.on_open(sid)
                 if sock:
-                    self._run(sid, sock)
+                    self.streams[sid] = Pipe(sock)
+                    self._run(sid, self.streams[sid])
                 else:
                     self.on_refused(sid)
                     self.write(smux_frame(SMUX_FIN, sid))
