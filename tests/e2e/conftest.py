@@ -10,12 +10,12 @@ import pytest
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1] / "scripts/lib")]
 
+import awscli_server  # noqa: E402
 import flproc  # noqa: E402
 import flsandbox  # noqa: E402
 import refnode  # noqa: E402
 import refplane  # noqa: E402
 
-AWS = "/usr/bin/aws"
 flproc.become_subreaper()
 
 
@@ -60,6 +60,12 @@ def check_and_stop(box, request):
 @pytest.fixture(scope="session")
 def build():
     return flsandbox.default_build()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def awscli_ends():
+    yield
+    awscli_server.stop()
 
 
 @pytest.fixture(scope="session")
@@ -190,9 +196,8 @@ class Aws:
 
     def __call__(self, *args, timeout=120, **env):
         """aws --endpoint-url … ARGS, whatever comes of it. Keywords change the environment."""
-        argv = [AWS, "--endpoint-url", self.box.plane.endpoint, *[str(a) for a in args]]
-        return AwsResult(subprocess.run(argv, env=dict(self.box.env(), **env), capture_output=True,
-                                        text=True, timeout=timeout, stdin=subprocess.DEVNULL))
+        argv = ["--endpoint-url", self.box.plane.endpoint, *[str(a) for a in args]]
+        return AwsResult(awscli_server.run(argv, dict(self.box.env(), **env), timeout))
 
     def ok(self, *args, **kw):
         """`aws ssm ARGS` that must succeed; the decoded output, None without output."""
