@@ -250,14 +250,15 @@ static void a_killed_worker_is_replaced_and_the_step_not_repeated(void **state)
     snprintf(
         steps, sizeof(steps),
         "{\"action\":\"aws:runShellScript\",\"name\":\"a\",\"inputs\":{\"runCommand\":[\"echo x >> "
-        "%s/ran; echo before; set -- $(cat /proc/$PPID/stat); kill -9 $4; sleep 60\"]}},"
+        "%s/ran; echo be$((1))fore; until grep -rqs be1fore %s/jobs; do sleep 0.01; done; "
+        "set -- $(cat /proc/$PPID/stat); kill -9 $4; sleep 60\"]}},"
         "{\"action\":\"aws:runShellScript\",\"name\":\"b\",\"inputs\":{\"runCommand\":[\"echo "
         "b\"]}}",
-        f->dir);
+        f->dir, f->dir);
     send_job(f, "c1", steps);
     wait_replies(f, 4);
     assert_has(f->replies[1].content, "{\"a\":{\"status\":\"Failed\",\"code\":1,");
-    assert_has(f->replies[1].content, "\"standardOutput\":\"before\\n\"");
+    assert_has(f->replies[1].content, "\"standardOutput\":\"be1fore\\n\"");
     assert_has(f->replies[1].content,
                "fairlead: the worker was interrupted while this step ran; it was "
                "not run again");
@@ -336,7 +337,6 @@ static void wait_at_gate(void *arg)
 
 static int setup_slow(void **state)
 {
-    fl_loop_pool_size(1);
     return pipe2(gate, O_CLOEXEC) == 0 ? setup(state) : -1;
 }
 
@@ -502,5 +502,6 @@ int main(int argc, char **argv)
 
     int role = run_role(argc, argv);
 
+    fl_loop_pool_size(1); /* the gate is one thread's; the pool is made once for all tests */
     return role >= 0 ? role : cmocka_run_group_tests(tests, NULL, NULL);
 }
