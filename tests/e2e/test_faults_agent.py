@@ -753,9 +753,10 @@ def test_stubborn_children_end_at_the_deadline(ref_plane, new_agent):
 # ---- threads -------------------------------------------------------------------------------------
 
 def test_idle_agent_has_few_threads(ref_plane, new_agent):
-    """One each for monitor and net, and at most one of a pool that writes files and looks up names."""
+    """One each for monitor and net, and those of a pool: the monitor's two write files, so that one that hangs holds up
+    no other, net's one looks up names."""
     agent = new_agent(ref_plane)
     ref_plane.shell("true")
-    for pid in (agent.pid, *role(agent, "net")):
-        assert len(os.listdir(f"/proc/{pid}/task")) <= 2, flproc.cmdline(pid)
+    for pid, most in ((agent.pid, 3), *((p, 2) for p in role(agent, "net"))):
+        assert len(os.listdir(f"/proc/{pid}/task")) <= most, flproc.cmdline(pid)
     assert "UV_THREADPOOL_SIZE" not in ref_plane.shell("env").steps()["aws:runShellScript"]["standardOutput"]
