@@ -237,7 +237,7 @@ class Link:
     """The WebSocket of the moment. Frames go out through a queue, so that a reader never waits for a
     writer; what is queued while there is no socket is lost, as on the official side."""
 
-    QUEUE = 512  # frames of data; acknowledgements and resends are not held up
+    QUEUE = 512  # frames of data; acknowledgements, and what the writer itself sends again, are not held up
 
     def __init__(self, on_tick, ping_s, tick_s=0.1):
         self.ws = None
@@ -251,8 +251,8 @@ class Link:
         self.ws = ws
 
     def transmit(self, frame):
-        while self.frames.qsize() > self.QUEUE and not self.ended and self.ws and \
-                frame[4:15] != b"acknowledge":
+        waits = frame[4:15] != b"acknowledge" and threading.current_thread() is not self.thread
+        while waits and self.frames.qsize() > self.QUEUE and not self.ended and self.ws:
             time.sleep(0.002)
         self.frames.put(frame)
 

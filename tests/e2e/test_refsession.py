@@ -365,3 +365,32 @@ def test_program_says(tmp_path, argv, out):
     program = refsession.install(tmp_path / "bin") / "session-manager-plugin"
     done = subprocess.run([program, *argv], capture_output=True, text=True, check=True)
     assert out in done.stdout
+
+
+def test_the_writer_does_not_wait_for_itself():
+    """What is due to be sent again while the queue is full, when only the writer can make room."""
+    class Slow:
+        def __init__(self):
+            self.go, self.sent = threading.Event(), []
+
+        def send_binary(self, frame):
+            assert self.go.wait(30)
+            self.sent.append(frame)
+
+    def tick():
+        if again.is_set() or not slow.sent:
+            return
+        again.set()
+        link.transmit(b"again")
+        done.set()
+
+    slow, again, done = Slow(), threading.Event(), threading.Event()
+    link = sw.Link(tick, ping_s=60, tick_s=0)
+    try:
+        link.use(slow)
+        for _ in range(2 * link.QUEUE):
+            link.frames.put(b"data")
+        slow.go.set()
+        assert done.wait(10)
+    finally:
+        link.end()
