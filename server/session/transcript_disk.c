@@ -106,8 +106,24 @@ static int read_row(struct fl_tx *tx, void *arg)
     return fl_hex_decode(fl_sql_text(row, 2), m->end.mac, sizeof(m->end.mac));
 }
 
+/* What is typed counts only where it is kept: of the rest nothing is in the file. */
+static int count_record(void *arg, char kind, int64_t wall_ms, const void *data, size_t len)
+{
+    struct remembered *m = arg;
+
+    (void)wall_ms;
+    (void)data;
+    if (kind == FL_TF_INPUT)
+        m->bytes[0] += (int64_t)len;
+    else if (kind == FL_TF_OUTPUT || kind == FL_TF_ERRORS)
+        m->bytes[1] += (int64_t)len;
+    else if (kind == FL_TF_ALARM)
+        m->alarms++;
+    return 0;
+}
+
 /* All that the row remembers must be there, and right. */
-static int check_file(struct fl_rec *rec, const struct remembered *m, struct fl_err *err)
+static int check_file(struct fl_rec *rec, struct remembered *m, struct fl_err *err)
 {
     struct fl_tf_end at = { 0 };
     int r = 1;
@@ -122,7 +138,7 @@ static int check_file(struct fl_rec *rec, const struct remembered *m, struct fl_
     /* Blocks whose row did not come to the store are as good as the others. */
     do {
         rec->end = at;
-        r = fl_tf_read(rec->fd, rec->t->key, rec->about.session_id, &at, 1, NULL, NULL, err);
+        r = fl_tf_read(rec->fd, rec->t->key, rec->about.session_id, &at, 1, count_record, m, err);
     } while (r > 0 && at.bytes > rec->end.bytes);
     if (r >= 0)
         rec->end = at;
@@ -147,6 +163,32 @@ static int go_on(struct fl_rec *rec, struct fl_err *err)
     return r < 0 ? file_failed(err, r) : fl_rec_append(rec, body.data, body.len, err);
 }
 
+static int find_file(struct fl_rec *rec, struct remembered *m, struct fl_err *err)
+{
+    int r;
+
+    rec->end = m->end;
+    if (rec->note[0]) {
+        rec->broken = true;
+        return 0;
+    }
+    rec->fd = openat(rec->t->dir_fd, rec->about.session_id, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    if (rec->fd < 0 && errno == ENOENT && !m->found)
+        return make_file(rec, err);
+    if (rec->fd < 0) {
+        r = file_failed(err, -errno);
+        rec->broken = r == -ENOENT;
+        return r;
+    }
+    r = check_file(rec, m, err);
+    if (r >= 0)
+        r = go_on(rec, err);
+    rec->broken = r == -EBADMSG;
+    if (r < 0)
+        close(FL_TAKE_FD(rec->fd));
+    return r;
+}
+
 static int reopen_file(struct fl_rec *rec, struct fl_err *err)
 {
     struct remembered m = { .rec = rec };
@@ -154,33 +196,14 @@ static int reopen_file(struct fl_rec *rec, struct fl_err *err)
 
     if (r < 0)
         return file_failed(err, r);
-    if (!rec->resumed_counts) {
-        pthread_mutex_lock(&rec->t->lock);
-        rec->shown[0] = rec->bytes[0] += m.bytes[0];
-        rec->shown[1] = rec->bytes[1] += m.bytes[1];
-        rec->shown_alarms = rec->n_alarms += m.alarms;
-        pthread_mutex_unlock(&rec->t->lock);
-        rec->resumed_counts = true;
-    }
-    rec->end = m.end;
-    if (rec->note[0]) {
-        rec->broken = true;
-        return 0;
-    }
-    rec->fd = openat(rec->t->dir_fd, rec->about.session_id, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-    if (rec->fd < 0 && errno == ENOENT && !m.found)
-        return make_file(rec, err);
-    if (rec->fd < 0) {
-        r = file_failed(err, -errno);
-        rec->broken = r == -ENOENT;
+    r = find_file(rec, &m, err);
+    if (r < 0 && !rec->broken) /* tried again: what is remembered would count twice */
         return r;
-    }
-    r = check_file(rec, &m, err);
-    if (r >= 0)
-        r = go_on(rec, err);
-    rec->broken = r == -EBADMSG;
-    if (r < 0)
-        close(FL_TAKE_FD(rec->fd));
+    pthread_mutex_lock(&rec->t->lock);
+    rec->shown[0] = rec->bytes[0] += m.bytes[0];
+    rec->shown[1] = rec->bytes[1] += m.bytes[1];
+    rec->shown_alarms = rec->n_alarms += m.alarms;
+    pthread_mutex_unlock(&rec->t->lock);
     return r;
 }
 

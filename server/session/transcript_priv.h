@@ -64,7 +64,7 @@ struct fl_rec {
     int64_t end_ms;
 
     /* the thread's own */
-    bool opened, broken, row_due, resumed_counts;
+    bool opened, broken, row_due;
     char note[160]; /* why it is broken */
     int fd;
     struct fl_tf_end end;
