@@ -595,15 +595,6 @@ def test_unparsable_job_is_acked_and_fails(ref_plane, new_agent):
     assert job.final()["documentStatus"] == "Failed"
 
 
-def test_session_request_is_refused_and_the_channel_lives(ref_plane, new_agent):
-    agent = new_agent(ref_plane)
-    ref_plane.send_raw(json.dumps({"Content": json.dumps({"DocumentName": "x", "SessionId": "s-1", "DocumentContent": {
-        "schemaVersion": "1.0", "sessionType": "Standard_Stream"}}), "TaskId": "s-1", "Topic": "aws.ssm.startSession",
-        "SchemaVersion": 1}), "interactive_shell")
-    assert ref_plane.shell("echo hi").final()["documentStatus"] == "Success"
-    assert "session" in agent.log.read_text().lower()
-
-
 @pytest.mark.slow
 def test_a_gigabyte_of_output(ref_plane, new_agent):
     agent = new_agent(ref_plane)
