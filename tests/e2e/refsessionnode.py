@@ -189,6 +189,7 @@ class AgentSession:
         self.stream.paused.clear()
         if first:
             self.tell_state("Connected")
+        self._changed()
 
     def _await_ready(self, ws):
         ws.deadline = None
