@@ -255,7 +255,8 @@ class Agent(Program):
         self.endpoint, self.ca_file = plane_endpoint, ca_file
         self.extra_env = env or {}
         self.node_id = None
-        self.configure()
+        if not self.config.exists():  # of an earlier run: the registration added its endpoint
+            self.configure()
 
     def env(self):
         return dict(self.base_env(), HOME=str(self.home), **self.extra_env)
