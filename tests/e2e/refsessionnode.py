@@ -46,6 +46,11 @@ class Quirks:
     ping_s: float = 54
 
 
+# What is run begins with every signal at its default: this process may have been started with SIGINT ignored,
+# as a shell without job control does to what it starts in the background, and a shell cannot undo that.
+DEFAULT_SIGNALS = ["env", "--default-signal"]
+
+
 class SessionFailed(Exception):
     pass
 
@@ -442,8 +447,8 @@ class Terminal(Handler):
         self.master, slave = pty.openpty()
         if s.sizes:
             self.resize(*s.sizes[-1])
-        self.process = subprocess.Popen(["setsid", "-c", *self.argv()], stdin=slave, stdout=slave, stderr=slave,
-                                        env=session_env(truth(linux.get("runAsElevated"))))
+        self.process = subprocess.Popen([*DEFAULT_SIGNALS, "setsid", "-c", *self.argv()], stdin=slave, stdout=slave,
+                                        stderr=slave, env=session_env(truth(linux.get("runAsElevated"))))
         os.close(slave)
         profile = ((s.inputs.get("shellProfile") or {}).get("linux") or "") if s.type == "Standard_Stream" else ""
         if profile:
