@@ -151,6 +151,43 @@ static void child_gets_just_its_descriptors(void **state)
     close(fds[0]);
 }
 
+/* Whoever started the parent may have had signals ignored (a shell does it for what it runs in the
+ * background) or blocked, and the parent ignores some itself. */
+static void child_begins_with_default_signals(void **state)
+{
+    static const int signos[] = { SIGINT, SIGQUIT, SIGPIPE, SIGTSTP };
+    const char *const argv[] = { "grep", "-E", "^Sig(Blk|Ign):", "/proc/self/status", NULL };
+    struct fl_child_fd map[] = { { 1, -1 } };
+    struct fl_child_spec spec = {
+        .path = "/bin/grep", .argv = (char *const *)argv, .fds = map, .n_fds = 1
+    };
+    fl_autofree char *out = NULL;
+    struct sigaction kept[FL_ARRAY_LEN(signos)];
+    sigset_t blocked, mask;
+    struct fl_child *c;
+    int fds[2], r;
+
+    assert_int_equal(pipe(fds), 0);
+    map[0].parent_fd = fds[1];
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGHUP);
+    sigaddset(&blocked, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &blocked, &mask);
+    for (size_t i = 0; i < FL_ARRAY_LEN(signos); i++)
+        sigaction(signos[i], &(struct sigaction){ .sa_handler = SIG_IGN }, &kept[i]);
+    r = fl_child_spawn(loop, &spec, on_end, NULL, &c, NULL);
+    for (size_t i = 0; i < FL_ARRAY_LEN(signos); i++)
+        sigaction(signos[i], &kept[i], NULL);
+    pthread_sigmask(SIG_SETMASK, &mask, NULL);
+    assert_int_equal(r, 0);
+    close(fds[1]);
+    fl_loop_run(loop);
+    fl_child_free(c);
+    assert_int_equal(fl_fd_read_all(fds[0], 1000, &out, NULL), 0);
+    assert_string_equal(out, "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
+    close(fds[0]);
+}
+
 static void exec_failure_is_reported(void **state)
 {
     const char *const argv[] = { "none", NULL };
@@ -351,6 +388,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(work_runs_elsewhere, setup, teardown),
         cmocka_unit_test_setup_teardown(descriptor_is_watched, setup, teardown),
         cmocka_unit_test_setup_teardown(child_gets_just_its_descriptors, setup, teardown),
+        cmocka_unit_test_setup_teardown(child_begins_with_default_signals, setup, teardown),
         cmocka_unit_test_setup_teardown(exec_failure_is_reported, setup, teardown),
         cmocka_unit_test_setup_teardown(group_is_killed, setup, teardown),
         cmocka_unit_test_setup_teardown(forgotten_child_is_reaped, setup, teardown),
