@@ -39,6 +39,7 @@ struct fl_session {
     struct fl_session_info info;
     int64_t begun_ms, lost_ms, heard_ms;
     bool lost, ready, hold;
+    bool told_code; /* the command's exit code, the last word of its node */
     bool paused; /* `ws` is */
     bool closed; /* the plane said so; the end comes when everything was handed out */
     bool ended;  /* on_end is due, or was */
@@ -91,6 +92,18 @@ static void check_closed(struct fl_session *s)
         return;
     memcpy(text, s->end_text, sizeof(text));
     end(s, 0, "%s", text);
+}
+
+/* It is over, and the plane's word of that went to a connection that was lost. Nothing is missed
+ * of a command whose exit code came: that stands behind all of its output. */
+static void end_unheard(struct fl_session *s)
+{
+    if (!s->told_code) {
+        end(s, -ESTALE, "the session ended while it was not connected");
+        return;
+    }
+    s->closed = true;
+    check_closed(s);
 }
 
 static void tell(const struct fl_session *s, const char *text)
@@ -229,7 +242,10 @@ static int on_deliver(void *arg, uint32_t type, const char *data, size_t len)
     case FL_DATA_TYPE_HANDSHAKE_COMPLETE:
         return take_hello(s, type, data, len);
     case FL_DATA_TYPE_EXIT_CODE:
-        if (fl_data_exit_code_decode(data, len, &code) == 0 && s->events.on_exit_code)
+        if (fl_data_exit_code_decode(data, len, &code) < 0)
+            break;
+        s->told_code = true;
+        if (s->events.on_exit_code)
             s->events.on_exit_code(s->arg, code);
         break;
     case FL_DATA_TYPE_FLAG:
@@ -329,7 +345,7 @@ static void take_grant(struct fl_session *s, const char *text)
         return;
     }
     if (!g.token || !*g.token) {
-        end(s, -ESTALE, "the session ended while it was not connected");
+        end_unheard(s);
         return;
     }
     fl_wipe(s->token, strlen(s->token));
@@ -354,7 +370,7 @@ static void on_resumed(void *arg, int r, const char *text, const struct fl_err *
     if (r == 0)
         take_grant(s, text);
     else if (fl_api_refused(r, err, "DoesNotExistException"))
-        end(s, -ESTALE, "the session ended while it was not connected");
+        end_unheard(s);
     else
         lost(s, fl_err_text(err));
 }

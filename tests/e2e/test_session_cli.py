@@ -251,6 +251,15 @@ def test_a_session_that_is_over_meanwhile(client, relay):
     assert t.end() == 3
 
 
+def test_a_command_whose_end_is_not_heard(client, ours):
+    """All of it has come when the connection goes in place of the plane's word that the session is over."""
+    ours.close_channel = lambda *args: ours.lose_client()
+    done = client("exec", NODE, "--", "sh", "-c", "echo out; echo err >&2; exit 7")
+    assert (done.returncode, done.stdout) == (7, b"out\n")
+    assert b"err\n" in done.stderr and b"connection lost" in done.stderr
+    assert b"not connected" not in done.stderr
+
+
 def test_refusals(client, relay):
     done = client("session", NODE, "--document", "nope")
     assert done.returncode == 3 and b"InvalidDocument" in done.stderr
