@@ -40,9 +40,9 @@ struct fl_session {
     int64_t begun_ms, lost_ms, heard_ms;
     bool lost, ready, hold;
     bool told_code; /* the command's exit code, the last word of its node */
-    bool paused; /* `ws` is */
-    bool closed; /* the plane said so; the end comes when everything was handed out */
-    bool ended;  /* on_end is due, or was */
+    bool paused;    /* `ws` is */
+    bool closed;    /* the plane said so; the end comes when everything was handed out */
+    bool ended;     /* on_end is due, or was */
     int end_r;
     char end_text[FL_ERR_TEXT_BYTES];
 };
