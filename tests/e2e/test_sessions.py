@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+import awscli_server
 import conftest
 import flapi
 import flsandbox
@@ -636,7 +637,7 @@ class Cli:
         env = dict(aws.box.env(), SSL_CERT_FILE=str(aws.box.plane.ca_file))
         env["PATH"] = f"{refsession.install(folder)}:{env['PATH']}"
         self.child = subprocess.Popen(
-            [conftest.AWS, "--endpoint-url", aws.box.plane.endpoint, "ssm", "start-session", *args],
+            [awscli_server.PROGRAM, "--endpoint-url", aws.box.plane.endpoint, "ssm", "start-session", *args],
             env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.out = bytearray()
         threading.Thread(target=self._read, daemon=True).start()
