@@ -25,6 +25,8 @@ from conftest import check_and_stop
 from test_faults import send, settled
 from test_faults_agent import TRACED, Tracer, long
 
+pytestmark = pytest.mark.once
+
 all_points = pytest.mark.parametrize("full", [False, pytest.param(True, marks=long)])
 ROOT = os.geteuid() == 0
 need_root = pytest.mark.skipif(not ROOT, reason="needs root")

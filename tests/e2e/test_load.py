@@ -6,6 +6,8 @@ import sys
 
 import flsandbox
 
+pytestmark = pytest.mark.once
+
 
 def test_a_small_fleet_under_every_load(build, tmp_path):
     out = tmp_path / "load.json"

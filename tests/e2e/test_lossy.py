@@ -14,6 +14,8 @@ import lossy
 from lossy import Faults
 from test_sessions import Place
 
+pytestmark = pytest.mark.once
+
 ROWS = {  # faults at the agent's side, at the client's
     "good": (Faults(), Faults()),
     "1 % lost": (Faults(lose=0.01), Faults(lose=0.01)),
