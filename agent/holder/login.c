@@ -4,23 +4,33 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include "agent/lib/text.h"
+#include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
 
 #define MAX_GROUPS   256
 #define MAX_ENV      64
+#define USERADD_S    30 /* far above what it takes, below a client's patience */
+#define NAP_MS       5
 #define SUDOERS_DIR  "/etc/sudoers.d"
 #define SUDOERS_FILE SUDOERS_DIR "/ssm-agent-users"
 #define SUDOERS_TEXT "# User rules for ssm-user\nssm-user ALL=(ALL) NOPASSWD:ALL\n"
 
 /* ---- ssm-user ---- */
+
+static void nap(void)
+{
+    nanosleep(&(struct timespec){ .tv_nsec = NAP_MS * 1000000L }, NULL);
+}
 
 static const char *first_of(const char *const *paths)
 {
@@ -30,7 +40,23 @@ static const char *first_of(const char *const *paths)
     return NULL;
 }
 
-static int run_useradd(struct fl_err *err)
+/* Of a program that is expected to end within milliseconds. Its wait status, or -1: killed. */
+static int wait_for(pid_t pid, int64_t deadline_ms)
+{
+    int status = -1;
+    pid_t r;
+
+    while ((r = waitpid(pid, &status, WNOHANG)) == 0 && fl_mono_ms() < deadline_ms)
+        nap();
+    if (r == 0) {
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+    }
+    return r == pid ? status : -1;
+}
+
+/* 1: made. */
+static int run_useradd(int64_t deadline_ms, struct fl_err *err)
 {
     static const char *const programs[] = { "/usr/sbin/useradd", "/sbin/useradd", NULL };
     static const char *const shells[] = { "/bin/bash", "/bin/sh", NULL };
@@ -42,7 +68,7 @@ static int run_useradd(struct fl_err *err)
                            fl_text(first_of(shells) ? first_of(shells) : "/bin/sh"),
                            fl_text(FL_SESSION_DEFAULT_USER),
                            NULL };
-    int status = 0, r;
+    int status, r;
     pid_t pid;
 
     if (!program)
@@ -51,31 +77,35 @@ static int run_useradd(struct fl_err *err)
     r = posix_spawn(&pid, program, NULL, NULL, argv, env);
     if (r != 0)
         return fl_err_set(err, -r, NULL, "useradd: %s", strerror(r));
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        ;
+    status = wait_for(pid, deadline_ms);
     /* Somebody else may have made it meanwhile: what counts is that it is there. */
     if (!getpwnam(FL_SESSION_DEFAULT_USER))
         return fl_err_set(err, -EIO, NULL, "useradd could not make %s (status %d)",
-                          FL_SESSION_DEFAULT_USER, WIFEXITED(status) ? WEXITSTATUS(status) : -1);
+                          FL_SESSION_DEFAULT_USER,
+                          status >= 0 && WIFEXITED(status) ? WEXITSTATUS(status) : -1);
     fl_log_info("user made", FL_S("user", FL_SESSION_DEFAULT_USER));
-    return 0;
+    return 1;
 }
 
-static int make_default_user(struct fl_err *err)
+/* useradd writes the user first and the home last: whoever finds the user there waits as well. */
+static int have_default_user(int lock_fd, struct fl_err *err)
 {
-    fl_autofd int lock = open("/etc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int64_t deadline_ms = fl_mono_ms() + USERADD_S * 1000;
     struct stat st;
     int r;
 
-    /* One at a time: the first two sessions may come together. */
-    if (lock >= 0)
-        flock(lock, LOCK_EX);
-    if (getpwnam(FL_SESSION_DEFAULT_USER))
-        return 0;
-    r = run_useradd(err);
-    if (r == 0 && stat(SUDOERS_DIR, &st) == 0 && access(SUDOERS_FILE, F_OK) < 0)
+    while (flock(lock_fd, LOCK_EX | LOCK_NB) < 0) {
+        if (fl_mono_ms() >= deadline_ms)
+            return fl_err_set(err, -ETIMEDOUT, NULL,
+                              "%s is being made for over %d s: look at useradd",
+                              FL_SESSION_DEFAULT_USER, USERADD_S);
+        nap();
+    }
+    r = getpwnam(FL_SESSION_DEFAULT_USER) ? 0 : run_useradd(deadline_ms, err);
+    if (r == 1 && stat(SUDOERS_DIR, &st) == 0 && access(SUDOERS_FILE, F_OK) < 0)
         r = fl_file_replace(SUDOERS_FILE, 0440, SUDOERS_TEXT, strlen(SUDOERS_TEXT), err);
-    return r;
+    flock(lock_fd, LOCK_UN);
+    return r < 0 ? r : 0;
 }
 
 /* ---- who ---- */
@@ -120,7 +150,7 @@ static int find_own(const struct fl_session_plan *plan, struct fl_arena *arena,
     return take(pw, arena, ret, err);
 }
 
-int fl_login_find(const struct fl_session_plan *plan, const char *configured,
+int fl_login_find(const struct fl_session_plan *plan, const char *configured, int lock_fd,
                   struct fl_arena *arena, struct fl_login *ret_login, struct fl_err *err)
 {
     const char *name = fl_session_plan_user(plan, true, configured);
@@ -134,13 +164,12 @@ int fl_login_find(const struct fl_session_plan *plan, const char *configured,
         return fl_err_set(err, -EINVAL, NULL,
                           "RunAs is enabled, but no user is named: set the tag SSMSessionRunAs or "
                           "the default user of the preferences");
-    pw = getpwnam(name);
-    if (!pw && !plan->run_as_named && !(configured && *configured) && !plan->elevated) {
-        r = make_default_user(err);
+    if (!plan->run_as_named && !(configured && *configured) && !plan->elevated) {
+        r = have_default_user(lock_fd, err);
         if (r < 0)
             return r;
-        pw = getpwnam(name);
     }
+    pw = getpwnam(name);
     if (!pw)
         return fl_err_set(err, -ENOENT, NULL, "user %.60s does not exist on this node", name);
     if (plan->run_as_named && !plan->elevated && (pw->pw_uid == 0 || pw->pw_gid == 0))

@@ -17,8 +17,9 @@ struct fl_login {
 
 /* Strings are of the arena. `configured` is SessionUser of the settings, NULL for none: then, as
  * root, ssm-user is made if it is missing, with the right to become root, as the official agent
- * makes it. 0; -EINVAL, -ENOENT, -EPERM with words for the operator. */
-int fl_login_find(const struct fl_session_plan *plan, const char *configured,
+ * makes it. `lock_fd` is of a folder that only this agent opens: it is locked meanwhile. 0;
+ * -EINVAL, -ENOENT, -EPERM, -ETIMEDOUT with words for the operator. */
+int fl_login_find(const struct fl_session_plan *plan, const char *configured, int lock_fd,
                   struct fl_arena *arena, struct fl_login *ret_login, struct fl_err *err);
 
 /* NAME=VALUE strings of the arena, NULL at the end: what a login sets, then `more` (NULL for none;

@@ -219,8 +219,11 @@ int fl_holder_start_child(struct holder *h, const struct fl_sess_run *run,
     fl_autobuf struct fl_buf text = FL_BUF(PAM_TEXT_MAX);
     bool pipes = h->plan.kind == FL_SESSION_NON_INTERACTIVE;
     struct ends e = { .child = { -1, -1, -1 }, .ours = { -1, -1, -1 } };
+    fl_autofd int sessions_fd = openat(h->dir_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     struct fl_login login;
-    int r = fl_login_find(&h->plan, h->session.user, &arena, &login, err);
+    int r = sessions_fd < 0
+                ? failed(err, h->path)
+                : fl_login_find(&h->plan, h->session.user, sessions_fd, &arena, &login, err);
 
     if (r == 0)
         r = pipes ? open_pipes(&h->plan, &e, err) : open_terminal(run, &login, &e, err);

@@ -5,6 +5,7 @@ import os
 import pathlib
 import pwd
 import random
+import shutil
 import signal
 import socket
 import struct
@@ -672,15 +673,22 @@ def test_the_user_is_made(plane, new_agent, tmp_path):
             f.write_text("".join(line for line in f.read_text().splitlines(True) if not line.startswith("ssm-user:")))
     with open(etc / "group", "a") as f:
         f.write("operators:x:43210:ssm-user\n")
+    slow, real = tmp_path / "slow-useradd", tmp_path / "useradd"
+    shutil.copy("/usr/sbin/useradd", real)
+    slow.write_text(f"#!/bin/sh\n# as useradd does: the user first, the home last\nshift\n{real} -M \"$@\" || exit\nsleep 1\n"
+                    "cp -r /etc/skel /home/ssm-user && chown -R ssm-user: /home/ssm-user\n")
+    slow.chmod(0o755)
     agent = new_agent(plane, start=False, config={"Fairlead": {"SessionUser": "", "PamService": "none"}})
     argv = agent.argv
     agent.argv = lambda *args: ["unshare", "--mount", "--propagation", "private", "sh", "-c",
-                                f"mount --bind {etc} /etc && mount --bind {home} /home && exec \"$@\"", "sh",
+                                f"mount --bind {etc} /etc && mount --bind {home} /home && "
+                                f"mount --bind {slow} /usr/sbin/useradd && exec \"$@\"", "sh",
                                 *argv(*args)]
     agent.start()
     plane.wait_online(60)
     both = []
-    for _ in range(2):  # together: it is made once
+    for others in range(2):  # the second finds the user, and no home yet
+        flsandbox.wait_for("ssm-user", lambda: not others or "ssm-user:" in (etc / "passwd").read_text())
         s, answer = plane.start_session(commands("InteractiveCommands", "id -Gn; cd; pwd; echo $SHELL; read x"))
         both.append((plane.client(answer).start(), s))
     for client, s in both:
