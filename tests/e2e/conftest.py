@@ -15,6 +15,7 @@ import flproc  # noqa: E402
 import flsandbox  # noqa: E402
 import refnode  # noqa: E402
 import refplane  # noqa: E402
+import tcpecho  # noqa: E402
 
 flproc.become_subreaper()
 
@@ -247,3 +248,10 @@ def client(plane, service, access_key=None, secret_key=None, token=None):
         service, endpoint_url=plane.endpoint, region_name=flsandbox.REGION, verify=str(plane.ca_file),
         aws_access_key_id=access_key or plane.access_key, aws_secret_access_key=secret_key or plane.secret_key,
         aws_session_token=token, config=Config(retries={"max_attempts": 0}, proxies={}))
+
+
+@pytest.fixture
+def echo():
+    """Port of a server that sends back what it gets."""
+    with tcpecho.server() as port:
+        yield port

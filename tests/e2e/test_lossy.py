@@ -1,6 +1,5 @@
 """Sessions whose data channels lose, double, delay and hold back frames (lossy.py): every byte arrives, in order, once."""
 import concurrent.futures
-import os
 import random
 import re
 import socket
@@ -11,6 +10,7 @@ import pytest
 
 import flsandbox
 import lossy
+import tcpecho
 from lossy import Faults
 from test_sessions import Place
 
@@ -42,41 +42,6 @@ def lossy_box(new_box):
         b.lossy.close()
 
 
-@pytest.fixture
-def echo():
-    """Port of a server that sends back what it gets."""
-    server = socket.create_server(("127.0.0.1", 0))
-
-    def serve(sock):
-        with sock:
-            while data := sock.recv(65536):
-                sock.sendall(data)
-
-    def accept():
-        while True:
-            try:
-                sock, _ = server.accept()
-            except OSError:
-                return
-            threading.Thread(target=serve, args=(sock,), daemon=True).start()
-
-    threading.Thread(target=accept, daemon=True).start()
-    yield server.getsockname()[1]
-    server.close()
-
-
-def exchange(address, data):
-    with socket.create_connection(address, 10) as sock:
-        sock.settimeout(120)
-        threading.Thread(target=sock.sendall, args=(data,), daemon=True).start()
-        got = bytearray()
-        while len(got) < len(data):
-            piece = sock.recv(65536)
-            assert piece, f"end after {len(got)} of {len(data)} bytes"
-            got += piece
-    return bytes(got)
-
-
 class Forward:
     """`fairlead forward` until the end of the block."""
 
@@ -102,7 +67,7 @@ class Forward:
 def three_at_once(address, seed):
     datas = [random.Random(seed + i).randbytes(BYTES) for i in range(3)]
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
-        for sent, got in zip(datas, pool.map(lambda d: exchange(address, d), datas)):
+        for sent, got in zip(datas, pool.map(lambda d: tcpecho.through(address, d), datas)):
             assert got == sent
 
 

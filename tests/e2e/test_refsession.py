@@ -15,6 +15,7 @@ import refsession
 import refsessionnode
 import sessionrelay
 import sessionwire as sw
+import tcpecho
 import wire
 
 pytestmark = pytest.mark.once
@@ -109,44 +110,6 @@ def port_document(**properties):
     return {"schemaVersion": "1.0", "sessionType": "Port", "properties": properties}
 
 
-@pytest.fixture
-def echo():
-    """Port of a server that sends back what it gets, until the end of input."""
-    server = socket.create_server(("127.0.0.1", 0))
-
-    def serve(sock):
-        while data := sock.recv(65536):
-            sock.sendall(data)
-        sock.close()
-
-    def accept():
-        while True:
-            try:
-                sock, _ = server.accept()
-            except OSError:
-                return
-            threading.Thread(target=serve, args=(sock,), daemon=True).start()
-
-    threading.Thread(target=accept, daemon=True).start()
-    yield server.getsockname()[1]
-    server.close()
-
-
-def read_n(sock, n):
-    got = b""
-    while len(got) < n:
-        data = sock.recv(65536)
-        assert data, f"end after {len(got)} of {n} bytes"
-        got += data
-    return got
-
-
-def through(address, data):
-    with socket.create_connection(address, 30) as sock:
-        threading.Thread(target=sock.sendall, args=(data,), daemon=True).start()
-        return read_n(sock, len(data))
-
-
 def test_shell(pair, relay):
     client, agent = pair()
     client.wait_ready()
@@ -197,7 +160,7 @@ def test_mux(pair, echo):
     got = [None] * 4
 
     def one(i):
-        got[i] = through(client.port.address, datas[i])
+        got[i] = tcpecho.through(client.port.address, datas[i])
 
     threads = [threading.Thread(target=one, args=(i,)) for i in range(4)]
     for t in threads:
@@ -226,7 +189,7 @@ def test_basic_port(pair, echo):
     client.wait_ready()
     assert client.port.kind == "basic"
     for data in (b"one", b"two"):
-        assert through(client.port.address, data) == data
+        assert tcpecho.through(client.port.address, data) == data
     assert agent.status is None
 
 

@@ -17,6 +17,7 @@ import pytest
 
 import clientrelay
 import flsandbox
+import tcpecho
 from test_cli import Terminal
 
 NODE = clientrelay.NODE
@@ -75,39 +76,6 @@ def ours(relay):
     """The node is one of fairlead."""
     relay.node_class = clientrelay.FairleadSession
     return relay
-
-
-@pytest.fixture
-def echo():
-    """Port of a server that sends back what it gets."""
-    server = socket.create_server(("127.0.0.1", 0))
-
-    def serve(sock):
-        with sock:
-            while data := sock.recv(65536):
-                sock.sendall(data)
-
-    def accept():
-        while True:
-            try:
-                sock, _ = server.accept()
-            except OSError:
-                return
-            threading.Thread(target=serve, args=(sock,), daemon=True).start()
-
-    threading.Thread(target=accept, daemon=True).start()
-    yield server.getsockname()[1]
-    server.close()
-
-
-def exchange(sock, data):
-    threading.Thread(target=sock.sendall, args=(data,), daemon=True).start()
-    got = bytearray()
-    while len(got) < len(data):
-        piece = sock.recv(65536)
-        assert piece, f"end after {len(got)} of {len(data)} bytes"
-        got += piece
-    assert bytes(got) == data
 
 
 def until(test, what, timeout_s=30):
@@ -369,7 +337,7 @@ def test_forwards_of_all_kinds(client, relay, echo, tmp_path):
         with s:
             s.settimeout(30)
             s.connect(local if "/" in local else ("127.0.0.1", int(local.rpartition(":")[2])))
-            exchange(s, data)
+            assert tcpecho.exchange(s, data) == data
     assert [r["DocumentName"].removeprefix("AWS-StartPortForwardingSession") for r in relay.started] == [
         "", "", "ToRemoteHost"]
     p.send_signal(signal.SIGINT)
@@ -382,9 +350,10 @@ def test_a_forward_outlives_its_connection(client, relay, echo):
     p = client.start("forward", NODE, f"0:{echo}")
     port = int(first_line(p).split(" ")[0].rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port), 30) as s:
-        exchange(s, b"before")
+        assert tcpecho.exchange(s, b"before") == b"before"
         relay.lose_client()
-        exchange(s, os.urandom(50_000))
+        data = os.urandom(50_000)
+        assert tcpecho.exchange(s, data) == data
     p.terminate()
     p.wait(30)
     assert b"connected again" in p.communicate()[1]
@@ -575,7 +544,8 @@ def test_the_stock_cli_forwards(client, relay, echo, tmp_path, document, more):
     with s:
         s.settimeout(30)
         s.connect(str(path) if more == "unix" else ("127.0.0.1", int(found[3])))
-        exchange(s, os.urandom(100_000))
+        data = os.urandom(100_000)
+        assert tcpecho.exchange(s, data) == data
     assert p.stdout.readline() == "\n" and p.stdout.readline() == f"Connection accepted for session [{found[1]}]\n"
     os.killpg(p.pid, signal.SIGINT)
     p.wait(30)

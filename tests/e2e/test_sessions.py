@@ -3,7 +3,6 @@ does, and a node that does what the official agent does (protocol 3)."""
 import json
 import os
 import re
-import socket
 import ssl
 import subprocess
 import threading
@@ -12,12 +11,12 @@ import time
 import pytest
 
 import awscli_server
-import conftest
 import flapi
 import flsandbox
 import refsession
 import refsessionnode
 import sessionwire as sw
+import tcpecho
 import wire
 
 FAST = refsessionnode.Quirks(start_s=0.01)
@@ -151,44 +150,12 @@ def test_commands(place, document, members, want):
     assert client.violations == [] and agent.violations == []
 
 
-@pytest.fixture
-def echo_server():
-    """A TCP server that sends back what it gets; its port."""
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def serve():
-        while True:
-            try:
-                conn, _ = listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=pump, args=(conn,), daemon=True).start()
-
-    def pump(conn):
-        with conn:
-            while data := conn.recv(65536):
-                conn.sendall(data)
-
-    threading.Thread(target=serve, daemon=True).start()
-    yield listener.getsockname()[1]
-    listener.close()
-
-
-def exchange(address, data):
-    got = bytearray()
-    with socket.create_connection(address, timeout=30) as s:
-        threading.Thread(target=s.sendall, args=(data,), daemon=True).start()
-        while len(got) < len(data) and (more := s.recv(65536)):
-            got += more
-    return bytes(got)
-
-
-def test_port(place, echo_server):
+def test_port(place, echo):
     client, agent = place.start("AWS-StartPortForwardingSession",
-                                Parameters={"portNumber": [str(echo_server)], "localPortNumber": ["0"]})
+                                Parameters={"portNumber": [str(echo)], "localPortNumber": ["0"]})
     client.wait(lambda: client.port, what="a port to connect to")
     data = os.urandom(100_000)
-    assert exchange(client.port.address, data) == data
+    assert tcpecho.through(client.port.address, data) == data
     client.interrupt()
     agent.wait_end()
     assert place.until(client.session_id, "Terminated")
@@ -196,15 +163,15 @@ def test_port(place, echo_server):
 
 
 @pytest.mark.parametrize("first", ["complete", "ack"])
-def test_port_with_the_race_of_the_handshake(box, first, echo_server):
+def test_port_with_the_race_of_the_handshake(box, first, echo):
     """HandshakeComplete overtakes the ack of HandshakeResponse: the plugin then never reads again, unless
     the relay puts them in order (rule 6)."""
     p = Place(box.plane, refsessionnode.Quirks(start_s=0.01, complete_first=first == "complete"))
     try:
-        client, _ = p.start("AWS-StartPortForwardingSession", Parameters={"portNumber": [str(echo_server)]})
+        client, _ = p.start("AWS-StartPortForwardingSession", Parameters={"portNumber": [str(echo)]})
         client.wait(lambda: client.port or client.deaf, what="a port to connect to")
         assert not client.deaf
-        assert exchange(client.port.address, b"x" * 5000) == b"x" * 5000
+        assert tcpecho.through(client.port.address, b"x" * 5000) == b"x" * 5000
     finally:
         p.close()
 
@@ -680,14 +647,14 @@ def test_row_50_target_not_connected(place, aws):
     aws.fails("TargetNotConnected", "start-session", "--target", off.node_id)
 
 
-def test_row_51_port_forwarding(place, aws, tmp_path, echo_server):
+def test_row_51_port_forwarding(place, aws, tmp_path, echo):
     local = flsandbox.free_port()
     cli = Cli(aws, tmp_path / "bin", "--target", place.target, "--document-name",
               "AWS-StartPortForwardingSession", "--parameters",
-              f"portNumber={echo_server},localPortNumber={local}")
+              f"portNumber={echo},localPortNumber={local}")
     session_id = cli.see(SID)
     cli.see(rb"(Waiting for connections)")
-    assert exchange(("127.0.0.1", local), b"over the session") == b"over the session"
+    assert tcpecho.through(("127.0.0.1", local), b"over the session") == b"over the session"
     aws.ok("terminate-session", "--session-id", session_id)
     assert cli.end() == 0
 

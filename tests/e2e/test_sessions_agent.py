@@ -8,7 +8,6 @@ import random
 import shutil
 import signal
 import socket
-import struct
 import subprocess
 import threading
 import time
@@ -19,6 +18,7 @@ import flsandbox
 import refsession
 import refsessionplane
 import sessionwire as sw
+import tcpecho
 
 SHELL = {"schemaVersion": "1.0", "sessionType": "Standard_Stream", "inputs": {}}
 OURS = {"Fairlead": {"MaxPayload": 65536, "EndOfInput": True, "Handshake": True}}
@@ -162,44 +162,6 @@ def test_a_signal_for_a_command(session, plane):
     assert client.messages[-2:] == [(sw.OUTPUT, b"caught\n"), (sw.EXIT_CODE, b"EXIT_CODE: 5")]
 
 
-@pytest.fixture
-def echo():
-    """Port of a server that sends back what it gets, until the end of input."""
-    server = socket.create_server(("127.0.0.1", 0))
-
-    def serve(sock):
-        while data := sock.recv(65536):
-            sock.sendall(data)
-        sock.close()
-
-    def accept():
-        while True:
-            try:
-                sock, _ = server.accept()
-            except OSError:
-                return
-            threading.Thread(target=serve, args=(sock,), daemon=True).start()
-
-    threading.Thread(target=accept, daemon=True).start()
-    yield server.getsockname()[1]
-    server.close()
-
-
-def read_n(sock, n):
-    got = b""
-    while len(got) < n:
-        data = sock.recv(65536)
-        assert data, f"end after {len(got)} of {n} bytes"
-        got += data
-    return got
-
-
-def through(address, data):
-    with socket.create_connection(address, 60) as sock:
-        threading.Thread(target=sock.sendall, args=(data,), daemon=True).start()
-        return read_n(sock, len(data))
-
-
 def port_document(**properties):
     return {"schemaVersion": "1.0", "sessionType": "Port", "properties": properties}
 
@@ -212,7 +174,7 @@ def test_mux(session, plane, echo):
     got = [None] * 5
 
     def one(i):
-        got[i] = through(client.port.address, datas[i])
+        got[i] = tcpecho.through(client.port.address, datas[i])
 
     threads = [threading.Thread(target=one, args=(i,)) for i in range(5)]
     for t in threads:
@@ -268,7 +230,7 @@ def test_a_forbidden_host(session, plane, host):
 def test_a_remote_host(session, plane, echo):
     client, s = session(port_document(portNumber=str(echo), host="localhost", type="LocalPortForwarding"))
     client.wait(lambda: client.port)
-    assert through(client.port.address, b"hello") == b"hello"
+    assert tcpecho.through(client.port.address, b"hello") == b"hello"
 
 
 def test_encryption(session, plane):

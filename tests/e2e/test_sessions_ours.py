@@ -13,7 +13,7 @@ import time
 import pytest
 
 import flsandbox
-from test_sessions_agent import echo, through  # noqa: F401 (a fixture)
+import tcpecho
 
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
 
@@ -96,7 +96,7 @@ def test_much_in_both_directions(ours):
     assert done.returncode == 0 and done.stdout == data
 
 
-def test_forwarding(ours, echo):  # noqa: F811
+def test_forwarding(ours, echo):
     port = flsandbox.free_port()
     child = subprocess.Popen(ours.argv("forward", ours.node, f"{port}:{echo}"), env=ours.env,
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -113,7 +113,7 @@ def test_forwarding(ours, echo):  # noqa: F811
         got = [None] * 3
 
         def one(i):
-            got[i] = through(("127.0.0.1", port), data) == data
+            got[i] = tcpecho.through(("127.0.0.1", port), data) == data
         threads = [threading.Thread(target=one, args=(i,)) for i in range(3)]
         for th in threads:
             th.start()
