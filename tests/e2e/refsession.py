@@ -298,7 +298,8 @@ class Client:
         self._changed()
 
     def ready(self):
-        return self.session_type is not None and self.handshake != "running"
+        return self.session_type is not None and self.handshake != "running" and (
+            self.session_type != "Port" or self.port is not None)
 
     def _handle(self, ptype, payload, drained):
         if ptype in (sw.HANDSHAKE_REQUEST, sw.HANDSHAKE_COMPLETE, sw.CHALLENGE_REQUEST):
