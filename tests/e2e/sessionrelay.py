@@ -108,9 +108,12 @@ class Relay:
         text = json.dumps({"MessageType": "channel_closed", "MessageId": sw.new_id(), "DestinationId": "mi-x",
                            "SessionId": session_id, "SchemaVersion": 1, "CreatedDate": "2026-01-01T00:00:00Z",
                            "Output": output})
+        frame, ends = wire.encode_message("channel_closed", text), self.sessions[session_id]
         with self.lock:
             for side in sides:
-                self.send(self.sessions[session_id][side], wire.encode_message("channel_closed", text))
+                if not ends[side] and side == "client":
+                    ends["held"].append(frame)
+                self.send(ends[side], frame)
 
     @staticmethod
     def send(ws, frame):
