@@ -8,7 +8,7 @@
 #include "common/base/clock.h"
 #include "common/base/rand.h"
 #include "common/net/ws.h"
-#include "common/session/stream.h"
+#include "common/session/reliable.h"
 
 #define CONNECT_MS  15000
 #define START_MS    60000            /* until the node has answered */
@@ -29,8 +29,8 @@ struct fl_session {
     char *id, *node, *token, *url;
     char client_id[FL_UUID_BYTES];
     struct fl_ws *ws;
-    struct fl_stream *stream;
-    struct fl_timer *resend; /* when the stream wants the time */
+    struct fl_reliable *reliable;
+    struct fl_timer *resend; /* when `reliable` wants the time */
     struct fl_timer *pulse;  /* pings, silence, and how long it may take to begin */
     struct fl_timer *again;  /* the next try after a loss, or the end */
     struct fl_backoff backoff;
@@ -75,7 +75,7 @@ static void FL_PRINTF(3, 4) end(struct fl_session *s, int r, const char *fmt, ..
 /* What is handed out late is kept, up to a limit; then nothing more is read. */
 static void check_pause(struct fl_session *s)
 {
-    bool pause = s->hold && fl_stream_held(s->stream) > MAX_HELD;
+    bool pause = s->hold && fl_reliable_held(s->reliable) > MAX_HELD;
 
     if (pause == s->paused || !s->ws)
         return;
@@ -88,7 +88,7 @@ static void check_closed(struct fl_session *s)
 {
     char text[FL_ERR_TEXT_BYTES];
 
-    if (!s->closed || s->ended || s->hold || fl_stream_held(s->stream) > 0)
+    if (!s->closed || s->ended || s->hold || fl_reliable_held(s->reliable) > 0)
         return;
     memcpy(text, s->end_text, sizeof(text));
     end(s, 0, "%s", text);
@@ -112,11 +112,11 @@ static void tell(const struct fl_session *s, const char *text)
         s->events.on_note(s->arg, text);
 }
 
-/* ---- the stream ---- */
+/* ---- messages ---- */
 
 static void set_resend(struct fl_session *s)
 {
-    int64_t now = fl_mono_ms(), at = fl_stream_tick(s->stream, fl_now_ms(), now);
+    int64_t now = fl_mono_ms(), at = fl_reliable_tick(s->reliable, fl_now_ms(), now);
 
     if (at == INT64_MAX)
         fl_timer_stop(s->resend);
@@ -153,7 +153,7 @@ static int putv(struct fl_session *s, uint32_t type, const struct iovec *iov, si
 
     if (s->ended)
         return -EPIPE;
-    r = fl_stream_writev(s->stream, type, iov, n_iov, fl_now_ms(), fl_mono_ms());
+    r = fl_reliable_writev(s->reliable, type, iov, n_iov, fl_now_ms(), fl_mono_ms());
     if (r == 0 && !fl_timer_active(s->resend))
         set_resend(s);
     return r;
@@ -184,8 +184,8 @@ static void on_agreed(void *arg, const struct fl_session_agreed *agreed)
     struct fl_session *s = arg;
     size_t most = FL_DATA_MAX_PAYLOAD_BYTES - (agreed->seal ? FL_SESSION_SEAL_BYTES : 0);
 
-    fl_stream_set_max_payload(s->stream, FL_MIN(agreed->max_payload, most));
-    fl_stream_set_seal(s->stream, agreed->seal);
+    fl_reliable_set_max_payload(s->reliable, FL_MIN(agreed->max_payload, most));
+    fl_reliable_set_seal(s->reliable, agreed->seal);
     s->info = agreed->info;
     tell(s, agreed->text);
     begin(s);
@@ -272,7 +272,7 @@ static void on_other(void *arg, const struct fl_frame *frame)
     s->closed = true;
 }
 
-static void on_stream_room(void *arg)
+static void on_reliable_room(void *arg)
 {
     struct fl_session *s = arg;
 
@@ -280,11 +280,11 @@ static void on_stream_room(void *arg)
         s->events.on_room(s->arg);
 }
 
-static const struct fl_stream_events stream_events = {
+static const struct fl_reliable_events reliable_events = {
     .send = on_send,
     .deliver = on_deliver,
     .other = on_other,
-    .on_room = on_stream_room,
+    .on_room = on_reliable_room,
 };
 
 /* ---- a lost connection ---- */
@@ -300,7 +300,7 @@ static void lost(struct fl_session *s, const char *why)
 
     s->ws = NULL;
     s->paused = false;
-    fl_stream_set_connected(s->stream, false);
+    fl_reliable_set_connected(s->reliable, false);
     if (s->ended)
         return;
     if (s->closed) {
@@ -453,8 +453,8 @@ static void on_open(void *arg, struct fl_ws *ws)
         fl_ws_send(ws, FL_WS_TEXT, text.data, text.len) < 0) {
         fl_ws_close(ws, 0, true);
     } else {
-        fl_stream_set_connected(s->stream, true);
-        settle(s, fl_stream_kick(s->stream, fl_now_ms(), fl_mono_ms()));
+        fl_reliable_set_connected(s->reliable, true);
+        settle(s, fl_reliable_kick(s->reliable, fl_now_ms(), fl_mono_ms()));
     }
     fl_buf_done(&text);
 }
@@ -474,7 +474,7 @@ static void on_message(void *arg, struct fl_ws *ws, enum fl_ws_kind kind, const 
         if (s->ready)
             tell(s, "connected again");
     }
-    settle(s, fl_stream_input(s->stream, data, len, fl_now_ms(), s->heard_ms));
+    settle(s, fl_reliable_input(s->reliable, data, len, fl_now_ms(), s->heard_ms));
 }
 
 static void on_pong(void *arg, struct fl_ws *ws)
@@ -491,7 +491,7 @@ static void on_drain(void *arg, struct fl_ws *ws)
 
     (void)ws;
     if (!s->ended)
-        settle(s, fl_stream_kick(s->stream, fl_now_ms(), fl_mono_ms()));
+        settle(s, fl_reliable_kick(s->reliable, fl_now_ms(), fl_mono_ms()));
 }
 
 static void on_close(void *arg, struct fl_ws *ws, int code, int http_status, const char *why)
@@ -535,7 +535,7 @@ int fl_session_new(struct fl_cli *cli, const struct fl_session_grant *grant,
                    const struct fl_session_events *events, void *arg,
                    struct fl_session **ret_session, struct fl_err *err)
 {
-    static const struct fl_stream_conf conf = { 0 };
+    static const struct fl_reliable_conf conf = { 0 };
     struct fl_loop *loop = fl_cli_loop(cli, err);
     struct fl_session *s = loop ? calloc(1, sizeof(*s)) : NULL;
     int r;
@@ -555,7 +555,7 @@ int fl_session_new(struct fl_cli *cli, const struct fl_session_grant *grant,
     s->resend = fl_timer_new(loop, on_resend, s);
     s->pulse = fl_timer_new(loop, on_pulse, s);
     s->again = fl_timer_new(loop, on_again, s);
-    r = fl_stream_new(&conf, &stream_events, s, &s->stream);
+    r = fl_reliable_new(&conf, &reliable_events, s, &s->reliable);
     if (r < 0 || !s->id || (grant->node && !s->node) || !s->token || !s->url || !s->resend ||
         !s->pulse || !s->again)
         r = -ENOMEM;
@@ -583,7 +583,7 @@ struct fl_session *fl_session_free(struct fl_session *s)
     fl_timer_free(s->resend);
     fl_timer_free(s->pulse);
     fl_timer_free(s->again);
-    fl_stream_free(s->stream);
+    fl_reliable_free(s->reliable);
     fl_session_hello_free(s->hello);
     free(s->id);
     free(s->node);
@@ -601,7 +601,7 @@ const char *fl_session_id(const struct fl_session *s)
 
 size_t fl_session_room(const struct fl_session *s)
 {
-    return s->ready && !s->ended ? fl_stream_room(s->stream) : 0;
+    return s->ready && !s->ended ? fl_reliable_room(s->reliable) : 0;
 }
 
 int fl_session_write(struct fl_session *s, const void *data, size_t len)
@@ -633,7 +633,7 @@ void fl_session_flag(struct fl_session *s, uint32_t flag)
 
 bool fl_session_settled(const struct fl_session *s)
 {
-    return fl_stream_idle(s->stream);
+    return fl_reliable_idle(s->reliable);
 }
 
 void fl_session_hold(struct fl_session *s, bool hold)
@@ -642,5 +642,5 @@ void fl_session_hold(struct fl_session *s, bool hold)
         return;
     s->hold = hold;
     if (!hold && !s->ended)
-        settle(s, fl_stream_kick(s->stream, fl_now_ms(), fl_mono_ms()));
+        settle(s, fl_reliable_kick(s->reliable, fl_now_ms(), fl_mono_ms()));
 }

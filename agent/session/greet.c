@@ -9,7 +9,7 @@
 #include "agent/session/session.h"
 #include "common/base/clock.h"
 #include "common/net/post.h"
-#include "common/session/stream.h"
+#include "common/session/reliable.h"
 
 #define DECRYPT_TIMEOUT_MS 15000
 #define MAX_BODY_BYTES     65536

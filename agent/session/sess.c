@@ -1,6 +1,6 @@
 /* sess.c - one session, from its first connection to its end: between data channel (channel.c),
- * reliability (common/session/stream.h) and what its type makes of it. */
-#include "common/session/stream.h"
+ * reliability (common/session/reliable.h) and what its type makes of it. */
+#include "common/session/reliable.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,7 +20,7 @@
 static void rearm(struct fl_sess *s)
 {
     int64_t now = fl_mono_ms();
-    int64_t next = fl_stream_tick(s->stream, fl_now_ms(), now);
+    int64_t next = fl_reliable_tick(s->reliable, fl_now_ms(), now);
 
     if (next == INT64_MAX)
         fl_timer_stop(s->tick);
@@ -90,7 +90,7 @@ static void go_on_draining(void *arg)
         return;
     give_up_type(s);
     rearm(s);
-    if (fl_stream_idle(s->stream))
+    if (fl_reliable_idle(s->reliable))
         terminate(s);
     else
         fl_timer_start(s->deadline, DRAIN_MS);
@@ -136,7 +136,7 @@ static void on_deadline(void *arg)
 
 size_t fl_sess_room(struct fl_sess *s)
 {
-    size_t room = fl_stream_room(s->stream);
+    size_t room = fl_reliable_room(s->reliable);
 
     if (s->phase != FL_SESS_CARRYING)
         return 0;
@@ -148,7 +148,7 @@ void fl_sess_set_max_payload(struct fl_sess *s, size_t bytes)
     size_t more = s->seal ? FL_SESSION_SEAL_BYTES : 0;
 
     s->max_payload = FL_MIN(bytes, FL_DATA_MAX_PAYLOAD_BYTES - more);
-    fl_stream_set_max_payload(s->stream, s->max_payload + more);
+    fl_reliable_set_max_payload(s->reliable, s->max_payload + more);
 }
 
 static int send_sealed(struct fl_sess *s, uint32_t type, const char *data, size_t len)
@@ -163,8 +163,8 @@ static int send_sealed(struct fl_sess *s, uint32_t type, const char *data, size_
         memcpy(sealed + FL_SESSION_NONCE_BYTES, data, n);
         r = fl_session_seal_seal(s->seal, sealed, n);
         if (r == 0)
-            r = fl_stream_write(s->stream, type, sealed, n + FL_SESSION_SEAL_BYTES, fl_now_ms(),
-                                fl_mono_ms());
+            r = fl_reliable_write(s->reliable, type, sealed, n + FL_SESSION_SEAL_BYTES, fl_now_ms(),
+                                  fl_mono_ms());
         data += n;
         len -= n;
     }
@@ -180,7 +180,7 @@ int fl_sess_sendv(struct fl_sess *s, uint32_t type, const struct iovec *iov, siz
         for (size_t i = 0; i < n && r == 0; i++)
             r = send_sealed(s, type, iov[i].iov_base, iov[i].iov_len);
     else
-        r = fl_stream_writev(s->stream, type, iov, n, fl_now_ms(), fl_mono_ms());
+        r = fl_reliable_writev(s->reliable, type, iov, n, fl_now_ms(), fl_mono_ms());
     if (r < 0 && s->phase < FL_SESS_DRAINING)
         fl_sess_finish(s, FL_SESSION_FAILED, "fairlead: out of memory");
     rearm(s);
@@ -196,7 +196,7 @@ static void check(struct fl_sess *s, int r)
 {
     if (r < 0 && r != -EAGAIN && s->phase < FL_SESS_DRAINING)
         fl_sess_finish(s, FL_SESSION_FAILED, "fairlead: what the client sent makes no sense");
-    if (s->phase == FL_SESS_DRAINING && fl_stream_idle(s->stream) && !s->state)
+    if (s->phase == FL_SESS_DRAINING && fl_reliable_idle(s->reliable) && !s->state)
         terminate(s);
     if (s->phase != FL_SESS_ENDED)
         rearm(s);
@@ -207,10 +207,10 @@ void fl_sess_ready(struct fl_sess *s)
     if (!s->input_waits)
         return;
     s->input_waits = false;
-    check(s, fl_stream_kick(s->stream, fl_now_ms(), fl_mono_ms()));
+    check(s, fl_reliable_kick(s->reliable, fl_now_ms(), fl_mono_ms()));
 }
 
-/* ---- what the stream asks for ---- */
+/* ---- what the reliability layer asks for ---- */
 
 static int on_send(void *arg, const void *frame, size_t len)
 {
@@ -328,15 +328,15 @@ void fl_sess_connected(struct fl_sess *s, bool first)
 {
     if (s->phase == FL_SESS_ENDED)
         return;
-    fl_stream_set_connected(s->stream, true);
+    fl_reliable_set_connected(s->reliable, true);
     if (first)
         begin(s);
-    check(s, fl_stream_kick(s->stream, fl_now_ms(), fl_mono_ms()));
+    check(s, fl_reliable_kick(s->reliable, fl_now_ms(), fl_mono_ms()));
 }
 
 void fl_sess_lost(struct fl_sess *s)
 {
-    fl_stream_set_connected(s->stream, false);
+    fl_reliable_set_connected(s->reliable, false);
 }
 
 void fl_sess_frame(struct fl_sess *s, const char *data, size_t len)
@@ -347,7 +347,7 @@ void fl_sess_frame(struct fl_sess *s, const char *data, size_t len)
         return;
     if (s->phase == FL_SESS_DRAINING && fl_timer_active(s->deadline))
         fl_timer_start(s->deadline, DRAIN_MS);
-    r = fl_stream_input(s->stream, data, len, fl_now_ms(), fl_mono_ms());
+    r = fl_reliable_input(s->reliable, data, len, fl_now_ms(), fl_mono_ms());
     /* No frame at all: of a plane gone mad, or of somebody in its place. Not worth a session. */
     check(s, r == -EBADMSG ? 0 : r);
 }
@@ -355,17 +355,17 @@ void fl_sess_frame(struct fl_sess *s, const char *data, size_t len)
 void fl_sess_drained(struct fl_sess *s)
 {
     if (s->phase != FL_SESS_ENDED)
-        check(s, fl_stream_kick(s->stream, fl_now_ms(), fl_mono_ms()));
+        check(s, fl_reliable_kick(s->reliable, fl_now_ms(), fl_mono_ms()));
 }
 
 /* ---- life ---- */
 
 int fl_sess_new(struct fl_sess *s, struct fl_err *err)
 {
-    static const struct fl_stream_events events = {
+    static const struct fl_reliable_events events = {
         .send = on_send, .deliver = on_deliver, .other = on_other, .on_room = on_room
     };
-    const struct fl_stream_conf conf = {
+    const struct fl_reliable_conf conf = {
         .agent = true,
         .max_bytes = s->start.max_payload > FL_DATA_PAYLOAD_BYTES ? OUR_WINDOW_BYTES : WINDOW_BYTES,
         .max_early_bytes = EARLY_BYTES,
@@ -378,7 +378,7 @@ int fl_sess_new(struct fl_sess *s, struct fl_err *err)
         return fl_err_set(err, -EINVAL, NULL, "session type %.40s is unknown", s->start.type);
     s->tick = fl_timer_new(s->loop, on_tick, s);
     s->deadline = fl_timer_new(s->loop, on_deadline, s);
-    if (!s->tick || !s->deadline || fl_stream_new(&conf, &events, s, &s->stream) < 0)
+    if (!s->tick || !s->deadline || fl_reliable_new(&conf, &events, s, &s->reliable) < 0)
         return fl_err_set(err, -ENOMEM, NULL, "out of memory");
     s->max_payload = FL_DATA_PAYLOAD_BYTES;
     return 0;
@@ -388,7 +388,7 @@ void fl_sess_free(struct fl_sess *s)
 {
     give_up_type(s);
     fl_greet_free(s);
-    s->stream = fl_stream_free(s->stream);
+    s->reliable = fl_reliable_free(s->reliable);
     s->tick = fl_timer_free(s->tick);
     s->deadline = fl_timer_free(s->deadline);
     free(s->status);

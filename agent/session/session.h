@@ -60,11 +60,11 @@ struct fl_sess {
     const struct fl_sess_type *type;
     void *state; /* the type's */
     enum fl_sess_phase phase;
-    struct fl_stream *stream;
+    struct fl_reliable *reliable;
     struct fl_greet *greet;       /* greet.c; NULL: none, or over */
     struct fl_session_seal *seal; /* NULL: not encrypted */
     size_t max_payload;           /* bytes of data in a message */
-    struct fl_timer *tick;        /* of the stream */
+    struct fl_timer *tick;        /* of `reliable` */
     struct fl_timer *deadline;    /* of the phase */
     bool input_waits;             /* `input` said -EAGAIN */
     bool end_of_input;            /* agreed on */

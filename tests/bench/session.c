@@ -1,5 +1,6 @@
 /* session.c - what the wire of a session costs, without sockets: one connection of smux in a
- * session's stream, both ends in this process, every frame handed over in memory and acknowledged.
+ * session's reliability layer, both ends in this process, every frame handed over in memory and
+ * acknowledged.
  *
  *     session [PAYLOAD MEGABYTES]...     e.g. session 1024 256 65536 1024
  *
@@ -12,7 +13,7 @@
 #include <time.h>
 #include "common/aws/crypto.h"
 #include "common/session/smux.h"
-#include "common/session/stream.h"
+#include "common/session/reliable.h"
 
 #define WALL_MS     1700000000000
 #define QUEUE       4096
@@ -20,7 +21,7 @@
 #define READ_BYTES  (2 * FL_SMUX_DATA_BYTES)
 
 struct end {
-    struct fl_stream *stream;
+    struct fl_reliable *reliable;
     struct fl_smux *smux;
     struct fl_smux_stream *connection;
     struct end *peer;
@@ -61,13 +62,13 @@ static int on_deliver(void *arg, uint32_t type, const char *data, size_t len)
 
 static size_t on_room(void *arg)
 {
-    return fl_stream_room(((struct end *)arg)->stream);
+    return fl_reliable_room(((struct end *)arg)->reliable);
 }
 
 static int on_write(void *arg, const struct iovec *iov, size_t n)
 {
-    return fl_stream_writev(((struct end *)arg)->stream, FL_DATA_TYPE_OUTPUT, iov, n, WALL_MS,
-                            now_ms);
+    return fl_reliable_writev(((struct end *)arg)->reliable, FL_DATA_TYPE_OUTPUT, iov, n, WALL_MS,
+                              now_ms);
 }
 
 static int on_open(void *arg, struct fl_smux_stream *st)
@@ -87,17 +88,18 @@ static void on_fin(void *arg, struct fl_smux_stream *st)
 
 static void start(struct end *e, bool agent, struct end *peer, size_t max_payload)
 {
-    static const struct fl_stream_events stream = { .send = on_send, .deliver = on_deliver };
+    static const struct fl_reliable_events events = { .send = on_send, .deliver = on_deliver };
     static const struct fl_smux_events smux = {
         .room = on_room, .write = on_write, .on_open = on_open, .on_data = on_data, .on_fin = on_fin
     };
 
     *e = (struct end){ .peer = peer, .max_payload = max_payload };
-    if (fl_stream_new(&(struct fl_stream_conf){ .agent = agent }, &stream, e, &e->stream) < 0 ||
+    if (fl_reliable_new(&(struct fl_reliable_conf){ .agent = agent }, &events, e, &e->reliable) <
+            0 ||
         fl_smux_new(&(struct fl_smux_conf){ .server = agent }, &smux, e, 0, &e->smux) < 0)
         abort();
-    fl_stream_set_max_payload(e->stream, max_payload);
-    fl_stream_set_connected(e->stream, true);
+    fl_reliable_set_max_payload(e->reliable, max_payload);
+    fl_reliable_set_connected(e->reliable, true);
 }
 
 /* Reads from the socket until it is empty. */
@@ -109,21 +111,21 @@ static void take(struct end *e)
         e->first = (e->first + 1) % QUEUE;
         e->n--;
         e->bytes -= e->lens[at];
-        if (fl_stream_input(e->stream, e->frames[at], e->lens[at], WALL_MS, now_ms) < 0)
+        if (fl_reliable_input(e->reliable, e->frames[at], e->lens[at], WALL_MS, now_ms) < 0)
             abort();
     }
     if (e->refused) {
         e->refused = false;
-        fl_stream_kick(e->peer->stream, WALL_MS, now_ms);
+        fl_reliable_kick(e->peer->reliable, WALL_MS, now_ms);
     }
     fl_smux_kick(e->smux);
-    fl_stream_tick(e->stream, WALL_MS, now_ms);
+    fl_reliable_tick(e->reliable, WALL_MS, now_ms);
 }
 
 static void stop(struct end *e)
 {
     fl_smux_free(e->smux);
-    fl_stream_free(e->stream);
+    fl_reliable_free(e->reliable);
     for (size_t i = 0; i < QUEUE; i++)
         free(e->frames[i]);
 }

@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include "common/session/stream.h"
+#include "common/session/reliable.h"
 
 #define LINK_FRAMES  16384
 #define LINK_WALL_MS 1700000000000
@@ -33,7 +33,7 @@ struct link_frame {
 };
 
 struct link_end {
-    struct fl_stream *stream;
+    struct fl_reliable *reliable;
     struct fl_session_seal *seal;
     struct link *link;
     struct link_end *peer;
@@ -158,11 +158,12 @@ static void link_fill(void *arg)
     char chunk[LINK_CHUNK];
     size_t n;
 
-    while ((n = FL_MIN(FL_MIN(fl_stream_room(e->stream), sizeof(chunk)), e->to_send - e->sent))) {
+    while (
+        (n = FL_MIN(FL_MIN(fl_reliable_room(e->reliable), sizeof(chunk)), e->to_send - e->sent))) {
         for (size_t i = 0; i < n; i++)
             chunk[i] = link_byte(e == &e->link->ends[0], e->sent + i);
-        if (fl_stream_write(e->stream, FL_DATA_TYPE_OUTPUT, chunk, n,
-                            LINK_WALL_MS + e->link->now_ms, e->link->now_ms) < 0)
+        if (fl_reliable_write(e->reliable, FL_DATA_TYPE_OUTPUT, chunk, n,
+                              LINK_WALL_MS + e->link->now_ms, e->link->now_ms) < 0)
             abort();
         e->sent += n;
     }
@@ -172,9 +173,9 @@ static void link_fill(void *arg)
 static inline void link_init(struct link *l, uint64_t seed, const struct link_faults *faults,
                              size_t max_payload, const size_t bytes[2])
 {
-    static const struct fl_stream_events events = { .send = link_send,
-                                                    .deliver = link_deliver,
-                                                    .on_room = link_fill };
+    static const struct fl_reliable_events events = { .send = link_send,
+                                                      .deliver = link_deliver,
+                                                      .on_room = link_fill };
 
     *l = (struct link){ .faults = *faults, .random = seed * 7919 + 1, .now_ms = 1000 };
     for (size_t i = 0; i < 2; i++) {
@@ -184,16 +185,17 @@ static inline void link_init(struct link *l, uint64_t seed, const struct link_fa
         e->peer = &l->ends[1 - i];
         e->to_send = bytes[i];
         e->to_receive = bytes[1 - i];
-        if (fl_stream_new(&(struct fl_stream_conf){ .agent = i == 0 }, &events, e, &e->stream) < 0)
+        if (fl_reliable_new(&(struct fl_reliable_conf){ .agent = i == 0 }, &events, e,
+                            &e->reliable) < 0)
             abort();
-        fl_stream_set_max_payload(e->stream, max_payload);
+        fl_reliable_set_max_payload(e->reliable, max_payload);
         if (faults->sealed) {
             static const uint8_t key[FL_SESSION_KEY_BYTES] = { 7 };
 
             e->seal = fl_session_seal_new(i == 0, key);
-            fl_stream_set_seal(e->stream, e->seal);
+            fl_reliable_set_seal(e->reliable, e->seal);
         }
-        fl_stream_set_connected(e->stream, true);
+        fl_reliable_set_connected(e->reliable, true);
     }
 }
 
@@ -202,7 +204,7 @@ static inline void link_done(struct link *l)
     for (size_t i = 0; i < 2; i++) {
         while (l->ends[i].n_frames > 0)
             free(link_pop(&l->ends[i]).data);
-        fl_stream_free(l->ends[i].stream);
+        fl_reliable_free(l->ends[i].reliable);
         fl_session_seal_free(l->ends[i].seal);
     }
 }
@@ -211,15 +213,15 @@ static inline void link_done(struct link *l)
 static inline void link_cut(struct link *l)
 {
     for (size_t i = 0; i < 2; i++) {
-        fl_stream_set_connected(l->ends[i].stream, false);
+        fl_reliable_set_connected(l->ends[i].reliable, false);
         while (l->ends[i].n_frames > 0)
             free(link_pop(&l->ends[i]).data);
         l->ends[i].full = false;
     }
     l->now_ms += link_random(l) % 200;
     for (size_t i = 0; i < 2; i++) {
-        fl_stream_set_connected(l->ends[i].stream, true);
-        if (fl_stream_kick(l->ends[i].stream, LINK_WALL_MS + l->now_ms, l->now_ms) < 0)
+        fl_reliable_set_connected(l->ends[i].reliable, true);
+        if (fl_reliable_kick(l->ends[i].reliable, LINK_WALL_MS + l->now_ms, l->now_ms) < 0)
             abort();
     }
 }
@@ -228,7 +230,7 @@ static inline bool link_finished(const struct link *l)
 {
     for (size_t i = 0; i < 2; i++)
         if (l->ends[i].received < l->ends[i].to_receive || l->ends[i].sent < l->ends[i].to_send ||
-            !fl_stream_idle(l->ends[i].stream))
+            !fl_reliable_idle(l->ends[i].reliable))
             return false;
     return true;
 }
@@ -241,9 +243,9 @@ static inline bool link_step(struct link *l)
 
     for (size_t i = 0; i < 2; i++) {
         struct link_end *e = &l->ends[i];
-        int64_t at = fl_stream_tick(e->stream, LINK_WALL_MS + l->now_ms, l->now_ms);
+        int64_t at = fl_reliable_tick(e->reliable, LINK_WALL_MS + l->now_ms, l->now_ms);
 
-        if (fl_stream_held(e->stream) > 0) /* what was not ready may be soon */
+        if (fl_reliable_held(e->reliable) > 0) /* what was not ready may be soon */
             at = FL_MIN(at, l->now_ms + 1);
         next_ms = FL_MIN(next_ms, at);
     }
@@ -259,18 +261,18 @@ static inline bool link_step(struct link *l)
         return false;
     l->now_ms = FL_MAX(l->now_ms, next_ms);
     for (size_t i = 0; i < 2; i++)
-        if (fl_stream_held(l->ends[i].stream) > 0 &&
-            fl_stream_kick(l->ends[i].stream, LINK_WALL_MS + l->now_ms, l->now_ms) < 0)
+        if (fl_reliable_held(l->ends[i].reliable) > 0 &&
+            fl_reliable_kick(l->ends[i].reliable, LINK_WALL_MS + l->now_ms, l->now_ms) < 0)
             abort();
     if (!busy)
         return true;
     struct link_frame f = link_pop(busy);
-    if (fl_stream_input(busy->stream, f.data, f.len, LINK_WALL_MS + l->now_ms, l->now_ms) < 0)
+    if (fl_reliable_input(busy->reliable, f.data, f.len, LINK_WALL_MS + l->now_ms, l->now_ms) < 0)
         abort();
     free(f.data);
     if (busy->full && busy->queued_bytes <= LINK_QUEUE / 2) {
         busy->full = false;
-        fl_stream_kick(busy->peer->stream, LINK_WALL_MS + l->now_ms, l->now_ms);
+        fl_reliable_kick(busy->peer->reliable, LINK_WALL_MS + l->now_ms, l->now_ms);
     }
     if (link_chance(l, 10000, l->faults.cut))
         link_cut(l);

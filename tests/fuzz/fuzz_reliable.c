@@ -1,10 +1,10 @@
-/* A session's stream and a peer that does what the input says: a step is a byte that picks what is
- * done, and its arguments. Whatever comes, messages are delivered once and in order, what is
- * written leaves in order, and the limits hold. */
+/* A session's reliability layer and a peer that does what the input says: a step is a byte that
+ * picks what is done, and its arguments. Whatever comes, messages are delivered once and in order,
+ * what is written leaves in order, and the limits hold. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include "common/session/stream.h"
+#include "common/session/reliable.h"
 
 #define MAX_BYTES   8192
 #define EARLY_BYTES 4096
@@ -13,7 +13,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct peer {
-    struct fl_stream *stream;
+    struct fl_reliable *reliable;
     const uint8_t *at, *end;
     bool full, unready;
     int64_t delivered; /* messages */
@@ -61,7 +61,7 @@ static int on_deliver(void *arg, uint32_t type, const char *data, size_t len)
         abort();
     p->delivered++;
     if (p->delivered % 3 == 0) /* an answer inside of the callback */
-        fl_stream_write(p->stream, FL_DATA_TYPE_FLAG, "\0\0\0\1", 4, 1, p->now_ms);
+        fl_reliable_write(p->reliable, FL_DATA_TYPE_FLAG, "\0\0\0\1", 4, 1, p->now_ms);
     return 0;
 }
 
@@ -81,7 +81,7 @@ static void input(struct peer *p, const char *type, int64_t sequence, const char
         abort();
     if (broken)
         out.data[out.len - 1] ^= 1;
-    if (fl_stream_input(p->stream, out.data, out.len, 1, p->now_ms) < 0)
+    if (fl_reliable_input(p->reliable, out.data, out.len, 1, p->now_ms) < 0)
         abort();
 }
 
@@ -114,7 +114,7 @@ static void raw_frame(struct peer *p)
 
     /* not one that is right, whose payload would not be what it must be */
     if (fl_frame_decode(p->at, len, &f, NULL) < 0 || strcmp(f.type, FL_DATA_INPUT) != 0)
-        fl_stream_input(p->stream, p->at, len, 1, p->now_ms);
+        fl_reliable_input(p->reliable, p->at, len, 1, p->now_ms);
     p->at += len;
 }
 
@@ -122,8 +122,8 @@ static void owner_writes(struct peer *p)
 {
     static const char data[4096];
     size_t len = (size_t)next(p) * 16 + 1;
-    bool fits = len <= fl_stream_room(p->stream);
-    int r = fl_stream_write(p->stream, FL_DATA_TYPE_OUTPUT, data, len, 1, p->now_ms);
+    bool fits = len <= fl_reliable_room(p->reliable);
+    int r = fl_reliable_write(p->reliable, FL_DATA_TYPE_OUTPUT, data, len, 1, p->now_ms);
 
     if ((fits && r < 0) || (r < 0 && r != -ENOBUFS))
         abort();
@@ -151,7 +151,7 @@ static void step(struct peer *p)
         break;
     case 5:
         p->now_ms += next(p) * 8;
-        due = fl_stream_tick(p->stream, 1, p->now_ms);
+        due = fl_reliable_tick(p->reliable, 1, p->now_ms);
         if (due <= p->now_ms)
             abort();
         break;
@@ -165,28 +165,28 @@ static void step(struct peer *p)
         input(p, types[next(p) % FL_ARRAY_LEN(types)], 0, "x", 1, next(p) % 2);
         break;
     case 9:
-        fl_stream_set_connected(p->stream, next(p) % 4 != 0);
+        fl_reliable_set_connected(p->reliable, next(p) % 4 != 0);
         break;
     }
-    if (fl_stream_kick(p->stream, 1, p->now_ms) < 0)
+    if (fl_reliable_kick(p->reliable, 1, p->now_ms) < 0)
         abort();
-    if (fl_stream_room(p->stream) > MAX_BYTES || fl_stream_held(p->stream) > EARLY_BYTES)
+    if (fl_reliable_room(p->reliable) > MAX_BYTES || fl_reliable_held(p->reliable) > EARLY_BYTES)
         abort();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct fl_stream_events events = { .send = on_send, .deliver = on_deliver };
-    const struct fl_stream_conf conf = { .agent = true,
-                                         .max_bytes = MAX_BYTES,
-                                         .max_early_bytes = EARLY_BYTES };
+    static const struct fl_reliable_events events = { .send = on_send, .deliver = on_deliver };
+    const struct fl_reliable_conf conf = { .agent = true,
+                                           .max_bytes = MAX_BYTES,
+                                           .max_early_bytes = EARLY_BYTES };
     struct peer p = { .at = data, .end = data + size, .left = -1, .now_ms = 1 };
 
-    if (fl_stream_new(&conf, &events, &p, &p.stream) < 0)
+    if (fl_reliable_new(&conf, &events, &p, &p.reliable) < 0)
         return 0;
-    fl_stream_set_connected(p.stream, true);
+    fl_reliable_set_connected(p.reliable, true);
     for (int i = 0; i < MAX_STEPS && p.at < p.end; i++)
         step(&p);
-    fl_stream_free(p.stream);
+    fl_reliable_free(p.reliable);
     return 0;
 }

@@ -69,12 +69,12 @@ static void every_byte_arrives_once_and_in_order(void **state)
             ok = link_run(&l, rows[i].limit_s * 1000);
             print_message("  %s, seed %d: %lld ms, %llu messages, %llu resent, %llu early\n",
                           rows[i].name, (int)seed, (long long)l.now_ms,
-                          (unsigned long long)fl_stream_counters(l.ends[0].stream)->sent,
-                          (unsigned long long)fl_stream_counters(l.ends[0].stream)->resent,
-                          (unsigned long long)fl_stream_counters(l.ends[1].stream)->early);
+                          (unsigned long long)fl_reliable_counters(l.ends[0].reliable)->sent,
+                          (unsigned long long)fl_reliable_counters(l.ends[0].reliable)->resent,
+                          (unsigned long long)fl_reliable_counters(l.ends[1].reliable)->early);
             assert_true(ok);
             for (size_t e = 0; e < 2; e++)
-                assert_int_equal(fl_stream_held(l.ends[e].stream), 0);
+                assert_int_equal(fl_reliable_held(l.ends[e].reliable), 0);
             link_done(&l);
         }
 }
@@ -87,10 +87,10 @@ static void nothing_is_sent_twice_without_need(void **state)
         /* the first answer may take longer than a resend is waited for at first */
         assert_true(link_run(&l, rows[i].limit_s * 1000));
         for (size_t e = 0; e < 2; e++) {
-            assert_true(fl_stream_counters(l.ends[e].stream)->resent <=
+            assert_true(fl_reliable_counters(l.ends[e].reliable)->resent <=
                         (rows[i].faults.slow_ms > 100 ? 4 : 0));
-            assert_int_equal(fl_stream_counters(l.ends[e].stream)->early, 0);
-            assert_int_equal(fl_stream_counters(l.ends[e].stream)->bad, 0);
+            assert_int_equal(fl_reliable_counters(l.ends[e].reliable)->early, 0);
+            assert_int_equal(fl_reliable_counters(l.ends[e].reliable)->bad, 0);
         }
         link_done(&l);
     }

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <cmocka.h>
 #include "common/base/rand.h"
-#include "common/session/stream.h"
+#include "common/session/reliable.h"
 
 #define WALL   1700000000000
 #define T0     5000 /* mono_ms at which everything begins */
@@ -16,7 +16,7 @@
 #define UUID_A "11223344-5566-4788-99aa-bbccddeeff00"
 
 struct end {
-    struct fl_stream *stream;
+    struct fl_reliable *reliable;
     struct {
         char *data;
         size_t len;
@@ -61,7 +61,7 @@ static int on_deliver(void *arg, uint32_t type, const char *data, size_t len)
     }
     if (e->reply)
         assert_int_equal(
-            fl_stream_write(e->stream, FL_DATA_TYPE_HANDSHAKE_COMPLETE, "{}", 2, WALL, T0), 0);
+            fl_reliable_write(e->reliable, FL_DATA_TYPE_HANDSHAKE_COMPLETE, "{}", 2, WALL, T0), 0);
     return e->answer;
 }
 
@@ -80,27 +80,27 @@ static void on_room(void *arg)
     e->rooms++;
 }
 
-static struct end *start(const struct fl_stream_conf *conf)
+static struct end *start(const struct fl_reliable_conf *conf)
 {
-    static const struct fl_stream_events events = { on_send, on_deliver, on_other, on_room };
+    static const struct fl_reliable_events events = { on_send, on_deliver, on_other, on_room };
     struct end *e = calloc(1, sizeof(*e));
 
     e->socket_room = SENT;
-    assert_int_equal(fl_stream_new(conf, &events, e, &e->stream), 0);
-    fl_stream_set_connected(e->stream, true);
+    assert_int_equal(fl_reliable_new(conf, &events, e, &e->reliable), 0);
+    fl_reliable_set_connected(e->reliable, true);
     return e;
 }
 
 static struct end *start_agent(void)
 {
-    return start(&(struct fl_stream_conf){ .agent = true });
+    return start(&(struct fl_reliable_conf){ .agent = true });
 }
 
 static void stop(struct end *e)
 {
     for (size_t i = 0; i < e->n_sent; i++)
         free(e->sent[i].data);
-    fl_stream_free(e->stream);
+    fl_reliable_free(e->reliable);
     free(e);
 }
 
@@ -109,7 +109,7 @@ static int input(struct end *e, const struct fl_frame *f, int64_t mono_ms)
     fl_autobuf struct fl_buf out = FL_BUF(1 << 20);
 
     assert_int_equal(fl_frame_encode(f, &out), 0);
-    return fl_stream_input(e->stream, out.data, out.len, WALL, mono_ms);
+    return fl_reliable_input(e->reliable, out.data, out.len, WALL, mono_ms);
 }
 
 static int data(struct end *e, const char *type, int64_t sequence, const char *text)
@@ -157,7 +157,7 @@ static void control(struct end *e, const char *type)
 static void write_text(struct end *e, const char *text, int64_t mono_ms)
 {
     assert_int_equal(
-        fl_stream_write(e->stream, FL_DATA_TYPE_OUTPUT, text, strlen(text), WALL, mono_ms), 0);
+        fl_reliable_write(e->reliable, FL_DATA_TYPE_OUTPUT, text, strlen(text), WALL, mono_ms), 0);
 }
 
 /* The number that the i-th frame sent acknowledges. */
@@ -176,12 +176,12 @@ static int64_t acked(const struct end *e, size_t i)
 
 static int64_t tick(struct end *e, int64_t mono_ms)
 {
-    return fl_stream_tick(e->stream, WALL, mono_ms);
+    return fl_reliable_tick(e->reliable, WALL, mono_ms);
 }
 
 static void frames_are_as_official_ones(void **state)
 {
-    struct end *a = start_agent(), *c = start(&(struct fl_stream_conf){ .agent = false });
+    struct end *a = start_agent(), *c = start(&(struct fl_reliable_conf){ .agent = false });
 
     write_text(a, "first", T0);
     write_text(a, "second", T0);
@@ -197,9 +197,9 @@ static void frames_are_as_official_ones(void **state)
         assert_int_equal(a->sent[i].f.message_id[8] >> 6, 2);
     }
     assert_memory_not_equal(a->sent[0].f.message_id, a->sent[1].f.message_id, 16);
-    assert_int_equal(
-        fl_stream_write(c->stream, FL_DATA_TYPE_SIZE, "{\"cols\":80,\"rows\":24}", 21, WALL, T0),
-        0);
+    assert_int_equal(fl_reliable_write(c->reliable, FL_DATA_TYPE_SIZE, "{\"cols\":80,\"rows\":24}",
+                                       21, WALL, T0),
+                     0);
     assert_string_equal(c->sent[0].f.type, FL_DATA_INPUT);
     assert_int_equal(c->sent[0].f.flags, 0);
     assert_int_equal(c->sent[0].f.payload_type, FL_DATA_TYPE_SIZE);
@@ -213,17 +213,17 @@ static void data_is_cut_other_types_are_not(void **state)
     char text[3000];
 
     memset(text, 'x', sizeof(text));
-    assert_int_equal(fl_stream_write(e->stream, FL_DATA_TYPE_STDERR, text, sizeof(text), WALL, T0),
-                     0);
+    assert_int_equal(
+        fl_reliable_write(e->reliable, FL_DATA_TYPE_STDERR, text, sizeof(text), WALL, T0), 0);
     assert_int_equal(e->n_sent, 3);
     assert_int_equal(e->sent[0].f.payload_len, 1024);
     assert_int_equal(e->sent[2].f.payload_len, 3000 - 2048);
-    assert_int_equal(
-        fl_stream_write(e->stream, FL_DATA_TYPE_HANDSHAKE_REQUEST, text, sizeof(text), WALL, T0),
-        0);
+    assert_int_equal(fl_reliable_write(e->reliable, FL_DATA_TYPE_HANDSHAKE_REQUEST, text,
+                                       sizeof(text), WALL, T0),
+                     0);
     assert_int_equal(e->n_sent, 4);
     assert_int_equal(e->sent[3].f.payload_len, 3000);
-    assert_int_equal(fl_stream_write(e->stream, FL_DATA_TYPE_OUTPUT, "", 0, WALL, T0), 0);
+    assert_int_equal(fl_reliable_write(e->reliable, FL_DATA_TYPE_OUTPUT, "", 0, WALL, T0), 0);
     assert_int_equal(e->n_sent, 4);
     stop(e);
 }
@@ -248,7 +248,7 @@ static void each_message_is_delivered_once_and_acknowledged(void **state)
     assert_int_equal(in(e, 0, "a"), 0);
     assert_string_equal(e->got, "ab");
     assert_int_equal(acked(e, 2), 0);
-    assert_int_equal(fl_stream_counters(e->stream)->duplicates, 1);
+    assert_int_equal(fl_reliable_counters(e->reliable)->duplicates, 1);
     stop(e);
 }
 
@@ -264,18 +264,18 @@ static void early_messages_wait_and_are_acknowledged_at_once(void **state)
     assert_int_equal(acked(e, 0), 2);
     assert_int_equal(acked(e, 1), 1);
     assert_int_equal(acked(e, 2), 2);
-    assert_true(fl_stream_held(e->stream) > 0);
+    assert_true(fl_reliable_held(e->reliable) > 0);
     assert_int_equal(in(e, 0, "a"), 0);
     assert_string_equal(e->got, "abc");
     assert_int_equal(e->n_sent, 4);
     assert_int_equal(acked(e, 3), 0);
-    assert_int_equal(fl_stream_held(e->stream), 0);
+    assert_int_equal(fl_reliable_held(e->reliable), 0);
     stop(e);
 }
 
 static void early_messages_have_limits(void **state)
 {
-    struct end *e = start(&(struct fl_stream_conf){ .agent = true, .max_early_bytes = 200 });
+    struct end *e = start(&(struct fl_reliable_conf){ .agent = true, .max_early_bytes = 200 });
 
     assert_int_equal(in(e, 1, "b"), 0);
     assert_int_equal(in(e, 2, "c"), 0);
@@ -284,7 +284,7 @@ static void early_messages_have_limits(void **state)
     assert_int_equal(in(e, 1 + 16384, "z"), 0);
     assert_int_equal(in(e, INT64_MAX, "z"), 0);
     assert_int_equal(e->n_sent, 3);
-    assert_int_equal(fl_stream_counters(e->stream)->dropped, 3);
+    assert_int_equal(fl_reliable_counters(e->reliable)->dropped, 3);
     assert_int_equal(in(e, 0, "a"), 0);
     assert_int_equal(in(e, 4, "e"), 0);
     assert_string_equal(e->got, "abcde");
@@ -302,7 +302,7 @@ static void what_is_not_ready_is_not_acknowledged(void **state)
     assert_int_equal(e->n_sent, 1);
     assert_int_equal(acked(e, 0), 1);
     e->answer = 0;
-    assert_int_equal(fl_stream_kick(e->stream, WALL, T0), 0);
+    assert_int_equal(fl_reliable_kick(e->reliable, WALL, T0), 0);
     assert_string_equal(e->got, "ab");
     assert_int_equal(e->n_sent, 2);
     assert_int_equal(acked(e, 1), 0);
@@ -349,7 +349,7 @@ static void acknowledgements_wait_for_the_socket_too(void **state)
     write_text(e, "out", T0);
     assert_int_equal(e->n_sent, 0);
     e->socket_room = SENT;
-    assert_int_equal(fl_stream_kick(e->stream, WALL, T0), 0);
+    assert_int_equal(fl_reliable_kick(e->reliable, WALL, T0), 0);
     assert_int_equal(e->n_sent, 1024 + 1); /* the peer asks again for the rest */
     for (int i = 0; i < 1024; i++)
         assert_int_equal(acked(e, (size_t)i), i);
@@ -369,13 +369,13 @@ static void what_is_wrong_is_ignored(void **state)
 
     assert_int_equal(fl_frame_encode(&f, &out), 0);
     out.data[out.len - 1] ^= 1;
-    assert_int_equal(fl_stream_input(e->stream, out.data, out.len, WALL, T0), 0);
-    assert_int_equal(fl_stream_input(e->stream, out.data, 119, WALL, T0), -EBADMSG);
+    assert_int_equal(fl_reliable_input(e->reliable, out.data, out.len, WALL, T0), 0);
+    assert_int_equal(fl_reliable_input(e->reliable, out.data, 119, WALL, T0), -EBADMSG);
     assert_int_equal(in(e, -1, "a"), 0);
     assert_int_equal(data(e, FL_DATA_OUTPUT, 0, "a"), 0);
     control(e, FL_DATA_ACK); /* whose payload is no JSON */
     assert_int_equal(e->n_got + e->n_sent, 0);
-    assert_int_equal(fl_stream_counters(e->stream)->bad, 4);
+    assert_int_equal(fl_reliable_counters(e->reliable)->bad, 4);
     control(e, FL_MSG_CHANNEL_CLOSED);
     assert_int_equal(e->others, 1);
     assert_string_equal(e->other_type, FL_MSG_CHANNEL_CLOSED);
@@ -398,11 +398,11 @@ static void resends_follow_the_rule(void **state)
     assert_int_equal(e->n_sent, 2);
     assert_int_equal(e->sent[0].len, e->sent[1].len); /* identical, id and all */
     assert_memory_equal(e->sent[0].data, e->sent[1].data, e->sent[0].len);
-    assert_int_equal(fl_stream_counters(e->stream)->resent, 1);
+    assert_int_equal(fl_reliable_counters(e->reliable)->resent, 1);
 
     /* a sample of 50 ms: RTTVAR 12.5, SRTT 93.75, RTO 143.75 */
     ack(e, 0, T0 + 251);
-    assert_true(fl_stream_idle(e->stream));
+    assert_true(fl_reliable_idle(e->reliable));
     write_text(e, "b", T0 + 300);
     assert_int_equal(tick(e, T0 + 300), T0 + 300 + 144);
     /* one of 150 ms: RTTVAR 9.375 + 14.0625, SRTT 100.78125, RTO 194.53125 */
@@ -467,74 +467,76 @@ static void what_is_known_to_be_lost_is_resent_together(void **state)
 
 static void the_window_is_counted_from_the_oldest(void **state)
 {
-    struct end *e = start(&(struct fl_stream_conf){ .agent = true, .max_bytes = 4096 });
+    struct end *e = start(&(struct fl_reliable_conf){ .agent = true, .max_bytes = 4096 });
     char text[4096];
 
     memset(text, 'x', sizeof(text));
-    assert_int_equal(fl_stream_room(e->stream), 4096);
-    assert_int_equal(fl_stream_write(e->stream, FL_DATA_TYPE_OUTPUT, text, 4097, WALL, T0),
+    assert_int_equal(fl_reliable_room(e->reliable), 4096);
+    assert_int_equal(fl_reliable_write(e->reliable, FL_DATA_TYPE_OUTPUT, text, 4097, WALL, T0),
                      -ENOBUFS);
     assert_int_equal(e->n_sent, 0);
-    assert_int_equal(fl_stream_write(e->stream, FL_DATA_TYPE_OUTPUT, text, 4096, WALL, T0), 0);
-    assert_int_equal(fl_stream_room(e->stream), 0);
-    assert_int_equal(fl_stream_write(e->stream, FL_DATA_TYPE_OUTPUT, text, 1, WALL, T0), -ENOBUFS);
+    assert_int_equal(fl_reliable_write(e->reliable, FL_DATA_TYPE_OUTPUT, text, 4096, WALL, T0), 0);
+    assert_int_equal(fl_reliable_room(e->reliable), 0);
+    assert_int_equal(fl_reliable_write(e->reliable, FL_DATA_TYPE_OUTPUT, text, 1, WALL, T0),
+                     -ENOBUFS);
     ack(e, 1, T0);
     ack(e, 2, T0);
-    assert_int_equal(fl_stream_room(e->stream), 0); /* 0 is still out */
+    assert_int_equal(fl_reliable_room(e->reliable), 0); /* 0 is still out */
     assert_int_equal(e->rooms, 0);
     ack(e, 0, T0);
-    assert_int_equal(fl_stream_room(e->stream), 3072);
+    assert_int_equal(fl_reliable_room(e->reliable), 3072);
     assert_int_equal(e->rooms, 1);
-    assert_false(fl_stream_idle(e->stream));
+    assert_false(fl_reliable_idle(e->reliable));
     ack(e, 3, T0);
-    assert_true(fl_stream_idle(e->stream));
+    assert_true(fl_reliable_idle(e->reliable));
     assert_int_equal(e->rooms, 1);
     stop(e);
 }
 
 static void the_window_counts_messages_too(void **state)
 {
-    struct end *e = start(&(struct fl_stream_conf){ .agent = true, .max_messages = 3 });
+    struct end *e = start(&(struct fl_reliable_conf){ .agent = true, .max_messages = 3 });
 
     for (int i = 0; i < 3; i++)
         write_text(e, "x", T0);
-    assert_int_equal(fl_stream_room(e->stream), 0);
-    assert_int_equal(fl_stream_write(e->stream, FL_DATA_TYPE_OUTPUT, "x", 1, WALL, T0), -ENOBUFS);
+    assert_int_equal(fl_reliable_room(e->reliable), 0);
+    assert_int_equal(fl_reliable_write(e->reliable, FL_DATA_TYPE_OUTPUT, "x", 1, WALL, T0),
+                     -ENOBUFS);
     ack(e, 0, T0);
     assert_int_equal(e->rooms, 1);
-    assert_int_equal(fl_stream_room(e->stream), 1024);
+    assert_int_equal(fl_reliable_room(e->reliable), 1024);
     stop(e);
 }
 
 /* A flag or an exit code must get through where output does not. */
 static void what_is_not_data_has_a_reserve(void **state)
 {
-    struct end *e = start(&(struct fl_stream_conf){ .agent = true, .max_bytes = 2048 });
+    struct end *e = start(&(struct fl_reliable_conf){ .agent = true, .max_bytes = 2048 });
     char text[2048];
     int n = 0;
 
     memset(text, 'x', sizeof(text));
-    assert_int_equal(fl_stream_write(e->stream, FL_DATA_TYPE_OUTPUT, text, 2048, WALL, T0), 0);
-    while (fl_stream_write(e->stream, FL_DATA_TYPE_FLAG, "\0\0\0\2", 4, WALL, T0) == 0)
+    assert_int_equal(fl_reliable_write(e->reliable, FL_DATA_TYPE_OUTPUT, text, 2048, WALL, T0), 0);
+    while (fl_reliable_write(e->reliable, FL_DATA_TYPE_FLAG, "\0\0\0\2", 4, WALL, T0) == 0)
         n++;
     assert_in_range(n, 60, 10000);
-    assert_int_equal(fl_stream_room(e->stream), 0);
+    assert_int_equal(fl_reliable_room(e->reliable), 0);
     stop(e);
 }
 
 static void a_longer_message_size_takes_room_and_gives_it_back(void **state)
 {
-    struct end *e = start(&(struct fl_stream_conf){ .agent = true, .max_bytes = 65536 });
+    struct end *e = start(&(struct fl_reliable_conf){ .agent = true, .max_bytes = 65536 });
     char text[1024];
 
     memset(text, 'x', sizeof(text));
-    assert_int_equal(fl_stream_write(e->stream, FL_DATA_TYPE_OUTPUT, text, 1024, WALL, T0), 0);
-    assert_true(fl_stream_room(e->stream) > 0);
-    fl_stream_set_max_payload(e->stream, 65536);
-    assert_int_equal(fl_stream_room(e->stream), 0);
+    assert_int_equal(fl_reliable_write(e->reliable, FL_DATA_TYPE_OUTPUT, text, 1024, WALL, T0), 0);
+    assert_true(fl_reliable_room(e->reliable) > 0);
+    fl_reliable_set_max_payload(e->reliable, 65536);
+    assert_int_equal(fl_reliable_room(e->reliable), 0);
     ack(e, 0, T0);
     assert_int_equal(e->rooms, 1);
-    assert_int_equal(fl_stream_room(e->stream), 65536);
+    assert_int_equal(fl_reliable_room(e->reliable), 65536);
     stop(e);
 }
 
@@ -547,14 +549,14 @@ static void after_a_reconnect_everything_goes_again_in_order(void **state)
         write_text(e, "x", T0);
     ack(e, 0, T0);
     ack(e, 2, T0);
-    fl_stream_set_connected(e->stream, false);
+    fl_reliable_set_connected(e->reliable, false);
     assert_true(tick(e, T0 + 10000) == INT64_MAX);
     before = e->n_sent;
     write_text(e, "y", T0 + 10000);
     assert_int_equal(e->n_sent, before);
-    fl_stream_set_connected(e->stream, true);
+    fl_reliable_set_connected(e->reliable, true);
     assert_int_equal(e->n_sent, before);
-    assert_int_equal(fl_stream_kick(e->stream, WALL, T0 + 10000), 0);
+    assert_int_equal(fl_reliable_kick(e->reliable, WALL, T0 + 10000), 0);
     static const int64_t want[] = { 1, 3, 4, 5 };
     assert_int_equal(e->n_sent - before, 4);
     for (size_t i = 0; i < 4; i++)
@@ -573,11 +575,11 @@ static void a_full_socket_is_tried_again(void **state)
     assert_int_equal(e->n_sent, 2);
     assert_true(tick(e, T0 + 1000) == INT64_MAX);
     e->socket_room = 1;
-    fl_stream_kick(e->stream, WALL, T0);
+    fl_reliable_kick(e->reliable, WALL, T0);
     assert_int_equal(e->n_sent, 3);
     ack(e, 4, T0); /* of what has not left */
     e->socket_room = 9;
-    fl_stream_kick(e->stream, WALL, T0);
+    fl_reliable_kick(e->reliable, WALL, T0);
     assert_int_equal(e->n_sent, 5);
     for (int64_t i = 0; i < 5; i++)
         assert_int_equal(e->sent[i].f.sequence, i);
@@ -592,7 +594,7 @@ static void a_paused_agent_waits(void **state)
 
         write_text(e, "a", T0);
         control(e, FL_DATA_PAUSE);
-        assert_int_equal(fl_stream_room(e->stream), 0);
+        assert_int_equal(fl_reliable_room(e->reliable), 0);
         write_text(e, "in flight", T0);
         assert_true(tick(e, T0 + 10000) == INT64_MAX);
         assert_int_equal(e->n_sent, 1);
@@ -603,8 +605,8 @@ static void a_paused_agent_waits(void **state)
         else if (how == 2)
             ack(e, 77, T0);
         else {
-            fl_stream_set_paused(e->stream, false);
-            fl_stream_kick(e->stream, WALL, T0);
+            fl_reliable_set_paused(e->reliable, false);
+            fl_reliable_kick(e->reliable, WALL, T0);
         }
         assert_int_equal(e->rooms, 1);
         assert_string_equal(e->sent[e->n_sent - 1].f.type, FL_DATA_OUTPUT);
@@ -616,7 +618,7 @@ static void a_paused_agent_waits(void **state)
 
 static void a_client_is_not_paused(void **state)
 {
-    struct end *e = start(&(struct fl_stream_conf){ .agent = false });
+    struct end *e = start(&(struct fl_reliable_conf){ .agent = false });
 
     control(e, FL_DATA_PAUSE);
     write_text(e, "a", T0);
@@ -629,18 +631,19 @@ static void a_seal_covers_data_only(void **state)
     static const uint8_t key[FL_SESSION_KEY_BYTES] = { 1, 2, 3 };
     struct fl_session_seal *agent = fl_session_seal_new(true, key);
     struct fl_session_seal *client = fl_session_seal_new(false, key);
-    struct end *e = start_agent(), *c = start(&(struct fl_stream_conf){ .agent = false });
+    struct end *e = start_agent(), *c = start(&(struct fl_reliable_conf){ .agent = false });
 
-    fl_stream_set_seal(e->stream, agent);
-    fl_stream_set_seal(c->stream, client);
+    fl_reliable_set_seal(e->reliable, agent);
+    fl_reliable_set_seal(c->reliable, client);
     write_text(e, "secret", T0);
     assert_int_equal(e->sent[0].f.payload_len, 6 + FL_SESSION_SEAL_BYTES);
     assert_null(memmem(e->sent[0].data, e->sent[0].len, "secret", 6));
-    assert_int_equal(fl_stream_write(e->stream, FL_DATA_TYPE_HANDSHAKE_COMPLETE, "{}", 2, WALL, T0),
-                     0);
+    assert_int_equal(
+        fl_reliable_write(e->reliable, FL_DATA_TYPE_HANDSHAKE_COMPLETE, "{}", 2, WALL, T0), 0);
     assert_int_equal(e->sent[1].f.payload_len, 2);
     for (size_t i = 0; i < 2; i++)
-        assert_int_equal(fl_stream_input(c->stream, e->sent[i].data, e->sent[i].len, WALL, T0), 0);
+        assert_int_equal(fl_reliable_input(c->reliable, e->sent[i].data, e->sent[i].len, WALL, T0),
+                         0);
     assert_string_equal(c->got, "secret{}");
     /* what was not sealed is not taken */
     assert_int_equal(data(c, FL_DATA_OUTPUT, 2, "plain text that is long enough"), -EBADMSG);
@@ -662,11 +665,11 @@ static void a_sealed_message_is_no_longer_than_others(void **state)
         struct end *e = start_agent();
 
         if (first)
-            fl_stream_set_seal(e->stream, seal);
-        fl_stream_set_max_payload(e->stream, FL_DATA_MAX_PAYLOAD_BYTES);
-        fl_stream_set_seal(e->stream, seal);
+            fl_reliable_set_seal(e->reliable, seal);
+        fl_reliable_set_max_payload(e->reliable, FL_DATA_MAX_PAYLOAD_BYTES);
+        fl_reliable_set_seal(e->reliable, seal);
         assert_int_equal(
-            fl_stream_write(e->stream, FL_DATA_TYPE_OUTPUT, text, sizeof(text), WALL, T0), 0);
+            fl_reliable_write(e->reliable, FL_DATA_TYPE_OUTPUT, text, sizeof(text), WALL, T0), 0);
         assert_int_equal(e->n_sent, 3);
         assert_int_equal(e->sent[0].f.payload_len, FL_DATA_MAX_PAYLOAD_BYTES);
         stop(e);
@@ -680,7 +683,7 @@ static void unused_memory_is_given_back(void **state)
     char text[1024];
 
     memset(text, 'x', sizeof(text));
-    assert_int_equal(fl_stream_write(e->stream, FL_DATA_TYPE_OUTPUT, text, 1024, WALL, T0), 0);
+    assert_int_equal(fl_reliable_write(e->reliable, FL_DATA_TYPE_OUTPUT, text, 1024, WALL, T0), 0);
     ack(e, 0, T0 + 5);
     assert_int_equal(tick(e, T0 + 5), T0 + 1000);
     assert_true(tick(e, T0 + 1000) == INT64_MAX);
