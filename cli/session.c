@@ -182,9 +182,8 @@ static int on_hello_send(void *arg, uint32_t type, const void *data, size_t len)
 static void on_agreed(void *arg, const struct fl_session_agreed *agreed)
 {
     struct fl_session *s = arg;
-    size_t most = FL_DATA_MAX_PAYLOAD_BYTES - (agreed->seal ? FL_SESSION_SEAL_BYTES : 0);
 
-    fl_reliable_set_max_payload(s->reliable, FL_MIN(agreed->max_payload, most));
+    fl_reliable_set_max_payload(s->reliable, agreed->max_payload);
     fl_reliable_set_seal(s->reliable, agreed->seal);
     s->info = agreed->info;
     tell(s, agreed->text);

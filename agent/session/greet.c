@@ -163,9 +163,9 @@ static void complete(struct fl_greet *g)
 
     snprintf(s->client_version, sizeof(s->client_version), "%s",
              known->peer_version ? known->peer_version : "");
-    s->seal = known->seal;
     s->end_of_input = known->end_of_input;
-    fl_sess_set_max_payload(s, known->max_payload);
+    fl_reliable_set_max_payload(s->reliable, known->max_payload);
+    fl_reliable_set_seal(s->reliable, known->seal);
     fl_timer_stop(g->deadline);
     fl_sess_greeted(s);
 }
@@ -259,7 +259,6 @@ void fl_greet_free(struct fl_sess *s)
     if (!g)
         return;
     s->greet = NULL;
-    s->seal = NULL; /* the handshake's */
     fl_post_cancel(g->post);
     fl_timer_free(g->deadline);
     fl_handshake_free(g->handshake);

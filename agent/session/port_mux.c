@@ -249,6 +249,7 @@ static int begin(struct fl_port *p, struct fl_err *err)
 static int input(struct fl_port *p, uint32_t type, const char *data, size_t len)
 {
     struct mux *m = p->state;
+    int r;
 
     if (type != FL_DATA_TYPE_OUTPUT)
         return 0;
@@ -256,7 +257,9 @@ static int input(struct fl_port *p, uint32_t type, const char *data, size_t len)
         m->input_waits = true;
         return -EAGAIN;
     }
-    return fl_smux_input(m->smux, data, len, fl_mono_ms());
+    r = fl_smux_input(m->smux, data, len, fl_mono_ms());
+    check(m, r);
+    return r;
 }
 
 static void on_room(struct fl_port *p)

@@ -8,7 +8,6 @@
 #include "agent/session/session.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
-#include "common/session/seal.h"
 
 #define DRAIN_MS         10000 /* without a word of the client */
 #define WINDOW_BYTES     (1u << 20)
@@ -136,51 +135,13 @@ static void on_deadline(void *arg)
 
 size_t fl_sess_room(struct fl_sess *s)
 {
-    size_t room = fl_reliable_room(s->reliable);
-
-    if (s->phase != FL_SESS_CARRYING)
-        return 0;
-    return s->seal ? room / (s->max_payload + FL_SESSION_SEAL_BYTES) * s->max_payload : room;
-}
-
-void fl_sess_set_max_payload(struct fl_sess *s, size_t bytes)
-{
-    size_t more = s->seal ? FL_SESSION_SEAL_BYTES : 0;
-
-    s->max_payload = FL_MIN(bytes, FL_DATA_MAX_PAYLOAD_BYTES - more);
-    fl_reliable_set_max_payload(s->reliable, s->max_payload + more);
-}
-
-static int send_sealed(struct fl_sess *s, uint32_t type, const char *data, size_t len)
-{
-    size_t most = s->max_payload;
-    uint8_t *sealed = malloc(most + FL_SESSION_SEAL_BYTES);
-    int r = sealed ? 0 : -ENOMEM;
-
-    while (len > 0 && r == 0) {
-        size_t n = FL_MIN(len, most);
-
-        memcpy(sealed + FL_SESSION_NONCE_BYTES, data, n);
-        r = fl_session_seal_seal(s->seal, sealed, n);
-        if (r == 0)
-            r = fl_reliable_write(s->reliable, type, sealed, n + FL_SESSION_SEAL_BYTES, fl_now_ms(),
-                                  fl_mono_ms());
-        data += n;
-        len -= n;
-    }
-    free(sealed);
-    return r;
+    return s->phase == FL_SESS_CARRYING ? fl_reliable_room(s->reliable) : 0;
 }
 
 int fl_sess_sendv(struct fl_sess *s, uint32_t type, const struct iovec *iov, size_t n)
 {
-    int r = 0;
+    int r = fl_reliable_writev(s->reliable, type, iov, n, fl_now_ms(), fl_mono_ms());
 
-    if (s->seal && fl_session_seal_covers(true, type))
-        for (size_t i = 0; i < n && r == 0; i++)
-            r = send_sealed(s, type, iov[i].iov_base, iov[i].iov_len);
-    else
-        r = fl_reliable_writev(s->reliable, type, iov, n, fl_now_ms(), fl_mono_ms());
     if (r < 0 && s->phase < FL_SESS_DRAINING)
         fl_sess_finish(s, FL_SESSION_FAILED, "fairlead: out of memory");
     rearm(s);
@@ -227,25 +188,6 @@ static void on_room(void *arg)
         s->type->room(s);
 }
 
-static int give_to_type(struct fl_sess *s, uint32_t type, const char *data, size_t len)
-{
-    fl_autofree uint8_t *clear = NULL;
-    int r;
-
-    if (s->seal && fl_session_seal_covers(false, type)) {
-        clear = malloc(len + 1);
-        if (!clear)
-            return -ENOMEM;
-        /* What does not open is not the client's: thrown away, as the official agent does. */
-        if (fl_session_seal_open(s->seal, data, len, clear, &len) < 0)
-            return 0;
-        data = (const char *)clear;
-    }
-    r = s->type->input(s, type, data, len);
-    s->input_waits |= r == -EAGAIN;
-    return r;
-}
-
 static int take_size(struct fl_sess *s, const char *data, size_t len)
 {
     fl_autoarena struct fl_arena arena = FL_ARENA(4096);
@@ -263,6 +205,7 @@ static int on_deliver(void *arg, uint32_t type, const char *data, size_t len)
 {
     struct fl_sess *s = arg;
     uint32_t flag;
+    int r;
 
     if (s->phase == FL_SESS_GREETING)
         return fl_greet_input(s, type, data, len);
@@ -275,7 +218,9 @@ static int on_deliver(void *arg, uint32_t type, const char *data, size_t len)
         fl_sess_end(s, FL_SESSION_SUCCESS, "");
         return 0;
     }
-    return give_to_type(s, type, data, len);
+    r = s->type->input(s, type, data, len);
+    s->input_waits |= r == -EAGAIN;
+    return r;
 }
 
 /* Frames that are no data. */
@@ -341,15 +286,11 @@ void fl_sess_lost(struct fl_sess *s)
 
 void fl_sess_frame(struct fl_sess *s, const char *data, size_t len)
 {
-    int r;
-
     if (s->phase == FL_SESS_ENDED)
         return;
     if (s->phase == FL_SESS_DRAINING && fl_timer_active(s->deadline))
         fl_timer_start(s->deadline, DRAIN_MS);
-    r = fl_reliable_input(s->reliable, data, len, fl_now_ms(), fl_mono_ms());
-    /* No frame at all: of a plane gone mad, or of somebody in its place. Not worth a session. */
-    check(s, r == -EBADMSG ? 0 : r);
+    check(s, fl_reliable_input(s->reliable, data, len, fl_now_ms(), fl_mono_ms()));
 }
 
 void fl_sess_drained(struct fl_sess *s)
@@ -380,15 +321,14 @@ int fl_sess_new(struct fl_sess *s, struct fl_err *err)
     s->deadline = fl_timer_new(s->loop, on_deadline, s);
     if (!s->tick || !s->deadline || fl_reliable_new(&conf, &events, s, &s->reliable) < 0)
         return fl_err_set(err, -ENOMEM, NULL, "out of memory");
-    s->max_payload = FL_DATA_PAYLOAD_BYTES;
     return 0;
 }
 
 void fl_sess_free(struct fl_sess *s)
 {
     give_up_type(s);
-    fl_greet_free(s);
     s->reliable = fl_reliable_free(s->reliable);
+    fl_greet_free(s); /* with the seal */
     s->tick = fl_timer_free(s->tick);
     s->deadline = fl_timer_free(s->deadline);
     free(s->status);

@@ -61,16 +61,14 @@ struct fl_sess {
     void *state; /* the type's */
     enum fl_sess_phase phase;
     struct fl_reliable *reliable;
-    struct fl_greet *greet;       /* greet.c; NULL: none, or over */
-    struct fl_session_seal *seal; /* NULL: not encrypted */
-    size_t max_payload;           /* bytes of data in a message */
-    struct fl_timer *tick;        /* of `reliable` */
-    struct fl_timer *deadline;    /* of the phase */
-    bool input_waits;             /* `input` said -EAGAIN */
-    bool end_of_input;            /* agreed on */
-    struct fl_sess_run size;      /* of the client's terminal; 0: not known */
-    char client_version[64];      /* "" without a handshake */
-    char *status, *output;        /* what the holder will be told */
+    struct fl_greet *greet;    /* greet.c; NULL: none, or over */
+    struct fl_timer *tick;     /* of `reliable` */
+    struct fl_timer *deadline; /* of the phase */
+    bool input_waits;          /* `input` said -EAGAIN */
+    bool end_of_input;         /* agreed on */
+    struct fl_sess_run size;   /* of the client's terminal; 0: not known */
+    char client_version[64];   /* "" without a handshake */
+    char *status, *output;     /* what the holder will be told */
 };
 
 /* ---- main.c ---- */
@@ -106,8 +104,6 @@ void fl_sess_end(struct fl_sess *s, const char *status, const char *output);
 int fl_greet_start(struct fl_sess *s, struct fl_err *err);
 int fl_greet_input(struct fl_sess *s, uint32_t type, const char *data, size_t len);
 void fl_greet_free(struct fl_sess *s);
-/* sess.c: messages may have so many bytes of data, sealed if s->seal is set. */
-void fl_sess_set_max_payload(struct fl_sess *s, size_t bytes);
 /* sess.c: it is done, and from now on the session is carried. */
 void fl_sess_greeted(struct fl_sess *s);
 

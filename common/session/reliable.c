@@ -587,9 +587,7 @@ int fl_reliable_input(struct fl_reliable *rel, const void *frame, size_t len, in
     struct fl_frame f;
     int r = fl_frame_parse(frame, len, &f, NULL);
 
-    if (r < 0)
-        return r;
-    if (!fl_frame_intact(frame, &f)) {
+    if (r < 0 || !fl_frame_intact(frame, &f)) {
         rel->counters.bad++;
         return 0;
     }

@@ -46,7 +46,7 @@ struct fl_reliable_counters {
     uint64_t duplicates; /* acknowledged again */
     uint64_t early;      /* held until what is before them came */
     uint64_t dropped;    /* early and beyond the limits: the peer sends them again */
-    uint64_t bad;        /* wrong digest, or a direction that is not the peer's */
+    uint64_t bad;        /* no frame, wrong digest, or a direction that is not the peer's */
 };
 
 /* Begins as not connected. 0 or -ENOMEM. */
@@ -59,8 +59,11 @@ struct fl_reliable *fl_reliable_free(struct fl_reliable *rel);
 void fl_reliable_set_max_payload(struct fl_reliable *rel, size_t bytes);
 
 /* From now on, what protocol 3 §7 has sealed is sealed when it is written, and opened before it is
- * delivered; what cannot be opened fails the session with -EBADMSG. The seal stays the caller's,
- * and must live as long as this. */
+ * delivered. What cannot be opened is not delivered, nor acknowledged: fl_reliable_input() or
+ * fl_reliable_kick() returns -EBADMSG, and the session must end. The numbers of messages are not
+ * sealed. If one that does not open were skipped, whoever relays could put it in the place of one
+ * that does, and so take words out of what the peer said; like this it can only cut the session
+ * off, which it can anyway. The seal stays the caller's, and must live as long as this. */
 void fl_reliable_set_seal(struct fl_reliable *rel, struct fl_session_seal *seal);
 
 /* Bytes of data that may be written now. 0 as long as not a whole message fits, and while the plane
@@ -77,8 +80,8 @@ int fl_reliable_write(struct fl_reliable *rel, uint32_t payload_type, const void
 int fl_reliable_writev(struct fl_reliable *rel, uint32_t payload_type, const struct iovec *iov,
                        size_t n_iov, int64_t wall_ms, int64_t mono_ms);
 
-/* A binary message that came. 0, also for frames that are ignored; -EBADMSG for what is no frame;
- * or the error of `deliver`. */
+/* A binary message that came. 0, also for what is ignored: no frame, a damaged one, one of no use.
+ * Or the error of `deliver`, or of opening: the session must end. */
 int fl_reliable_input(struct fl_reliable *rel, const void *frame, size_t len, int64_t wall_ms,
                       int64_t mono_ms);
 

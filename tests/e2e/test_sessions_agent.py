@@ -199,6 +199,13 @@ def test_mux_to_a_closed_port(session, plane):
     assert plane.wait_status(s) == "Success"
 
 
+def test_mux_of_a_client_that_speaks_no_smux(session, plane, echo):
+    client, s = session(port_document(portNumber=str(echo), type="LocalPortForwarding"))
+    client.wait(lambda: client.port)
+    client.stream.send(sw.OUTPUT, b"\x07 is no version of smux")
+    over(plane, client, s, "Failed", "fairlead: what the client sent is not smux")
+
+
 def test_basic(session, plane, echo):
     client, s = session(port_document(portNumber=str(echo), type="LocalPortForwarding"),
                         client={"version": "1.1.69.0"})
@@ -247,6 +254,14 @@ def test_encryption(session, plane):
 
 def encrypted(line="echo ready"):
     return dict(commands("InteractiveCommands", line), inputs={"kmsKeyId": "alias/sessions"})
+
+
+def test_what_does_not_open_ends_an_encrypted_session(session, plane):
+    """Else a relay could put it in the place of words of the client, which would never come."""
+    client, s = session(encrypted("read x; echo got $x; read x"))
+    client.wait_ready()
+    client.stream.send(sw.OUTPUT, b"not sealed, but of a good length\r")
+    over(plane, client, s, "Failed", "fairlead: what the client sent makes no sense")
 
 
 def wrong_answer(client):
