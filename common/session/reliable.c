@@ -1,4 +1,4 @@
-/* reliable.c - see reliable.h.
+/* reliable.c - see reliable.h: the sending half, and what users call.
  *
  * Every message has one block of memory, with its frame ready to be sent; it is filled once and
  * stays as it is however often it is sent. Blocks of full messages are used again.
@@ -8,18 +8,14 @@
 #include <stdio.h>
 #include <string.h>
 #include "common/base/rand.h"
-#include "common/session/seqring.h"
+#include "common/session/reliable_priv.h"
 
-#define MAX_BYTES          ((size_t)1 << 20)
-#define MAX_MESSAGES       8192
-#define MAX_EARLY_BYTES    ((size_t)4 << 20)
-#define MAX_EARLY_MESSAGES 16384
-#define EARLY_COST_BYTES   64                  /* what an early message takes besides its payload */
-#define RESERVE_BYTES      ((size_t)256 << 10) /* for what is not data */
-#define RESERVE_MESSAGES   64
-#define MAX_OWED           1024 /* acknowledgements that wait for room in the socket */
-#define SPARE_KEPT_MS      1000 /* unused blocks are given back after so long */
-#define ACK_FRAME_BYTES    (FL_FRAME_HEADER_BYTES + FL_DATA_ACK_MAX_BYTES)
+#define MAX_BYTES        ((size_t)1 << 20)
+#define MAX_MESSAGES     8192
+#define MAX_EARLY_BYTES  ((size_t)4 << 20)
+#define RESERVE_BYTES    ((size_t)256 << 10) /* for what is not data */
+#define RESERVE_MESSAGES 64
+#define SPARE_KEPT_MS    1000 /* unused blocks are given back after so long */
 
 /* protocol 3 §5 */
 #define SRTT_FIRST_MS 100.0
@@ -28,58 +24,6 @@
 #define VAR_MIN_MS    10.0
 #define ROUND_MS      100 /* between two rounds of resending */
 #define MAX_ROUND     256 /* messages sent again in one */
-#define NEVER_SENT    INT64_MIN
-
-struct message {
-    struct message *next_spare;
-    int64_t last_sent_ms; /* going out: NEVER_SENT or mono_ms */
-    uint32_t payload_type;
-    bool acked;      /* going out: by the peer; coming in: by us */
-    bool full;       /* of the size that is used again */
-    size_t len;      /* of the payload */
-    uint8_t frame[]; /* header and payload */
-};
-
-struct owed_ack {
-    int64_t sequence;
-    uint8_t message_id[16];
-};
-
-struct fl_reliable {
-    struct fl_reliable_conf conf;
-    struct fl_reliable_events events;
-    void *arg;
-    const char *out_type, *in_type;
-    size_t max_payload;
-    bool connected;
-    bool blocked; /* the socket is full */
-    bool paused;
-    bool delivering;
-    bool had_room;
-    uint8_t id[16]; /* of the next message: random, then counted up */
-
-    struct fl_seqring out;
-    int64_t next;       /* number of the next message written */
-    int64_t next_send;  /* the first not sent since the connection was made */
-    int64_t last_acked; /* the highest */
-    size_t out_bytes;
-    double srtt, rttvar, rto;
-    int64_t round_ms; /* when something was last resent */
-    unsigned tries;   /* resends of the oldest since anything was acknowledged */
-    struct message *spare;
-    size_t spare_bytes;
-    int64_t spare_used_ms;
-
-    struct owed_ack *owed; /* ring */
-    size_t owed_at, n_owed, owed_cap;
-
-    struct fl_seqring early; /* its base is the number expected next */
-    size_t early_bytes;
-    struct fl_session_seal *seal; /* the owner's, or NULL */
-    uint8_t *opened;              /* what was sealed */
-    size_t opened_cap;
-    struct fl_reliable_counters counters;
-};
 
 /* ---- memory of messages ---- */
 
@@ -94,9 +38,9 @@ static size_t full_bytes(const struct fl_reliable *rel)
     return FL_FRAME_HEADER_BYTES + full_payload(rel);
 }
 
-static struct message *message_new(struct fl_reliable *rel, size_t len)
+static struct fl_reliable_message *message_new(struct fl_reliable *rel, size_t len)
 {
-    struct message *m = rel->spare;
+    struct fl_reliable_message *m = rel->spare;
 
     if (m && len == full_payload(rel)) {
         rel->spare = m->next_spare;
@@ -106,11 +50,11 @@ static struct message *message_new(struct fl_reliable *rel, size_t len)
         if (!m)
             return NULL;
     }
-    *m = (struct message){ .last_sent_ms = NEVER_SENT, .len = len };
+    *m = (struct fl_reliable_message){ .last_sent_ms = FL_NEVER_SENT, .len = len };
     return m;
 }
 
-static void message_free(struct fl_reliable *rel, struct message *m)
+static void message_free(struct fl_reliable *rel, struct fl_reliable_message *m)
 {
     if (m->len != full_payload(rel) || rel->spare_bytes + full_bytes(rel) > rel->conf.max_bytes) {
         free(m);
@@ -124,7 +68,7 @@ static void message_free(struct fl_reliable *rel, struct message *m)
 static void free_spare(struct fl_reliable *rel)
 {
     while (rel->spare) {
-        struct message *m = rel->spare;
+        struct fl_reliable_message *m = rel->spare;
 
         rel->spare = m->next_spare;
         free(m);
@@ -135,7 +79,7 @@ static void free_spare(struct fl_reliable *rel)
 /* ---- sending ---- */
 
 /* Random bits make the ids of two ends differ, counting those of one; version and variant stay. */
-static void next_id(struct fl_reliable *rel, uint8_t out[16])
+void fl_reliable_next_id(struct fl_reliable *rel, uint8_t out[16])
 {
     memcpy(out, rel->id, 16);
     for (size_t i = 16; i-- > 9;)
@@ -143,38 +87,22 @@ static void next_id(struct fl_reliable *rel, uint8_t out[16])
             break;
 }
 
-static bool send_frame(struct fl_reliable *rel, const void *frame, size_t len)
+bool fl_reliable_send_frame(struct fl_reliable *rel, const void *frame, size_t len)
 {
     rel->blocked = rel->events.send(rel->arg, frame, len) != 0;
     return !rel->blocked;
 }
 
-static bool send_message(struct fl_reliable *rel, struct message *m, int64_t mono_ms)
+static bool send_message(struct fl_reliable *rel, struct fl_reliable_message *m, int64_t mono_ms)
 {
-    if (!send_frame(rel, m->frame, FL_FRAME_HEADER_BYTES + m->len))
+    if (!fl_reliable_send_frame(rel, m->frame, FL_FRAME_HEADER_BYTES + m->len))
         return false;
-    if (m->last_sent_ms == NEVER_SENT)
+    if (m->last_sent_ms == FL_NEVER_SENT)
         rel->counters.sent++;
     else
         rel->counters.resent++;
     m->last_sent_ms = mono_ms;
     return true;
-}
-
-static bool send_ack(struct fl_reliable *rel, const struct owed_ack *owed, int64_t wall_ms)
-{
-    struct fl_frame f = { .type = FL_DATA_ACK,
-                          .schema_version = 1,
-                          .created_ms = (uint64_t)wall_ms,
-                          .flags = FL_FRAME_SYN | FL_FRAME_FIN };
-    uint8_t frame[ACK_FRAME_BYTES];
-    char *payload = (char *)frame + FL_FRAME_HEADER_BYTES;
-
-    f.payload = payload;
-    f.payload_len = fl_data_ack_encode(rel->in_type, owed->message_id, owed->sequence, payload);
-    next_id(rel, f.message_id);
-    fl_frame_put_head(&f, frame);
-    return send_frame(rel, frame, FL_FRAME_HEADER_BYTES + f.payload_len);
 }
 
 /* Acknowledgements first: a peer must not see an answer before it knows that it was heard (protocol
@@ -183,45 +111,15 @@ static void flush(struct fl_reliable *rel, int64_t wall_ms, int64_t mono_ms)
 {
     if (!rel->connected || rel->blocked || rel->delivering)
         return;
-    while (rel->n_owed > 0) {
-        if (!send_ack(rel, &rel->owed[rel->owed_at], wall_ms))
-            return;
-        rel->owed_at = (rel->owed_at + 1) % rel->owed_cap;
-        rel->n_owed--;
-    }
+    if (!fl_reliable_send_owed(rel, wall_ms))
+        return;
     while (!rel->paused && rel->next_send < rel->next) {
-        struct message *m = fl_seqring_get(&rel->out, rel->next_send);
+        struct fl_reliable_message *m = fl_seqring_get(&rel->out, rel->next_send);
 
         if (!m->acked && !send_message(rel, m, mono_ms))
             return;
         rel->next_send++;
     }
-}
-
-/* One that does not fit is forgotten: the peer sends its message again, and that is acknowledged.
- */
-static void owe_ack(struct fl_reliable *rel, int64_t sequence, const uint8_t message_id[16])
-{
-    struct owed_ack *owed;
-
-    if (rel->n_owed == rel->owed_cap) {
-        size_t cap = rel->owed_cap ? 2 * rel->owed_cap : 16;
-
-        if (cap > MAX_OWED)
-            return;
-        owed = malloc(cap * sizeof(*owed));
-        if (!owed)
-            return;
-        for (size_t i = 0; i < rel->n_owed; i++)
-            owed[i] = rel->owed[(rel->owed_at + i) % rel->owed_cap];
-        free(rel->owed);
-        rel->owed = owed;
-        rel->owed_cap = cap;
-        rel->owed_at = 0;
-    }
-    owed = &rel->owed[(rel->owed_at + rel->n_owed++) % rel->owed_cap];
-    owed->sequence = sequence;
-    memcpy(owed->message_id, message_id, sizeof(owed->message_id));
 }
 
 /* ---- room ---- */
@@ -287,7 +185,7 @@ static int append(struct fl_reliable *rel, uint32_t payload_type, struct source 
 {
     bool sealed = rel->seal && fl_session_seal_covers(rel->conf.agent, payload_type);
     size_t len = plain_len + (sealed ? FL_SESSION_SEAL_BYTES : 0);
-    struct message *m = message_new(rel, len);
+    struct fl_reliable_message *m = message_new(rel, len);
     struct fl_frame f = { .schema_version = 1,
                           .created_ms = (uint64_t)wall_ms,
                           .sequence = rel->next,
@@ -306,7 +204,7 @@ static int append(struct fl_reliable *rel, uint32_t payload_type, struct source 
         r = fl_session_seal_seal(rel->seal, payload, plain_len);
     f.payload = (const char *)payload;
     f.payload_len = len;
-    next_id(rel, f.message_id);
+    fl_reliable_next_id(rel, f.message_id);
     if (r == 0)
         r = fl_frame_put_head(&f, m->frame);
     if (r == 0)
@@ -349,7 +247,7 @@ int fl_reliable_writev(struct fl_reliable *rel, uint32_t payload_type, const str
     for (size_t at = 0; at < len && r == 0; at += step)
         r = append(rel, payload_type, &from, FL_MIN(step, len - at), wall_ms);
     while (r < 0 && rel->next > first) {
-        struct message *m = fl_seqring_take(&rel->out, --rel->next);
+        struct fl_reliable_message *m = fl_seqring_take(&rel->out, --rel->next);
 
         rel->out_bytes -= m->len;
         message_free(rel, m);
@@ -385,7 +283,7 @@ static void sample(struct fl_reliable *rel, double ms)
 
 static void take_ack(struct fl_reliable *rel, const struct fl_frame *f, int64_t mono_ms)
 {
-    struct message *m;
+    struct fl_reliable_message *m;
     int64_t sequence;
 
     if (fl_data_ack_decode(f->payload, f->payload_len, &sequence) < 0) {
@@ -393,7 +291,7 @@ static void take_ack(struct fl_reliable *rel, const struct fl_frame *f, int64_t 
         return;
     }
     m = fl_seqring_get(&rel->out, sequence);
-    if (!m || m->acked || m->last_sent_ms == NEVER_SENT)
+    if (!m || m->acked || m->last_sent_ms == FL_NEVER_SENT)
         return;
     sample(rel, (double)(mono_ms - m->last_sent_ms));
     m->acked = true;
@@ -409,113 +307,6 @@ static void take_ack(struct fl_reliable *rel, const struct fl_frame *f, int64_t 
         fl_seqring_advance(&rel->out, rel->out.base + 1);
     }
     rel->next_send = FL_MAX(rel->next_send, rel->out.base);
-}
-
-/* ---- data that comes ---- */
-
-/* Opened each time it is offered: a message that is not taken is rare. */
-static int open_sealed(struct fl_reliable *rel, const char **data, size_t *len)
-{
-    if (*len > rel->opened_cap) {
-        uint8_t *more = realloc(rel->opened, *len);
-
-        if (!more)
-            return -EAGAIN;
-        rel->opened = more;
-        rel->opened_cap = *len;
-    }
-    if (fl_session_seal_open(rel->seal, *data, *len, rel->opened, len) < 0)
-        return -EBADMSG;
-    *data = (const char *)rel->opened;
-    return 0;
-}
-
-static int deliver(struct fl_reliable *rel, uint32_t payload_type, const char *data, size_t len)
-{
-    int r = 0;
-
-    if (rel->seal && fl_session_seal_covers(!rel->conf.agent, payload_type))
-        r = open_sealed(rel, &data, &len);
-    if (r < 0)
-        return r;
-    rel->delivering = true;
-    r = rel->events.deliver(rel->arg, payload_type, data, len);
-    rel->delivering = false;
-    if (r == 0)
-        rel->counters.delivered++;
-    return r;
-}
-
-/* Keeps a copy; false if there is no room or memory for it. */
-static bool hold(struct fl_reliable *rel, const struct fl_frame *f, bool acked)
-{
-    struct message *m;
-
-    if (rel->early_bytes + f->payload_len + EARLY_COST_BYTES > rel->conf.max_early_bytes)
-        return false;
-    m = malloc(sizeof(*m) + FL_FRAME_HEADER_BYTES + f->payload_len);
-    if (!m)
-        return false;
-    *m = (struct message){ .payload_type = f->payload_type, .acked = acked, .len = f->payload_len };
-    memcpy(m->frame, f->message_id, sizeof(f->message_id));
-    memcpy(m->frame + FL_FRAME_HEADER_BYTES, f->payload, f->payload_len);
-    if (fl_seqring_put(&rel->early, f->sequence, m, MAX_EARLY_MESSAGES) < 0) {
-        free(m);
-        return false;
-    }
-    rel->early_bytes += m->len + EARLY_COST_BYTES;
-    return true;
-}
-
-/* Delivers what is held and next in order. */
-static int drain(struct fl_reliable *rel)
-{
-    struct message *m;
-
-    while (rel->early.n > 0 && (m = fl_seqring_get(&rel->early, rel->early.base))) {
-        int r =
-            deliver(rel, m->payload_type, (const char *)m->frame + FL_FRAME_HEADER_BYTES, m->len);
-
-        if (r < 0)
-            return r == -EAGAIN ? 0 : r;
-        if (!m->acked)
-            owe_ack(rel, rel->early.base, m->frame);
-        rel->early_bytes -= m->len + EARLY_COST_BYTES;
-        free(fl_seqring_take(&rel->early, rel->early.base));
-        fl_seqring_advance(&rel->early, rel->early.base + 1);
-    }
-    return 0;
-}
-
-static int take_data(struct fl_reliable *rel, const struct fl_frame *f)
-{
-    struct message *held = fl_seqring_get(&rel->early, f->sequence);
-    int r;
-
-    if (f->sequence < rel->early.base || (held && held->acked)) {
-        rel->counters.duplicates++;
-        owe_ack(rel, f->sequence, f->message_id);
-        return 0;
-    }
-    if (held)
-        return drain(rel);
-    if (f->sequence > rel->early.base) {
-        if (!hold(rel, f, true)) {
-            rel->counters.dropped++;
-            return 0;
-        }
-        rel->counters.early++;
-        owe_ack(rel, f->sequence, f->message_id);
-        return 0;
-    }
-    r = deliver(rel, f->payload_type, f->payload, f->payload_len);
-    if (r == -EAGAIN && !hold(rel, f, false))
-        rel->counters.dropped++;
-    if (r < 0)
-        return r == -EAGAIN ? 0 : r;
-    owe_ack(rel, f->sequence, f->message_id);
-    fl_seqring_advance(&rel->early, rel->early.base + 1);
-    return drain(rel);
 }
 
 /* ---- public ---- */
@@ -593,7 +384,7 @@ int fl_reliable_input(struct fl_reliable *rel, const void *frame, size_t len, in
     }
     if (strcmp(f.type, rel->in_type) == 0 && f.sequence >= 0) {
         rel->paused = false;
-        r = take_data(rel, &f);
+        r = fl_reliable_take(rel, &f);
     } else if (strcmp(f.type, FL_DATA_ACK) == 0) {
         rel->paused = false;
         take_ack(rel, &f, mono_ms);
@@ -612,7 +403,7 @@ int fl_reliable_input(struct fl_reliable *rel, const void *frame, size_t len, in
 /* A round: the oldest message, as official ends do it; and with it those of which a later one has
  * arrived, so that they are lost rather than late. What a slow peer merely has not come to is not
  * sent again. */
-static void resend(struct fl_reliable *rel, struct message *oldest, int64_t mono_ms)
+static void resend(struct fl_reliable *rel, struct fl_reliable_message *oldest, int64_t mono_ms)
 {
     size_t n = 1;
 
@@ -622,7 +413,7 @@ static void resend(struct fl_reliable *rel, struct message *oldest, int64_t mono
     if (rel->rto * (1u << rel->tries) < RTO_MAX_MS)
         rel->tries++;
     for (int64_t seq = rel->out.base + 1; seq < rel->last_acked && n < MAX_ROUND; seq++) {
-        struct message *m = fl_seqring_get(&rel->out, seq);
+        struct fl_reliable_message *m = fl_seqring_get(&rel->out, seq);
 
         if (m->acked || (double)(mono_ms - m->last_sent_ms) <= rel->rto)
             continue;
@@ -637,7 +428,7 @@ int64_t fl_reliable_tick(struct fl_reliable *rel, int64_t wall_ms, int64_t mono_
     bool may_send = rel->connected && !rel->blocked && !rel->paused;
 
     for (;;) {
-        struct message *m;
+        struct fl_reliable_message *m;
         int64_t due;
 
         if (!may_send || rel->next_send == rel->out.base)
@@ -664,7 +455,7 @@ int fl_reliable_kick(struct fl_reliable *rel, int64_t wall_ms, int64_t mono_ms)
     int r;
 
     rel->blocked = false;
-    r = rel->delivering ? 0 : drain(rel);
+    r = rel->delivering ? 0 : fl_reliable_drain(rel);
     flush(rel, wall_ms, mono_ms);
     tell_room(rel);
     return r;
