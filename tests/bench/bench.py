@@ -59,7 +59,7 @@ ROWS = {
     "session wire: CPU of both ends, 1 GB by 64 KiB": ("ms", 2500),
     "session wire: CPU of both ends, 1 GB by 1 KiB": ("ms", None),
     "session: key to echo": ("ms", 2),
-    "session: start to prompt": ("ms", None),
+    "session: start to prompt": ("ms", 200),
     "session: exec true": ("ms", 100),
     "session: forward, 100 MB from the node": ("ms", 1000),
     "session: forward, 100 MB to the node": ("ms", 1000),

@@ -16,7 +16,9 @@ def free_port():
 
 
 class Sshd:
-    def __init__(self, folder):
+    """`wrap` makes a command of a command: what runs it."""
+
+    def __init__(self, folder, wrap=lambda *argv: argv):
         self.port, self.folder = free_port(), folder
         for key in ("host", "user"):
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key], check=True)
@@ -25,7 +27,7 @@ class Sshd:
             f"ListenAddress 127.0.0.1:{self.port}\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/user.pub\n"
             f"StrictModes no\nPermitRootLogin prohibit-password\nUsePAM no\nPidFile none\n"
             "Subsystem sftp internal-sftp\n")
-        self.process = subprocess.Popen(["/usr/sbin/sshd", "-D", "-e", "-f", folder / "sshd_config"],
+        self.process = subprocess.Popen(wrap("/usr/sbin/sshd", "-D", "-e", "-f", folder / "sshd_config"),
                                         stderr=open(folder / "sshd.log", "w"))
         limit = time.monotonic() + 30
         while socket.socket().connect_ex(("127.0.0.1", self.port)):
