@@ -16,6 +16,7 @@
 #include "common/aws/crypto.h"
 #include "common/base/arena.h"
 #include "common/base/buf.h"
+#include "common/net/ca_pool.h"
 #include "common/net/dial_private.h"
 #include "common/net/head.h"
 #include "common/net/tls_suites.h"
@@ -572,8 +573,11 @@ int fl_dialer_new(struct fl_loop *loop, const char *ca_file, const struct fl_pro
     SSL_CTX_set_verify(d->tls, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_session_cache_mode(d->tls, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
     SSL_CTX_sess_set_new_cb(d->tls, on_session);
-    ok = ca_file ? SSL_CTX_load_verify_file(d->tls, ca_file)
-                 : SSL_CTX_set_default_verify_paths(d->tls);
+    if (ca_file)
+        ok = SSL_CTX_load_verify_file(d->tls, ca_file);
+    else
+        ok = fl_ca_pool_dir() ? SSL_CTX_set_default_verify_dir(d->tls)
+                              : SSL_CTX_set_default_verify_paths(d->tls);
     if (ok != 1) {
         fl_dialer_free(d);
         return fl_err_set(err, -EINVAL, NULL, "%s: no CA certificates in PEM form",

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/queue.h>
+#include "common/net/ca_pool.h"
 #include "common/net/tls_suites.h"
 
 #define DEFAULT_TIMEOUT_MS (60 * 1000)
@@ -24,6 +25,7 @@ struct fl_http {
     struct fl_timer *timer; /* curl's */
     const struct fl_proxy_conf *proxy;
     char *ca_file;
+    const char *ca_dir; /* without ca_file; NULL: curl's own way */
     char *user_agent;
     LIST_HEAD(, fl_http_call) calls;
     unsigned busy; /* callbacks of users that are running */
@@ -389,9 +391,9 @@ static int prepare(struct fl_http_call *call, const char *url, uint32_t timeout_
     curl_easy_setopt(call->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)timeout_ms);
     if (http->user_agent)
         curl_easy_setopt(call->easy, CURLOPT_USERAGENT, http->user_agent);
-    if (http->ca_file) {
+    if (http->ca_file || http->ca_dir) {
         curl_easy_setopt(call->easy, CURLOPT_CAINFO, http->ca_file);
-        curl_easy_setopt(call->easy, CURLOPT_CAPATH, NULL);
+        curl_easy_setopt(call->easy, CURLOPT_CAPATH, http->ca_dir);
     }
     return 0;
 }
@@ -550,6 +552,7 @@ int fl_http_new(struct fl_loop *loop, const struct fl_http_conf *conf, struct fl
     http->loop = loop;
     http->proxy = conf->proxy;
     http->ca_file = conf->ca_file ? strdup(conf->ca_file) : NULL;
+    http->ca_dir = conf->ca_file ? NULL : fl_ca_pool_dir();
     http->user_agent = conf->user_agent ? strdup(conf->user_agent) : NULL;
     http->timer = fl_timer_new(loop, on_timer, http);
     http->multi = curl_multi_init();
