@@ -56,7 +56,7 @@ $(TAKEOVER): $(BUILD)/tests/e2e/takeover.o $(AGENT_LIBS) $(COMMON_LIB)
 $(BUILD)/tests/%.o $(BUILD)/tests/%.syntax: CFLAGS_ALL += -Wno-write-strings
 
 # Objects of tests stay: make would delete them as intermediates of the rules above.
-.SECONDARY: $(call obj,$(TEST_SRC) $(FUZZ_SRC) $(SWARM_SRC) tests/bench/session.c tests/e2e/takeover.c \
+.SECONDARY: $(call obj,$(TEST_SRC) $(FUZZ_SRC) $(SWARM_SRC) tests/bench/session.c tests/bench/crowd.c tests/e2e/takeover.c \
              tests/fuzz/replay_main.c $(SERVER_FIXTURE))
 
 .PHONY: test-programs fuzz-replay lint-fast
@@ -76,10 +76,16 @@ $(SESSION_BENCH): $(BUILD)/tests/bench/session.o $(COMMON_LIB)
 	@echo "  LD    $@"
 	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lpthread -ldl
 
+# Many sessions with one node (tests/bench/crowd.c): the client's, in one process.
+CROWD := $(BUILD)/tests/bench/crowd
+$(CROWD): $(BUILD)/tests/bench/crowd.o $(BUILD)/libcli.a $(COMMON_LIB)
+	@echo "  LD    $@"
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lpthread -ldl
+
 # `make unit T=codec` builds and runs only the programs whose path holds that word; `make e2e T=…` likewise.
 T ?=
 matching = $(if $(T),$(foreach f,$(1),$(if $(findstring $(T),$(f)),$(f))),$(1))
-test-programs: $(call matching,$(TEST_BIN) $(FUZZ_BIN)) $(TAKEOVER) $(SWARM)
+test-programs: $(call matching,$(TEST_BIN) $(FUZZ_BIN)) $(TAKEOVER) $(SWARM) $(CROWD)
 
 RUN_TESTS := $(PYTHON) scripts/run-tests --build $(BUILD) $(if $(T),--match '$(T)')
 
@@ -99,7 +105,7 @@ check: all test-programs $(if $(SAN),,$(FAULT_LIB))
 unit: test-programs
 	@$(RUN_TESTS) unit fuzz
 
-e2e: all $(TAKEOVER) $(SWARM)
+e2e: all $(TAKEOVER) $(SWARM) $(CROWD)
 	@$(RUN_TESTS) e2e
 
 # What `check` has no time for: every point of the loops over faults, the tests marked `long`, and a power
@@ -156,7 +162,7 @@ $(BUILD)/libfuzzer/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(FUZZ_LIBS)
 # Load: 15,000 nodes at one plane; SCALE=0.1 for a tenth of them, T=WORD for one scenario.
 SCALE ?= 1
 .PHONY: check-load
-check-load: all $(SWARM)
+check-load: all $(SWARM) $(CROWD)
 	@$(PYTHON) tests/bench/load.py --build $(BUILD) --scale $(SCALE) $(if $(T),--only '$(T)')
 
 .PHONY: bench-baseline
@@ -178,7 +184,7 @@ lint:
 .PHONY: asan-programs syntax
 asan-programs:
 	@$(MAKE) --no-print-directory BUILD=build/asan SAN="$(SAN_FLAGS)" OPT="-O1 -g -fno-omit-frame-pointer" all test-programs
-ALL_SRC := $(COMMON_SRC) $(PLUGIN_SRC) $(SERVER_SRC) $(CLI_SRC) $(TEST_SRC) $(FUZZ_SRC) $(SWARM_SRC) tests/bench/session.c tests/e2e/takeover.c \
+ALL_SRC := $(COMMON_SRC) $(PLUGIN_SRC) $(SERVER_SRC) $(CLI_SRC) $(TEST_SRC) $(FUZZ_SRC) $(SWARM_SRC) tests/bench/session.c tests/bench/crowd.c tests/e2e/takeover.c \
            $(sort $(AGENT_SRC) $(wildcard agent/*/*.c))
 syntax: $(ALL_SRC:%.c=$(BUILD)/%.syntax)
 $(BUILD)/%.syntax: %.c | $(BUILD)/gen/sql_table.h $(BUILD)/gen/embedded.h

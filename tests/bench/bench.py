@@ -69,16 +69,6 @@ ROWS = {
 }
 
 
-def own_cpu_ns(pids):
-    """Exact CPU time of these processes, their children left out."""
-    total = 0
-    for pid in pids:
-        for task in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{task}/schedstat") as f:
-                total += int(f.read().split()[0])
-    return total
-
-
 def cpu_ns(pids):
     """Exact CPU time of the living processes, and by the clock tick that of the children they waited for."""
     total = 0
@@ -246,12 +236,12 @@ class Bench:
         steps = []
         for _ in range(3 if self.args.quick else 10):
             pids = [agent.pid, *(p for p in agent.below() if "fairlead-agent-net" in str(flproc.cmdline(p)[:1]))]
-            before = own_cpu_ns(pids)
+            before = flproc.own_cpu_ns(pids)
             job = self.plane.finished(self.plane.send_job(document))
             comm, *tasks = job.steps()["step50"]["standardOutput"].splitlines()
             if comm != "fairlead-worker" or not tasks:
                 raise RuntimeError(f"not the worker: {comm}")
-            total = own_cpu_ns(pids) - before + sum(int(t.split()[0]) for t in tasks)
+            total = flproc.own_cpu_ns(pids) - before + sum(int(t.split()[0]) for t in tasks)
             steps.append(total / 50 / 1e6)
         self.put(name, steps)
 

@@ -16,6 +16,7 @@ Scenarios, in this order, on one fleet:
   command   one command to 10,000 nodes, until the plane says that it is complete
   rate      500 SendCommand a second to 1,000 nodes, for a minute
   restart   the plane is killed and started again with all nodes connected
+  sessions  500 terminals on one node, which is a real agent, by tests/bench/crowd.c; needs root
 Then every command is accounted for: what callers were promised, what the plane lists, and what nodes
 ran must be the same set.
 """
@@ -32,7 +33,8 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.dont_write_bytecode = True
-sys.path[:0] = [str(ROOT / "scripts/lib")]
+sys.path[:0] = [str(HERE), str(ROOT / "scripts/lib")]
+import crowd  # noqa: E402
 import flapi  # noqa: E402
 import flproc  # noqa: E402
 import flsandbox  # noqa: E402
@@ -49,7 +51,8 @@ PAGE_MS = 25            # of the list by which all is accounted for
 NICE_SWARM, NICE_PROBE = -5, -10
 NICE_ALL = -10         # all of it before whatever else the machine does
 LIMIT_S = 690           # of the whole run; what is not done by then has failed
-SCENARIOS = ("idle", "herd", "command", "rate", "restart")
+SCENARIOS = ("idle", "herd", "command", "rate", "restart", "sessions")
+SESSIONS = 500          # on one node
 
 
 def go_before(pid, nice):
@@ -420,9 +423,9 @@ class Load:
         wanted = [s for s in SCENARIOS if not self.args.only or self.args.only in s]
         if not wanted:
             raise SystemExit(f"no scenario with \"{self.args.only}\" in its name")
-        sizes = {"idle": IDLE, "herd": IDLE, "command": COMMAND, "rate": RATE_NODES, "restart": IDLE}
+        sizes = {"sessions": 0, "idle": IDLE, "herd": IDLE, "command": COMMAND, "rate": RATE_NODES, "restart": IDLE}
         nodes = max(int(max(sizes[s] for s in wanted) * scale), 8)
-        part = {"herd": max(int(HERD * scale), 4), "command": max(int(COMMAND * scale), 4)}
+        part = {"sessions": max(int(SESSIONS * scale), 5), "herd": max(int(HERD * scale), 4), "command": max(int(COMMAND * scale), 4)}
         seconds = self.args.seconds or RATE_S
         self.start(nodes, part["command"] if "command" in wanted else 0)
         steps = {
@@ -432,6 +435,7 @@ class Load:
             "rate": lambda: self.rate(max(RATE * min(scale * 10, 1), 5), seconds,
                                       max(min(int(RATE_NODES * scale), (nodes + 1) // 2), 4)),
             "restart": self.restart,
+            "sessions": lambda: crowd.run(self, part["sessions"]),
         }
         for s in wanted:
             self.say(s)

@@ -4,7 +4,6 @@ shell of whoever runs this reads at its start would be most of the time to the f
 import os
 import pathlib
 import pty
-import pwd
 import select
 import shutil
 import socket
@@ -14,6 +13,7 @@ import threading
 import time
 
 import flsandbox
+import newuser
 import sshd
 
 AMOUNT = 100_000_000
@@ -25,31 +25,6 @@ PATIENCE_S = 120
 class Ruler:
     def __init__(self, name):
         self.NAME = name
-
-
-class Home:
-    """Whoever runs this, as a user who was just made: a home folder from /etc/skel."""
-
-    def __init__(self, place):
-        me, self.passwd = pwd.getpwuid(os.getuid()), place / "passwd"
-        shutil.copytree("/etc/skel", place / "home")
-        lines = pathlib.Path("/etc/passwd").read_text().splitlines()
-        own = ":".join([me.pw_name, me.pw_passwd, str(me.pw_uid), str(me.pw_gid), me.pw_gecos, str(place / "home"),
-                        me.pw_shell])
-        self.passwd.write_text("\n".join(own if li.startswith(f"{me.pw_name}:") else li for li in lines) + "\n")
-
-    def argv(self, *argv):
-        """A command that finds that home in its passwd."""
-        script = 'mount --make-rprivate / && mount --bind "$1" /etc/passwd && shift && exec "$@"'
-        return ["unshare", "-m", "sh", "-c", script, "sh", self.passwd, *argv]
-
-    def node(self, box):
-        agent = box.new_agent(start=False)
-        plain = agent.argv
-        agent.argv = lambda *args: self.argv(*plain(*args))
-        agent.start()
-        agent.wait_online(box.plane)
-        return agent.node_id
 
 
 class Terminal:
@@ -206,7 +181,7 @@ def measure(bench):
     bench.note("sessions")
     place = pathlib.Path(tempfile.mkdtemp(prefix="fairlead-bench-"))
     place.chmod(0o755)
-    home = Home(place)
+    home = newuser.Home(place)
     with flsandbox.Sandbox(nodes=0, build=bench.args.build) as box:
         server = sshd.Sshd(place, home.argv)
         program, node = str(bench.args.build / "fairlead"), home.node(box)
