@@ -191,13 +191,13 @@ static void on_end(void *arg, int r, const char *text)
     c->ended = true;
     if (c->done)
         return;
-    if (c->conn && !c->up)
-        c->conn = fl_conn_free(c->conn); /* tar's end of input, as all of it was written */
+    if (!c->up)
+        fl_copy_end_input(c);
     if (r < 0)
         fl_copy_fail(c, r, "%s", text);
     else if (c->code != 0 && c->said.len)
         fl_copy_fail(c, -EIO, "%s: %.*s", c->node, (int)strcspn(c->said.data, "\n"), c->said.data);
-    else if (c->code != 0)
+    else if (c->code != 0 || (c->up && !c->told_end))
         fl_copy_fail(c, -EIO, "%s: the copy ended early%s%s", c->node, *text ? ": " : "", text);
     finish(c);
 }

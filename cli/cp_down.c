@@ -11,11 +11,19 @@
 #define PIPE_BYTES (1 << 20) /* waits for tar, then the node waits */
 #define TMP_SUFFIX ".fairlead-XXXXXX"
 
+void fl_copy_end_input(struct fl_copy *c)
+{
+    if (c->conn && fl_conn_queued(c->conn) == 0)
+        c->conn = fl_conn_free(c->conn);
+}
+
 static void sink_drained(void *arg)
 {
     struct fl_copy *c = arg;
 
     fl_session_hold(c->session, false);
+    if (c->ended)
+        fl_copy_end_input(c);
 }
 
 static void sink_broken(void *arg, int r)
@@ -103,7 +111,8 @@ static int begin_down(struct fl_copy *c)
     if (r < 0 || !c->head.folder)
         return r;
 
-    const char *const argv[] = { "tar", "-xof", "-", "-C", c->tmp, NULL };
+    /* Without the last, what is set-user-ID on the node is so here, and root's if we are root. */
+    const char *const argv[] = { "tar", "-xof", "-", "-C", c->tmp, "--no-same-permissions", NULL };
 
     r = fl_copy_start_tar(c, argv, STDIN_FILENO, &fd);
     return r < 0 ? r : fl_conn_new(c->loop, fd, &sink_events, c, &c->conn);
@@ -111,12 +120,16 @@ static int begin_down(struct fl_copy *c)
 
 void fl_copy_take(struct fl_copy *c, const char *data, size_t len)
 {
+    int r;
+
     while (len && !c->has_head && c->r == 0) {
         char b = *data++;
 
         len--;
-        if (b == '\n')
-            begin_down(c);
+        if (b == '\n' && (r = begin_down(c)) < 0)
+            fl_copy_fail(c, r, "%s: %s", c->local, strerror(-r));
+        else if (b == '\n')
+            break;
         else if (c->line_len + 1 == sizeof(c->line))
             fl_copy_fail(c, -EBADMSG, "the node answered what is no file");
         else

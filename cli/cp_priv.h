@@ -29,7 +29,7 @@ struct fl_copy {
     /* up */
     char piece[FL_COPY_PIECE_HEAD + FL_CP_PIECE_BYTES]; /* the head ends where the data begins */
     size_t piece_len, sent_from, sent_to; /* what is being sent of `piece`; equal: nothing */
-    bool source_ended, trailer_sent;
+    bool source_ended, trailer_sent, told_end;
     struct stat st;
     /* down */
     char line[FL_COPY_HEAD_BYTES];
@@ -58,7 +58,7 @@ int fl_copy_start_tar(struct fl_copy *c, const char *const *argv, int child_fd, 
 int fl_copy_open_source(struct fl_copy *c);
 
 /* The node waits for it. Failures are told. */
-int fl_copy_begin_up(struct fl_copy *c);
+void fl_copy_begin_up(struct fl_copy *c);
 
 /* Sends what there is, as far as the session has room. */
 void fl_copy_push(struct fl_copy *c);
@@ -67,6 +67,9 @@ void fl_copy_push(struct fl_copy *c);
 
 /* Output of the node. Failures are told. */
 void fl_copy_take(struct fl_copy *c, const char *data, size_t len);
+
+/* Nothing more will come: tar's end of input, as soon as all of it is written. */
+void fl_copy_end_input(struct fl_copy *c);
 
 /* All of it came: checked, and put in its place. Failures are told. */
 int fl_copy_end_down(struct fl_copy *c);

@@ -64,8 +64,9 @@ void fl_copy_push(struct fl_copy *c)
     } else if (c->source_ended && !c->trailer_sent) {
         begin_trailer(c);
         fl_copy_push(c);
-    } else if (c->source_ended) {
+    } else if (c->source_ended && !c->told_end) {
         fl_session_flag(c->session, FL_DATA_FLAG_END_OF_INPUT);
+        c->told_end = true;
     } else {
         fl_conn_kick(c->conn);
     }
@@ -104,7 +105,7 @@ static const struct fl_conn_events source_events = { .room = source_room,
                                                      .on_data = on_source,
                                                      .on_eof = on_source_end };
 
-int fl_copy_begin_up(struct fl_copy *c)
+void fl_copy_begin_up(struct fl_copy *c)
 {
     const char *const argv[] = { "tar", "-cf", "-", "-C", c->local, ".", NULL };
     int r = 0, fd = FL_TAKE_FD(c->fd);
@@ -113,7 +114,8 @@ int fl_copy_begin_up(struct fl_copy *c)
         r = fl_copy_start_tar(c, argv, STDOUT_FILENO, &fd);
     if (r == 0)
         r = fl_conn_new(c->loop, fd, &source_events, c, &c->conn);
-    if (r == 0)
+    if (r < 0)
+        fl_copy_fail(c, r, "%s: %s", c->local, strerror(-r));
+    else
         fl_conn_kick(c->conn);
-    return r;
 }

@@ -4,6 +4,7 @@ import dataclasses
 import fcntl
 import json
 import os
+import pathlib
 import re
 import signal
 import socket
@@ -485,6 +486,55 @@ def test_what_was_changed_on_the_way_is_refused(client, ours, tmp_path):
     finally:
         os.environ["PATH"] = path
     assert not (tmp_path / "g").exists()
+
+
+def instead(relay, line):
+    """What the node runs, whatever the client asks for."""
+    relay.documents["Fairlead-Exec"] = clientrelay.session_document(
+        "NonInteractiveCommands", ["command"], linux=clientrelay.COMMAND | {"commands": line, "stdin": "true"})
+
+
+@pytest.mark.parametrize("options", [[], ["-r"]])
+def test_a_node_that_has_enough_before_the_end_has_no_copy(client, ours, tmp_path, options):
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    with open(tree / "f", "wb") as f:
+        f.truncate(30_000_000)
+    instead(ours, "exit 0")
+    done = client("cp", *options, tree if options else tree / "f", f"{NODE}:x")
+    assert done.returncode == 1 and b"ended early" in done.stderr, done
+
+
+def test_a_folder_is_whole_however_late_it_is_written(client, ours, tmp_path):
+    """The session is over while tar has not read all of it yet."""
+    tree, go = tmp_path / "tree", tmp_path / "go"
+    tree.mkdir()
+    (tree / "f").write_bytes(os.urandom(700_000))
+    subprocess.run(["tar", "-cf", tmp_path / "tar", "-C", tree, "."], check=True)
+    instead(ours, f"echo d 0 0; until [ -e {go} ]; do sleep 0.01; done; cat {tmp_path}/tar; "
+                  f"sha256sum {tmp_path}/tar | cut -c 1-64")
+    p = client.start("cp", "-r", f"{NODE}:x", tmp_path / "back", stdin=subprocess.DEVNULL)
+    children = pathlib.Path(f"/proc/{p.pid}/task/{p.pid}/children")
+    until(lambda: children.read_text().split(), "tar runs")
+    tar = int(children.read_text().split()[0])
+    os.kill(tar, signal.SIGSTOP)
+    go.touch()
+    until(lambda: ours.last.status, "the session is over")
+    time.sleep(0.5)  # and the client knows; if not, nothing is shown
+    os.kill(tar, signal.SIGCONT)
+    assert p.wait(30) == 0, p.communicate()
+    p.communicate()
+    assert (tmp_path / "back/f").read_bytes() == (tree / "f").read_bytes()
+
+
+def test_a_folder_brings_no_rights_along(client, ours, tmp_path):
+    """What is set-user-ID on the node is not set-user-ID of whoever copies it: root, it may be."""
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "f").write_text("x")
+    (tree / "f").chmod(0o6755)
+    assert client("cp", "-r", f"{NODE}:{tree}", tmp_path / "back").returncode == 0
+    assert (tmp_path / "back/f").stat().st_mode & 0o7777 == 0o755
 
 
 def test_progress_on_a_terminal(client, ours, tmp_path):
