@@ -1,63 +1,18 @@
 /* session.c - see session.h. */
 #include "cli/session.h"
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include "cli/session_hello.h"
+#include "cli/session_priv.h"
 #include "common/aws/crypto.h"
-#include "common/base/backoff.h"
 #include "common/base/clock.h"
-#include "common/base/rand.h"
-#include "common/net/ws.h"
-#include "common/session/reliable.h"
 
-#define CONNECT_MS  15000
-#define START_MS    60000            /* until the node has answered */
-#define RESUME_MS   (10 * 60 * 1000) /* so long a lost connection is tried again */
-#define PING_MS     15000
-#define SILENT_MS   40000 /* without a word, not even a pong: the connection is dead */
-#define MAX_MESSAGE (FL_DATA_MAX_PAYLOAD_BYTES + 65536) /* handshakes are one message */
-#define MAX_HELD    (1 << 20)
-#define MAX_QUEUE   (2 << 20)
-#define OPEN_BYTES  16384
-#define GRANT_BYTES (1 << 20)
-#define CODE_NORMAL 1000
-
-struct fl_session {
-    struct fl_cli *cli;
-    struct fl_session_events events;
-    void *arg;
-    char *id, *node, *token, *url;
-    char client_id[FL_UUID_BYTES];
-    struct fl_ws *ws;
-    struct fl_reliable *reliable;
-    struct fl_timer *resend; /* when `reliable` wants the time */
-    struct fl_timer *pulse;  /* pings, silence, and how long it may take to begin */
-    struct fl_timer *again;  /* the next try after a loss, or the end */
-    struct fl_backoff backoff;
-    struct resume *resume;          /* ResumeSession is under way */
-    struct fl_session_hello *hello; /* NULL until the node begins a handshake */
-    struct fl_session_info info;
-    int64_t begun_ms, lost_ms, heard_ms;
-    bool lost, ready, hold;
-    bool told_code; /* the command's exit code, the last word of its node */
-    bool paused;    /* `ws` is */
-    bool closed;    /* the plane said so; the end comes when everything was handed out */
-    bool ended;     /* on_end is due, or was */
-    int end_r;
-    char end_text[FL_ERR_TEXT_BYTES];
-};
-
-/* A call that may outlive the session. */
-struct resume {
-    struct fl_session *session; /* NULL: it is gone */
-};
-
-static int connect_ws(struct fl_session *s, struct fl_err *err);
+#define MAX_HELD (1 << 20)
 
 /* ---- the end ---- */
 
-/* on_end comes from the loop, so that nobody frees what still runs. */
-static void FL_PRINTF(3, 4) end(struct fl_session *s, int r, const char *fmt, ...)
+void fl_session_end(struct fl_session *s, int r, const char *fmt, ...)
 {
     va_list ap;
 
@@ -91,22 +46,10 @@ static void check_closed(struct fl_session *s)
     if (!s->closed || s->ended || s->hold || fl_reliable_held(s->reliable) > 0)
         return;
     memcpy(text, s->end_text, sizeof(text));
-    end(s, 0, "%s", text);
+    fl_session_end(s, 0, "%s", text);
 }
 
-/* It is over, and the plane's word of that went to a connection that was lost. Nothing is missed
- * of a command whose exit code came: that stands behind all of its output. */
-static void end_unheard(struct fl_session *s)
-{
-    if (!s->told_code) {
-        end(s, -ESTALE, "the session ended while it was not connected");
-        return;
-    }
-    s->closed = true;
-    check_closed(s);
-}
-
-static void tell(const struct fl_session *s, const char *text)
+void fl_session_tell(const struct fl_session *s, const char *text)
 {
     if (s->events.on_note && *text)
         s->events.on_note(s->arg, text);
@@ -129,11 +72,10 @@ static void on_resend(void *arg)
     set_resend(arg);
 }
 
-/* After whatever may have delivered something. */
-static void settle(struct fl_session *s, int r)
+void fl_session_settle(struct fl_session *s, int r)
 {
     if (r < 0)
-        end(s, r, "the node sent what cannot be understood");
+        fl_session_end(s, r, "the node sent what cannot be understood");
     check_pause(s);
     check_closed(s);
     if (!s->ended && !fl_timer_active(s->resend))
@@ -186,13 +128,13 @@ static void on_agreed(void *arg, const struct fl_session_agreed *agreed)
     fl_reliable_set_max_payload(s->reliable, agreed->max_payload);
     fl_reliable_set_seal(s->reliable, agreed->seal);
     s->info = agreed->info;
-    tell(s, agreed->text);
+    fl_session_tell(s, agreed->text);
     begin(s);
 }
 
 static void on_hello_failed(void *arg, int r, const char *why)
 {
-    end(arg, r, "%s", why);
+    fl_session_end(arg, r, "%s", why);
 }
 
 static const struct fl_session_hello_events hello_events = {
@@ -259,7 +201,7 @@ static int on_deliver(void *arg, uint32_t type, const char *data, size_t len)
 
 static void on_other(void *arg, const struct fl_frame *frame)
 {
-    fl_autoarena struct fl_arena arena = FL_ARENA(4 * MAX_MESSAGE);
+    fl_autoarena struct fl_arena arena = FL_ARENA(4 * FL_SESSION_MAX_MESSAGE);
     struct fl_msg_channel_closed m = { 0 };
     struct fl_session *s = arg;
 
@@ -286,246 +228,18 @@ static const struct fl_reliable_events reliable_events = {
     .on_room = on_reliable_room,
 };
 
-/* ---- a lost connection ---- */
-
-static void try_again(struct fl_session *s)
-{
-    fl_timer_start(s->again, fl_backoff_next_ms(&s->backoff, fl_random_u32()));
-}
-
-static void lost(struct fl_session *s, const char *why)
-{
-    int64_t now = fl_mono_ms();
-
-    s->ws = NULL;
-    s->paused = false;
-    fl_reliable_set_connected(s->reliable, false);
-    if (s->ended)
-        return;
-    if (s->closed) {
-        settle(s, 0);
-        return;
-    }
-    if (!s->lost) {
-        s->lost = true;
-        s->lost_ms = now;
-        if (s->ready) {
-            char text[FL_ERR_TEXT_BYTES];
-
-            snprintf(text, sizeof(text), "connection lost (%s), connecting again", why);
-            tell(s, text);
-        }
-    }
-    if (now - s->lost_ms > (s->ready ? RESUME_MS : START_MS))
-        end(s, -ETIMEDOUT, "the connection to the session could not be made again: %s", why);
-    else
-        try_again(s);
-}
-
-static char *replaced(char *old, const char *text)
-{
-    char *copy = strdup(text);
-
-    if (!copy)
-        return old;
-    free(old);
-    return copy;
-}
-
-static void take_grant(struct fl_session *s, const char *text)
-{
-    fl_autoarena struct fl_arena arena = { .max_bytes = GRANT_BYTES, .secret = true };
-    struct fl_session_grant g = { 0 };
-    struct fl_err err = { 0 };
-
-    if (fl_json_decode(&fl_session_grant_shape, text, strlen(text), FL_DECODE_LAX, &arena, &g,
-                       &err) < 0) {
-        try_again(s);
-        return;
-    }
-    if (!g.token || !*g.token) {
-        end_unheard(s);
-        return;
-    }
-    fl_wipe(s->token, strlen(s->token));
-    s->token = replaced(s->token, g.token);
-    if (g.url && *g.url)
-        s->url = replaced(s->url, g.url);
-    if (connect_ws(s, &err) < 0)
-        lost(s, fl_err_text(&err));
-}
-
-static void on_resumed(void *arg, int r, const char *text, const struct fl_err *err)
-{
-    struct resume *call = arg;
-    struct fl_session *s = call->session;
-
-    free(call);
-    if (!s)
-        return;
-    s->resume = NULL;
-    if (s->ended)
-        return;
-    if (r == 0)
-        take_grant(s, text);
-    else if (fl_api_refused(r, err, "DoesNotExistException"))
-        end_unheard(s);
-    else
-        lost(s, fl_err_text(err));
-}
-
-static void resume(struct fl_session *s)
-{
-    const struct fl_session_ref ref = { s->id };
-    struct fl_err err = { 0 };
-    int r;
-
-    if (!s->cli->keys.access_key_id) {
-        end(s, -ENOKEY,
-            "the connection is lost, and there are no credentials to take the session up");
-        return;
-    }
-    s->resume = calloc(1, sizeof(*s->resume));
-    if (!s->resume) {
-        end(s, -ENOMEM, "out of memory");
-        return;
-    }
-    s->resume->session = s;
-    r = fl_api_start(s->cli, &fl_op_session_resume, &ref, on_resumed, s->resume, &err);
-    if (r < 0) {
-        free(s->resume);
-        s->resume = NULL;
-        end(s, r, "%s", fl_err_text(&err));
-    }
-}
-
+/* The next try after a loss, or the end. */
 static void on_again(void *arg)
 {
     struct fl_session *s = arg;
 
     if (!s->ended) {
-        resume(s);
+        fl_session_resume(s);
         return;
     }
     if (s->ws)
-        fl_ws_close(s->ws, CODE_NORMAL, false);
+        fl_ws_close(s->ws, FL_SESSION_CODE_NORMAL, false);
     s->events.on_end(s->arg, s->end_r, s->end_text);
-}
-
-/* ---- the connection ---- */
-
-static void set_pulse(struct fl_session *s)
-{
-    fl_timer_start(s->pulse, PING_MS);
-}
-
-static void on_pulse(void *arg)
-{
-    struct fl_session *s = arg;
-    int64_t now = fl_mono_ms();
-
-    set_pulse(s);
-    if (!s->ready && now - s->begun_ms > START_MS)
-        end(s, -ETIMEDOUT, "the node has not answered for %d s", START_MS / 1000);
-    else if (s->paused)
-        fl_ws_pong(s->ws); /* its pings are not read either */
-    else if (s->ws && now - s->heard_ms > SILENT_MS)
-        fl_ws_close(s->ws, 0, true);
-    else if (s->ws)
-        fl_ws_ping(s->ws, "keepalive", strlen("keepalive"));
-}
-
-static void on_open(void *arg, struct fl_ws *ws)
-{
-    struct fl_session *s = arg;
-    struct fl_msg_open_data open = { .schema_version = (char *)"1.0",
-                                     .token = s->token,
-                                     .client_id = s->client_id,
-                                     .client_version = (char *)FL_SESSION_CLIENT_VERSION };
-    struct fl_buf text = { .max_bytes = OPEN_BYTES, .secret = true };
-    char request_id[FL_UUID_BYTES];
-
-    fl_uuid4(request_id);
-    open.request_id = request_id;
-    s->heard_ms = fl_mono_ms();
-    if (fl_json_encode(&fl_shape_open_data, &open, &text) < 0 ||
-        fl_ws_send(ws, FL_WS_TEXT, text.data, text.len) < 0) {
-        fl_ws_close(ws, 0, true);
-    } else {
-        fl_reliable_set_connected(s->reliable, true);
-        settle(s, fl_reliable_kick(s->reliable, fl_now_ms(), fl_mono_ms()));
-    }
-    fl_buf_done(&text);
-}
-
-static void on_message(void *arg, struct fl_ws *ws, enum fl_ws_kind kind, const char *data,
-                       size_t len)
-{
-    struct fl_session *s = arg;
-
-    (void)ws;
-    s->heard_ms = fl_mono_ms();
-    if (kind != FL_WS_BINARY || s->ended)
-        return;
-    if (s->lost) {
-        s->lost = false;
-        fl_backoff_reset(&s->backoff);
-        if (s->ready)
-            tell(s, "connected again");
-    }
-    settle(s, fl_reliable_input(s->reliable, data, len, fl_now_ms(), s->heard_ms));
-}
-
-static void on_pong(void *arg, struct fl_ws *ws)
-{
-    struct fl_session *s = arg;
-
-    (void)ws;
-    s->heard_ms = fl_mono_ms();
-}
-
-static void on_drain(void *arg, struct fl_ws *ws)
-{
-    struct fl_session *s = arg;
-
-    (void)ws;
-    if (!s->ended)
-        settle(s, fl_reliable_kick(s->reliable, fl_now_ms(), fl_mono_ms()));
-}
-
-static void on_close(void *arg, struct fl_ws *ws, int code, int http_status, const char *why)
-{
-    struct fl_session *s = arg;
-
-    (void)ws;
-    (void)code;
-    if (!s) /* the session went first */
-        return;
-    if (http_status == 401 || http_status == 403 || http_status == 404) {
-        s->ws = NULL;
-        end(s, -EACCES, "the session's connection was refused: %s", why);
-        return;
-    }
-    lost(s, why);
-}
-
-static const struct fl_ws_events ws_events = {
-    .on_open = on_open,
-    .on_message = on_message,
-    .on_pong = on_pong,
-    .on_drain = on_drain,
-    .on_close = on_close,
-};
-
-static int connect_ws(struct fl_session *s, struct fl_err *err)
-{
-    static const struct fl_ws_limits limits = { .max_message_bytes = MAX_MESSAGE,
-                                                .max_queue_bytes = MAX_QUEUE };
-    struct fl_ws_client *client = fl_cli_ws(s->cli, err);
-
-    if (!client)
-        return -ENOMEM;
-    return fl_ws_connect(client, s->url, NULL, 0, CONNECT_MS, &limits, &ws_events, s, &s->ws, err);
 }
 
 /* ---- public ---- */
@@ -552,19 +266,19 @@ int fl_session_new(struct fl_cli *cli, const struct fl_session_grant *grant,
     s->token = strdup(grant->token);
     s->url = strdup(grant->url);
     s->resend = fl_timer_new(loop, on_resend, s);
-    s->pulse = fl_timer_new(loop, on_pulse, s);
+    s->pulse = fl_timer_new(loop, fl_session_on_pulse, s);
     s->again = fl_timer_new(loop, on_again, s);
     r = fl_reliable_new(&conf, &reliable_events, s, &s->reliable);
     if (r < 0 || !s->id || (grant->node && !s->node) || !s->token || !s->url || !s->resend ||
         !s->pulse || !s->again)
         r = -ENOMEM;
     else
-        r = connect_ws(s, err);
+        r = fl_session_connect(s, err);
     if (r < 0) {
         fl_session_free(s);
         return r;
     }
-    set_pulse(s);
+    fl_session_set_pulse(s);
     *ret_session = s;
     return 0;
 }
@@ -577,7 +291,7 @@ struct fl_session *fl_session_free(struct fl_session *s)
         s->resume->session = NULL;
     if (s->ws) {
         fl_ws_set_arg(s->ws, NULL); /* from here on only on_close comes */
-        fl_ws_close(s->ws, CODE_NORMAL, !s->ended);
+        fl_ws_close(s->ws, FL_SESSION_CODE_NORMAL, !s->ended);
     }
     fl_timer_free(s->resend);
     fl_timer_free(s->pulse);
@@ -641,5 +355,5 @@ void fl_session_hold(struct fl_session *s, bool hold)
         return;
     s->hold = hold;
     if (!hold && !s->ended)
-        settle(s, fl_reliable_kick(s->reliable, fl_now_ms(), fl_mono_ms()));
+        fl_session_settle(s, fl_reliable_kick(s->reliable, fl_now_ms(), fl_mono_ms()));
 }
