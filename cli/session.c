@@ -39,11 +39,13 @@ static void check_pause(struct fl_session *s)
     fl_ws_pause(s->ws, pause);
 }
 
+/* What is still kept without a hold lies behind something that is missing, and whoever could send
+ * that is gone. */
 static void check_closed(struct fl_session *s)
 {
     char text[FL_ERR_TEXT_BYTES];
 
-    if (!s->closed || s->ended || s->hold || fl_reliable_held(s->reliable) > 0)
+    if (!s->closed || s->ended || s->hold)
         return;
     memcpy(text, s->end_text, sizeof(text));
     fl_session_end(s, 0, "%s", text);

@@ -67,8 +67,9 @@ struct fl_session_events {
     void (*on_room)(void *arg);
     /* For people: the connection is lost, is back; what the node has to say. */
     void (*on_note)(void *arg, const char *text);
-    /* The last call, once; everything that came before it was handed out. 0: the session has ended,
-     * `text` is what the plane says to it, or "". Below 0: it could not go on; `text` tells why. */
+    /* The last call, once; everything that came in order was handed out before. 0: the session has
+     * ended, `text` is what the plane says to it, or "". Below 0: it could not go on; `text` tells
+     * why. */
     void (*on_end)(void *arg, int r, const char *text);
 };
 

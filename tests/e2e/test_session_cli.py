@@ -18,7 +18,9 @@ import pytest
 
 import clientrelay
 import flsandbox
+import sessionwire as sw
 import tcpecho
+import wire
 from test_cli import Terminal
 
 NODE = clientrelay.NODE
@@ -218,6 +220,17 @@ def test_a_session_that_is_over_meanwhile(client, relay):
     relay.lose_client()
     t.read("the session ended while it was not connected")
     assert t.end() == 3
+
+
+def test_an_end_with_something_missing_before_it(client, relay):
+    """What would come between was lost with the node: nobody will send it any more."""
+    t = client.terminal("session", NODE)
+    t.read(PROMPT)
+    node = relay.last
+    node.link.transmit(wire.encode_message("output_stream_data", "late", seq=10_000, ptype=sw.OUTPUT))
+    node.link.flush()
+    relay.close_channel(node.session_id, ("client",))
+    assert t.end() == 0
 
 
 def test_a_command_whose_end_is_not_heard(client, ours):
