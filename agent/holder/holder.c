@@ -366,6 +366,16 @@ static int open_folder(struct holder *h, struct fl_err *err)
     return r;
 }
 
+/* Where the disk takes nothing the session lives on without: whoever is to mend it must get in. */
+static void keep(struct holder *h)
+{
+    struct fl_err err = { 0 };
+
+    if (fl_sessiondir_sync(h->dir_fd, &h->journal, &err) < 0)
+        fl_log_warn("session may be forgotten if the power fails",
+                    FL_S("session", h->session.session_id), FL_S("error", fl_err_text(&err)));
+}
+
 static void begin(void *arg)
 {
     struct holder *h = arg;
@@ -376,6 +386,9 @@ static void begin(void *arg)
         r = fl_err_set(&err, -EINVAL, NULL, "SessionId: there are two");
     if (r == 0)
         r = start_net(h, &err);
+    /* While the session process starts. It says nothing to anybody without credentials, and those
+     * are read after this. */
+    keep(h);
     if (r < 0)
         fail(h, fl_err_text(&err));
 }

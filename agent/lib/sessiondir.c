@@ -62,20 +62,16 @@ static int create_file(int dir_fd, const char *name, struct fl_err *err)
                   : fd;
 }
 
-static int fill(int sessions_fd, int dir_fd, const struct fl_session *session, struct fl_err *err)
+static int fill(int dir_fd, const struct fl_session *session, struct fl_err *err)
 {
     struct fl_journal j fl_autojournal = { .fd = -1 };
     fl_autofd int journal = create_file(dir_fd, "journal", err);
     int fd = journal < 0 ? journal : create_file(dir_fd, "session", err);
-    int r;
 
     if (fd < 0)
         return fd;
     fl_journal_init(&j, fd, rows, 0);
-    r = fl_journal_append(&j, FL_SREC_SESSION, session, err);
-    if (r == 0 && (fsync(fd) < 0 || fsync(dir_fd) < 0 || fsync(sessions_fd) < 0))
-        r = fl_err_set(err, -errno, NULL, "cannot sync a session folder: %s", strerror(errno));
-    return r;
+    return fl_journal_append(&j, FL_SREC_SESSION, session, err);
 }
 
 int fl_sessiondir_create(const char *sessions_dir, const struct fl_session *session,
@@ -92,10 +88,23 @@ int fl_sessiondir_create(const char *sessions_dir, const struct fl_session *sess
     dir_fd =
         openat(sessions_fd, session->session_id, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     r = dir_fd < 0 ? fl_err_set(err, -errno, NULL, "%s: %s", session->session_id, strerror(errno))
-                   : fill(sessions_fd, dir_fd, session, err);
+                   : fill(dir_fd, session, err);
     if (r < 0)
         fl_sessiondir_remove(sessions_dir, session->session_id);
     return r;
+}
+
+int fl_sessiondir_sync(int dir_fd, struct fl_journal *journal, struct fl_err *err)
+{
+    fl_autofd int session = openat(dir_fd, "session", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    fl_autofd int sessions_fd = openat(dir_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const int fds[] = { session, journal->fd, dir_fd, sessions_fd };
+
+    for (size_t i = 0; i < FL_ARRAY_LEN(fds); i++)
+        if (fds[i] < 0 || fsync(fds[i]) < 0)
+            return fl_err_set(err, -errno, NULL, "cannot sync a session folder: %s",
+                              strerror(errno));
+    return 0;
 }
 
 void fl_sessiondir_remove(const char *sessions_dir, const char *session_id)

@@ -5,8 +5,9 @@
  *       journal    the holder's records; whoever holds its flock is the session's holder
  *       sock       the holder's listening socket (ipc_holder.h)
  *
- * A session is accepted once its `session` record is whole and on disk. It has ended when its
- * journal says so: the holder writes that, or the monitor for a holder that is gone.
+ * A session is accepted once its `session` record is whole. The holder has it on disk before the
+ * service can hear of it, and so before anything runs. It has ended when its journal says so: the
+ * holder writes that, or the monitor for a holder that is gone.
  */
 #pragma once
 #include "agent/lib/journal.h"
@@ -66,10 +67,13 @@ struct fl_session_log {
     struct fl_srec_end end;
 };
 
-/* Makes the folder below `sessions_dir`; whole and on disk when it returns. -EEXIST if there is
- * one. A failure leaves nothing behind. */
+/* Makes the folder below `sessions_dir`; whole when it returns, and on disk when it was synced.
+ * -EEXIST if there is one. A failure leaves nothing behind. */
 int fl_sessiondir_create(const char *sessions_dir, const struct fl_session *session,
                          struct fl_err *err);
+
+/* The folder, its entry, and what its files hold so far. */
+int fl_sessiondir_sync(int dir_fd, struct fl_journal *journal, struct fl_err *err);
 
 /* Removes a folder that is done with. */
 void fl_sessiondir_remove(const char *sessions_dir, const char *session_id);

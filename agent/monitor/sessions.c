@@ -176,6 +176,8 @@ static int write_end(struct session *s)
     int r = dir_fd < 0 ? dir_fd : fl_sessiondir_open(dir_fd, true, &arena, &j, NULL, NULL);
 
     if (r == 0)
+        fl_sessiondir_sync(dir_fd, &j, NULL); /* it may never have had a holder */
+    if (r == 0)
         r = fl_sessiondir_note(&j, FL_SREC_END,
                                &(struct fl_srec_end){ .status = s->status, .output = s->output },
                                NULL);

@@ -605,6 +605,53 @@ def test_sessions_on_a_disk_that_takes_nothing(session, agent):
     assert any((agent.runtime / "sessions").iterdir())
 
 
+class Traced:
+    """strace on the monitor and all it starts."""
+
+    def __init__(self, agent, *options):
+        self.log = agent.folder / "strace.log"
+        self.child = subprocess.Popen(["strace", "-f", "-y", "-o", str(self.log), *options, "-p", str(agent.child.pid)],
+                                      stderr=subprocess.PIPE, text=True, start_new_session=True)
+        assert "attached" in self.child.stderr.readline()
+        threading.Thread(target=self.child.stderr.read, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.child.send_signal(signal.SIGINT)
+        self.child.wait(30)
+
+    def lines(self):
+        return self.log.read_text(errors="replace").splitlines()
+
+
+need_strace = pytest.mark.skipif(not (ROOT and shutil.which("strace")), reason="needs root and strace")
+
+
+@need_strace
+def test_a_session_is_on_disk_before_anybody_hears_of_it(session, agent):
+    with Traced(agent, "-e", "trace=fsync,connect") as trace:
+        client, s = session()
+        client.wait_ready()
+        lines = trace.lines()
+    folder = agent.state / "sessions"
+    told = next(i for i, line in enumerate(lines) if "connect(" in line and "AF_INET" in line)
+    for path in (folder, folder / s.session_id, folder / s.session_id / "session", folder / s.session_id / "journal"):
+        assert any(f"<{path}>) = 0" in line for line in lines[:told] if "fsync(" in line), (path, lines)
+
+
+@need_strace
+def test_a_disk_that_keeps_nothing(session, agent):
+    """It may be forgotten, but whoever is to mend the disk gets in."""
+    session()[0].wait_ready()  # which makes the folder of all
+    with Traced(agent, "-e", "trace=fsync", "-e", "inject=fsync:error=EIO"):
+        client, s = session()
+        client.wait_ready()
+        marks(client, "there")
+    assert "session may be forgotten" in agent.log.read_text()
+
+
 def test_a_client_that_takes_nothing(session, plane, agent):
     """Output waits where it is made: nothing piles up here, and nothing is lost."""
     kept, keeping = [], [False]
