@@ -17,6 +17,7 @@ AGENT_LIBS  := $(call if_src,agent/*.c agent/monitor/*.c agent/cli/*.c,libagent.
                $(call if_src,agent/policy/*.c,libagentpolicy.a) \
                $(call if_src,agent/holder/*.c,libagentholder.a) \
                $(call if_src,agent/session/*.c,libagentsession.a) \
+               $(call if_src,agent/calls/*.c,libagentcalls.a) \
                $(call if_src,agent/lib/*.c,libagentlib.a)
 PLUGIN_LIBS := $(call if_src,plugins/*.c plugins/*/*.c,libplugins.a)
 SERVER_LIBS := $(call if_src,server/*.c server/*/*.c,libserver.a)

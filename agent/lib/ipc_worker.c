@@ -10,12 +10,12 @@ static const struct fl_field fetch_fields[] = {
     FL_FIELD(struct fl_worker_fetch, ok, "ok", 0),
     FL_FIELD(struct fl_worker_fetch, error, "error", 0),
 };
-static const struct fl_shape fetch_shape =
+const struct fl_shape fl_shape_worker_fetch =
     FL_SHAPE(struct fl_worker_fetch, "worker_fetch", fetch_fields);
 
 const struct fl_ipc_row fl_worker_rows[FL_N_WORKER_ROWS] = {
     { .type = FL_WORKER_CANCEL, .name = "cancel", .shape = &fl_shape_empty, .phases = 1 },
-    { .type = FL_WORKER_FETCH, .name = "fetch", .shape = &fetch_shape, .phases = 1 },
+    { .type = FL_WORKER_FETCH, .name = "fetch", .shape = &fl_shape_worker_fetch, .phases = 1 },
     { .type = FL_WORKER_LOOK, .name = "look", .shape = &fl_shape_empty, .phases = 1 },
     { .type = FL_WORKER_NEED_FETCH, .name = "need-fetch", .shape = &fl_shape_empty, .phases = 1 },
 };

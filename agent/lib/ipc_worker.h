@@ -18,6 +18,7 @@ struct fl_worker_fetch {
     bool ok;
     char *error;
 };
+extern const struct fl_shape fl_shape_worker_fetch;
 
 /* Exit statuses of a worker; anything else is a crash. */
 enum {

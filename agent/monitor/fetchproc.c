@@ -5,8 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+#include "agent/lib/ipc_worker.h"
 #include "agent/lib/role.h"
 #include "common/aws/endpoint.h"
+#include "common/base/log.h"
 
 #define WORKER_IDLE_MS   10000
 #define MAX_MEMORY_BYTES 65536
@@ -157,4 +159,18 @@ int fl_fetchproc_start_for_worker(struct fl_fetchproc *pool, const struct fl_net
     if (r == 0)
         *ret_fd = FL_TAKE_FD(fd);
     return r;
+}
+
+int fl_fetch_source_give(const struct fl_fetch_source *source, struct fl_ipc *ipc, uint16_t type,
+                         uint32_t id, const char *what, const char *whose)
+{
+    struct fl_err why = { 0 };
+    fl_autofd int fd = -1;
+    int r = source->start(source->arg, &fd, &why);
+
+    if (r < 0)
+        fl_log_warn("no fetch process to give", FL_S(what, whose),
+                    FL_S("error", fl_err_text(&why)));
+    return fl_ipc_send(ipc, type, id, &(struct fl_worker_fetch){ .ok = r == 0, .error = why.text },
+                       &fd, r == 0);
 }

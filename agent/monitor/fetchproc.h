@@ -7,6 +7,19 @@
 #include "agent/lib/paths.h"
 
 struct fl_fetchproc;
+struct fl_ipc;
+
+/* A fetch process for a worker or a holder: the socket to it, configured
+ * (fl_fetchproc_start_for_worker). */
+struct fl_fetch_source {
+    int (*start)(void *arg, int *ret_fd, struct fl_err *err);
+    void *arg;
+};
+
+/* Answers one who needs a fetch process, by struct fl_worker_fetch of that type. `what` and `whose`
+ * are for the log. As fl_ipc_send. */
+int fl_fetch_source_give(const struct fl_fetch_source *source, struct fl_ipc *ipc, uint16_t type,
+                         uint32_t id, const char *what, const char *whose);
 
 /* At most `max` live at once: without a limit a net gone bad could have us fork for ever. `paths`
  * and `config` outlive the object. */

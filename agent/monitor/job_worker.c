@@ -282,16 +282,9 @@ static int on_look(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err)
 static int on_need_fetch(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err)
 {
     struct job *job = arg;
-    const struct fl_jobs_fetch *fetch = &job->jobs->conf.fetch;
-    struct fl_err why = { 0 };
-    fl_autofd int fd = -1;
-    int r = fetch->start(fetch->arg, &fd, &why);
 
-    if (r < 0)
-        fl_log_warn("no fetch process for a worker", FL_S("command", job->command_id),
-                    FL_S("error", fl_err_text(&why)));
-    return fl_ipc_send(job->ipc, FL_WORKER_FETCH, msg->id,
-                       &(struct fl_worker_fetch){ .ok = r == 0, .error = why.text }, &fd, r == 0);
+    return fl_fetch_source_give(&job->jobs->conf.fetch, job->ipc, FL_WORKER_FETCH, msg->id,
+                                "command", job->command_id);
 }
 
 static const struct fl_ipc_binding bindings[] = {

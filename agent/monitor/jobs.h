@@ -8,6 +8,7 @@
 #include "agent/lib/ipc_net.h"
 #include "agent/lib/paths.h"
 #include "agent/lib/platform.h"
+#include "agent/monitor/fetchproc.h"
 #include "agent/monitor/policyfile.h"
 
 /* Jobs that are not over: running, queued, or with replies nobody acknowledged. More are refused.
@@ -25,12 +26,6 @@ struct fl_jobs_out {
     void *arg;
 };
 
-/* A fetch process for a worker: the socket to it, configured (fl_fetchproc_start_for_worker). */
-struct fl_jobs_fetch {
-    int (*start)(void *arg, int *ret_fd, struct fl_err *err);
-    void *arg;
-};
-
 /* All pointers outlive the object. */
 struct fl_jobs_conf {
     struct fl_loop *loop;
@@ -43,7 +38,7 @@ struct fl_jobs_conf {
     const struct fl_paths *paths;
     struct fl_policyfile *policy; /* NULL: there is none, ever */
     struct fl_jobs_out out;
-    struct fl_jobs_fetch fetch;
+    struct fl_fetch_source fetch;
 };
 
 /* Finds the jobs on disk, attaches to workers that live, starts what was waiting. */

@@ -6,8 +6,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "agent/worker/deliver_names.h"
-#include "agent/worker/logs_put.h"
-#include "agent/worker/s3_put.h"
+#include "agent/calls/logs_put.h"
+#include "agent/calls/s3_put.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 
@@ -82,7 +82,7 @@ void fl_delivery_begin(struct fl_delivery *d, const struct fl_delivery_step *ste
     if (!d || !d->logs)
         return;
     for (size_t i = 0; i < FL_LOGS_PUT_FILES && r == 0; i++) {
-        files[i].file = file_names[i];
+        files[i] = (struct fl_logs_file){ .file = file_names[i] };
         files[i].stream =
             fl_name_log_stream(d->command_id, d->node_id, step->key, file_names[i], &arena);
         r = files[i].stream ? 0 : -ENOMEM;
@@ -213,9 +213,15 @@ int fl_delivery_new(const struct fl_delivery_conf *conf, struct fl_delivery **re
     if (!d->command_id || !d->node_id || !d->bucket || !d->prefix || !group || !d->nothing)
         r = -ENOMEM;
     if (r == 0 && to_s3)
-        r = fl_s3_put_new(conf->loop, conf->calls, d->bucket, conf->region, d->command_id, &d->s3);
+        r = fl_s3_put_new(conf->loop, conf->calls, d->bucket, conf->region, "command",
+                          d->command_id, &d->s3);
     if (r == 0 && conf->logs)
-        r = fl_logs_put_new(conf->loop, conf->calls, group, d->command_id, &d->logs);
+        r = fl_logs_put_new(&(struct fl_logs_put_conf){ .loop = conf->loop,
+                                                        .calls = conf->calls,
+                                                        .group = group,
+                                                        .what = "command",
+                                                        .id = d->command_id },
+                            &d->logs);
     if (r < 0)
         d = fl_delivery_free(d);
     *ret_delivery = d;

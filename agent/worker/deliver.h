@@ -6,7 +6,7 @@
  * once the document is cancelled, and for a store that a step before waited for in vain.
  */
 #pragma once
-#include "agent/worker/calls.h"
+#include "agent/calls/calls.h"
 
 struct fl_delivery;
 

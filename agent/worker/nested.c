@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "agent/worker/flow.h"
-#include "agent/worker/values.h"
+#include "agent/calls/values.h"
 #include "common/base/file.h"
 
 #define MEMORY_MAX_BYTES (72u << 20) /* of the document, read up to twice */

@@ -1,7 +1,7 @@
 /* step_calls.h - the calls of one step's run (plugins/call.h): none outlives it. */
 #pragma once
 #include <sys/queue.h>
-#include "agent/worker/calls.h"
+#include "agent/calls/calls.h"
 
 struct fl_step_calls {
     struct fl_calls *calls; /* NULL: this host has none */

@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include "agent/lib/ipc_net.h"
-#include "agent/worker/calls.h"
+#include "agent/calls/calls.h"
 #include "agent/worker/guard.h"
 #include "agent/worker/worker_priv.h"
 #include "common/base/clock.h"

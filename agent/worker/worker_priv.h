@@ -12,7 +12,7 @@
 #include "agent/worker/deliver.h"
 #include "agent/worker/flow.h"
 #include "agent/worker/step.h"
-#include "agent/worker/values.h"
+#include "agent/calls/values.h"
 #include "common/doc/doc.h"
 
 struct worker {

@@ -19,7 +19,7 @@
 #include "server/api/list.h"
 #include "server/api/registry.h"
 #include "server/plane.h"
-#include "server/session/text.h"
+#include "common/session/text.h"
 #include "server/session/transcript.h"
 
 #define PAGE          50

@@ -7,7 +7,7 @@
  */
 #pragma once
 #include "common/base/err.h"
-#include "server/session/text.h"
+#include "common/session/text.h"
 
 #define FL_ALARMS_MAX 64
 

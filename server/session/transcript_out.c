@@ -8,13 +8,13 @@
 #include <string.h>
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/session/log_event.h"
 #include "server/api/logs.h"
 #include "server/api/registry.h"
 #include "server/call.h"
 #include "server/s3/body.h"
 #include "server/s3/s3.h"
 
-#define EVENT_BYTES       33000  /* of lines in an event of the stream */
 #define PLAIN_EVENT_BYTES 200000 /* of an event after the end */
 #define CALL_BYTES        (16 * 1024 * 1024)
 #define PUTS_BYTES        (2 * 1024 * 1024) /* of events, in one transaction */
@@ -149,60 +149,29 @@ static void send_event(struct fl_rec *rec, const char *message)
         fl_transcripts_send_events(t);
 }
 
-struct target {
-    char *id;
-};
-struct user {
-    char *arn;
-};
-struct session_event {
-    char *version, *time, *region, *run_as, *session_id;
-    struct target *target;
-    struct user *user;
-    struct fl_strs data;
-};
-static const struct fl_field target_fields[] = { FL_FIELD(struct target, id, "id", FL_ALWAYS) };
-static const struct fl_field user_fields[] = { FL_FIELD(struct user, arn, "arn", FL_ALWAYS) };
-static const struct fl_shape target_shape = FL_SHAPE(struct target, "target", target_fields);
-static const struct fl_shape user_shape = FL_SHAPE(struct user, "userIdentity", user_fields);
-#define F(member, key) FL_FIELD(struct session_event, member, key, FL_ALWAYS)
-static const struct fl_field event_fields[] = {
-    F(version, "eventVersion"),
-    F(time, "eventTime"),
-    F(region, "awsRegion"),
-    FL_FIELD_STRUCT(struct session_event, target, "target", FL_ALWAYS, &target_shape),
-    FL_FIELD_STRUCT(struct session_event, user, "userIdentity", FL_ALWAYS, &user_shape),
-    F(run_as, "runAsUser"),
-    F(session_id, "sessionId"),
-    F(data, "sessionData"),
-};
-#undef F
-static const struct fl_shape event_shape = FL_SHAPE(struct session_event, "event", event_fields);
+static char *known(char *text)
+{
+    return text ? text : (char *)"";
+}
 
 static void send_lines(struct fl_rec *rec)
 {
     fl_autoarena struct fl_arena arena = FL_ARENA(CALL_BYTES);
     fl_autobuf struct fl_buf text = FL_BUF(CALL_BYTES);
-    struct target target = { rec->about.node_id };
-    struct user user = { rec->about.owner };
-    char now[FL_ISO_BYTES];
-    struct session_event e = { .version = (char *)"1.0",
-                               .time = now,
-                               .region = rec->t->plane->conf.region,
-                               .run_as = rec->run_as ? rec->run_as : (char *)"",
-                               .session_id = rec->about.session_id,
-                               .target = &target,
-                               .user = &user };
+    struct fl_session_log_event e = { .region = rec->t->plane->conf.region,
+                                      .node_id = known(rec->about.node_id),
+                                      .owner = known(rec->about.owner),
+                                      .run_as = known(rec->run_as),
+                                      .session_id = rec->about.session_id };
 
     if (!rec->lines.len)
         return;
     for (size_t i = 0; i < rec->lines.len; i += strlen(rec->lines.data + i) + 1)
-        e.data.n++;
-    e.data.v = fl_arena_calloc(&arena, e.data.n, sizeof(*e.data.v));
-    for (size_t i = 0, n = 0; e.data.v && i < rec->lines.len; i += strlen(rec->lines.data + i) + 1)
-        e.data.v[n++] = rec->lines.data + i;
-    fl_time_iso(fl_now_ms(), false, now);
-    if (e.data.v && fl_json_encode(&event_shape, &e, &text) >= 0)
+        e.lines.n++;
+    e.lines.v = fl_arena_calloc(&arena, e.lines.n, sizeof(*e.lines.v));
+    for (size_t i = 0, n = 0; e.lines.v && i < rec->lines.len; i += strlen(rec->lines.data + i) + 1)
+        e.lines.v[n++] = rec->lines.data + i;
+    if (e.lines.v && fl_session_log_event_encode(&e, fl_now_ms(), &text) >= 0)
         send_event(rec, text.data);
     fl_buf_reset(&rec->lines);
 }
@@ -211,7 +180,7 @@ static void on_line(void *arg, const char *line, size_t len)
 {
     struct fl_rec *rec = arg;
 
-    if (rec->lines.len && rec->lines.len + len > EVENT_BYTES)
+    if (rec->lines.len && rec->lines.len + len > FL_SESSION_EVENT_BYTES)
         send_lines(rec);
     fl_buf_append(&rec->lines, line, len + 1);
 }
@@ -276,19 +245,14 @@ static int give_all(struct whole *w, struct fl_err *err)
 {
     struct fl_rec *rec = w->rec;
     struct fl_tf_end at = { 0 };
-    char when[FL_ISO_BYTES], line[128];
-    int n, r;
+    char line[FL_SESSION_FRAME_BYTES];
+    int r = give(w, line, fl_session_frame_begin(rec->started_ms, line));
 
-    fl_time_iso_seconds(rec->started_ms, when);
-    n = snprintf(line, sizeof(line), "Script started on %s\n", when);
-    r = give(w, line, (size_t)n);
     if (r >= 0)
         r = fl_tf_read(rec->fd, rec->t->key, rec->about.session_id, &at, SIZE_MAX, give_record, w,
                        err);
-    fl_time_iso_seconds(rec->end_ms, when);
-    n = snprintf(line, sizeof(line), "\nScript done on %s\n", when);
     if (r >= 0)
-        r = give(w, line, (size_t)n);
+        r = give(w, line, fl_session_frame_end(rec->end_ms, line));
     if (r >= 0 && w->event.len) {
         fl_buf_append(&w->event, "", 1);
         send_event(rec, w->event.data);

@@ -1,5 +1,5 @@
 /* values.c - see values.h. */
-#include "agent/worker/values.h"
+#include "agent/calls/values.h"
 #include <errno.h>
 #include <string.h>
 #include "plugins/parameters.h"

@@ -13,7 +13,7 @@
 #include "agent/lib/ipc_net.h"
 #include "agent/lib/ipc_worker.h"
 #include "agent/lib/text.h"
-#include "agent/worker/calls.h"
+#include "agent/calls/calls.h"
 #include "agent/worker/step_calls.h"
 
 struct fixture {

@@ -1,5 +1,5 @@
 /* text.c - a line of cells with a cursor, and a small parser of control sequences. */
-#include "server/session/text.h"
+#include "common/session/text.h"
 
 #include <string.h>
 

@@ -1,5 +1,5 @@
 /* logs_put.c - see logs_put.h. */
-#include "agent/worker/logs_put.h"
+#include "agent/calls/logs_put.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -87,7 +87,10 @@ struct stream {
 
 struct fl_logs_put {
     struct fl_calls *calls;
-    char *group, *command_id;
+    char *group, *what, *id;
+    size_t event_max_bytes;
+    fl_logs_event_fn event;
+    void *event_arg;
     bool group_made;
     bool given_up; /* for the rest of the document */
     struct stream streams[FL_LOGS_PUT_FILES];
@@ -106,7 +109,7 @@ static void pump(struct fl_logs_put *p);
 
 static void warn(const struct fl_logs_put *p, const char *what, const char *why)
 {
-    fl_log_warn(what, FL_S("command", p->command_id), FL_S("group", p->group), FL_S("error", why));
+    fl_log_warn(what, FL_S(p->what, p->id), FL_S("group", p->group), FL_S("error", why));
 }
 
 static void end_step(struct fl_logs_put *p)
@@ -199,12 +202,17 @@ static size_t cut_event(const struct fl_logs_put *p, const char *data, size_t le
     return cut;
 }
 
+static int event_as_printed(void *arg, const char *data, size_t len, struct fl_buf *quoted)
+{
+    return fl_json_quote(quoted, data, len);
+}
+
 /* One event at that offset: how many bytes went into it, 0 for none, or negative. */
 static ssize_t make_event(const struct fl_logs_put *p, const struct stream *s, uint64_t offset,
                           char *data, struct fl_buf *quoted)
 {
-    ssize_t len = fl_fd_pread_upto(s->fd, data, EVENT_MAX_BYTES + 1, offset);
-    size_t n = len > 0 ? cut_event(p, data, (size_t)len, EVENT_MAX_BYTES) : 0;
+    ssize_t len = fl_fd_pread_upto(s->fd, data, p->event_max_bytes + 1, offset);
+    size_t n = len > 0 ? cut_event(p, data, (size_t)len, p->event_max_bytes) : 0;
     int r = len < 0 ? (int)len : 0;
 
     while (n > 0 && r == 0) {
@@ -212,7 +220,7 @@ static ssize_t make_event(const struct fl_logs_put *p, const struct stream *s, u
         size_t shown = n > 1 && data[n - 1] == '\n' ? n - 1 : n;
 
         fl_buf_reset(quoted);
-        r = fl_json_quote(quoted, data, shown);
+        r = p->event(p->event_arg, data, shown, quoted);
         if (r < 0 || quoted->len <= EVENT_MAX_QUOTED)
             break;
         n = cut_event(p, data, n, n / 2);
@@ -233,6 +241,8 @@ static int make_batch(const struct fl_logs_put *p, struct stream *s, struct put_
     int64_t now_ms = fl_now_ms();
     ssize_t n = 0;
 
+    if (!s->file)
+        return 0;
     if (s->fd < 0)
         s->fd = openat(p->dir_fd, s->file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (s->fd < 0)
@@ -385,8 +395,9 @@ int fl_logs_put_begin(struct fl_logs_put *p, int dir_fd,
     p->dir_fd = dir_fd;
     for (size_t i = 0; i < FL_LOGS_PUT_FILES; i++) {
         p->streams[i].file = files[i].file;
-        p->streams[i].name = strdup(files[i].stream);
-        if (!p->streams[i].name) {
+        p->streams[i].sent = files[i].from;
+        p->streams[i].name = files[i].file ? strdup(files[i].stream) : NULL;
+        if (files[i].file && !p->streams[i].name) {
             end_step(p);
             return -ENOMEM;
         }
@@ -412,23 +423,27 @@ void fl_logs_put_hurry(struct fl_logs_put *p, uint64_t limit_ms)
         fl_timer_start(p->limit, limit_ms);
 }
 
-int fl_logs_put_new(struct fl_loop *loop, struct fl_calls *calls, const char *group,
-                    const char *command_id, struct fl_logs_put **ret_put)
+int fl_logs_put_new(const struct fl_logs_put_conf *conf, struct fl_logs_put **ret_put)
 {
     struct fl_logs_put *p = calloc(1, sizeof(*p));
 
     if (!p)
         return -ENOMEM;
-    p->calls = calls;
+    p->calls = conf->calls;
     p->dir_fd = p->note_fd = -1;
     for (size_t i = 0; i < FL_LOGS_PUT_FILES; i++)
         p->streams[i].fd = -1;
     p->backoff = (struct fl_backoff){ .base_ms = BACKOFF_BASE_MS, .cap_ms = BACKOFF_CAP_MS };
-    p->group = strdup(group);
-    p->command_id = strdup(command_id);
-    p->tick = fl_timer_new(loop, on_tick, p);
-    p->limit = fl_timer_new(loop, on_limit, p);
-    if (!p->group || !p->command_id || !p->tick || !p->limit) {
+    p->event_max_bytes = conf->event_max_bytes ? conf->event_max_bytes : EVENT_MAX_BYTES;
+    p->event = conf->event ? conf->event : event_as_printed;
+    p->event_arg = conf->event_arg;
+    p->group_made = conf->group_exists;
+    p->group = strdup(conf->group);
+    p->what = strdup(conf->what);
+    p->id = strdup(conf->id);
+    p->tick = fl_timer_new(conf->loop, on_tick, p);
+    p->limit = fl_timer_new(conf->loop, on_limit, p);
+    if (!p->group || !p->what || !p->id || !p->tick || !p->limit) {
         fl_logs_put_free(p);
         return -ENOMEM;
     }
@@ -445,7 +460,8 @@ struct fl_logs_put *fl_logs_put_free(struct fl_logs_put *p)
     fl_timer_free(p->tick);
     fl_timer_free(p->limit);
     free(p->group);
-    free(p->command_id);
+    free(p->what);
+    free(p->id);
     free(p);
     return NULL;
 }

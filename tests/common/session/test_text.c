@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "common/base/buf.h"
-#include "server/session/text.h"
+#include "common/session/text.h"
 
 static void add(void *arg, const char *line, size_t len)
 {

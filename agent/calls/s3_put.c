@@ -1,5 +1,5 @@
 /* s3_put.c - see s3_put.h. */
-#include "agent/worker/s3_put.h"
+#include "agent/calls/s3_put.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -33,13 +33,14 @@ struct file {
 
 struct fl_s3_put {
     struct fl_calls *calls;
-    char *bucket, *region, *command_id;
+    char *bucket, *region, *what, *id;
     char *sse, *sse_key; /* NULL: none */
     enum stage stage;    /* of the document: asked once */
     bool moved;          /* the region was learnt */
     struct file files[FL_S3_PUT_MAX_FILES];
     size_t n, at;
     bool failed, busy;
+    bool asking;   /* no files: only what the bucket says is wanted */
     bool late;     /* the store did not answer in time, and not well since */
     uint32_t call; /* under way; 0: none */
     struct fl_timer *again, *limit;
@@ -65,18 +66,18 @@ static void drop_files(struct fl_s3_put *p)
 
 static void finish(struct fl_s3_put *p)
 {
-    bool all = !p->failed;
+    bool all = p->asking ? p->sse != NULL : !p->failed;
 
     fl_timer_stop(p->again);
     fl_timer_stop(p->limit);
     drop_files(p);
-    p->busy = false;
+    p->busy = p->asking = false;
     p->done(p->arg, all);
 }
 
 static void give_up_file(struct fl_s3_put *p, const char *why)
 {
-    fl_log_warn("output not uploaded", FL_S("command", p->command_id), FL_S("bucket", p->bucket),
+    fl_log_warn("output not uploaded", FL_S(p->what, p->id), FL_S("bucket", p->bucket),
                 FL_S("key", p->files[p->at].path + 1), FL_S("error", why));
     p->failed = true;
     p->at++;
@@ -245,7 +246,7 @@ static void next(struct fl_s3_put *p)
 {
     struct fl_err err = { 0 };
 
-    while (p->at < p->n) {
+    while (p->at < p->n || (p->asking && p->stage != PUT_FILES)) {
         int r = p->stage == PUT_FILES ? put(p, &err) : ask(p, &err);
 
         if (r == 0)
@@ -304,6 +305,15 @@ int fl_s3_put_start(struct fl_s3_put *p, const struct fl_s3_file *files, size_t 
     return 0;
 }
 
+int fl_s3_put_ask(struct fl_s3_put *p, uint64_t limit_ms, void (*done)(void *arg, bool encrypted),
+                  void *arg)
+{
+    int r = fl_s3_put_start(p, NULL, 0, limit_ms, done, arg);
+
+    p->asking = r == 0;
+    return r;
+}
+
 void fl_s3_put_hurry(struct fl_s3_put *p, uint64_t limit_ms)
 {
     if (p->busy)
@@ -311,7 +321,7 @@ void fl_s3_put_hurry(struct fl_s3_put *p, uint64_t limit_ms)
 }
 
 int fl_s3_put_new(struct fl_loop *loop, struct fl_calls *calls, const char *bucket,
-                  const char *region, const char *command_id, struct fl_s3_put **ret_put)
+                  const char *region, const char *what, const char *id, struct fl_s3_put **ret_put)
 {
     struct fl_s3_put *p = calloc(1, sizeof(*p));
 
@@ -321,10 +331,11 @@ int fl_s3_put_new(struct fl_loop *loop, struct fl_calls *calls, const char *buck
     p->backoff = (struct fl_backoff){ .base_ms = BACKOFF_BASE_MS, .cap_ms = BACKOFF_CAP_MS };
     p->bucket = strdup(bucket);
     p->region = strdup(region);
-    p->command_id = strdup(command_id);
+    p->what = strdup(what);
+    p->id = strdup(id);
     p->again = fl_timer_new(loop, on_again, p);
     p->limit = fl_timer_new(loop, on_limit, p);
-    if (!p->bucket || !p->region || !p->command_id || !p->again || !p->limit) {
+    if (!p->bucket || !p->region || !p->what || !p->id || !p->again || !p->limit) {
         fl_s3_put_free(p);
         return -ENOMEM;
     }
@@ -342,7 +353,8 @@ struct fl_s3_put *fl_s3_put_free(struct fl_s3_put *p)
     fl_timer_free(p->limit);
     free(p->bucket);
     free(p->region);
-    free(p->command_id);
+    free(p->what);
+    free(p->id);
     free(p->sse);
     free(p->sse_key);
     free(p);

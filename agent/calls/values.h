@@ -1,7 +1,7 @@
 /* values.h - the values of Parameter Store that a document refers to, asked for (protocol 4 §1.4).
  */
 #pragma once
-#include "agent/worker/calls.h"
+#include "agent/calls/calls.h"
 #include "common/doc/ssm_refs.h"
 
 /* Plain data: set the first four. */

@@ -1,5 +1,5 @@
 /* calls.c - see calls.h. */
-#include "agent/worker/calls.h"
+#include "agent/calls/calls.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
