@@ -240,7 +240,7 @@ static void on_again(void *arg)
         return;
     }
     if (s->ws)
-        fl_ws_close(s->ws, FL_SESSION_CODE_NORMAL, false);
+        fl_ws_close(s->ws, FL_WS_NORMAL, false);
     s->events.on_end(s->arg, s->end_r, s->end_text);
 }
 
@@ -293,7 +293,7 @@ struct fl_session *fl_session_free(struct fl_session *s)
         s->resume->session = NULL;
     if (s->ws) {
         fl_ws_set_arg(s->ws, NULL); /* from here on only on_close comes */
-        fl_ws_close(s->ws, FL_SESSION_CODE_NORMAL, !s->ended);
+        fl_ws_close(s->ws, FL_WS_NORMAL, !s->ended);
     }
     fl_timer_free(s->resend);
     fl_timer_free(s->pulse);

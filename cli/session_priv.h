@@ -9,7 +9,6 @@
 
 /* Handshakes are one message. */
 #define FL_SESSION_MAX_MESSAGE (FL_DATA_MAX_PAYLOAD_BYTES + 65536)
-#define FL_SESSION_CODE_NORMAL 1000
 
 struct fl_session {
     struct fl_cli *cli;

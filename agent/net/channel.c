@@ -220,7 +220,7 @@ static void on_no_pong(void *arg)
     struct fl_channel *c = arg;
 
     c->deaf = true;
-    fl_ws_close(c->ws, 1001, true);
+    fl_ws_close(c->ws, FL_WS_GOING_AWAY, true);
 }
 
 static void on_trim(void *arg)
@@ -258,7 +258,7 @@ static void on_ws_open(void *arg, struct fl_ws *ws)
 
     drop_token(c);
     if (r < 0) {
-        fl_ws_close(ws, 1011, true);
+        fl_ws_close(ws, FL_WS_FAILED, true);
         return;
     }
     c->phase = OPEN;
@@ -515,7 +515,7 @@ void fl_channel_stop(struct fl_channel *c, void (*done)(struct fl_net *net))
     c->stopped = done;
     c->phase = STOPPING;
     if (c->ws)
-        fl_ws_close(c->ws, 1000, false);
+        fl_ws_close(c->ws, FL_WS_NORMAL, false);
     /* The end of patience, or at once if there is nothing to close. */
     fl_timer_start(c->retry, c->ws ? STOP_MS : 0);
 }

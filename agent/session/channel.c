@@ -108,7 +108,7 @@ static void on_no_pong(void *arg)
 {
     struct fl_data *d = arg;
 
-    fl_ws_close(d->ws, 1001, true);
+    fl_ws_close(d->ws, FL_WS_GOING_AWAY, true);
 }
 
 static void on_trim(void *arg)
@@ -143,7 +143,7 @@ static void on_ws_open(void *arg, struct fl_ws *ws)
     drop_token(d);
     fresh_arena(d);
     if (r < 0) {
-        fl_ws_close(ws, 1011, true);
+        fl_ws_close(ws, FL_WS_FAILED, true);
         return;
     }
     d->phase = OPEN;
@@ -375,7 +375,7 @@ static void on_closing_over(void *arg)
     struct fl_data *d = arg;
 
     if (d->ws)
-        fl_ws_close(d->ws, 1000, true);
+        fl_ws_close(d->ws, FL_WS_NORMAL, true);
     else
         tell_closed(d);
 }
@@ -450,6 +450,6 @@ void fl_data_close(struct fl_data *d, void (*done)(struct fl_sess *s))
     d->phase = CLOSED;
     fl_data_stop(d);
     if (d->ws)
-        fl_ws_close(d->ws, 1000, false);
+        fl_ws_close(d->ws, FL_WS_NORMAL, false);
     fl_timer_start(d->closing, d->ws ? CLOSE_MS : 0);
 }

@@ -15,6 +15,16 @@ struct fl_ws_client; /* one per loop: CA, proxy, TLS context */
 
 enum fl_ws_kind { FL_WS_TEXT, FL_WS_BINARY };
 
+/* Why a connection is closed (RFC 6455 §7.4.1). */
+enum {
+    FL_WS_NORMAL = 1000,
+    FL_WS_GOING_AWAY = 1001,
+    FL_WS_BAD_DATA = 1003,
+    FL_WS_POLICY = 1008,
+    FL_WS_FAILED = 1011,
+    FL_WS_TRY_AGAIN_LATER = 1013,
+};
+
 /* Callbacks run on the loop. After on_close the object is gone: forget the pointer. A callback may
  * call fl_ws_send and fl_ws_close. NULL members are skipped. */
 struct fl_ws_events {

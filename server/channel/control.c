@@ -28,8 +28,6 @@
 #define OPEN_ARENA      (64 * 1024)
 #define FRAME_MAX_BYTES (4 * 1024 * 1024)
 
-enum { WS_NORMAL = 1000, WS_GOING_AWAY = 1001, WS_POLICY = 1008, WS_TRY_AGAIN_LATER = 1013 };
-
 /* Newer channels have higher numbers, on whatever thread they live. */
 static atomic_uint_fast64_t last_gen;
 
@@ -87,7 +85,7 @@ void fl_ctl_drop(struct fl_ctl_channel *ch, int code)
 void fl_ctl_later(struct fl_ctl_channel *ch, int r)
 {
     if (!fl_store_trouble(r)) {
-        fl_ctl_drop(ch, WS_TRY_AGAIN_LATER);
+        fl_ctl_drop(ch, FL_WS_TRY_AGAIN_LATER);
         return;
     }
     ch->again_ms = fl_mono_ms() + FL_CTL_AGAIN_MS;
@@ -236,7 +234,7 @@ static bool check_retiring(struct fl_ctl_channel *ch, int64_t now)
 
     settle(ch);
     if (age_ms >= patience_ms) {
-        fl_ctl_drop(ch, ch->alive ? FL_CLOSE_CLONED : WS_NORMAL);
+        fl_ctl_drop(ch, ch->alive ? FL_CLOSE_CLONED : FL_WS_NORMAL);
         return false;
     }
     return true;
@@ -260,7 +258,7 @@ static void on_open_message(struct fl_ctl_channel *ch, enum fl_ws_kind kind, con
                                                     : "no valid OpenControlChannel"));
         fl_metrics_count(ctl->plane->metrics,
                          r == -EBADMSG ? FL_CTR_BAD_FRAMES : FL_CTR_AUTH_FAILURES);
-        fl_ctl_drop(ch, WS_POLICY);
+        fl_ctl_drop(ch, FL_WS_POLICY);
         return;
     }
     older = fl_ctl_find(ctl, ch->node_id, 0);
@@ -269,7 +267,7 @@ static void on_open_message(struct fl_ctl_channel *ch, enum fl_ws_kind kind, con
     slot = fl_counts_put(&ctl->open, ch->node_id);
     if (!slot || fl_presence_add(ctl->plane->presence, ch->node_id) < 0) {
         fl_counts_remove(&ctl->open, ch->node_id);
-        fl_ctl_drop(ch, WS_GOING_AWAY);
+        fl_ctl_drop(ch, FL_WS_GOING_AWAY);
         return;
     }
     *slot = (int64_t)(intptr_t)ch;
@@ -453,7 +451,7 @@ static void on_timer(void *arg)
         if (ch->gen == 0) {
             busy = true;
             if (ch->ws && now - ch->since_ms > FL_CTL_OPEN_MS)
-                fl_ctl_drop(ch, WS_POLICY);
+                fl_ctl_drop(ch, FL_WS_POLICY);
             continue;
         }
         if (ch->retiring) {
@@ -486,7 +484,7 @@ static void on_slow_timer(void *arg)
         if (ch->dead || ch->retiring || !ch->ws || now - ch->heard_ms < ctl->silent_ms / 3 * 2)
             continue;
         if (now - ch->heard_ms > ctl->silent_ms && ch->pinged) {
-            fl_ctl_drop(ch, WS_GOING_AWAY);
+            fl_ctl_drop(ch, FL_WS_GOING_AWAY);
         } else if (!ch->pinged) {
             ch->pinged = true;
             ping(ch);
@@ -508,7 +506,7 @@ static void on_drain_timer(void *arg)
         next = ch->next;
         if (ch->dead || !ch->ws)
             continue;
-        fl_ctl_drop(ch, WS_GOING_AWAY);
+        fl_ctl_drop(ch, FL_WS_GOING_AWAY);
         n--;
     }
     if (ctl->drain_ticks > 0) {
@@ -533,7 +531,7 @@ static void on_node_drop(void *arg, const char *node_id)
     for (struct fl_ctl_channel *ch = ctl->first, *next; ch; ch = next) {
         next = ch->next;
         if (ch->gen > 0 && strcmp(ch->node_id, node_id) == 0)
-            fl_ctl_drop(ch, WS_POLICY);
+            fl_ctl_drop(ch, FL_WS_POLICY);
     }
 }
 

@@ -20,7 +20,7 @@
 #define PONG_MS     20000 /* to a peer that is not read: agents give up after 60 s (§3) */
 #define ARENA_BYTES (256 * 1024)
 
-enum { WS_NORMAL = 1000, WS_REPLACED = 4000, WS_BAD_DATA = 1003, WS_STUCK = 1008 };
+#define REPLACED 4000 /* a code of our own: a newer connection has taken its place */
 
 static struct fl_session *session_of(const struct fl_live *live)
 {
@@ -342,7 +342,7 @@ void fl_live_attach(struct fl_live *live, struct fl_end *end)
     live->n_ends++;
     if (older) {
         detach(live, end->side);
-        fl_hub_close(older, WS_REPLACED);
+        fl_hub_close(older, REPLACED);
     }
     live->ends[end->side] = end;
     if (end->side == FL_SIDE_AGENT)
@@ -361,7 +361,7 @@ void fl_live_input(struct fl_live *live, struct fl_end *end, struct fl_msg *m)
         fl_msg_unref(m); /* of a connection that was replaced */
     else if (fl_relay_input(&live->relay, end->side, m, fl_now_ms(), fl_mono_ms()) < 0) {
         fl_metrics_count(live->hub->plane->metrics, FL_CTR_BAD_FRAMES);
-        fl_hub_close(end, WS_BAD_DATA);
+        fl_hub_close(end, FL_WS_BAD_DATA);
     }
 }
 
@@ -423,7 +423,7 @@ static void check_ends(struct fl_live *live, int64_t mono_ms)
             fl_hub_pong(end);
         if (end->outstanding > 0 && mono_ms - end->moved_ms > STUCK_MS) {
             end->moved_ms = mono_ms;
-            fl_hub_close(end, WS_STUCK);
+            fl_hub_close(end, FL_WS_POLICY);
         }
     }
     if (pong)
@@ -448,6 +448,6 @@ bool fl_live_tick(struct fl_live *live, int64_t mono_ms)
         return mono_ms < live->linger_ms && !live->relay.came[FL_SIDE_CLIENT];
     if (mono_ms >= live->linger_ms)
         for (int side = 0; side < FL_SIDE__N; side++)
-            close_end(live, (enum fl_side)side, WS_NORMAL);
+            close_end(live, (enum fl_side)side, FL_WS_NORMAL);
     return true;
 }

@@ -734,7 +734,7 @@ unsigned sw_fleet_drop(struct sw_fleet *f, unsigned n)
 
     for (unsigned i = 0; i < f->n && dropped < n; i++)
         if (f->nodes[i]->ws && f->nodes[i]->net.state.online) {
-            fl_ws_close(f->nodes[i]->ws, 1001, true);
+            fl_ws_close(f->nodes[i]->ws, FL_WS_GOING_AWAY, true);
             dropped++;
         }
     return dropped;
