@@ -52,7 +52,7 @@ struct fl_ctl_channel *fl_ctl_find(struct fl_control *ctl, const char *node_id, 
     if (ch && (gen == 0 || ch->gen == gen))
         return ch;
     if (gen > 0 && ctl->n_retiring > 0)
-        for (ch = ctl->first; ch; ch = ch->next)
+        LIST_FOREACH (ch, &ctl->channels, entry)
             if (ch->gen == gen && !ch->dead)
                 return ch;
     return NULL;
@@ -363,9 +363,7 @@ static void ws_closed(void *arg, struct fl_ws *ws, int code, int http_status, co
     newest = fl_ctl_find(ctl, ch->node_id, 0);
     if (newest)
         let_go(newest);
-    *(ch->prev ? &ch->prev->next : &ctl->first) = ch->next;
-    if (ch->next)
-        ch->next->prev = ch->prev;
+    LIST_REMOVE(ch, entry);
     ctl->n_channels--;
     free(ch->jobs);
     free(ch);
@@ -395,10 +393,7 @@ static int upgrade(void *state, const struct fl_upgrade_in *in, struct fl_ws_eve
     ch->since_ms = ch->heard_ms = fl_mono_ms();
     memcpy(ch->node_id, in->rest, strlen(in->rest) + 1);
     snprintf(ch->address, sizeof(ch->address), "%s", in->who->source_ip ? in->who->source_ip : "-");
-    ch->next = ctl->first;
-    if (ch->next)
-        ch->next->prev = ch;
-    ctl->first = ch;
+    LIST_INSERT_HEAD(&ctl->channels, ch, entry);
     ctl->n_channels++;
     *ret_events = events;
     *ret_arg = ch;
@@ -444,8 +439,8 @@ static void on_timer(void *arg)
     int64_t now = fl_mono_ms();
     bool busy = fl_ctl_submit_waiting(ctl);
 
-    for (struct fl_ctl_channel *ch = ctl->first, *next; ch; ch = next) {
-        next = ch->next;
+    for (struct fl_ctl_channel *ch = LIST_FIRST(&ctl->channels), *next; ch; ch = next) {
+        next = LIST_NEXT(ch, entry);
         if (ch->dead)
             continue;
         if (ch->gen == 0) {
@@ -479,8 +474,8 @@ static void on_slow_timer(void *arg)
     struct fl_control *ctl = arg;
     int64_t now = fl_mono_ms();
 
-    for (struct fl_ctl_channel *ch = ctl->first, *next; ch; ch = next) {
-        next = ch->next;
+    for (struct fl_ctl_channel *ch = LIST_FIRST(&ctl->channels), *next; ch; ch = next) {
+        next = LIST_NEXT(ch, entry);
         if (ch->dead || ch->retiring || !ch->ws || now - ch->heard_ms < ctl->silent_ms / 3 * 2)
             continue;
         if (now - ch->heard_ms > ctl->silent_ms && ch->pinged) {
@@ -496,14 +491,15 @@ static void on_slow_timer(void *arg)
 static void on_drain_timer(void *arg)
 {
     struct fl_control *ctl = arg;
+    struct fl_ctl_channel *each;
     size_t alive = 0;
     size_t n;
 
-    for (struct fl_ctl_channel *ch = ctl->first; ch; ch = ch->next)
-        alive += !ch->dead && ch->ws;
+    LIST_FOREACH (each, &ctl->channels, entry)
+        alive += !each->dead && each->ws;
     n = ctl->drain_ticks > 0 ? (alive + ctl->drain_ticks - 1) / ctl->drain_ticks : alive;
-    for (struct fl_ctl_channel *ch = ctl->first, *next; ch && n > 0; ch = next) {
-        next = ch->next;
+    for (struct fl_ctl_channel *ch = LIST_FIRST(&ctl->channels), *next; ch && n > 0; ch = next) {
+        next = LIST_NEXT(ch, entry);
         if (ch->dead || !ch->ws)
             continue;
         fl_ctl_drop(ch, FL_WS_GOING_AWAY);
@@ -528,8 +524,8 @@ static void on_node_drop(void *arg, const char *node_id)
 {
     struct fl_control *ctl = arg;
 
-    for (struct fl_ctl_channel *ch = ctl->first, *next; ch; ch = next) {
-        next = ch->next;
+    for (struct fl_ctl_channel *ch = LIST_FIRST(&ctl->channels), *next; ch; ch = next) {
+        next = LIST_NEXT(ch, entry);
         if (ch->gen > 0 && strcmp(ch->node_id, node_id) == 0)
             fl_ctl_drop(ch, FL_WS_POLICY);
     }
@@ -580,6 +576,7 @@ static int control_start(struct fl_plane *plane, struct fl_loop *loop, unsigned 
 
     if (!ctl)
         return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    LIST_INIT(&ctl->channels);
     ctl->plane = plane;
     ctl->loop = loop;
     ctl->silent_ms = (plane->conf.silent_s ? plane->conf.silent_s : FL_CTL_SILENT_S) * 1000;

@@ -6,6 +6,7 @@
  * replaced by a newer one, when the store has answered.
  */
 #pragma once
+#include <sys/queue.h>
 #include "common/wire/agentmessage.h"
 #include "server/counts.h"
 #include "server/http/route.h"
@@ -41,7 +42,7 @@ struct fl_ctl_job {
 struct fl_ctl_channel {
     struct fl_control *ctl;
     struct fl_ws *ws;
-    struct fl_ctl_channel *prev, *next;
+    LIST_ENTRY(fl_ctl_channel) entry;
     uint64_t gen;            /* 0: not open yet; higher is newer, over all loop threads */
     int64_t since_ms;        /* monotonic: accepted */
     int64_t heard_ms;        /* monotonic: last frame or pong */
@@ -78,7 +79,7 @@ struct fl_control {
     struct fl_timer *drain_timer;
     struct fl_timer *trim_timer; /* runs until memory is given back */
     uint64_t opens, opens_then;  /* since that was done, and when it was last looked at */
-    struct fl_ctl_channel *first;
+    LIST_HEAD(, fl_ctl_channel) channels;
     size_t n_channels;
     struct fl_counts open; /* node id -> newest struct fl_ctl_channel * */
     unsigned n_retiring;

@@ -811,9 +811,9 @@ static void an_upgrade_that_says_nothing_is_closed(void **state)
 
     (void)state;
     connect_peer(&p);
-    assert_non_null(ctl->first);
-    assert_int_equal(ctl->first->gen, 0);
-    ctl->first->since_ms -= FL_CTL_OPEN_MS + 1;
+    assert_non_null(LIST_FIRST(&ctl->channels));
+    assert_int_equal(LIST_FIRST(&ctl->channels)->gen, 0);
+    LIST_FIRST(&ctl->channels)->since_ms -= FL_CTL_OPEN_MS + 1;
     run_until(&p.closed, "close of a silent upgrade");
     assert_int_equal(p.code, 1008);
     assert_false(fl_presence_connected(f.plane.presence, node));
