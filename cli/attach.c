@@ -350,8 +350,8 @@ static void on_end(void *arg, int r, const char *text)
         a->status = a->conf->failure;
     else if (a->code >= 0)
         a->status = a->code;
-    else if (!a->ready || a->conf->wants_code)
-        a->status = a->conf->failure; /* `text` says why */
+    else if (!a->ready || a->conf->wants_code || *text)
+        a->status = a->conf->failure; /* `text` says why: nothing is said of a shell's own end */
     a->end_r = r;
     snprintf(a->end_text, sizeof(a->end_text), "%s", text);
     check_end(a);

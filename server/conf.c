@@ -28,6 +28,8 @@
 #define SESSIONS_MAX_PER_NODE_DEFAULT  250
 #define SESSIONS_MAX_PER_OWNER_DEFAULT 1000
 #define SESSION_IDLE_MINUTES_DEFAULT   20
+#define SESSION_LOST_S_MIN             10 /* an agent sees a lost connection after FL_DATA_QUIET_MS */
+#define SESSION_LOST_S_DEFAULT         12
 #define TRANSCRIPT_DAYS_DEFAULT        365
 #define TRANSCRIPT_MAX_BYTES_DEFAULT   (64ll << 20)
 #define TRANSCRIPTS_MAX_BYTES_DEFAULT  (10ll << 30)
@@ -91,6 +93,8 @@ static const struct fl_field conf_fields[] = {
     F(sessions_max_per_owner, "SessionsMaxPerOwner", 0, .limits = { .min = 0, .max = 1 << 20 }),
     F(session_idle_minutes, "SessionIdleMinutes", 0, .limits = { .min = 0, .max = 60 }),
     F(session_max_minutes, "SessionMaxMinutes", 0, .limits = { .min = 0, .max = 1440 }),
+    F(session_lost_s, "SessionLostSeconds", 0,
+      .limits = { .min = SESSION_LOST_S_MIN, .max = 3600 }),
     F(log_level, "LogLevel", 0, .limits = { .enums = levels }),
     F(log_format, "LogFormat", 0, .limits = { .enums = formats }),
 };
@@ -178,6 +182,8 @@ static void fill_defaults(struct fl_conf *c)
         c->sessions_max_per_owner.v = SESSIONS_MAX_PER_OWNER_DEFAULT;
     if (!c->session_idle_minutes.set)
         c->session_idle_minutes.v = SESSION_IDLE_MINUTES_DEFAULT;
+    if (!c->session_lost_s.set)
+        c->session_lost_s.v = SESSION_LOST_S_DEFAULT;
     if (!c->transcript_days.set)
         c->transcript_days.v = TRANSCRIPT_DAYS_DEFAULT;
     if (!c->transcript_max_bytes.set)
@@ -264,6 +270,7 @@ void fl_conf_plane(const struct fl_conf *conf, const char *data_dir,
         .sessions_max_per_owner = conf->sessions_max_per_owner.v,
         .session_idle_minutes = conf->session_idle_minutes.v,
         .session_max_minutes = conf->session_max_minutes.v,
+        .session_lost_ms = conf->session_lost_s.v * 1000,
         .hosts = conf->hosts,
         .objects_max_bytes = conf->objects_max_bytes.v,
         .objects_max_files = conf->objects_max_files.v,

@@ -48,6 +48,8 @@
  *                     sessions at once; 5000, 250, 1000; 0: no limit
  *   SessionIdleMinutes, SessionMaxMinutes
  *                     for session documents that say nothing; 20, 0 (no limit)
+ *   SessionLostSeconds
+ *                     a node not heard of for so long is lost to the client that waits; 12
  *   LogLevel          error, warn, info, debug
  *   LogFormat         text, json
  */
@@ -88,7 +90,7 @@ struct fl_conf {
     size_t n_alarms;
     struct fl_opt_int silent_s;
     struct fl_opt_int sessions_max, sessions_max_per_node, sessions_max_per_owner;
-    struct fl_opt_int session_idle_minutes, session_max_minutes;
+    struct fl_opt_int session_idle_minutes, session_max_minutes, session_lost_s;
     char *log_level;
     char *log_format;
 };

@@ -47,6 +47,7 @@ struct fl_plane_conf {
     int64_t sessions_max, sessions_max_per_node, sessions_max_per_owner; /* at once; 0: no limit */
     int64_t session_idle_minutes,
         session_max_minutes; /* where documents say nothing; 0: no limit */
+    int64_t session_lost_ms; /* so long a client waits for a node that is not heard of */
 };
 
 struct fl_plane {

@@ -16,9 +16,6 @@
 
 #define CREATE_TIMEOUT_MS  15000
 #define CONNECT_TIMEOUT_MS 15000
-#define PING_MS            54000
-#define FIRST_PONG_MS      114000
-#define PONG_MS            60000
 #define AGAIN_MS           50  /* after a loss: at most so long */
 #define RETRY_BASE_MS      200 /* a try that failed: 100-199 ms, doubled */
 #define RETRY_CAP_MS       5000
@@ -34,6 +31,12 @@
 #define TERMINATED         "Session is already terminated"
 #define QUERY              "?role=publish_subscribe"
 
+/* protocol 3 §3; with a plane of ours both soon see that the other is gone. What is first heard
+ * waits for the plane's store. */
+static const struct pulse {
+    uint32_t ping_ms, first_ms, quiet_ms;
+} pulses[] = { { 54000, 114000, 60000 }, { FL_DATA_BEAT_MS, 20000, FL_DATA_QUIET_MS } };
+
 enum phase { IDLE, WAITING, CREATING, CONNECTING, OPEN, CLOSED };
 
 struct fl_data {
@@ -43,7 +46,7 @@ struct fl_data {
     struct fl_post *post;
     struct fl_ws *ws;
     char *token;
-    struct fl_timer *retry, *ping, *pong_deadline, *closing, *trim;
+    struct fl_timer *retry, *ping, *quiet, *closing, *trim;
     struct fl_backoff backoff;
     unsigned tries;
     int64_t lost_ms;       /* monotonic: since when there is none */
@@ -96,19 +99,28 @@ static void try_later(struct fl_data *d, const char *why)
 
 /* ---- the socket ---- */
 
+static const struct pulse *pulse_of(const struct fl_data *d)
+{
+    return &pulses[fl_sess_is_ours(d->s)];
+}
+
 static void on_ping_time(void *arg)
 {
     struct fl_data *d = arg;
 
     fl_ws_ping(d->ws, "keepalive", 9);
-    fl_timer_start(d->ping, PING_MS);
+    fl_timer_start(d->ping, pulse_of(d)->ping_ms);
 }
 
-static void on_no_pong(void *arg)
+static void on_quiet(void *arg)
 {
     struct fl_data *d = arg;
+    int64_t left_ms = fl_ws_heard_ms(d->ws) + pulse_of(d)->quiet_ms - fl_mono_ms();
 
-    fl_ws_close(d->ws, FL_WS_GOING_AWAY, true);
+    if (left_ms > 0)
+        fl_timer_start(d->quiet, (uint64_t)left_ms);
+    else
+        fl_ws_close(d->ws, FL_WS_GOING_AWAY, true);
 }
 
 static void on_trim(void *arg)
@@ -119,18 +131,21 @@ static void on_trim(void *arg)
 static int send_open(struct fl_data *d)
 {
     fl_autobuf struct fl_buf text = FL_BUF(MAX_TEXT_BYTES);
+    struct fl_msg_extras extras = { .beats = true };
     char request_id[FL_UUID_BYTES];
     int r;
 
     text.secret = true;
     fl_uuid4(request_id);
-    r = fl_json_encode(&fl_shape_open_data,
-                       &(struct fl_msg_open_data){ .schema_version = fl_text("1.0"),
-                                                   .request_id = request_id,
-                                                   .token = d->token,
-                                                   .instance_id = d->s->start.node_id,
-                                                   .client_id = fl_text("") },
-                       &text);
+    r = fl_json_encode(
+        &fl_shape_open_data,
+        &(struct fl_msg_open_data){ .schema_version = fl_text("1.0"),
+                                    .request_id = request_id,
+                                    .token = d->token,
+                                    .instance_id = d->s->start.node_id,
+                                    .client_id = fl_text(""),
+                                    .extras = fl_sess_is_ours(d->s) ? &extras : NULL },
+        &text);
     return r < 0 ? r : fl_ws_send(d->ws, FL_WS_TEXT, text.data, text.len);
 }
 
@@ -150,8 +165,8 @@ static void on_ws_open(void *arg, struct fl_ws *ws)
     d->opened = true;
     d->tries = 0;
     fl_backoff_reset(&d->backoff);
-    fl_timer_start(d->ping, PING_MS);
-    fl_timer_start(d->pong_deadline, FIRST_PONG_MS);
+    fl_timer_start(d->ping, pulse_of(d)->ping_ms);
+    fl_timer_start(d->quiet, pulse_of(d)->first_ms);
     fl_timer_start(d->trim, TRIM_MS);
     fl_sess_connected(d->s, first);
 }
@@ -163,13 +178,6 @@ static void on_ws_message(void *arg, struct fl_ws *ws, enum fl_ws_kind kind, con
 
     if (d->phase == OPEN && kind == FL_WS_BINARY)
         fl_sess_frame(d->s, data, len);
-}
-
-static void on_ws_pong(void *arg, struct fl_ws *ws)
-{
-    struct fl_data *d = arg;
-
-    fl_timer_start(d->pong_deadline, PONG_MS);
 }
 
 static void on_ws_drain(void *arg, struct fl_ws *ws)
@@ -199,7 +207,7 @@ static void on_ws_close(void *arg, struct fl_ws *ws, int code, int http_status, 
     d->ws = NULL;
     drop_token(d);
     fl_timer_stop(d->ping);
-    fl_timer_stop(d->pong_deadline);
+    fl_timer_stop(d->quiet);
     if (d->s->phase == FL_SESS_ENDED)
         d->phase = CLOSED;
     if (d->phase == CLOSED) {
@@ -221,7 +229,6 @@ static void on_ws_close(void *arg, struct fl_ws *ws, int code, int http_status, 
 static const struct fl_ws_events ws_events = {
     .on_open = on_ws_open,
     .on_message = on_ws_message,
-    .on_pong = on_ws_pong,
     .on_drain = on_ws_drain,
     .on_close = on_ws_close,
 };
@@ -391,10 +398,10 @@ int fl_data_new(struct fl_sess *s, struct fl_data **ret_data, struct fl_err *err
     fl_arena_init(&d->arena, 65536);
     d->retry = fl_timer_new(s->loop, create, d);
     d->ping = fl_timer_new(s->loop, on_ping_time, d);
-    d->pong_deadline = fl_timer_new(s->loop, on_no_pong, d);
+    d->quiet = fl_timer_new(s->loop, on_quiet, d);
     d->closing = fl_timer_new(s->loop, on_closing_over, d);
     d->trim = fl_timer_new(s->loop, on_trim, d);
-    if (!d->retry || !d->ping || !d->pong_deadline || !d->closing || !d->trim) {
+    if (!d->retry || !d->ping || !d->quiet || !d->closing || !d->trim) {
         fl_data_free(d);
         return fl_err_set(err, -ENOMEM, NULL, "out of memory");
     }
@@ -416,7 +423,7 @@ struct fl_data *fl_data_free(struct fl_data *d)
         return NULL;
     fl_timer_free(d->retry);
     fl_timer_free(d->ping);
-    fl_timer_free(d->pong_deadline);
+    fl_timer_free(d->quiet);
     fl_timer_free(d->closing);
     fl_timer_free(d->trim);
     drop_token(d);

@@ -28,8 +28,9 @@ struct fl_ws {
     size_t max_queue_bytes;
     int64_t each_us;    /* a message's share of a second; 0: no limit */
     int64_t used_up_us; /* monotonic: the time that what was read stands for ends here */
-    bool over_limit;    /* max_per_s: nothing is read for a while */
-    bool paused;        /* by the owner */
+    int64_t heard_ms;
+    bool over_limit; /* max_per_s: nothing is read for a while */
+    bool paused;     /* by the owner */
     struct fl_ws_reader reader;
     int code;        /* the peer's close code */
     const char *why; /* what ended it, if not the stream */
@@ -174,6 +175,7 @@ static void on_data(void *arg, uint8_t *data, size_t len)
 {
     struct fl_ws *ws = arg;
 
+    ws->heard_ms = fl_mono_ms();
     while (len && !ws->stream->aborted && !ws->stream->finishing) {
         size_t used = 0;
         int op = fl_ws_reader_feed(&ws->reader, data, len, &used);
@@ -268,6 +270,7 @@ void fl_ws_begin(struct fl_ws *ws, struct fl_stream *stream, uint8_t *data, size
 {
     ws->stream = stream;
     ws->state = OPEN;
+    ws->heard_ms = fl_mono_ms();
     fl_stream_set_ops(stream, &stream_ops, ws);
     if (ws->events.on_open)
         ws->events.on_open(ws->arg, ws);
@@ -369,6 +372,11 @@ void fl_ws_close(struct fl_ws *ws, int code, bool abort)
 size_t fl_ws_queued(const struct fl_ws *ws)
 {
     return ws->stream ? fl_stream_queued(ws->stream) : 0;
+}
+
+int64_t fl_ws_heard_ms(const struct fl_ws *ws)
+{
+    return ws->heard_ms;
 }
 
 void *fl_ws_arg(const struct fl_ws *ws)

@@ -99,5 +99,8 @@ void fl_ws_trust(struct fl_ws *ws);
 void fl_ws_close(struct fl_ws *ws, int code, bool abort);
 
 size_t fl_ws_queued(const struct fl_ws *ws);
+
+/* When bytes of the peer came last, of whatever message; monotonic. 0: not open yet. */
+int64_t fl_ws_heard_ms(const struct fl_ws *ws);
 void *fl_ws_arg(const struct fl_ws *ws);
 void fl_ws_set_arg(struct fl_ws *ws, void *arg);

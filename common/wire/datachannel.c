@@ -14,6 +14,7 @@ static const struct fl_field extras_fields[] = {
     F(max_payload, "MaxPayload", FL_OMIT_ZERO),
     F(end_of_input, "EndOfInput", FL_OMIT_ZERO),
     F(handshake, "Handshake", FL_OMIT_ZERO),
+    F(beats, "Beats", FL_OMIT_ZERO),
 };
 #undef F
 const struct fl_shape fl_shape_extras = FL_SHAPE(struct fl_msg_extras, "Fairlead", extras_fields);
@@ -39,6 +40,7 @@ static const struct fl_field open_data_fields[] = {
     F(client_id, "ClientId", FL_ALWAYS),
     F(client_version, "ClientVersion", 0),
     F(require_ack, "RequireAcknowledgement", FL_OMIT_ZERO),
+    FL_FIELD_STRUCT(struct fl_msg_open_data, extras, "Fairlead", 0, &fl_shape_extras),
 };
 #undef F
 const struct fl_shape fl_shape_open_data =

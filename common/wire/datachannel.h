@@ -47,13 +47,20 @@ enum fl_data_flag { /* payload of FL_DATA_TYPE_FLAG: 4 bytes, big-endian */
 #define FL_DATA_PAYLOAD_BYTES     1024  /* of a data message, before encryption */
 #define FL_DATA_MAX_PAYLOAD_BYTES 65536 /* the same where our own ends agreed on more */
 
+/* An agent of ours pings a plane of ours so often, and takes a connection on which nothing came
+ * for FL_DATA_QUIET_MS for lost. */
+#define FL_DATA_BEAT_MS  5000
+#define FL_DATA_QUIET_MS 9000
+
 /* What our own ends agree on: member "Fairlead" of interactive_shell's Content (plane to agent:
- * what the plane relays and the client asked for), of HandshakeRequest and of HandshakeResponse.
- * Absent: the official limits. Official programs ignore it. */
+ * what the plane relays and the client asked for), of an agent's OpenDataChannel, of
+ * HandshakeRequest and of HandshakeResponse. Absent: the official limits. Official programs ignore
+ * it. */
 struct fl_msg_extras {
     int32_t max_payload; /* 0: FL_DATA_PAYLOAD_BYTES */
     bool end_of_input;   /* FL_DATA_FLAG_END_OF_INPUT is understood, and half_close of smux.h */
     bool handshake;      /* Content only: run the handshake whatever the session's type is */
+    bool beats;          /* OpenDataChannel only: pings come every FL_DATA_BEAT_MS */
 };
 
 /* POST /v1/data-channel/{SessionId}; the answer is XML (control.h). */
@@ -72,6 +79,7 @@ struct fl_msg_open_data {
     char *client_id;
     char *client_version; /* client only */
     bool require_ack;     /* agents 3.2.2086.0-3.3.130: answer data_channel_ready */
+    struct fl_msg_extras *extras;
 };
 
 struct fl_msg_data_ack {

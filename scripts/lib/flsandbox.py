@@ -165,11 +165,11 @@ class Program:
 class Plane(Program):
     """A control plane of its own: data, CA, administrator's key, a port on loopback."""
 
-    def __init__(self, folder, build, host="127.0.0.1", port=None):
+    def __init__(self, folder, build, host="127.0.0.1", port=None, bind="127.0.0.1"):
         super().__init__(folder, build)
         self.data = self.folder / "data"
         self.log = self.folder / "server.log"
-        self.host, self.port = host, port
+        self.host, self.port, self.bind = host, port, bind
         self.ca_file = self.folder / "ca.crt"
         self.api = None
 
@@ -186,7 +186,7 @@ class Plane(Program):
     def init(self):
         port = self.port or free_port()
         done = self.command("init", "--data", self.data, "--host", self.host, "--port", port,
-                            "--bind", "127.0.0.1", "--region", REGION)
+                            "--bind", self.bind, "--region", REGION)
         if done.returncode != 0:
             raise SandboxError(f"fairlead-server init: exit {done.returncode}\n{done.stdout}{done.stderr}")
         self.port = port
@@ -321,7 +321,7 @@ class Sandbox:
     """A plane and agents below `folder` (made if None, and then removed by stop())."""
 
     def __init__(self, nodes=1, build=None, folder=None, keep=False, log=lambda text: None,
-                 host="127.0.0.1"):
+                 host="127.0.0.1", bind="127.0.0.1"):
         self.build = pathlib.Path(build) if build else default_build()
         self.keep, self.log, self.n_nodes = keep, log, nodes
         self.own_folder = folder is None
@@ -331,7 +331,7 @@ class Sandbox:
         self.folder = pathlib.Path(folder).resolve()
         # Agents started by root run their network part as another user, who must get through here.
         self.folder.chmod(0o755)
-        self.plane = Plane(self.folder / "plane", self.build, host=host)
+        self.plane = Plane(self.folder / "plane", self.build, host=host, bind=bind)
         self.agents = []
         self.extra = []  # further Program objects to take down with the rest
 

@@ -14,6 +14,7 @@
 #define SILENT_MS     60000  /* a peer not heard of for so long is pinged, */
 #define DEAD_MS       120000 /* and dropped if it does not answer */
 #define TICK_MS       1000
+#define STALL_MS      3000 /* a tick that comes so late: what was not heard was not read */
 #define DRAIN_TICK_MS 50
 
 void fl_data_loop_unref(struct fl_data_loop *d)
@@ -94,8 +95,10 @@ static const struct fl_end_ops end_ops = { end_send, end_pause, end_pong, end_cl
 
 static void arm(struct fl_data_loop *d)
 {
-    if (!d->stopped && !fl_timer_active(d->timer))
-        fl_timer_start(d->timer, TICK_MS);
+    if (d->stopped || fl_timer_active(d->timer))
+        return;
+    d->ticked_ms = fl_mono_ms();
+    fl_timer_start(d->timer, TICK_MS);
 }
 
 static void ws_open(void *arg, struct fl_ws *ws)
@@ -106,24 +109,12 @@ static void ws_open(void *arg, struct fl_ws *ws)
     arm(c->data);
 }
 
-static void heard(struct fl_data_conn *c)
-{
-    c->heard_ms = fl_mono_ms();
-    c->pinged = false;
-}
-
-static void ws_pong(void *arg, struct fl_ws *ws)
-{
-    heard(arg);
-}
-
 static void ws_message(void *arg, struct fl_ws *ws, enum fl_ws_kind kind, const char *data,
                        size_t len)
 {
     struct fl_data_conn *c = arg;
     struct fl_msg *m;
 
-    heard(c);
     if (c->state == FL_DATA_REFUSED)
         return;
     if (c->state == FL_DATA_OPENING) {
@@ -173,7 +164,6 @@ static int upgrade(void *state, const struct fl_upgrade_in *in, struct fl_ws_eve
     static const struct fl_ws_events events = {
         .on_open = ws_open,
         .on_message = ws_message,
-        .on_pong = ws_pong,
         .on_drain = ws_drain,
         .on_close = ws_closed,
     };
@@ -190,7 +180,7 @@ static int upgrade(void *state, const struct fl_upgrade_in *in, struct fl_ws_eve
     c->data = d;
     c->end.ops = &end_ops;
     c->end.hub = d->hub;
-    c->since_ms = c->heard_ms = fl_mono_ms();
+    c->since_ms = fl_mono_ms();
     TAILQ_INIT(&c->early);
     snprintf(c->id, sizeof(c->id), "%s", in->rest);
     snprintf(c->node_id, sizeof(c->node_id), "%s", in->who->node_id ? in->who->node_id : "");
@@ -204,26 +194,32 @@ static int upgrade(void *state, const struct fl_upgrade_in *in, struct fl_ws_eve
 
 /* ---- the route ---- */
 
-/* Of a peer that is not read, pongs are not read either. */
 static void check_silence(struct fl_data_conn *c, int64_t now_ms)
 {
-    if (c->paused)
-        heard(c);
-    else if (now_ms - c->heard_ms > DEAD_MS)
+    int64_t limit_ms = c->beats ? c->data->plane->conf.session_lost_ms : DEAD_MS;
+    int64_t heard_ms = FL_MAX(fl_ws_heard_ms(c->ws), c->deaf_ms);
+
+    if (now_ms - heard_ms > limit_ms) {
+        c->end.silent = true;
         fl_ws_close(c->ws, 0, true);
-    else if (now_ms - c->heard_ms > SILENT_MS && !c->pinged)
-        c->pinged = fl_ws_ping(c->ws, "keepalive", strlen("keepalive")) == 0;
+    } else if (now_ms - FL_MAX(heard_ms, c->pinged_ms) > SILENT_MS &&
+               fl_ws_ping(c->ws, "keepalive", strlen("keepalive")) == 0) {
+        c->pinged_ms = now_ms;
+    }
 }
 
 static void on_timer(void *arg)
 {
     struct fl_data_loop *d = arg;
     int64_t now_ms = fl_mono_ms();
+    bool stalled = now_ms - d->ticked_ms > STALL_MS;
 
     for (struct fl_data_conn *c = LIST_FIRST(&d->conns), *next; c; c = next) {
         next = LIST_NEXT(c, entry);
         if (!c->ws)
             continue;
+        if (stalled || c->paused)
+            c->deaf_ms = now_ms;
         if (c->state == FL_DATA_OPENING && now_ms - c->since_ms > OPEN_MS)
             fl_data_refuse(c, NULL, FL_WS_POLICY, "RequestTimeout", "no OpenDataChannel came");
         else if (c->state == FL_DATA_RELAYED)

@@ -273,5 +273,6 @@ void fl_data_first(struct fl_data_conn *c, enum fl_ws_kind kind, const char *dat
         return;
     }
     c->ready = open.require_ack;
+    c->beats = c->end.side == FL_SIDE_AGENT && open.extras && open.extras->beats;
     load(c);
 }

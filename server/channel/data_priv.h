@@ -22,9 +22,9 @@ struct fl_data_conn {
     LIST_ENTRY(fl_data_conn) entry;
     struct fl_ws *ws; /* NULL: gone */
     enum fl_data_state state;
-    unsigned paused;            /* enum fl_pause */
-    int64_t since_ms, heard_ms; /* monotonic */
-    bool pinged;
+    unsigned paused;                      /* enum fl_pause */
+    int64_t since_ms, deaf_ms, pinged_ms; /* monotonic; deaf: nothing was read until then */
+    bool beats;                           /* it is heard of every FL_DATA_BEAT_MS, or gone */
     size_t pending; /* bytes sent that the relay thinks are not with the kernel */
     struct fl_msgs early;
     size_t early_bytes;
@@ -43,6 +43,7 @@ struct fl_data_loop {
     struct fl_timer *drain_timer;
     LIST_HEAD(, fl_data_conn) conns;
     unsigned refs; /* store jobs on their way, and one for the owner */
+    int64_t ticked_ms;
     unsigned drain_ticks;
     bool draining, stopped;
 };

@@ -41,6 +41,7 @@ struct fl_end {
     const struct fl_end_ops *ops;
     enum fl_side side;
     struct fl_hub *hub; /* of its thread */
+    bool silent;        /* before fl_end_gone(): nothing was heard of it for its time */
     /* the rest is the hubs' */
     struct fl_hub *home;
     struct fl_live *live;

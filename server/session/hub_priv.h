@@ -33,8 +33,9 @@ struct fl_live {
     bool noting, note_again;
     bool joined; /* both sides have been here since the last note */
     bool loading, load_again;
-    bool asked;      /* to be terminated by us: on its way to the store */
-    bool agent_ends; /* the agent has said so */
+    bool asked;        /* to be terminated by us: on its way to the store */
+    bool agent_ends;   /* the agent has said so */
+    bool agent_silent; /* its last connection was given up for its silence */
     bool ending, over;
     int64_t close_ms;  /* monotonic: the client is told by then; 0: not waiting */
     int64_t linger_ms; /* monotonic: over, and kept until then for a late client */

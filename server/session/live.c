@@ -17,7 +17,8 @@
 #define LAST_MS     10000 /* for an agent to hang up when its session is over */
 #define WORD_MS     1000  /* between an agent's "Terminating" and the client's end, for its task */
 #define STUCK_MS    60000 /* a peer that takes nothing for so long is dropped */
-#define PONG_MS     20000 /* to a peer that is not read: agents give up after 60 s (§3) */
+#define PONG_MS     (FL_DATA_QUIET_MS / 3) /* to a peer that is not read, whose pings are not either \
+                                            */
 #define ARENA_BYTES (256 * 1024)
 
 #define REPLACED 4000 /* a code of our own: a newer connection has taken its place */
@@ -36,7 +37,7 @@ struct errand {
     void (*done)(struct fl_live *live, struct errand *e, int r);
     char id[FL_SESSION_ID_BYTES];
     char why[256];
-    bool agent, client, joined;
+    struct fl_session_seen seen;
     struct fl_session found; /* strings in `arena` */
     struct fl_arena arena;
 };
@@ -96,7 +97,7 @@ static void note(struct fl_live *live);
 
 static int note_run(struct fl_call *call, const struct errand *e, struct fl_err *err)
 {
-    return fl_session_note(call, e->id, e->agent, e->client, e->joined, err);
+    return fl_session_note(call, e->id, &e->seen, err);
 }
 
 static void note_done(struct fl_live *live, struct errand *e, int r)
@@ -104,7 +105,7 @@ static void note_done(struct fl_live *live, struct errand *e, int r)
     live->noting = false;
     if (r < 0) {
         live->note_again = true; /* the clock tries again */
-        live->joined = live->joined || e->joined;
+        live->joined = live->joined || e->seen.joined;
     } else if (live->note_again) {
         note(live);
     }
@@ -122,9 +123,10 @@ static void note(struct fl_live *live)
     if (!e)
         return;
     e->fn = note_run;
-    e->agent = live->ends[FL_SIDE_AGENT];
-    e->client = live->ends[FL_SIDE_CLIENT];
-    e->joined = live->joined;
+    e->seen = (struct fl_session_seen){ .agent = live->ends[FL_SIDE_AGENT],
+                                        .client = live->ends[FL_SIDE_CLIENT],
+                                        .joined = live->joined,
+                                        .silent = live->agent_silent };
     live->noting = errand_write(e);
     live->note_again = !live->noting;
     live->joined = live->joined && !live->noting;
@@ -388,6 +390,8 @@ void fl_live_gone(struct fl_live *live, struct fl_end *end)
     live->n_ends--;
     if (live->ends[end->side] == end) {
         detach(live, end->side);
+        if (end->side == FL_SIDE_AGENT)
+            live->agent_silent = end->silent;
         note(live);
         if (end->side == FL_SIDE_AGENT && live->ending && !live->agent_ends && !live->over)
             tell_elsewhere(live);

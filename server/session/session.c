@@ -56,17 +56,16 @@ static int tell(struct fl_call *call, const struct fl_session *s, bool node, str
 
 /* ---- saving ---- */
 
-/* By which time something has to have happened in this state. */
-static int64_t due_of(const struct fl_session *s, bool agent, int64_t now_ms)
+/* By which time something has to have happened in this state. `back_ms`: by then the agent has to
+ * be back, 0: it is not away. */
+static int64_t due_of(const struct fl_session *s, int64_t back_ms, int64_t now_ms)
 {
-    int64_t lost = agent ? 0 : now_ms + FL_SESSION_LOST_MS;
-
     switch ((enum fl_session_status)s->status) {
     case FL_SESS_CONNECTING:
         return s->started_ms + FL_SESSION_START_MS;
     case FL_SESS_CONNECTED:
     case FL_SESS_DISCONNECTED:
-        return lost && s->ends_ms ? FL_MIN(lost, s->ends_ms) : lost + s->ends_ms;
+        return back_ms && s->ends_ms ? FL_MIN(back_ms, s->ends_ms) : back_ms + s->ends_ms;
     case FL_SESS_TERMINATING:
         return now_ms + FL_SESSION_END_MS;
     default:
@@ -133,7 +132,7 @@ static int finish(struct fl_call *call, struct fl_session *s, enum fl_session_ev
         s->details = fl_arena_printf(call->arena, "%.*s", DETAILS_MAX, why);
     if (!s->details)
         return fl_err_set(err, -ENOMEM, NULL, "out of memory");
-    s->due_ms = due_of(s, true, call->now_ms);
+    s->due_ms = due_of(s, 0, call->now_ms);
     if (fl_session_over((enum fl_session_status)s->status))
         record_end(call, s);
     r = save(call, s, err);
@@ -176,7 +175,19 @@ int fl_session_terminate(struct fl_call *call, const char *id, const char *why, 
     return r > 0 ? finish(call, &s, FL_SESS_EV_TERMINATE, why, err) : r;
 }
 
-int fl_session_note(struct fl_call *call, const char *id, bool agent, bool client, bool joined,
+/* A client that waits is to know soon that its node is gone. */
+static int64_t agent_is_due(const struct fl_call *call, const struct fl_session_seen *seen)
+{
+    int64_t lost_ms = call->plane->conf.session_lost_ms;
+
+    if (seen->agent)
+        return 0;
+    if (!seen->client)
+        return call->now_ms + FL_MAX(lost_ms, (int64_t)FL_SESSION_LOST_MS);
+    return call->now_ms + (seen->silent ? 0 : lost_ms);
+}
+
+int fl_session_note(struct fl_call *call, const char *id, const struct fl_session_seen *seen,
                     struct fl_err *err)
 {
     struct fl_session s;
@@ -184,12 +195,12 @@ int fl_session_note(struct fl_call *call, const char *id, bool agent, bool clien
 
     if (r <= 0 || s.status == FL_SESS_TERMINATING)
         return r < 0 ? r : 0;
-    s.agent_came = s.agent_came || agent || joined;
-    if (joined)
+    s.agent_came = s.agent_came || seen->agent || seen->joined;
+    if (seen->joined)
         step(&s, FL_SESS_EV_JOINED);
-    if (!client)
+    if (!seen->client)
         step(&s, FL_SESS_EV_CLIENT_LOST);
-    s.due_ms = due_of(&s, agent, call->now_ms);
+    s.due_ms = due_of(&s, agent_is_due(call, seen), call->now_ms);
     r = save(call, &s, err);
     if (r == 0 && s.due_ms && fl_call_publish(call, FL_SUBJECT_SESSION_DUE, "") < 0)
         r = fl_err_set(err, -ENOMEM, NULL, "out of memory");
@@ -278,7 +289,7 @@ int fl_session_restarted(struct fl_call *call, const char *id, struct fl_err *er
     if (s.status == FL_SESS_CONNECTING) /* it had no fair chance */
         s.due_ms = call->now_ms + FL_SESSION_START_MS;
     else
-        s.due_ms = due_of(&s, false, call->now_ms);
+        s.due_ms = due_of(&s, call->now_ms + FL_SESSION_LOST_MS, call->now_ms);
     return save(call, &s, err);
 }
 

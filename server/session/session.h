@@ -15,9 +15,11 @@ struct fl_msg_task_complete; /* common/wire/datachannel.h */
 
 #define FL_SUBJECT_SESSION_DUE "session.due" /* key: "": the clock may be asked for earlier */
 
-#define FL_SESSION_START_MS 60000  /* for agent and client to come */
-#define FL_SESSION_LOST_MS  120000 /* for an agent to come back, also after a start of the plane */
-#define FL_SESSION_END_MS   60000  /* for an agent to say that it has ended */
+#define FL_SESSION_START_MS 60000 /* for agent and client to come */
+/* For an agent to come back while nobody waits for it: after a start of the plane, or with its
+ * client away. Else it is conf.session_lost_ms. */
+#define FL_SESSION_LOST_MS  120000
+#define FL_SESSION_END_MS   60000                /* for an agent to say that it has ended */
 #define FL_SESSION_TELL_MS  (24LL * 3600 * 1000) /* an agent that was away is told of the end */
 #define FL_SESSION_KEEP_MS  (30LL * 24 * 3600 * 1000) /* protocol 6 §3.6: History */
 
@@ -50,8 +52,13 @@ int fl_session_insert(struct fl_call *call, const struct fl_session *s, const ch
 /* To be ended; what is unknown or has ended stays as it is. `why` is shown to the user. */
 int fl_session_terminate(struct fl_call *call, const char *id, const char *why, struct fl_err *err);
 
-/* Which sides are connected now; `joined`: both have been, at a time since the last note. */
-int fl_session_note(struct fl_call *call, const char *id, bool agent, bool client, bool joined,
+/* Who is connected now. */
+struct fl_session_seen {
+    bool agent, client;
+    bool joined; /* both have been, at a time since the last note */
+    bool silent; /* the agent was away for its time already when its connection was given up */
+};
+int fl_session_note(struct fl_call *call, const char *id, const struct fl_session_seen *seen,
                     struct fl_err *err);
 
 /* The agent of `node_id` says that it has ended. 1: it was open, 0: nothing of it is known, or it

@@ -16,8 +16,9 @@ TASK_MEMBERS = ["SchemaVersion", "TaskId", "Topic", "FinalTaskStatus", "IsRoutin
 
 
 class Session:
-    def __init__(self, plane, session_id):
+    def __init__(self, plane, session_id, ours=False):
         self.plane, self.session_id = plane, session_id
+        self.ours = ours                     # its plane is one of fairlead
         self.agent = self.client = None      # WebSockets
         self.held = []                       # for a client that is not there
         self.states, self.completes = [], []  # agent_session_state, agent_task_complete
@@ -47,7 +48,7 @@ class SessionPlane(refplane.RefPlane):
     def start_session(self, document, parameters=None, session_id=None, name="doc", **content):
         """interactive_shell to the agent; (Session, StartSession's answer)."""
         session_id = session_id or f"alice-{uuid.uuid4().hex[:17]}"
-        session = self.sessions[session_id] = Session(self, session_id)
+        session = self.sessions[session_id] = Session(self, session_id, ours="Fairlead" in content)
         content = {"SessionId": session_id, "DocumentName": name, "DocumentContent": document,
                    "Parameters": parameters or {}, "RunAsUser": "",
                    "SessionOwner": "arn:aws:iam::123456789012:user/alice", **content}
@@ -187,9 +188,11 @@ class SessionPlane(refplane.RefPlane):
         session, side = self.data_tokens.pop(first["TokenValue"])
         self.expect(request.path == f"/v1/data-channel/{session.session_id}", f"path {request.path}")
         if side == "agent":
+            ours = {"Fairlead": {"Beats": True}} if session.ours else {}
             self.expect(opcode == wire.TEXT and list(first) == [
-                "MessageSchemaVersion", "RequestId", "TokenValue", "ClientInstanceId", "ClientId"],
+                "MessageSchemaVersion", "RequestId", "TokenValue", "ClientInstanceId", "ClientId", *ours],
                 f"OpenDataChannel {list(first)}")
+            self.expect(first.get("Fairlead") == ours.get("Fairlead"), f"{first.get('Fairlead')}")
             self.expect(first["ClientInstanceId"] in self.nodes and first["ClientId"] == "", f"{first}")
             self.expect("authorization" in request.headers, "an agent's upgrade is signed")
         with session.lock:

@@ -34,7 +34,8 @@ void fl_fixture_open(struct fl_fixture *f)
                                             .account = (char *)ACCOUNT,
                                             .region = (char *)REGION,
                                             .public_host = (char *)"localhost",
-                                            .node_token_life_ms = 3600000 };
+                                            .node_token_life_ms = 3600000,
+                                            .session_lost_ms = FL_FIXTURE_LOST_MS };
     memset(f->plane.seal_key, 7, sizeof(f->plane.seal_key));
     memset(f->plane.parameter_key, 8, sizeof(f->plane.parameter_key));
     snprintf(f->dir, sizeof(f->dir), "%.40s/fl-test-XXXXXX",

@@ -11,6 +11,8 @@
 #pragma once
 #include "server/plane.h"
 
+#define FL_FIXTURE_LOST_MS 12000 /* conf.session_lost_ms */
+
 struct fl_fixture {
     struct fl_plane plane;
     struct fl_identity who; /* of the calls that follow; an administrator at first */

@@ -135,11 +135,11 @@ static const struct {
     bool end_of_input;
 } offers[] = {
     { { 0 }, false, 1024, false },
-    { { 65536, true, false }, true, 65536, true },
-    { { 4096, false, false }, true, 4096, false },
-    { { 1 << 30, true, false }, true, 65536, true },
-    { { 0, true, false }, true, 1024, true },
-    { { -5, true, false }, true, 1024, true },
+    { { .max_payload = 65536, .end_of_input = true }, true, 65536, true },
+    { { .max_payload = 4096 }, true, 4096, false },
+    { { .max_payload = 1 << 30, .end_of_input = true }, true, 65536, true },
+    { { .end_of_input = true }, true, 1024, true },
+    { { .max_payload = -5, .end_of_input = true }, true, 1024, true },
 };
 
 static void our_own_ends_agree_on_more(void **state)

@@ -29,6 +29,9 @@ static const struct {
       "{\"MessageSchemaVersion\":\"1.0\",\"RequestId\":\"r\",\"TokenValue\":\"t\","
       "\"ClientInstanceId\":\"mi-1\",\"ClientId\":\"\","
       "\"RequireAcknowledgement\":true}" },
+    { &fl_shape_open_data,
+      "{\"MessageSchemaVersion\":\"1.0\",\"RequestId\":\"r\",\"TokenValue\":\"t\","
+      "\"ClientInstanceId\":\"mi-1\",\"ClientId\":\"\",\"Fairlead\":{\"Beats\":true}}" },
     { &fl_shape_data_ack,
       "{\"AcknowledgedMessageType\":\"output_stream_data\",\"AcknowledgedMessageId\":"
       "\"u\",\"AcknowledgedMessageSequenceNumber\":2,\"IsSequentialMessage\":true}" },

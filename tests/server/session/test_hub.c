@@ -30,6 +30,7 @@
 #define NODE     "mi-0123456789abcdef0"
 #define PAYLOAD  65536
 #define BULK_MIB 24
+#define LOST_MS  500
 
 static struct fl_fixture f;
 static struct fl_loop *loop; /* of the peers */
@@ -100,6 +101,7 @@ static int setup(void **state)
 
     (void)state;
     fl_fixture_open(&f);
+    f.plane.conf.session_lost_ms = LOST_MS;
     assert_int_equal(fl_loop_new(&loop), 0);
     assert_int_equal(fl_ws_client_new(loop, &client_conf, &client, NULL), 0);
     for (size_t i = 0; i < THREADS; i++) {
@@ -150,7 +152,7 @@ static int teardown(void **state)
 
 struct peer {
     struct fl_ws *ws;
-    bool agent, open, closed;
+    bool agent, beats, open, closed;
     int code;
     int64_t expected; /* the next stream message */
     size_t bytes, n_acks, n_closed;
@@ -287,15 +289,18 @@ static void show_token(struct peer *p, const char *session_id)
                      0);
     snprintf(text, sizeof(text),
              "{\"MessageSchemaVersion\":\"1.0\",\"RequestId\":\"r\",\"TokenValue\":\"%s\","
-             "\"ClientId\":\"\"}",
-             token);
+             "\"ClientId\":\"\"%s}",
+             token, p->beats ? ",\"Fairlead\":{\"Beats\":true}" : "");
     assert_int_equal(fl_ws_send(p->ws, FL_WS_TEXT, text, strlen(text)), 0);
     free(token);
 }
 
 static void come(struct peer *p, const char *session_id, bool agent, unsigned thread)
 {
+    bool beats = p->beats;
+
     dial(p, session_id, agent, thread);
+    p->beats = beats;
     WAIT_FOR(p->open || p->closed);
     assert_true(p->open);
     show_token(p, session_id);
@@ -545,6 +550,24 @@ static long resident_kib(void)
 }
 
 /* All connect, say something, and are told of their end; then nothing of them is left. */
+static void an_agent_that_is_silent(void **state)
+{
+    static struct peer quiet, beating, person;
+    char *other = new_session(), *id = new_session();
+
+    (void)state;
+    quiet = beating = person = (struct peer){ 0 };
+    beating.beats = true;
+    come(&quiet, other, true, 0);
+    come(&beating, id, true, 0);
+    come(&person, id, false, 1);
+    WAIT_FOR(status_of(id) == FL_SESS_CONNECTED);
+    WAIT_FOR(beating.closed);
+    assert_false(quiet.closed); /* it has promised nothing */
+    go(&quiet);
+    go(&person);
+}
+
 static void many(void **state)
 {
     const char *bench = getenv("SESSION_BENCH_MANY");
@@ -589,13 +612,10 @@ static void many(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(all_of_it_comes_in_order),
-        TEST(a_reader_that_stops_stops_the_writer),
-        TEST(what_was_said_before_waits),
-        TEST(a_newer_connection_takes_the_place),
-        TEST(both_are_told_of_the_end),
-        TEST(coming_and_going),
-        TEST(many),
+        TEST(all_of_it_comes_in_order),   TEST(a_reader_that_stops_stops_the_writer),
+        TEST(what_was_said_before_waits), TEST(a_newer_connection_takes_the_place),
+        TEST(both_are_told_of_the_end),   TEST(coming_and_going),
+        TEST(an_agent_that_is_silent),    TEST(many),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -76,7 +76,7 @@ static int teardown(void **state)
 enum what { NOTE, TERMINATE, OVERDUE, RESTARTED, COMPLETE, NODE_GONE, LOAD };
 static struct arg {
     enum what what;
-    bool agent, client, joined;
+    struct fl_session_seen seen;
     const char *text, *from;
     struct fl_session s; /* numbers only */
     char details[200];
@@ -97,7 +97,7 @@ static int run(struct fl_call *call, void *unused)
 
     switch (arg.what) {
     case NOTE:
-        return fl_session_note(call, id, arg.agent, arg.client, arg.joined, &f.err);
+        return fl_session_note(call, id, &arg.seen, &f.err);
     case TERMINATE:
         return fl_session_terminate(call, id, arg.text, &f.err);
     case OVERDUE:
@@ -116,6 +116,8 @@ static int run(struct fl_call *call, void *unused)
         return r;
     }
 }
+
+#define NOTED(...) ((struct arg){ .what = NOTE, .seen = { __VA_ARGS__ } })
 
 static int act(struct arg a)
 {
@@ -148,7 +150,7 @@ static void pass(int64_t ms)
 
 static void join(void)
 {
-    act((struct arg){ .what = NOTE, .agent = true, .client = true, .joined = true });
+    act(NOTED(.agent = true, .client = true, .joined = true));
     assert_string_equal(status(), "Connected");
 }
 
@@ -173,7 +175,7 @@ static void a_start_has_its_time(void **state)
 static void a_client_that_does_not_come(void **state)
 {
     (void)state;
-    act((struct arg){ .what = NOTE, .agent = true });
+    act(NOTED(.agent = true));
     assert_string_equal(status(), "Connecting");
     assert_int_equal(arg.s.agent_came, 1);
     pass(FL_SESSION_START_MS);
@@ -186,12 +188,12 @@ static void coming_and_going(void **state)
     (void)state;
     join();
     assert_int_equal(due_in(), -1);
-    act((struct arg){ .what = NOTE, .agent = true });
+    act(NOTED(.agent = true));
     assert_string_equal(status(), "Disconnected");
-    act((struct arg){ .what = NOTE, .agent = true, .client = true, .joined = true });
+    act(NOTED(.agent = true, .client = true, .joined = true));
     assert_string_equal(status(), "Connected");
     /* both were there between two notes, and are not any more */
-    act((struct arg){ .what = NOTE, .joined = true });
+    act(NOTED(.joined = true));
     assert_string_equal(status(), "Disconnected");
     assert_int_equal(n_told, 0);
 }
@@ -200,17 +202,40 @@ static void an_agent_that_does_not_come_back(void **state)
 {
     (void)state;
     join();
-    act((struct arg){ .what = NOTE, .client = true });
+    act(NOTED(.client = true));
     assert_string_equal(status(), "Connected");
-    assert_int_equal(due_in(), FL_SESSION_LOST_MS);
+    assert_int_equal(due_in(), FL_FIXTURE_LOST_MS);
     assert_int_equal(n_due, 1);
-    pass(FL_SESSION_LOST_MS);
+    pass(FL_FIXTURE_LOST_MS);
     assert_string_equal(status(), "Terminating");
     assert_string_equal(arg.details, "The connection of the node to the session was lost.");
     pass(FL_SESSION_END_MS);
     assert_string_equal(status(), "Terminated");
     assert_int_equal(arg.s.agent_done, 0);
     assert_int_equal(n_told, 2);
+}
+
+static void an_agent_that_was_silent_before(void **state)
+{
+    (void)state;
+    join();
+    act(NOTED(.client = true, .silent = true));
+    assert_int_equal(due_in(), 0);
+    act(NOTED(.client = true, .agent = true));
+    assert_int_equal(due_in(), -1);
+    act(NOTED(.client = true, .silent = true));
+    pass(0);
+    assert_string_equal(status(), "Terminating");
+}
+
+static void nobody_waits_for_the_agent(void **state)
+{
+    (void)state;
+    join();
+    act(NOTED(.silent = true));
+    assert_int_equal(due_in(), FL_SESSION_LOST_MS);
+    act(NOTED(.client = true));
+    assert_int_equal(due_in(), FL_FIXTURE_LOST_MS);
 }
 
 static void a_restart_of_the_plane(void **state)
@@ -245,11 +270,11 @@ static void the_longest_time(void **state)
     join();
     assert_int_equal(due_in(), 3 * 60000);
     assert_int_equal(arg.s.idle_minutes, 20); /* 61 is none */
-    act((struct arg){ .what = NOTE, .client = true });
-    assert_int_equal(due_in(), FL_SESSION_LOST_MS); /* whichever is first */
-    pass(FL_SESSION_LOST_MS - 1);
-    act((struct arg){ .what = NOTE, .client = true, .agent = true });
-    pass(60001);
+    act(NOTED(.client = true));
+    assert_int_equal(due_in(), FL_FIXTURE_LOST_MS); /* whichever is first */
+    pass(FL_FIXTURE_LOST_MS - 1);
+    act(NOTED(.client = true, .agent = true));
+    pass(3 * 60000 - FL_FIXTURE_LOST_MS + 1);
     assert_string_equal(status(), "Terminating");
     assert_string_equal(arg.details, "The session reached its maximum duration.");
 }
@@ -283,7 +308,7 @@ static void the_agent_has_the_last_word(void **state)
         /* again, and otherwise: it stays */
         assert_int_equal(act((struct arg){ .what = COMPLETE, .text = "Failed" }), 0);
         act((struct arg){ .what = TERMINATE, .text = "why" });
-        act((struct arg){ .what = NOTE, .joined = true });
+        act(NOTED(.joined = true));
         assert_string_equal(status(), cases[i].want);
         assert_int_equal(n_told, 1);
     }
@@ -363,6 +388,8 @@ int main(void)
         TEST(a_client_that_does_not_come),
         TEST(coming_and_going),
         TEST(an_agent_that_does_not_come_back),
+        TEST(an_agent_that_was_silent_before),
+        TEST(nobody_waits_for_the_agent),
         TEST(a_restart_of_the_plane),
         TEST(the_longest_time),
         TEST(the_agent_has_the_last_word),
