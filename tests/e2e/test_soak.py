@@ -12,7 +12,7 @@ import soak  # noqa: E402
 
 pytestmark = pytest.mark.once
 
-SCALE = {"week": 0.008, "documents": 0.0004, "rotations": 0.006, "commands": 0.001, "connects": 0.004}
+SCALE = {"week": 0.008, "documents": 0.0004, "rotations": 0.006, "commands": 0.001, "connects": 0.004, "slow-reader": 0.05}
 FAST_CLOCK = {"week", "rotations", "commands"}
 
 

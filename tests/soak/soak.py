@@ -26,9 +26,10 @@ import commands  # noqa: E402
 import connects  # noqa: E402
 import documents  # noqa: E402
 import rotations  # noqa: E402
+import slow_reader  # noqa: E402
 import week  # noqa: E402
 
-PARTS = [documents, commands, week, rotations, connects]  # the longest first
+PARTS = [documents, commands, week, rotations, slow_reader, connects]  # the longest first
 # Shorter runs tell less well what grows from what fills up or merely varies: from this scale on, memory may grow
 # by that share, descriptors and threads by that many.
 STRICTNESS = ((0.5, 0.01, 0), (0.05, 0.05, 2), (0, 0.25, 8))
