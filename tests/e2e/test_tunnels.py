@@ -1,16 +1,20 @@
-"""Real programs through tunnels of our plane and our agent: OpenSSH, rsync, curl."""
+"""Real programs through tunnels of our plane and our agent: OpenSSH, rsync, curl, psql."""
+import concurrent.futures
 import hashlib
 import http.server
 import json
 import os
 import shutil
+import signal
 import subprocess
 import threading
 
 import pytest
 
 import flsandbox
+import postgres
 import sshd
+from test_lossy import Forward
 
 pytestmark = pytest.mark.once
 
@@ -123,6 +127,45 @@ def test_http_through_a_forward(box, tmp_path):
         p.stdout.close()
         server.shutdown()
         server.server_close()
+
+
+@pytest.fixture
+def database(tmp_path_factory):
+    if not postgres.folder_of_programs():
+        pytest.skip("postgresql")
+    folder = tmp_path_factory.mktemp("pg")
+    for p in folder.parents[:2]:
+        p.chmod(0o711)  # the server is another user
+    server = postgres.Postgres(folder)
+    yield server
+    server.close()
+
+
+def test_a_database_through_a_forward(box, database, tmp_path):
+    """Several clients at once, each with much in both directions, and one that gives up its query half-way."""
+    env = dict(os.environ, PGPASSWORD=postgres.PASSWORD, PGCONNECT_TIMEOUT="60")
+    with Forward(box, box.agents[0].node_id, database.port) as (host, port):
+        psql = ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", host, "-p", str(port), "-U", postgres.USER, "postgres"]
+
+        def query(text, **kw):
+            return subprocess.run([*psql, "-c", text], env=env, capture_output=True, text=True, timeout=120, check=True,
+                                  **kw).stdout
+
+        def one(i):
+            rows = "".join(f"{n}\t{hashlib.sha256(b'%d %d' % (i, n)).hexdigest()}\n" for n in range(20_000))
+            query(f"create table t{i} (n int primary key, h text)")
+            query(f"copy t{i} from stdin", input=rows)
+            assert query(f"copy (select * from t{i} order by n) to stdout") == rows
+            assert query(f"select count(*), sum(n) from t{i}") == f"20000|{sum(range(20_000))}\n"
+
+        with concurrent.futures.ThreadPoolExecutor(5) as pool:
+            list(pool.map(one, range(5)))
+        # a cancel is a connection of its own, while the first waits
+        sleeper = subprocess.Popen([*psql, "-c", "select 'tired', pg_sleep(1000)"], env=env, stderr=subprocess.PIPE)
+        flsandbox.wait_for("the query", lambda: query("select count(*) from pg_stat_activity where query ~ 'tired' "
+                                                      "and wait_event = 'PgSleep'") == "1\n")
+        sleeper.send_signal(signal.SIGINT)
+        assert b"canceling statement due to user request" in sleeper.communicate(timeout=60)[1]
 
 
 def test_commands_and_copies_on_a_real_node(box, tmp_path):
