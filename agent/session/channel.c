@@ -43,6 +43,8 @@ struct fl_data {
     struct fl_sess *s;
     enum phase phase;
     bool opened; /* once at least */
+    bool shared; /* `ws` is on the connection of the call before it */
+    bool apart;  /* that failed once: each has its own */
     struct fl_post *post;
     struct fl_ws *ws;
     char *token;
@@ -216,6 +218,7 @@ static void on_ws_close(void *arg, struct fl_ws *ws, int code, int http_status, 
     }
     snprintf(text, sizeof(text), "%s", why && *why ? why : "connection lost");
     if (!was_open) {
+        d->apart |= d->shared;
         try_later(d, text);
         return;
     }
@@ -272,13 +275,15 @@ static char *url_of(struct fl_data *d, const char *scheme, const char *query)
                            query);
 }
 
-static void connect_ws(struct fl_data *d)
+/* On the connection of the call that brought the token, if it can be had. */
+static void connect_ws(struct fl_data *d, struct fl_post *call)
 {
     static const struct fl_ws_limits limits = { .max_message_bytes = MAX_MESSAGE_BYTES,
                                                 .max_queue_bytes = MAX_QUEUE_BYTES };
     struct fl_http_header headers[MAX_HEADERS];
     char hash[FL_SHA256_HEX_BYTES];
     struct fl_err err = { 0 };
+    struct fl_stream *stream;
     char *http_url, *ws_url;
     size_t n;
     int r;
@@ -289,9 +294,11 @@ static void connect_ws(struct fl_data *d)
     ws_url = url_of(d, "ws", QUERY);
     d->phase = CONNECTING;
     r = http_url && ws_url ? sign(d, "GET", http_url, hash, headers, &n) : -ENOMEM;
+    stream = r == 0 && !d->apart ? fl_post_take_stream(call) : NULL;
+    d->shared = stream != NULL;
     if (r == 0)
-        r = fl_ws_connect(d->s->ws_client, ws_url, headers, n, CONNECT_TIMEOUT_MS, &limits,
-                          &ws_events, d, &d->ws, &err);
+        r = fl_ws_connect_on(d->s->ws_client, stream, ws_url, headers, n, CONNECT_TIMEOUT_MS,
+                             &limits, &ws_events, d, &d->ws, &err);
     if (r < 0) {
         drop_token(d);
         try_later(d, err.text[0] ? err.text : strerror(-r));
@@ -331,6 +338,7 @@ static void on_refused(struct fl_data *d, const struct fl_post_answer *answer)
 static void on_created(void *arg, const struct fl_post_answer *answer)
 {
     struct fl_data *d = arg;
+    struct fl_post *call = d->post;
 
     d->post = NULL;
     if (answer->r < 0)
@@ -340,7 +348,7 @@ static void on_created(void *arg, const struct fl_post_answer *answer)
     else if (fl_channel_token_parse(answer->body, answer->len, &d->token) < 0)
         try_later(d, "CreateDataChannel: the answer has no token");
     else
-        connect_ws(d);
+        connect_ws(d, call);
 }
 
 static void create(void *arg)

@@ -22,7 +22,7 @@ struct fl_post {
     struct fl_timer *deadline;
     struct fl_buf request, in, answer;
     struct fl_arena arena;
-    bool has_head;
+    bool has_head, stays; /* the peer leaves the connection open */
     int status;
     const char *date;
     enum body how;
@@ -47,11 +47,11 @@ static void post_free(struct fl_post *p)
 static void end(struct fl_post *p, int r)
 {
     fl_post_done_fn fn = p->fn;
-    struct fl_stream *stream = p->stream;
 
     p->fn = NULL;
     if (fn && r == 0 && fl_buf_append(&p->answer, "", 1) < 0)
         r = fl_err_set(&p->err, -EMSGSIZE, NULL, "the answer is too long");
+    p->stays = p->stays && r == 0;
     if (fn)
         fn(p->arg, &(struct fl_post_answer){ .r = r,
                                              .status = p->status,
@@ -59,8 +59,8 @@ static void end(struct fl_post *p, int r)
                                              .body = r == 0 ? p->answer.data : "",
                                              .len = r == 0 ? p->answer.len - 1 : 0,
                                              .err = &p->err });
-    if (stream)
-        fl_stream_abort(stream); /* its on_close frees */
+    if (p->stream)
+        fl_stream_abort(p->stream); /* its on_close frees */
     else
         post_free(p);
 }
@@ -96,6 +96,7 @@ static int read_head(struct fl_post *p, size_t len)
     length = fl_head_get(&head, "Content-Length");
     encoding = fl_head_get(&head, "Transfer-Encoding");
     p->how = BY_CLOSE;
+    p->stays = head.minor >= 1 && !fl_head_has_token(fl_head_get(&head, "Connection"), "close");
     if (head.status == 204 || head.status == 304) {
         p->how = BY_LENGTH;
     } else if (encoding) {
@@ -223,7 +224,7 @@ static int make_request(struct fl_post *p, const char *url, const struct fl_http
         r = fl_buf_printf(&p->request, "%s: %s\r\n", headers[i].name, headers[i].value);
     }
     if (r == 0)
-        r = fl_buf_puts(&p->request, "Connection: close\r\n\r\n");
+        r = fl_buf_puts(&p->request, "\r\n");
     return r < 0 ? r : fl_buf_append(&p->request, body, len);
 }
 
@@ -272,4 +273,9 @@ struct fl_post *fl_post_cancel(struct fl_post *p)
     else
         post_free(p);
     return NULL;
+}
+
+struct fl_stream *fl_post_take_stream(struct fl_post *p)
+{
+    return p->stays && p->how != BY_CLOSE && p->in.len == 0 ? FL_TAKE(p->stream) : NULL;
 }

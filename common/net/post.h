@@ -1,5 +1,5 @@
-/* post.h - one small HTTP/1.1 call over a dialer: a body out, a bounded answer in, connection
- * closed.
+/* post.h - one small HTTP/1.1 call over a dialer: a body out, a bounded answer in, and the end of
+ * the connection unless somebody takes it.
  *
  * For processes that hold a WebSocket and make a call or two beside it; what else HTTP can do (many
  * calls, redirects, files) is http.h's, whose library is ten times the size of such a process.
@@ -33,3 +33,7 @@ int fl_post_start(struct fl_dialer *dialer, struct fl_loop *loop, const char *ur
 
 /* No callback any more. NULL is fine. */
 struct fl_post *fl_post_cancel(struct fl_post *p);
+
+/* From the callback of an answer: the connection, if the peer leaves it open. It is the caller's,
+ * who sets its callbacks before returning. NULL: there is none to be had. */
+struct fl_stream *fl_post_take_stream(struct fl_post *p);

@@ -11,6 +11,7 @@
 #include "common/net/proxy.h"
 
 struct fl_ws;
+struct fl_stream;
 struct fl_ws_client; /* one per loop: CA, proxy, TLS context */
 
 enum fl_ws_kind { FL_WS_TEXT, FL_WS_BINARY };
@@ -71,6 +72,14 @@ int fl_ws_connect(struct fl_ws_client *client, const char *url,
                   const struct fl_http_header *headers, size_t n_headers, uint32_t timeout_ms,
                   const struct fl_ws_limits *limits, const struct fl_ws_events *events, void *arg,
                   struct fl_ws **ret_ws, struct fl_err *err);
+
+/* The same on a connection to that host which is open already (fl_post_take_stream), and is taken
+ * in any case; NULL: on one of its own. It spares two round trips; but who answered a call on it
+ * may hang up on an upgrade. */
+int fl_ws_connect_on(struct fl_ws_client *client, struct fl_stream *stream, const char *url,
+                     const struct fl_http_header *headers, size_t n_headers, uint32_t timeout_ms,
+                     const struct fl_ws_limits *limits, const struct fl_ws_events *events,
+                     void *arg, struct fl_ws **ret_ws, struct fl_err *err);
 
 /* Queues a whole message (copied). 0, -ENOBUFS over the queue limit, -EPIPE when closing, -ENOMEM.
  */

@@ -212,20 +212,40 @@ static void on_close(void *arg, const char *why)
 
 static const struct fl_stream_ops stream_ops = { .on_data = on_data, .on_close = on_close };
 
-static void on_connected(void *arg, struct fl_stream *stream, int r, const struct fl_err *err)
+static void ask(struct dial *d, struct fl_stream *stream)
 {
-    struct dial *d = arg;
-
-    d->connect = NULL;
-    if (r < 0) {
-        fl_ws_end(d->ws, 0, d->why[0] ? d->why : fl_err_text(err));
-        return;
-    }
     d->stream = stream;
     fl_stream_set_ops(stream, &stream_ops, d);
     if (fl_stream_send(stream, d->request.data, d->request.len) < 0)
         fl_stream_abort(stream);
     fl_buf_done(&d->request);
+}
+
+static void on_connected(void *arg, struct fl_stream *stream, int r, const struct fl_err *err)
+{
+    struct dial *d = arg;
+
+    d->connect = NULL;
+    if (r < 0)
+        fl_ws_end(d->ws, 0, d->why[0] ? d->why : fl_err_text(err));
+    else
+        ask(d, stream);
+}
+
+/* ---- a connection that nobody wants any more ---- */
+
+static void ignore_close(void *arg, const char *why)
+{
+}
+
+static void throw_away(struct fl_stream *stream)
+{
+    static const struct fl_stream_ops nobody = { .on_close = ignore_close };
+
+    if (!stream)
+        return;
+    fl_stream_set_ops(stream, &nobody, NULL);
+    fl_stream_abort(stream);
 }
 
 /* ---- public ---- */
@@ -276,15 +296,24 @@ int fl_ws_connect(struct fl_ws_client *client, const char *url,
                   const struct fl_ws_limits *limits, const struct fl_ws_events *events, void *arg,
                   struct fl_ws **ret_ws, struct fl_err *err)
 {
+    return fl_ws_connect_on(client, NULL, url, headers, n_headers, timeout_ms, limits, events, arg,
+                            ret_ws, err);
+}
+
+int fl_ws_connect_on(struct fl_ws_client *client, struct fl_stream *stream, const char *url,
+                     const struct fl_http_header *headers, size_t n_headers, uint32_t timeout_ms,
+                     const struct fl_ws_limits *limits, const struct fl_ws_events *events,
+                     void *arg, struct fl_ws **ret_ws, struct fl_err *err)
+{
     const char *authority = check_url(url);
-    struct dial *d;
+    struct dial *d = authority ? calloc(1, sizeof(*d)) : NULL;
     int r;
 
-    if (!authority)
-        return fl_err_set(err, -EINVAL, NULL, "not a ws:// or wss:// URL with a host");
-    d = calloc(1, sizeof(*d));
-    if (!d)
-        return -ENOMEM;
+    if (!d) {
+        throw_away(stream);
+        return authority ? -ENOMEM
+                         : fl_err_set(err, -EINVAL, NULL, "not a ws:// or wss:// URL with a host");
+    }
     d->client = client;
     LIST_INSERT_HEAD(&client->dials, d, link);
     fl_buf_init(&d->request, REQUEST_MAX_BYTES);
@@ -292,9 +321,12 @@ int fl_ws_connect(struct fl_ws_client *client, const char *url,
     d->ws = fl_ws_new(false, limits, events, arg, &ws_maker, d);
     d->deadline = fl_timer_new(client->loop, on_deadline, d);
     r = d->ws && d->deadline ? make_request(d, authority, headers, n_headers, err) : -ENOMEM;
-    if (r == 0)
+    if (r == 0 && stream)
+        ask(d, stream);
+    else if (r == 0)
         r = fl_dial_start(client->dialer, url, timeout_ms, on_connected, d, &d->connect, err);
     if (r < 0) {
+        throw_away(stream);
         free(d->ws);
         dial_free(d);
         return r;

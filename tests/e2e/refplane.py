@@ -6,6 +6,7 @@ Strict about protocol 1 and 2: whatever an agent does that the notes do not allo
 import base64
 import datetime
 import ipaddress
+import itertools
 import json
 import re
 import select
@@ -93,7 +94,7 @@ class Request:
     def __init__(self, method, path, query, headers, body):
         self.method, self.path, self.query = method, path, query
         self.headers, self.body = headers, body
-        self.at = time.monotonic()
+        self.at, self.nth = time.monotonic(), 0  # of its connection
 
 
 class Answer(Exception):
@@ -215,10 +216,11 @@ class RefPlane:
             sock.settimeout(120)
             tls = self.tls.wrap_socket(sock, server_side=True)
             buffer = b""
-            while True:
+            for nth in itertools.count(1):
                 request, buffer = self.read_request(tls, buffer)
                 if request is None or self.listener.fileno() < 0:
                     return
+                request.nth = nth
                 with self.changed:
                     self.requests.append(request)
                     self.changed.notify_all()

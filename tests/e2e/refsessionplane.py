@@ -39,7 +39,7 @@ class Session:
 class SessionPlane(refplane.RefPlane):
     def __init__(self, folder, **kw):
         self.sessions, self.data_tokens, self.keys = {}, {}, {}
-        self.ack_tasks = True
+        self.ack_tasks, self.hangs_up_on_upgrades = True, False  # that are not the first of their connection
         self.steer = lambda session, side, message, frame: [frame]
         super().__init__(folder, **kw)
 
@@ -151,6 +151,8 @@ class SessionPlane(refplane.RefPlane):
         if not request.path.startswith("/v1/data-channel/"):
             return super().upgrade(sock, request, rest)
         h = request.headers
+        if request.nth > 1 and self.hangs_up_on_upgrades:
+            return None
         if "authorization" in h:
             try:
                 self.check_sigv4(request, "ssmmessages", ["host", "x-amz-date", "x-amz-security-token"])

@@ -476,6 +476,29 @@ def test_a_service_that_refuses_the_channel(session, plane):
     assert "AccessDenied" in s.completes[0]["Output"]
 
 
+def upgrades(plane, s):
+    """Which request of its connection each upgrade of the agent was."""
+    return [r.nth for r in plane.requests if "upgrade" in r.headers and "authorization" in r.headers and
+            r.path.endswith(s.session_id)]
+
+
+def test_the_channel_is_on_the_connection_of_its_call(session, plane):
+    client, s = session()
+    client.wait_ready()
+    s.cut()
+    marks(client, "there")
+    assert upgrades(plane, s) == [2, 2]
+
+
+def test_a_service_that_hangs_up_on_such_an_upgrade(session, plane):
+    plane.hangs_up_on_upgrades = True
+    client, s = session()
+    client.wait_ready()
+    s.cut()
+    marks(client, "there")
+    assert upgrades(plane, s) == [2, 1, 1]
+
+
 # ---- what is not to be trusted ----
 
 def test_hostile_starts(plane, agent):

@@ -63,15 +63,28 @@ static int close_it(void **state)
 
 struct result {
     struct fl_loop *loop;
+    struct fl_post *post;
+    bool stays; /* the connection could be taken */
     unsigned calls;
     int r, status;
     char body[256], date[64];
 };
 
+static void on_drop(void *arg, const char *why)
+{
+}
+
 static void on_done(void *arg, const struct fl_post_answer *answer)
 {
+    static const struct fl_stream_ops dropped = { .on_close = on_drop };
     struct result *res = arg;
+    struct fl_stream *stream = fl_post_take_stream(res->post);
 
+    if (stream) {
+        fl_stream_set_ops(stream, &dropped, NULL);
+        fl_stream_abort(stream);
+    }
+    res->stays = stream != NULL;
     res->calls++;
     res->r = answer->r;
     res->status = answer->status;
@@ -87,7 +100,6 @@ static struct result call(const char *answer, const char *path, uint32_t timeout
                                               { "X-Second", "2" } };
     struct result res = { 0 };
     struct fl_dialer *dialer;
-    struct fl_post *post;
     pthread_t thread;
     char url[64];
 
@@ -98,7 +110,7 @@ static struct result call(const char *answer, const char *path, uint32_t timeout
     assert_int_equal(fl_dialer_new(res.loop, NULL, NULL, &dialer, NULL), 0);
     assert_int_equal(pthread_create(&thread, NULL, serve, NULL), 0);
     assert_int_equal(fl_post_start(dialer, res.loop, url, headers, 2, "the end", 7, timeout_ms, 64,
-                                   on_done, &res, &post, NULL),
+                                   on_done, &res, &res.post, NULL),
                      0);
     assert_int_equal(res.calls, 0);
     fl_loop_run(res.loop);
@@ -117,27 +129,32 @@ static void answers(void **state)
         const char *answer;
         int r, status;
         const char *body;
+        bool stays;
     } cases[] = {
-        { "HTTP/1.1 201 Created\r\nContent-Length: 5\r\nDate: today\r\n\r\nhello", 0, 201,
-          "hello" },
-        { "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello and more", 0, 200, "hello" },
-        { "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 0, 200, "" },
-        { "HTTP/1.1 204 No\r\n\r\n", 0, 204, "" },
-        { "HTTP/1.1 200 OK\r\n\r\nto the end", 0, 200, "to the end" },
+        { "HTTP/1.1 201 Created\r\nContent-Length: 5\r\nDate: today\r\n\r\nhello", 0, 201, "hello",
+          true },
+        { "HTTP/1.1 200 OK\r\nConnection: x, Close\r\nContent-Length: 5\r\n\r\nhello", 0, 200,
+          "hello", false },
+        { "HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello", 0, 200, "hello", false },
+        { "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello and more", 0, 200, "hello", false },
+        { "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 0, 200, "", true },
+        { "HTTP/1.1 204 No\r\n\r\n", 0, 204, "", true },
+        { "HTTP/1.1 200 OK\r\n\r\nto the end", 0, 200, "to the end", false },
         { "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n",
-          0, 200, "abcde" },
+          0, 200, "abcde", true },
         { "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 400 Bad\r\nContent-Length: 1\r\n\r\nx", 0, 400,
-          "x" },
-        { "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort", -ECONNRESET, 0, "" },
-        { "HTTP/1.1 200 OK\r\nContent-Length: 65\r\n\r\n" BIG, -EMSGSIZE, 0, "" },
-        { "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999999\r\n\r\nx", -EMSGSIZE, 0, "" },
-        { "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\nx", -EMSGSIZE, 0, "" },
-        { "HTTP/1.1 200 OK\r\n\r\n" BIG, -EMSGSIZE, 0, "" },
-        { "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nx", -EPROTO, 0, "" },
-        { "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", -EINVAL, 0, "" },
-        { "nonsense\r\n\r\n", -EPROTO, 0, "" },
-        { "", -ECONNRESET, 0, "" },
-        { "HTTP/1.1 200", -ECONNRESET, 0, "" },
+          "x", true },
+        { "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort", -ECONNRESET, 0, "", false },
+        { "HTTP/1.1 200 OK\r\nContent-Length: 65\r\n\r\n" BIG, -EMSGSIZE, 0, "", false },
+        { "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999999\r\n\r\nx", -EMSGSIZE, 0, "",
+          false },
+        { "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\nx", -EMSGSIZE, 0, "", false },
+        { "HTTP/1.1 200 OK\r\n\r\n" BIG, -EMSGSIZE, 0, "", false },
+        { "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nx", -EPROTO, 0, "", false },
+        { "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", -EINVAL, 0, "", false },
+        { "nonsense\r\n\r\n", -EPROTO, 0, "", false },
+        { "", -ECONNRESET, 0, "", false },
+        { "HTTP/1.1 200", -ECONNRESET, 0, "", false },
     };
 
     for (size_t i = 0; i < FL_ARRAY_LEN(cases); i++) {
@@ -148,6 +165,8 @@ static void answers(void **state)
         if (res.r == 0)
             assert_int_equal(res.status, cases[i].status);
         assert_string_equal(res.body, cases[i].body);
+        if (res.stays != cases[i].stays)
+            fail_msg("case %zu: the connection %s", i, res.stays ? "stays" : "is gone");
         if (i == 0)
             assert_string_equal(res.date, "today");
     }
@@ -160,7 +179,7 @@ static void what_is_sent(void **state)
     call("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "", 10000);
     snprintf(want, sizeof(want),
              "POST / HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nContent-Length: 7\r\n"
-             "Content-Type: application/json\r\nX-Second: 2\r\nConnection: close\r\n\r\nthe end",
+             "Content-Type: application/json\r\nX-Second: 2\r\n\r\nthe end",
              server.port);
     assert_string_equal(server.got, want);
 }

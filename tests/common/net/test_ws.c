@@ -2,6 +2,7 @@
 #include "common/base/clock.h"
 #include "tests/common/net/net_fixture.h"
 #include "tests/common/net/net_fixture.inc"
+#include "common/net/post.h"
 #include "common/net/ws.h"
 
 static struct fl_loop *loop;
@@ -185,6 +186,77 @@ static void echo(void **state)
 }
 
 /* Both directions full at once must neither deadlock nor lose anything. */
+/* ---- on the connection of a call ---- */
+
+struct call_before {
+    struct fl_ws_client *client;
+    struct fl_post *post;
+    const char *url;
+    struct peer peer;
+    int r;
+};
+
+static void on_answer(void *arg, const struct fl_post_answer *answer)
+{
+    struct fl_stream *stream;
+    struct call_before *c = arg;
+
+    assert_int_equal(answer->status, 200);
+    stream = fl_post_take_stream(c->post);
+    assert_non_null(stream);
+    assert_null(fl_post_take_stream(c->post));
+    c->r = fl_ws_connect_on(c->client, stream, c->url, NULL, 0, 5000, &limits, &events, &c->peer,
+                            &c->peer.ws, NULL);
+    assert_false(c->peer.opened || c->peer.closed);
+}
+
+/* `path` of a server's WebSocket, or no URL of one. */
+static void after_a_call(struct call_before *c, const char *path)
+{
+    char call[200], url[200];
+
+    snprintf(call, sizeof(call), "https://localhost:%u/echo", tls.port);
+    snprintf(url, sizeof(url), "wss://localhost:%u%s", tls.port, path);
+    *c = (struct call_before){ .client = new_client(test_certs()->cert, NULL),
+                               .url = *path ? url : "no URL",
+                               .r = 1 };
+    assert_int_equal(fl_post_start(fl_ws_client_dialer(c->client), loop, call, NULL, 0, "x", 1,
+                                   5000, 4096, on_answer, c, &c->post, NULL),
+                     0);
+    while (c->r == 1)
+        fl_loop_run_once(loop, true);
+}
+
+static void on_a_connection_that_is_open(void **state)
+{
+    struct call_before c;
+
+    after_a_call(&c, "/ws");
+    assert_int_equal(c.r, 0);
+    WAIT_FOR(c.peer.opened || c.peer.closed);
+    assert_true(c.peer.opened);
+    assert_int_equal(fl_ws_send(c.peer.ws, FL_WS_TEXT, "hello", 5), 0);
+    WAIT_FOR(c.peer.messages);
+    assert_string_equal(c.peer.last, "hello");
+    hang_up(&c.peer);
+    fl_ws_client_free(c.client);
+}
+
+static void one_that_cannot_be_used_is_dropped(void **state)
+{
+    struct call_before c;
+
+    after_a_call(&c, "/deny");
+    WAIT_FOR(c.peer.closed);
+    assert_int_equal(c.peer.http_status, 403);
+    fl_ws_client_free(c.client);
+    after_a_call(&c, "");
+    assert_int_equal(c.r, -EINVAL);
+    for (int i = 0; i < 5; i++) /* it closes */
+        fl_loop_run_once(loop, false);
+    fl_ws_client_free(c.client);
+}
+
 static void bulk(void **state)
 {
     struct fl_ws_client *client = new_client(test_certs()->cert, NULL);
@@ -640,6 +712,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(echo),
+        cmocka_unit_test(on_a_connection_that_is_open),
+        cmocka_unit_test(one_that_cannot_be_used_is_dropped),
         cmocka_unit_test(bulk),
         cmocka_unit_test(pings),
         cmocka_unit_test(endings),
