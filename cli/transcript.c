@@ -76,11 +76,12 @@ static const struct fl_shape verdict_shape = FL_SHAPE(struct verdict, "Verdict",
 struct query {
     char *session_id, *text, *node_id, *owner;
     struct fl_time after, before;
+    bool exact;
 };
 #define F(member, key) FL_FIELD(struct query, member, key, 0)
 static const struct fl_field query_fields[] = {
-    F(session_id, "SessionId"), F(text, "Text"),   F(node_id, "Target"),
-    F(owner, "Owner"),          F(after, "After"), F(before, "Before"),
+    F(session_id, "SessionId"), F(text, "Text"),     F(node_id, "Target"),      F(owner, "Owner"),
+    F(after, "After"),          F(before, "Before"), F(exact, "CaseSensitive"),
 };
 #undef F
 static const struct fl_shape query_shape = FL_SHAPE(struct query, "query", query_fields);
@@ -119,24 +120,22 @@ struct which_options {
     struct fl_seconds since;
     struct fl_number limit;
 };
-static const struct fl_opt which_options[] = {
-    FL_OPT(struct which_options, node, 'n', "node", "NODE", "of sessions on a node",
-           FL_COMPLETE_NODE),
-    FL_OPT(struct which_options, owner, 0, "owner", "ARN", "of sessions that somebody started"),
-    FL_OPT(struct which_options, since, 0, "since", "TIME", "that began within 90s, 5m, 2h, 7d"),
-    FL_OPT(struct which_options, limit, 0, "limit", "N", "at most so many rows; 1000"),
-};
+#define WHICH(T, m)                                                                    \
+    FL_OPT(T, m node, 'n', "node", "NODE", "of sessions on a node", FL_COMPLETE_NODE), \
+        FL_OPT(T, m owner, 0, "owner", "ARN", "of sessions that somebody started"),    \
+        FL_OPT(T, m since, 0, "since", "TIME", "that began within 90s, 5m, 2h, 7d"),   \
+        FL_OPT(T, m limit, 0, "limit", "N", "at most so many rows; 1000")
+static const struct fl_opt which_options[] = { WHICH(struct which_options, ) };
 
 static int print_rows(struct fl_cli *cli, const struct fl_list *rows, const struct which_options *o,
-                      const char *text)
+                      struct query q)
 {
     fl_autobuf struct fl_buf body = FL_BUF(65536);
     struct fl_list l = *rows;
-    struct query q = { .text = (char *)text,
-                       .node_id = (char *)o->node,
-                       .owner = (char *)o->owner,
-                       .after = { o->since.set ? fl_now_ms() - o->since.v * 1000 : 0 } };
 
+    q.node_id = (char *)o->node;
+    q.owner = (char *)o->owner;
+    q.after.ms = o->since.set ? fl_now_ms() - o->since.v * 1000 : 0;
     l.limit = o->limit.set ? (size_t)o->limit.v : LIMIT;
     if (fl_json_encode(&query_shape, &q, &body) < 0)
         return FL_EXIT_USAGE;
@@ -152,7 +151,7 @@ static int run_list(struct fl_cli *cli, const void *options, const struct fl_arg
                                          .n_columns = FL_ARRAY_LEN(transcript_columns) };
 
     (void)args;
-    return print_rows(cli, &rows, options, NULL);
+    return print_rows(cli, &rows, options, (struct query){ 0 });
 }
 
 const struct fl_command fl_cmd_transcripts_list = {
@@ -166,15 +165,27 @@ const struct fl_command fl_cmd_transcripts_list = {
     .run = run_list,
 };
 
+struct search_options {
+    struct which_options which;
+    bool exact;
+};
+static const struct fl_opt search_options[] = {
+    WHICH(struct search_options, which.),
+    FL_OPT(struct search_options, exact, 0, "case-sensitive", NULL,
+           "tell upper and lower case apart"),
+};
+
 static int run_search(struct fl_cli *cli, const void *options, const struct fl_args *args)
 {
+    const struct search_options *o = options;
     static const struct fl_list rows = { .operation = "Fairlead.SearchTranscripts",
                                          .key = "Matches",
                                          .shape = &match_shape,
                                          .columns = match_columns,
                                          .n_columns = FL_ARRAY_LEN(match_columns) };
 
-    return print_rows(cli, &rows, options, args->v[0]);
+    return print_rows(cli, &rows, &o->which,
+                      (struct query){ .text = args->v[0], .exact = o->exact });
 }
 
 const struct fl_command fl_cmd_transcripts_search = {
@@ -183,8 +194,9 @@ const struct fl_command fl_cmd_transcripts_search = {
     .summary = "find lines of recorded sessions",
     .text =
         "Looks through what the terminals showed, without escape sequences and as it stood when "
-        "the line was complete; upper and lower case are the same.",
-    FL_OPTIONS(struct which_options, which_options),
+        "the line was complete; what was typed and not shown is not in it. A text that begins "
+        "with a dash stands behind \"--\".",
+    FL_OPTIONS(struct search_options, search_options),
     .min_args = 1,
     .max_args = 1,
     .run = run_search,

@@ -24,15 +24,16 @@
 #define OBJECT_MAX_BYTES_DEFAULT  (5ll << 30)
 #define LOGS_MAX_BYTES_DEFAULT    (1ll << 30)
 
-#define SESSIONS_MAX_DEFAULT           5000
-#define SESSIONS_MAX_PER_NODE_DEFAULT  250
-#define SESSIONS_MAX_PER_OWNER_DEFAULT 1000
-#define SESSION_IDLE_MINUTES_DEFAULT   20
-#define SESSION_LOST_S_MIN             10 /* an agent sees a lost connection after FL_DATA_QUIET_MS */
-#define SESSION_LOST_S_DEFAULT         12
-#define TRANSCRIPT_DAYS_DEFAULT        365
-#define TRANSCRIPT_MAX_BYTES_DEFAULT   (64ll << 20)
-#define TRANSCRIPTS_MAX_BYTES_DEFAULT  (10ll << 30)
+#define SESSIONS_MAX_DEFAULT               5000
+#define SESSIONS_MAX_PER_NODE_DEFAULT      250
+#define SESSIONS_MAX_PER_OWNER_DEFAULT     1000
+#define SESSION_IDLE_MINUTES_DEFAULT       20
+#define SESSION_LOST_S_MIN                 10 /* an agent sees a lost connection after FL_DATA_QUIET_MS */
+#define SESSION_LOST_S_DEFAULT             12
+#define TRANSCRIPT_DAYS_DEFAULT            365
+#define TRANSCRIPT_MAX_BYTES_DEFAULT       (64ll << 20)
+#define TRANSCRIPTS_MAX_BYTES_DEFAULT      (10ll << 30)
+#define TRANSCRIPT_INDEX_MAX_BYTES_DEFAULT (2ll << 30)
 
 static const char *const levels[] = { "error", "warn", "info", "debug", NULL };
 static const char *const formats[] = { "text", "json", NULL };
@@ -85,6 +86,8 @@ static const struct fl_field conf_fields[] = {
     F(transcript_max_bytes, "TranscriptMaxBytes", 0, .limits = { .min = 1024, .max = 1ll << 36 }),
     F(transcripts_max_bytes, "TranscriptsMaxBytes", 0,
       .limits = { .min = 1 << 20, .max = 1ll << 50 }),
+    F(transcript_index_max_bytes, "TranscriptIndexMaxBytes", 0,
+      .limits = { .min = 0, .max = 1ll << 50 }),
     FL_FIELD_LIST(struct fl_conf, alarms, n_alarms, "SessionAlarms", 0, &alarm_shape,
                   .limits = { .max = FL_ALARMS_MAX }),
     F(silent_s, "SilentNodeSeconds", 0, .limits = { .min = 3, .max = 3600 }),
@@ -190,6 +193,8 @@ static void fill_defaults(struct fl_conf *c)
         c->transcript_max_bytes.v = TRANSCRIPT_MAX_BYTES_DEFAULT;
     if (!c->transcripts_max_bytes.set)
         c->transcripts_max_bytes.v = TRANSCRIPTS_MAX_BYTES_DEFAULT;
+    if (!c->transcript_index_max_bytes.set)
+        c->transcript_index_max_bytes.v = TRANSCRIPT_INDEX_MAX_BYTES_DEFAULT;
     if (!c->bucket_days.v)
         c->bucket_days = (struct fl_intmap){ .v = &outputs, .n = 1 };
     if (!c->metrics_from.v)
@@ -281,6 +286,7 @@ void fl_conf_plane(const struct fl_conf *conf, const char *data_dir,
         .transcript_days = conf->transcript_days.v,
         .transcript_max_bytes = conf->transcript_max_bytes.v,
         .transcripts_max_bytes = conf->transcripts_max_bytes.v,
+        .transcript_index_max_bytes = conf->transcript_index_max_bytes.v,
         .alarms = conf->alarms,
         .n_alarms = conf->n_alarms,
         .bucket_days = conf->bucket_days,

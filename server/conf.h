@@ -85,7 +85,8 @@ struct fl_conf {
     struct fl_opt_int logs_max_bytes;
     char *transcripts;
     bool transcript_input;
-    struct fl_opt_int transcript_days, transcript_max_bytes, transcripts_max_bytes;
+    struct fl_opt_int transcript_days, transcript_max_bytes, transcripts_max_bytes,
+        transcript_index_max_bytes;
     struct fl_conf_alarm *alarms;
     size_t n_alarms;
     struct fl_opt_int silent_s;

@@ -39,7 +39,8 @@ struct fl_plane_conf {
     int64_t logs_max_bytes;  /* of all log events */
     const char *transcripts; /* "on", "off" or NULL, "required"; server/conf.h */
     bool transcript_input;
-    int64_t transcript_days, transcript_max_bytes, transcripts_max_bytes;
+    int64_t transcript_days, transcript_max_bytes, transcripts_max_bytes,
+        transcript_index_max_bytes;
     const struct fl_conf_alarm *alarms; /* as long as the plane lives */
     size_t n_alarms;
     struct fl_intmap bucket_days;  /* for how long objects are kept, by bucket; others for ever */

@@ -57,6 +57,7 @@ static void end_line(struct fl_text *t, fl_text_line_fn fn, void *arg)
 /* What moves elsewhere on the screen; an empty line is none. */
 static void leave_line(struct fl_text *t, fl_text_line_fn fn, void *arg)
 {
+    t->cursor = 0;
     if (t->n)
         end_line(t, fn, arg);
 }
@@ -191,6 +192,8 @@ static void escape_byte(struct fl_text *t, uint8_t c, fl_text_line_fn fn, void *
         t->state = STRING;
     } else if ((c >= 0x20 && c < 0x30) || c == 'O' || c == 'N') {
         t->state = ESCAPE_MORE;
+    } else if (c == 0x1B) {
+        t->state = ESCAPE;
     } else if (c == 'c' || c == 'D' || c == 'E' || c == 'M') {
         leave_line(t, fn, arg);
     }
@@ -329,4 +332,9 @@ void fl_text_typed(struct fl_text *t, const void *data, size_t len, fl_text_line
 void fl_text_flush(struct fl_text *t, fl_text_line_fn fn, void *arg)
 {
     leave_line(t, fn, arg);
+}
+
+bool fl_text_empty(const struct fl_text *t)
+{
+    return t->n == 0 && t->cursor == 0 && t->left == 0 && t->state == GROUND;
 }

@@ -37,3 +37,6 @@ void fl_text_typed(struct fl_text *t, const void *data, size_t len, fl_text_line
 
 /* The line that has no end yet, if there is something on it. */
 void fl_text_flush(struct fl_text *t, fl_text_line_fn fn, void *arg);
+
+/* Nothing was fed since the last line's end, or all of it is gone. */
+bool fl_text_empty(const struct fl_text *t);

@@ -283,8 +283,11 @@ static int delete_rows(struct fl_tx *tx, void *arg)
     struct old *old = arg;
     int r = 0;
 
-    for (size_t i = 0; r >= 0 && i < old->n; i++)
-        r = fl_sql_exec(tx, FL_SQL_transcript_delete, NULL, FL_T(old->ids[i]));
+    for (size_t i = 0; r >= 0 && i < old->n; i++) {
+        r = fl_sql_exec(tx, FL_SQL_transcript_gone_put, NULL, FL_T(old->ids[i]));
+        if (r >= 0)
+            r = fl_sql_exec(tx, FL_SQL_transcript_delete, NULL, FL_T(old->ids[i]));
+    }
     return r < 0 ? r : 0;
 }
 

@@ -5,6 +5,7 @@
 #include <sys/queue.h>
 #include "server/session/alarm.h"
 #include "server/session/transcript.h"
+#include "server/session/transcript_index.h"
 
 /* The data of FL_TF_BEGIN. */
 struct fl_tf_about {
@@ -22,6 +23,7 @@ struct fl_transcripts {
     int dir_fd;
     struct fl_alarms *alarms;
     bool required;
+    struct fl_transcript_index *index;
 
     pthread_mutex_t lock;
     pthread_cond_t changed, written;

@@ -203,6 +203,8 @@ static bool put_rows(struct fl_transcripts *t, struct batch *v, size_t n)
             due[i]->row_due = false;
     pthread_mutex_unlock(&t->lock);
     free(due);
+    if (r == 0 && n_due)
+        fl_transcript_index_wake(t->index);
     return r == 0;
 }
 
@@ -298,6 +300,7 @@ static void *thread_main(void *arg)
         free(v);
         if (fl_mono_ms() >= t->retire_at_ms && !closing) {
             fl_transcripts_retire(t);
+            fl_transcript_index_wake(t->index);
             t->retire_at_ms = fl_mono_ms() + RETIRE_MS;
         }
         pthread_mutex_lock(&t->lock);
@@ -357,6 +360,8 @@ int fl_transcripts_open(struct fl_plane *plane, struct fl_err *err)
                           : -pthread_create(&t->thread, NULL, thread_main, t);
         t->running = r == 0;
     }
+    if (r >= 0)
+        r = fl_transcript_index_new(t, &t->index, err);
     if (r < 0) {
         fl_transcripts_free(t);
         return err && err->code ? r : fl_err_set(err, r, NULL, "transcripts: %s", strerror(-r));
@@ -378,6 +383,7 @@ struct fl_transcripts *fl_transcripts_free(struct fl_transcripts *t)
         pthread_mutex_unlock(&t->lock);
         pthread_join(t->thread, NULL);
     }
+    t->index = fl_transcript_index_free(t->index);
     while ((rec = TAILQ_FIRST(&t->recs))) {
         TAILQ_REMOVE(&t->recs, rec, link);
         fl_rec_free(rec);
@@ -396,11 +402,12 @@ struct fl_transcripts *fl_transcripts_free(struct fl_transcripts *t)
 
 int fl_transcript_fd(const struct fl_transcripts *t, const char *session_id)
 {
-    int fd = fl_session_id_valid(session_id)
-                 ? openat(t->dir_fd, session_id, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
-                 : -1;
+    int fd;
 
-    return fd < 0 ? -ENOENT : fd;
+    if (!fl_session_id_valid(session_id))
+        return -ENOENT;
+    fd = openat(t->dir_fd, session_id, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    return fd < 0 ? -errno : fd;
 }
 
 const uint8_t *fl_transcript_key(const struct fl_transcripts *t)

@@ -3,7 +3,8 @@
  * Statements live in server/store/queries/ *.sql, each under a line "-- :name node_by_id"; the
  * build turns them into `enum fl_sql` (FL_SQL_node_by_id) in gen/sql_table.h. Placeholders are $1,
  * $2, … SQL is kept to what SQLite and PostgreSQL both understand (ON CONFLICT, RETURNING; no
- * INSERT OR, no rowid, no AUTOINCREMENT); only server/store/ sees SQLite.
+ * INSERT OR, no rowid, no AUTOINCREMENT), but for queries/trigrams.sql; only server/store/ sees
+ * SQLite.
  *
  * Work runs on the store's own threads, never on a loop: any number of readers, one writer. The
  * writer takes whatever is queued, runs each job in its own savepoint and commits them together

@@ -113,6 +113,46 @@ def test_what_was_said(recorded, tmp_path):
     assert place.cli("replay", "nobody-0123456789abcdef0").returncode == SERVICE
 
 
+def test_search(recorded):
+    """Out of the index, which the file is not needed for; a password that was typed is not in it."""
+    place = recorded(TranscriptInput=True)
+    client, _ = place.start()
+    client.wait_ready()
+    client.send(b"stty -echo; echo re$((1))ady; read line; stty echo; echo thanks\r")
+    client.wait_output(b"re1ady")
+    client.send(b"hunter2hunter2\r")
+    client.wait_output(b"thanks\r\n")
+    client.send(b"rm -rf /no/such/'PLACE of' mine; exit\r")
+    assert client.wait_end() == "closed", client
+    session = client.session_id
+    place.ended(session)
+    path = place.plane.data / "db/fairlead.db"
+
+    def all_indexed():
+        db = sqlite3.connect(path)
+        left = db.execute("SELECT COUNT(*) FROM transcript WHERE indexed_bytes < file_bytes").fetchone()[0]
+        db.close()
+        return left == 0
+
+    def search(*args):
+        return [(m["SessionId"], m["Line"].lstrip("$# ")) for m in place.rows("search", *args)]
+
+    for where in "in the file", "in the index":
+        assert search("place of") == search("RM -RF") == [(session, "rm -rf /no/such/'PLACE of' mine; exit")], where
+        assert search("place of", "--case-sensitive") == search("RM -RF", "--case-sensitive") == [], where
+        assert search("--node", place.target, "--since", "1h", "--case-sensitive", "PLACE of"), where
+        assert search("--node", "mi-00000000000000000", "PLACE of") == search("--owner", "arn:x", "PLACE of") == [], where
+        assert search("hunter2hunter2") == [], where
+        flsandbox.wait_for("the index", all_indexed)
+        if where == "in the file":
+            place.file(session).rename(path.parent / "elsewhere")
+    assert b"hunter2hunter2" in (path.parent / "elsewhere").read_bytes()  # recorded, as the setting says
+    place.plane.stop()
+    for file in path.parent.glob("fairlead.db*"):
+        assert b"hunter2" not in file.read_bytes(), file
+    assert b"PLACE of" in path.read_bytes()
+
+
 def test_replay_on_a_terminal(recorded):
     place = recorded()
     session = place.said(keys=b"echo o$((1))e; sleep 1; echo t$((1))o; exit\r")

@@ -54,7 +54,7 @@ static void statements_prepare(void **state)
     }
 }
 
-/* What SQLite knows and PostgreSQL does not. */
+/* What SQLite knows and PostgreSQL does not; trigrams.sql is SQLite's own. */
 static void statements_are_portable(void **state)
 {
     static const char *const words[] = { "INSERT OR ",    "REPLACE INTO", "rowid",
@@ -63,7 +63,8 @@ static void statements_are_portable(void **state)
 
     for (int i = 0; i < FL_SQL__N; i++)
         for (size_t j = 0; j < FL_ARRAY_LEN(words); j++)
-            if (strcasestr(fl_sql_statements[i].sql, words[j]))
+            if (strncmp(fl_sql_statements[i].name, "transcript_trigram_", 19) != 0 &&
+                strcasestr(fl_sql_statements[i].sql, words[j]))
                 fail_msg("%s: %s", fl_sql_statements[i].name, words[j]);
 }
 
