@@ -3,6 +3,7 @@
  * and what was put in is bounded. */
 #include <jansson.h>
 #include <string.h>
+#include "common/codec/json_load.h"
 #include "common/doc/go_text.h"
 #include "common/doc/subst.h"
 #include "plugins/plugin.h"
@@ -13,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static json_t *load(const void *data, size_t len)
 {
-    return json_loadb(data, len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+    return fl_json_load(data, len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
 }
 
 static void check_texts(const json_t *value)

@@ -1,6 +1,7 @@
 /* A job's Content: decoded, the document loaded and substituted, the flow rules asked. */
 #include <jansson.h>
 #include <stdlib.h>
+#include "common/codec/json_load.h"
 #include "agent/worker/flow.h"
 #include "common/doc/doc.h"
 #include "common/doc/ssm_refs.h"
@@ -49,7 +50,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     for (size_t i = 0; i < doc.n_steps; i++) {
-        json_t *inputs = json_loads(doc.steps[i].inputs, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+        json_t *inputs =
+            fl_json_load_text(doc.steps[i].inputs, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
         const struct fl_doc_control *c = &doc.steps[i].control;
         struct fl_flow_props props;
         char *text = NULL;

@@ -4,6 +4,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/codec/json_load.h"
 #include "common/doc/ssm_refs.h"
 #include "common/doc/subst.h"
 
@@ -14,7 +15,7 @@ static json_t *next(const char **at, size_t *left, bool all)
 {
     const char *end = all ? NULL : memchr(*at, '\n', *left);
     size_t len = end ? (size_t)(end - *at) : *left;
-    json_t *v = json_loadb(*at, len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+    json_t *v = fl_json_load(*at, len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
 
     *at += len + (end != NULL);
     *left -= len + (end != NULL);
