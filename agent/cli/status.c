@@ -84,6 +84,10 @@ static void print_status(const struct fl_agent_status *s)
         printf("%-13s%s %s %s since %s\n", i ? "" : "Documents:", s->documents[i].state,
                s->documents[i].document_name, s->documents[i].command_id,
                s->documents[i].accepted_at);
+    for (size_t i = 0; i < s->n_sessions; i++)
+        printf("%-13s%s %s %s of %s since %s\n", i ? "" : "Sessions:", s->sessions[i].state,
+               s->sessions[i].document_name, s->sessions[i].session_id, s->sessions[i].owner,
+               s->sessions[i].since);
     if (s->unacknowledged_replies > 0)
         printf("%-13s%lld not acknowledged yet\n",
                "Replies:", (long long)s->unacknowledged_replies);

@@ -3,10 +3,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -19,16 +21,25 @@
 #include "common/base/log.h"
 #include "common/base/nodump.h"
 
-#define MONITOR_FD      3
-#define ARENA_MAX_BYTES (8u << 20)
-#define ACCEPT_PAUSE_MS 1000
-#define LAST_WORD_MS    10000 /* for the session process, once it was told to end */
+#define MONITOR_FD             3
+#define ARENA_MAX_BYTES        (8u << 20)
+#define ACCEPT_PAUSE_MS        1000
+#define LAST_WORD_MS           10000 /* for the session process, once it was told to end */
+#define SESSION_FILE_MAX_BYTES ((rlim_t)1 << 30)
 
 static const char nothing[1];
 
 /* ---- the end ---- */
 
-/* Once: on disk, then the monitor is told, then this process ends. */
+static void on_record_gone(void *arg)
+{
+    struct holder *h = arg;
+
+    fl_loop_stop(h->loop);
+}
+
+/* Once: on disk, then the monitor is told, then this process ends as soon as what the session
+ * printed is where it should be. */
 static void finish(struct holder *h, const char *status, const char *output)
 {
     struct fl_err err = { 0 };
@@ -50,7 +61,11 @@ static void finish(struct holder *h, const char *status, const char *output)
     }
     if (h->monitor)
         fl_ipc_send(h->monitor, FL_HOLDER_LOOK, 0, nothing, NULL, 0);
-    fl_loop_stop(h->loop);
+    fl_values_cancel(&h->values);
+    if (h->record)
+        fl_record_end(h->record, on_record_gone, h);
+    else
+        fl_loop_stop(h->loop);
 }
 
 static void fail(struct holder *h, const char *why)
@@ -160,12 +175,15 @@ static int on_over(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err)
     return 0;
 }
 
-static int on_net_needs_creds(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err)
+static void ask_creds(struct holder *h)
 {
-    struct holder *h = arg;
-
     if (h->monitor)
         fl_ipc_send(h->monitor, FL_HOLDER_NEED_CREDS, 0, nothing, NULL, 0);
+}
+
+static int on_net_needs_creds(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err)
+{
+    ask_creds(arg);
     return 0;
 }
 
@@ -212,8 +230,30 @@ static void on_net_exit(void *arg, int status)
     fail(h, text);
 }
 
+/* A session process gone bad fills no disk. */
+static void limit_files(struct holder *h)
+{
+    const struct rlimit limit = { SESSION_FILE_MAX_BYTES, SESSION_FILE_MAX_BYTES };
+
+    prlimit(fl_child_pid(h->net_child), RLIMIT_FSIZE, &limit, NULL);
+}
+
+/* What is not kept is no reason to have no session. */
+static int open_record(struct holder *h, int64_t *ret_max_bytes)
+{
+    struct fl_err err = { 0 };
+    int fd = -1;
+
+    if (h->record && fl_record_open(h->record, &fd, ret_max_bytes, &err) < 0)
+        fl_log_warn("what the session prints is not kept", FL_S("session", h->session.session_id),
+                    FL_S("error", fl_err_text(&err)));
+    return fd;
+}
+
 static int start_net(struct holder *h, struct fl_err *err)
 {
+    int64_t record_max_bytes = 0;
+    fl_autofd int record_fd = open_record(h, &record_max_bytes);
     const struct fl_session *s = &h->session;
     const struct fl_session_plan *p = &h->plan;
     const struct fl_sess_start start = {
@@ -242,6 +282,7 @@ static int start_net(struct holder *h, struct fl_err *err)
         .stderr_prefix = p->stderr_prefix,
         .profile = p->profile,
         .denied_ips = s->denied_ips,
+        .record_max_bytes = record_max_bytes,
     };
     int fds[2], r;
 
@@ -261,9 +302,12 @@ static int start_net(struct holder *h, struct fl_err *err)
         close(fds[0]);
         return r;
     }
+    limit_files(h);
     r = fl_ipc_new(h->loop, fds[0], h->net_rows, FL_N_SESS_ROWS, on_net_close, h, &h->net);
     if (r == 0)
-        r = fl_ipc_send(h->net, FL_SESS_START, 0, &start, NULL, 0);
+        r = fl_ipc_send(h->net, FL_SESS_START, 0, &start, &record_fd, record_fd >= 0);
+    if (r == 0)
+        ask_creds(h); /* what came before went nowhere */
     return r < 0 ? fl_err_set(err, r, NULL, "cannot speak to the session process: %s", strerror(-r))
                  : 0;
 }
@@ -285,9 +329,18 @@ static int on_end(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err)
     return 0;
 }
 
+static int on_fetch(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err)
+{
+    struct holder *h = arg;
+
+    fl_calls_take(h->calls, msg);
+    return 0;
+}
+
 static const struct fl_ipc_binding monitor_bindings[] = {
     { FL_HOLDER_CREDS, on_creds },
     { FL_HOLDER_END, on_end },
+    { FL_HOLDER_FETCH, on_fetch },
 };
 
 static void on_monitor_close(void *arg, int why, const struct fl_err *err)
@@ -303,6 +356,16 @@ static void attach(struct holder *h, int fd)
     if (fl_ipc_new(h->loop, fd, h->monitor_rows, FL_N_HOLDER_ROWS, on_monitor_close, h,
                    &h->monitor) < 0)
         h->monitor = NULL;
+    else
+        fl_calls_monitor(h->calls);
+}
+
+static int need_fetch(void *arg)
+{
+    struct holder *h = arg;
+
+    return h->monitor ? fl_ipc_send(h->monitor, FL_HOLDER_NEED_FETCH, 0, nothing, NULL, 0)
+                      : -ENOTCONN;
 }
 
 /* A monitor that was restarted. Only our own user or root can be one. */
@@ -357,9 +420,11 @@ static int open_folder(struct holder *h, struct fl_err *err)
     r = fl_sessiondir_load(h->dir_fd, &h->arena, &h->session, err);
     if (r == 0)
         r = fl_sessiondir_open(h->dir_fd, true, &h->arena, &h->journal, &log, err);
-    if (r == 0 && (log.run || log.ended))
+    h->salvage = r == 0 && log.ended &&
+                 faccessat(h->dir_fd, FL_SESSION_RECORD, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+    if (r == 0 && !h->salvage && (log.run || log.ended))
         r = fl_err_set(err, -EBUSY, NULL, "the session was held before");
-    if (r == 0)
+    if (r == 0 && !h->salvage)
         r = fl_journal_append(&h->journal, FL_SREC_RUN,
                               &(struct fl_srec_run){ .time_ms = fl_now_ms(), .pid = getpid() },
                               err);
@@ -376,21 +441,112 @@ static void keep(struct holder *h)
                     FL_S("session", h->session.session_id), FL_S("error", fl_err_text(&err)));
 }
 
+/* The places where it is to be logged are as they should be. */
+static void on_checked(void *arg, const struct fl_err *err)
+{
+    struct holder *h = arg;
+    struct fl_err why = { 0 };
+
+    if (h->ended)
+        return;
+    if (err)
+        fail(h, fl_err_text(err));
+    else if (start_net(h, &why) < 0)
+        fail(h, fl_err_text(&why));
+}
+
+/* As whom a session runs, for its log; the arena's. */
+static const char *run_as(struct holder *h)
+{
+    const char *name = fl_session_plan_user(&h->plan, geteuid() == 0, h->session.user);
+    const struct passwd *pw = name ? NULL : getpwuid(geteuid());
+
+    name = name ? name : pw ? pw->pw_name : "";
+    return fl_arena_strdup(&h->arena, name);
+}
+
+/* With every value known. */
+static int proceed(struct holder *h, struct fl_err *err)
+{
+    const struct fl_record_conf conf = { .loop = h->loop,
+                                         .calls = h->calls,
+                                         .dir_fd = h->dir_fd,
+                                         .session = &h->session,
+                                         .plan = &h->plan,
+                                         .run_as = run_as(h) };
+    int r = conf.run_as ? fl_record_new(&conf, &h->record, err)
+                        : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+
+    if (r < 0 || h->salvage)
+        return r;
+    if (!h->record)
+        return start_net(h, err);
+    fl_record_check(h->record, on_checked, h);
+    return 0;
+}
+
+static int load_plan(struct holder *h, struct fl_err *err)
+{
+    int r = fl_session_plan_load(h->session.content, h->refs, &h->arena, &h->plan, err);
+
+    if (r == 0 && strcmp(h->plan.session_id, h->session.session_id) != 0)
+        r = fl_err_set(err, -EINVAL, NULL, "SessionId: there are two");
+    return r;
+}
+
+/* It has ended long ago: its record goes where it can. */
+static void salvage(struct holder *h, const char *why)
+{
+    h->ended = true;
+    if (why)
+        fl_log_warn("what a session printed is not delivered",
+                    FL_S("session", h->session.session_id), FL_S("error", why));
+    if (h->record)
+        fl_record_end(h->record, on_record_gone, h);
+    else
+        fl_loop_stop(h->loop);
+}
+
+static void go_on(struct holder *h, int r, const struct fl_err *err)
+{
+    if (h->salvage)
+        salvage(h, r < 0 ? fl_err_text(err) : NULL);
+    else if (r < 0)
+        fail(h, fl_err_text(err));
+}
+
+static void on_values(void *arg, const struct fl_err *err)
+{
+    struct holder *h = arg;
+    struct fl_err why = { 0 };
+    int r = err ? (why = *err, why.code) : load_plan(h, &why);
+
+    if (r == 0)
+        r = proceed(h, &why);
+    go_on(h, r, &why);
+}
+
 static void begin(void *arg)
 {
     struct holder *h = arg;
     struct fl_err err = { 0 };
-    int r = fl_session_plan_load(h->session.content, &h->arena, &h->plan, &err);
+    bool asked = false;
+    int r = load_plan(h, &err);
 
-    if (r == 0 && strcmp(h->plan.session_id, h->session.session_id) != 0)
-        r = fl_err_set(&err, -EINVAL, NULL, "SessionId: there are two");
-    if (r == 0)
-        r = start_net(h, &err);
-    /* While the session process starts. It says nothing to anybody without credentials, and those
-     * are read after this. */
+    if (h->ended)
+        return; /* before it began */
+    if (r == 0 && fl_ssm_refs_wanting(h->refs)) {
+        h->values = (struct fl_values){ h->calls, h->refs, on_values, h, 0 };
+        r = fl_values_ask(&h->values, &err);
+        asked = r == 0;
+    } else if (r == 0) {
+        r = proceed(h, &err);
+    }
+    /* While the session process starts, or values come. It says nothing to anybody without
+     * credentials, and those are read after this. */
     keep(h);
-    if (r < 0)
-        fail(h, fl_err_text(&err));
+    if (!asked)
+        go_on(h, r, &err);
 }
 
 static int set_up(struct holder *h, struct fl_err *err)
@@ -402,14 +558,22 @@ static int set_up(struct holder *h, struct fl_err *err)
         h->deadline = fl_timer_new(h->loop, on_deadline, h);
         h->reap_timer = fl_timer_new(h->loop, reap, h);
         h->reap_signal = fl_signal_new(h->loop, SIGCHLD, on_sigchld, h);
-        r = h->deadline && h->reap_timer && h->reap_signal ? fl_loop_post(h->loop, begin, h)
-                                                           : -ENOMEM;
+        h->refs = fl_ssm_refs_new();
+        r = h->deadline && h->reap_timer && h->reap_signal && h->refs
+                ? fl_calls_new(h->loop, need_fetch, h, &h->calls)
+                : -ENOMEM;
     }
+    if (r == 0)
+        r = fl_loop_post(h->loop, begin, h);
     return r < 0 ? fl_err_set(err, r, NULL, "no event loop: %s", strerror(-r)) : 0;
 }
 
 static void done(struct holder *h)
 {
+    h->record = fl_record_free(h->record);
+    fl_values_cancel(&h->values);
+    h->calls = fl_calls_free(h->calls);
+    h->refs = fl_ssm_refs_free(h->refs);
     h->listener = fl_io_free(h->listener);
     h->monitor = fl_ipc_free(h->monitor);
     h->net = fl_ipc_free(h->net);

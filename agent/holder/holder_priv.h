@@ -1,7 +1,9 @@
 /* holder_priv.h - what holder.c and start.c share. */
 #pragma once
+#include "agent/calls/values.h"
 #include "agent/holder/login.h"
 #include "agent/holder/pam.h"
+#include "agent/holder/record.h"
 #include "agent/lib/ipc_holder.h"
 #include "agent/lib/paths.h"
 #include "agent/lib/sessiondir.h"
@@ -24,6 +26,12 @@ struct holder {
     struct fl_ipc_row monitor_rows[FL_N_HOLDER_ROWS];
     struct fl_ipc *monitor;
     struct fl_io *listener;
+
+    struct fl_calls *calls;
+    struct fl_ssm_refs *refs;
+    struct fl_values values;
+    struct fl_record *record; /* NULL: nothing is kept */
+    bool salvage;             /* it has ended; only its record is left */
 
     struct fl_ipc_row net_rows[FL_N_SESS_ROWS];
     struct fl_child *net_child; /* the session process */

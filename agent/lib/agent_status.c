@@ -12,6 +12,16 @@ static const struct fl_field doc_fields[] = {
 static const struct fl_shape doc_shape =
     FL_SHAPE(struct fl_agent_status_doc, "Document", doc_fields);
 
+#define F(member, key, flags) FL_FIELD(struct fl_agent_status_session, member, key, flags)
+static const struct fl_field session_fields[] = {
+    F(session_id, "sessionId", 0), F(document_name, "documentName", 0),
+    F(owner, "owner", 0),          F(state, "state", 0),
+    F(since, "since", 0),
+};
+#undef F
+static const struct fl_shape session_shape =
+    FL_SHAPE(struct fl_agent_status_session, "Session", session_fields);
+
 #define F(member, key, flags) FL_FIELD(struct fl_agent_status, member, key, flags)
 static const struct fl_field status_fields[] = {
     F(registered, "registered", 0),
@@ -27,6 +37,8 @@ static const struct fl_field status_fields[] = {
     F(policy, "policy", 0),
     FL_FIELD_LIST(struct fl_agent_status, documents, n_documents, "documents", FL_ALWAYS,
                   &doc_shape),
+    FL_FIELD_LIST(struct fl_agent_status, sessions, n_sessions, "sessions", FL_ALWAYS,
+                  &session_shape),
     F(unacknowledged_replies, "unacknowledgedReplies", 0),
     F(version, "version", 0),
     F(wire_version, "wireVersion", 0),

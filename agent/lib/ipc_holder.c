@@ -1,5 +1,6 @@
 /* ipc_holder.c - see ipc_holder.h: shapes and rows. */
 #include "agent/lib/ipc_holder.h"
+#include "agent/lib/ipc_worker.h"
 
 #define F(member, flags) FL_FIELD(struct fl_holder_creds, member, #member, flags)
 static const struct fl_field creds_fields[] = {
@@ -15,8 +16,10 @@ static const struct fl_shape creds_shape =
 const struct fl_ipc_row fl_holder_rows[FL_N_HOLDER_ROWS] = {
     { .type = FL_HOLDER_CREDS, .name = "creds", .shape = &creds_shape, .phases = 1 },
     { .type = FL_HOLDER_END, .name = "end", .shape = &fl_shape_empty, .phases = 1 },
+    { .type = FL_HOLDER_FETCH, .name = "fetch", .shape = &fl_shape_worker_fetch, .phases = 1 },
     { .type = FL_HOLDER_LOOK, .name = "look", .shape = &fl_shape_empty, .phases = 1 },
     { .type = FL_HOLDER_NEED_CREDS, .name = "need-creds", .shape = &fl_shape_empty, .phases = 1 },
+    { .type = FL_HOLDER_NEED_FETCH, .name = "need-fetch", .shape = &fl_shape_empty, .phases = 1 },
 };
 
 #define F(member) FL_FIELD(struct fl_sess_start, member, #member, 0)
@@ -26,6 +29,7 @@ static const struct fl_field start_fields[] = {
     F(log_level),         F(log_format),    F(type),          F(properties),   F(kms_key_id),
     F(require_challenge), F(handshake),     F(max_payload),   F(end_of_input), F(separate_output),
     F(has_stdin),         F(stdout_prefix), F(stderr_prefix), F(profile),      F(denied_ips),
+    F(record_max_bytes),
 };
 #undef F
 static const struct fl_shape start_shape =

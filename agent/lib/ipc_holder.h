@@ -16,27 +16,30 @@ enum fl_holder_msg {
     /* monitor -> holder */
     FL_HOLDER_CREDS = 1, /* struct fl_holder_creds: use these from now on */
     FL_HOLDER_END,       /* empty: the service ended the session */
+    FL_HOLDER_FETCH,     /* struct fl_worker_fetch (ipc_worker.h) + 1 fd if ok */
     /* holder -> monitor */
     FL_HOLDER_LOOK = 32,  /* empty: the journal has grown and is on disk */
     FL_HOLDER_NEED_CREDS, /* empty: answer with FL_HOLDER_CREDS when there are newer ones */
+    FL_HOLDER_NEED_FETCH, /* empty: answer with FL_HOLDER_FETCH */
 };
 struct fl_holder_creds {
     char *access_key_id, *secret_access_key, *session_token;
     int64_t offset_ms; /* the service's time less fl_boot_ms() */
 };
-#define FL_N_HOLDER_ROWS 4
+#define FL_N_HOLDER_ROWS 6
 extern const struct fl_ipc_row fl_holder_rows[FL_N_HOLDER_ROWS];
 
 /* Exit statuses of a holder; anything else is a crash. */
 enum {
-    FL_HOLDER_EXIT_DONE = 0,  /* the session's end is in the journal */
+    FL_HOLDER_EXIT_DONE = 0,  /* the session's end is in the journal, its record where it goes */
     FL_HOLDER_EXIT_BUSY = 73, /* another holder has this session */
     FL_HOLDER_EXIT_IO = 74,   /* the folder cannot be read or written */
 };
 
 enum fl_sess_msg {
     /* holder -> session process */
-    FL_SESS_START = 1, /* struct fl_sess_start, first message */
+    FL_SESS_START = 1, /* struct fl_sess_start, first message; + 1 fd if what the session prints
+                          is kept: a file, open for appending, of record_max_bytes at most */
     FL_SESS_CREDS,     /* struct fl_holder_creds */
     FL_SESS_CHILD,     /* struct fl_sess_child + descriptors if ok: answer to FL_SESS_RUN.
                           The terminal; or standard output, then standard error if it is
@@ -65,6 +68,7 @@ struct fl_sess_start {
     char *stdout_prefix, *stderr_prefix;
     char *profile; /* a line for the shell, before all input; NULL: none */
     struct fl_strs denied_ips;
+    int64_t record_max_bytes;
 };
 struct fl_sess_run {
     int32_t cols, rows; /* 0: not known */

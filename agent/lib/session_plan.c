@@ -46,12 +46,20 @@ struct inputs {
     struct fl_raw run_as_enabled; /* a bool or a string of one */
     char *run_as_user;
     struct shell_profile *profile;
+    char *bucket, *prefix, *group;
+    struct fl_raw bucket_encrypted, group_encrypted, stream;
 };
 static const struct fl_field inputs_fields[] = {
     FL_FIELD(struct inputs, kms_key_id, "kmsKeyId", 0),
     FL_FIELD(struct inputs, run_as_enabled, "runAsEnabled", 0),
     FL_FIELD(struct inputs, run_as_user, "runAsDefaultUser", 0),
     FL_FIELD_STRUCT(struct inputs, profile, "shellProfile", 0, &shell_profile_shape),
+    FL_FIELD(struct inputs, bucket, "s3BucketName", 0),
+    FL_FIELD(struct inputs, prefix, "s3KeyPrefix", 0),
+    FL_FIELD(struct inputs, bucket_encrypted, "s3EncryptionEnabled", 0),
+    FL_FIELD(struct inputs, group, "cloudWatchLogGroupName", 0),
+    FL_FIELD(struct inputs, group_encrypted, "cloudWatchEncryptionEnabled", 0),
+    FL_FIELD(struct inputs, stream, "cloudWatchStreamingEnabled", 0),
 };
 static const struct fl_shape inputs_shape = FL_SHAPE(struct inputs, "inputs", inputs_fields);
 
@@ -88,6 +96,7 @@ struct load {
     struct document document;
     json_t *parameters;
     struct fl_subst subst;
+    struct fl_ssm_refs *refs;
     struct fl_session_plan *plan;
 };
 
@@ -112,6 +121,11 @@ static int resolve(struct load *l, const struct fl_raw *raw, char **ret_text, st
     }
     r = fl_subst_value(&l->subst, value, &resolved, err);
     json_decref(value);
+    if (r == 0 && l->refs) {
+        value = resolved;
+        r = fl_ssm_refs_apply(l->refs, value, &l->subst.left_bytes, &resolved, err);
+        json_decref(value);
+    }
     if (r < 0)
         return r;
     *ret_text = keep_dump(l->arena, resolved);
@@ -144,6 +158,26 @@ static char *none_if_empty(char *s)
     return s && *s ? s : NULL;
 }
 
+static int read_logging(struct load *l, const struct inputs *in, struct fl_err *err)
+{
+    struct fl_session_logging *out = &l->plan->logging;
+    int r =
+        read_flag(&in->bucket_encrypted, "inputs.s3EncryptionEnabled", &out->bucket_encrypted, err);
+
+    if (r == 0)
+        r = read_flag(&in->group_encrypted, "inputs.cloudWatchEncryptionEnabled",
+                      &out->group_encrypted, err);
+    if (r == 0)
+        r = read_flag(&in->stream, "inputs.cloudWatchStreamingEnabled", &out->stream, err);
+    if (r < 0)
+        return r;
+    out->bucket = l->plan->extras.keeps_bucket ? NULL : none_if_empty(in->bucket);
+    out->prefix = in->prefix ? in->prefix : fl_arena_strdup(l->arena, "");
+    out->group = l->plan->extras.keeps_group ? NULL : none_if_empty(in->group);
+    out->stream &= l->plan->kind == FL_SESSION_STANDARD;
+    return out->prefix ? 0 : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+}
+
 static int read_inputs(struct load *l, const char *text, const char *run_as_user,
                        struct fl_err *err)
 {
@@ -163,10 +197,16 @@ static int read_inputs(struct load *l, const char *text, const char *run_as_user
     } else if (plan->run_as_named) {
         plan->run_as = in.run_as_user ? in.run_as_user : fl_arena_strdup(l->arena, "");
     }
+    /* Before any value is known it still stands there. */
+    if (plan->run_as && strstr(plan->run_as, "{{"))
+        return fl_err_set(err, -EINVAL, NULL,
+                          "inputs.runAsDefaultUser: may not come from Parameter Store");
     if (plan->kind != FL_SESSION_PORT)
         plan->kms_key_id = none_if_empty(in.kms_key_id);
     if (plan->kind == FL_SESSION_STANDARD && in.profile)
         plan->profile = none_if_empty(in.profile->linux_);
+    if (plan->kind != FL_SESSION_PORT)
+        return read_logging(l, &in, err);
     return 0;
 }
 
@@ -284,10 +324,10 @@ static int load(struct load *l, const char *content, struct fl_err *err)
     return r < 0 ? r : read_properties(l, properties, err);
 }
 
-int fl_session_plan_load(const char *content, struct fl_arena *arena,
+int fl_session_plan_load(const char *content, struct fl_ssm_refs *refs, struct fl_arena *arena,
                          struct fl_session_plan *ret_plan, struct fl_err *err)
 {
-    struct load l = { .arena = arena, .parameters = json_object(), .plan = ret_plan };
+    struct load l = { .arena = arena, .parameters = json_object(), .refs = refs, .plan = ret_plan };
     int r;
 
     *ret_plan = (struct fl_session_plan){ 0 };

@@ -6,6 +6,7 @@
 #pragma once
 #include "common/base/arena.h"
 #include "common/base/err.h"
+#include "common/doc/ssm_refs.h"
 #include "common/wire/datachannel.h"
 
 #define FL_SESSION_TYPE_STANDARD        "Standard_Stream"
@@ -18,6 +19,15 @@ enum fl_session_kind {
     FL_SESSION_INTERACTIVE,
     FL_SESSION_NON_INTERACTIVE,
     FL_SESSION_PORT,
+};
+
+/* Where else what the session prints is to go, and what is demanded of that place (protocol 3 §10).
+ */
+struct fl_session_logging {
+    char *bucket, *prefix; /* bucket NULL: not to S3; prefix "" for none */
+    char *group;           /* NULL: not to CloudWatch Logs */
+    bool bucket_encrypted, group_encrypted;
+    bool stream; /* to the group while it runs; else as a whole after it */
 };
 
 /* Strings are of the arena. */
@@ -41,13 +51,16 @@ struct fl_session_plan {
     bool shell;                          /* ours: run by a shell of the user's, not split */
     bool has_stdin;                      /* ours: input is the commands' standard input */
 
-    char *properties; /* Port: JSON object, resolved */
+    char *properties;                  /* Port: JSON object, resolved */
+    struct fl_session_logging logging; /* empty where the plane sees to it */
     struct fl_msg_extras extras;
 };
 
 /* `content` is interactive_shell's Content, JSON text. 0; -EINVAL or -EBADMSG with words for the
- * operator; -EMSGSIZE, -ENOMEM. */
-int fl_session_plan_load(const char *content, struct fl_arena *arena,
+ * operator; -EMSGSIZE, -ENOMEM. `refs`: {{ssm:NAME}} in inputs and properties become the values
+ * that are known, and the others are noted; NULL: they stay. Whether and as whom a session runs is
+ * decided about before the values are known: it may not be one. */
+int fl_session_plan_load(const char *content, struct fl_ssm_refs *refs, struct fl_arena *arena,
                          struct fl_session_plan *ret_plan, struct fl_err *err);
 
 /* The name of the user it runs as, if `root` (the agent is), and `configured` (NULL: none) is

@@ -4,6 +4,11 @@
  *       session    one record: struct fl_session
  *       journal    the holder's records; whoever holds its flock is the session's holder
  *       sock       the holder's listening socket (ipc_holder.h)
+ *       record     what it printed, for as long as that is to go elsewhere; "logged" beside it
+ *                  says how far it came (agent/holder/record.h)
+ *       told       its end is acknowledged
+ *
+ * Also an ended session has a holder while its record is on its way.
  *
  * A session is accepted once its `session` record is whole. The holder has it on disk before the
  * service can hear of it, and so before anything runs. It has ended when its journal says so: the
@@ -16,6 +21,8 @@
 #define FL_SESSION_CONTENT_MAX_BYTES (256u << 10)
 #define FL_SESSION_OUTPUT_MAX_BYTES  2500 /* words in agent_task_complete (protocol 3 §10) */
 #define FL_SESSION_NONCE_DIGITS      32
+#define FL_SESSION_RECORD            "record"
+#define FL_SESSION_TOLD              "told"
 
 /* FinalTaskStatus (protocol 3 §10). */
 #define FL_SESSION_SUCCESS "Success"

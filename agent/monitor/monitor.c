@@ -281,6 +281,21 @@ static void add_document(void *arg, const char *command_id, const char *document
     };
 }
 
+static void add_session(void *arg, const struct fl_session_view *view)
+{
+    struct document_list *l = arg;
+
+    if (l->status->n_sessions == FL_STATUS_MAX_SESSIONS)
+        return;
+    l->status->sessions[l->status->n_sessions++] = (struct fl_agent_status_session){
+        .session_id = fl_arena_strdup(l->arena, view->session_id),
+        .document_name = fl_arena_strdup(l->arena, view->document_name),
+        .owner = fl_arena_printf(l->arena, "%.*s", FL_STATUS_MAX_OWNER, view->owner),
+        .state = fl_arena_strdup(l->arena, view->state),
+        .since = iso(l->arena, view->accepted_ms),
+    };
+}
+
 static void fill_status(void *arg, struct fl_arena *arena, struct fl_agent_status *out)
 {
     struct monitor *m = arg;
@@ -313,6 +328,9 @@ static void fill_status(void *arg, struct fl_arena *arena, struct fl_agent_statu
     out->documents = fl_arena_calloc(arena, list.room, sizeof(*out->documents));
     if (out->documents)
         fl_jobs_each(m->jobs, add_document, &list);
+    out->sessions = fl_arena_calloc(arena, FL_STATUS_MAX_SESSIONS, sizeof(*out->sessions));
+    if (out->sessions)
+        fl_sessions_each(m->sessions, add_session, &list);
 }
 
 /* ---- stopping ---- */
@@ -537,7 +555,8 @@ static int start(struct monitor *m, struct fl_err *err)
                                                         .limit = fl_jobs_limit(m->jobs),
                                                         .complete = send_complete,
                                                         .creds = session_creds,
-                                                        .arg = m },
+                                                        .arg = m,
+                                                        .fetch = { start_worker_fetch, m } },
                             &m->sessions, err);
     if (r == 0)
         r = fl_status_socket_new(m->loop, m->paths->runtime, fill_status, m, &m->status, err);

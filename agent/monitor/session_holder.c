@@ -44,7 +44,7 @@ static void kill_leftover(const struct session *s, const struct fl_session_log *
 }
 
 /* Ends it if its journal says so; or, `gone`, if its holder is no more: why it is not. */
-static bool look(struct session *s, const char *gone)
+static void look(struct session *s, const char *gone)
 {
     fl_autoarena struct fl_arena arena = FL_ARENA(RECORD_MAX_BYTES);
     fl_autofd int dir_fd = fl_session_open_dir(s);
@@ -54,14 +54,13 @@ static bool look(struct session *s, const char *gone)
     if (r == 0 && log.ended) {
         fl_session_ended(s, log.end.status ? log.end.status : FL_SESSION_FAILED, log.end.output,
                          false);
-        return true;
+        return;
     }
     if (!gone)
-        return false;
+        return;
     if (r == 0)
         kill_leftover(s, &log);
     fl_session_ended(s, s->end_asked ? FL_SESSION_SUCCESS : FL_SESSION_FAILED, gone, true);
-    return true;
 }
 
 /* ---- a holder's socket ---- */
@@ -78,9 +77,18 @@ static int on_need_creds(void *arg, const struct fl_ipc_msg *msg, struct fl_err 
     return 0;
 }
 
+static int on_need_fetch(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err)
+{
+    struct session *s = arg;
+
+    return fl_fetch_source_give(&s->all->conf.fetch, s->ipc, FL_HOLDER_FETCH, msg->id, "session",
+                                s->id);
+}
+
 static const struct fl_ipc_binding bindings[] = {
     { FL_HOLDER_LOOK, on_look },
     { FL_HOLDER_NEED_CREDS, on_need_creds },
+    { FL_HOLDER_NEED_FETCH, on_need_fetch },
 };
 
 static void on_probe(void *arg);
@@ -175,12 +183,13 @@ static void on_probe(void *arg)
     struct session *s = arg;
 
     s->timer = fl_timer_free(s->timer);
-    if (look(s, NULL))
-        return;
-    if (lives(s))
+    if (lives(s)) {
+        look(s, NULL);
         fl_session_attach_or_probe(s);
-    else
-        look(s, "fairlead: the process that held this session ended");
+        return;
+    }
+    look(s, "fairlead: the process that held this session ended");
+    fl_session_left(s);
 }
 
 /* ---- one of our own ---- */
@@ -205,6 +214,7 @@ static void on_exit_status(void *arg, int status)
                  "fairlead: the process that held this session ended with status %d",
                  WEXITSTATUS(status));
     look(s, why);
+    fl_session_left(s);
 }
 
 static int spawn(struct session *s, struct fl_err *err)
@@ -237,10 +247,17 @@ static int spawn(struct session *s, struct fl_err *err)
         close(fds[0]);
         return r;
     }
-    r = open_ipc(s, fds[0]);
-    if (r == 0)
-        fl_session_tell_creds(s);
-    return r;
+    return open_ipc(s, fds[0]); /* it asks for credentials when it has somebody to give them to */
+}
+
+int fl_session_salvage(struct session *s, struct fl_err *err)
+{
+    return spawn(s, err);
+}
+
+bool fl_session_is_held(const struct session *s)
+{
+    return s->child || s->ipc || s->timer;
 }
 
 static void fail(struct session *s, const char *why)
@@ -256,8 +273,10 @@ static void hold(struct session *s)
     struct fl_err err = { 0 };
 
     s->state = SESSION_RUNNING;
-    if (spawn(s, &err) < 0)
-        fail(s, fl_err_text(&err));
+    if (spawn(s, &err) == 0)
+        return;
+    fl_session_detach(s);
+    fail(s, fl_err_text(&err));
 }
 
 /* ---- the node's policy ---- */

@@ -28,7 +28,7 @@ static struct session *free_session(struct session *s)
     fl_session_detach(s);
     free(s->id);
     free(s->document_name);
-    free(s->status);
+    free(s->owner);
     free(s->output);
     free(s);
     return NULL;
@@ -45,9 +45,10 @@ static struct session *add_session(struct fl_sessions *all, const char *dir,
     s->dir = dir;
     s->id = strdup(from->session_id);
     s->document_name = strdup(from->document_name ? from->document_name : "");
+    s->owner = strdup(from->owner ? from->owner : "");
     s->accepted_ms = from->accepted_ms;
     snprintf(s->nonce, sizeof(s->nonce), "%s", from->nonce);
-    if (!s->id || !s->document_name)
+    if (!s->id || !s->document_name || !s->owner)
         return free_session(s);
     TAILQ_INSERT_TAIL(&all->list, s, entry);
     all->n++;
@@ -79,6 +80,18 @@ size_t fl_sessions_count(const struct fl_sessions *all)
     return all->n - all->n_ended;
 }
 
+void fl_sessions_each(const struct fl_sessions *all,
+                      void (*fn)(void *arg, const struct fl_session_view *view), void *arg)
+{
+    static const char *const states[] = { "starting", "running", "uploading" };
+    const struct session *s;
+
+    TAILQ_FOREACH (s, &all->list, entry)
+        if (s->state != SESSION_ENDED || fl_session_is_held(s))
+            fn(arg, &(struct fl_session_view){ s->id, s->document_name, s->owner, states[s->state],
+                                               s->accepted_ms });
+}
+
 int fl_session_open_dir(const struct session *s)
 {
     fl_autofree char *path = fl_path_join(s->dir, s->id);
@@ -96,15 +109,40 @@ static int send_report(struct session *s)
     fl_session_message_id(s->nonce, id);
     return s->all->conf.complete(
         s->all->conf.arg,
-        &(struct fl_net_task_complete){
-            .session_id = s->id, .message_id = id, .status = s->status, .output = s->output });
+        &(struct fl_net_task_complete){ .session_id = s->id,
+                                        .message_id = id,
+                                        .status = fl_text(s->status),
+                                        .output = s->output ? s->output : fl_text("") });
+}
+
+/* Without the file the next monitor tells the end once more. */
+static void note_told(const struct session *s)
+{
+    fl_autofd int dir_fd = fl_session_open_dir(s);
+    int fd = openat(dir_fd, FL_SESSION_TOLD, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+    if (fd >= 0)
+        close(fd);
+}
+
+/* Nobody has to be told any more. Its folder goes with the last who needs it. */
+static void settle(struct session *s)
+{
+    s->settled = true;
+    if (fl_session_is_held(s)) {
+        note_told(s);
+        return;
+    }
+    /* The folder was the proof that its id was seen; after it the list is. */
+    fl_seen_sync(&s->all->seen);
+    fl_sessiondir_remove(s->dir, s->id);
+    forget(s);
 }
 
 static void give_up(struct session *s)
 {
     fl_log_warn("end of a session not acknowledged for a day", FL_S("session", s->id));
-    fl_sessiondir_remove(s->dir, s->id);
-    forget(s);
+    settle(s);
 }
 
 /* Sends what is due, and sets the timer for what will be. */
@@ -115,13 +153,13 @@ static void pump(struct fl_sessions *all)
 
     for (s = all->online ? TAILQ_FIRST(&all->list) : NULL; s; s = next) {
         next = TAILQ_NEXT(s, entry);
-        if (s->state != SESSION_ENDED || s->sends >= FL_SESSIONS_SENDS)
+        if (s->state != SESSION_ENDED || s->settled || s->sends >= FL_SESSIONS_SENDS)
             continue;
         if (s->sends > 0 && now - s->sent_ms < FL_SESSIONS_SEND_MS) {
             due = FL_MIN(due, s->sent_ms + FL_SESSIONS_SEND_MS);
             continue;
         }
-        if (s->accepted_ms + FL_SESSIONS_KEEP_MS < fl_now_ms()) {
+        if (s->ended_ms + FL_SESSIONS_KEEP_MS < fl_now_ms()) {
             give_up(s);
             continue;
         }
@@ -160,10 +198,7 @@ void fl_sessions_acked(struct fl_sessions *all, const char *message_id)
         fl_session_message_id(s->nonce, id);
         if (s->state != SESSION_ENDED || !message_id || strcasecmp(id, message_id) != 0)
             continue;
-        /* The folder was the proof that its id was seen; after it the list is. */
-        fl_seen_sync(&all->seen);
-        fl_sessiondir_remove(s->dir, s->id);
-        forget(s);
+        settle(s);
         return;
     }
 }
@@ -178,9 +213,11 @@ static int write_end(struct session *s)
     if (r == 0)
         fl_sessiondir_sync(dir_fd, &j, NULL); /* it may never have had a holder */
     if (r == 0)
-        r = fl_sessiondir_note(&j, FL_SREC_END,
-                               &(struct fl_srec_end){ .status = s->status, .output = s->output },
-                               NULL);
+        r = fl_sessiondir_note(
+            &j, FL_SREC_END,
+            &(struct fl_srec_end){ .status = fl_text(s->status),
+                                   .output = s->output ? s->output : fl_text("") },
+            NULL);
     return r;
 }
 
@@ -190,22 +227,44 @@ void fl_session_ended(struct session *s, const char *status, const char *output,
         return;
     s->state = SESSION_ENDED;
     s->all->n_ended++;
-    s->status = strdup(status);
-    s->output = strndup(output ? output : "", FL_SESSION_OUTPUT_MAX_BYTES);
-    fl_session_detach(s);
-    if (!s->status || !s->output) {
-        forget(s); /* found on disk by the next start */
-        return;
-    }
+    s->ended_ms = fl_now_ms();
+    s->status = strcmp(status, FL_SESSION_SUCCESS) == 0 ? FL_SESSION_SUCCESS : FL_SESSION_FAILED;
+    s->output = output && *output ? strndup(output, FL_SESSION_OUTPUT_MAX_BYTES) : NULL;
+    s->judge = fl_judge_free(s->judge);
     fl_log_info("session ended", FL_S("session", s->id), FL_S("status", s->status),
-                FL_S("why", s->output[0] ? s->output : NULL),
-                FL_I("ms", fl_now_ms() - s->accepted_ms));
+                FL_S("why", s->output), FL_I("ms", s->ended_ms - s->accepted_ms));
     /* What cannot be kept is found out anew by the next start, in other words. */
     if (keep)
         write_end(s);
     if (s->all->conf.limit)
         fl_doclimit_sweep(s->all->conf.limit);
     pump(s->all);
+}
+
+static bool has_record(const struct session *s)
+{
+    fl_autofd int dir_fd = fl_session_open_dir(s);
+
+    return dir_fd >= 0 && faccessat(dir_fd, FL_SESSION_RECORD, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+void fl_session_left(struct session *s)
+{
+    struct fl_err err = { 0 };
+
+    fl_session_detach(s);
+    if (!s->salvaged && has_record(s)) {
+        s->salvaged = true;
+        if (fl_session_salvage(s, &err) == 0)
+            return;
+        fl_session_detach(s);
+        fl_log_warn("what a session printed is not delivered", FL_S("session", s->id),
+                    FL_S("error", fl_err_text(&err)));
+    }
+    if (s->all->conf.limit)
+        fl_doclimit_sweep(s->all->conf.limit);
+    if (s->settled)
+        settle(s);
 }
 
 /* ---- acceptance ---- */
@@ -337,6 +396,7 @@ static void resume(struct session *s, int dir_fd)
     struct fl_session_log log = { 0 };
     int r = fl_sessiondir_open(dir_fd, true, &arena, &j, &log, NULL);
 
+    s->settled = faccessat(dir_fd, FL_SESSION_TOLD, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
     if (r == -EWOULDBLOCK) {
         s->state = SESSION_RUNNING;
         fl_log_info("attached to a session", FL_S("session", s->id));
@@ -344,16 +404,19 @@ static void resume(struct session *s, int dir_fd)
         return;
     }
     fl_journal_done(&j);
+    if (r == 0 && !log.ended && !log.run && fl_now_ms() - s->accepted_ms < START_AGAIN_MS) {
+        fl_session_start(s);
+        return;
+    }
     if (r == 0 && log.ended)
         fl_session_ended(s, log.end.status ? log.end.status : FL_SESSION_FAILED, log.end.output,
                          false);
-    else if (r == 0 && !log.run && fl_now_ms() - s->accepted_ms < START_AGAIN_MS)
-        fl_session_start(s);
     else
         fl_session_ended(s, FL_SESSION_FAILED,
                          "fairlead: the node's agent or the node itself was stopped in the middle "
                          "of this session",
                          true);
+    fl_session_left(s);
 }
 
 static void load_entry(struct fl_sessions *all, const char *dir, const char *name)

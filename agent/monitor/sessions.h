@@ -9,6 +9,7 @@
 #include "agent/lib/ipc_net.h"
 #include "agent/lib/paths.h"
 #include "agent/monitor/doclimit.h"
+#include "agent/monitor/fetchproc.h"
 #include "agent/monitor/policyfile.h"
 
 /* agent_task_complete is sent so often, so far apart, on each opening of the control channel
@@ -35,6 +36,7 @@ struct fl_sessions_conf {
     /* What calls may be signed with now; access_key_id NULL: nothing. */
     struct fl_net_creds (*creds)(void *arg, int64_t *ret_offset_ms);
     void *arg;
+    struct fl_fetch_source fetch;
 };
 
 /* Finds the sessions on disk and attaches to those that live. */
@@ -62,3 +64,12 @@ void fl_sessions_renew(struct fl_sessions *s);
 void fl_sessions_close(struct fl_sessions *s);
 
 size_t fl_sessions_count(const struct fl_sessions *s); /* that have not ended */
+
+struct fl_session_view {
+    const char *session_id, *document_name, *owner;
+    const char *state; /* of struct fl_agent_status_session */
+    int64_t accepted_ms;
+};
+/* Those that have not ended, and those whose record is on its way. */
+void fl_sessions_each(const struct fl_sessions *s,
+                      void (*fn)(void *arg, const struct fl_session_view *view), void *arg);

@@ -12,14 +12,14 @@
 enum session_state {
     SESSION_NEW,     /* being decided about */
     SESSION_RUNNING, /* a holder lives, or is looked for */
-    SESSION_ENDED,   /* only its report is left */
+    SESSION_ENDED,   /* its report is left, and perhaps a holder that takes its record away */
 };
 
 struct session {
     TAILQ_ENTRY(session) entry;
     struct fl_sessions *all;
     const char *dir; /* one of all->dirs */
-    char *id, *document_name;
+    char *id, *document_name, *owner;
     char nonce[FL_SESSION_NONCE_DIGITS + 1];
     int64_t accepted_ms;
     enum session_state state;
@@ -31,9 +31,13 @@ struct session {
     struct fl_backoff backoff;
     struct fl_judge *judge;
 
-    char *status, *output; /* how it ended */
-    unsigned sends;        /* on this opening of the channel */
-    int64_t sent_ms;       /* monotonic */
+    const char *status; /* how it ended */
+    char *output;       /* NULL: no words */
+    int64_t ended_ms;
+    unsigned sends;  /* on this opening of the channel */
+    int64_t sent_ms; /* monotonic */
+    bool settled;    /* its end is acknowledged, or was given up */
+    bool salvaged;   /* a holder was started for what an earlier one left */
 };
 
 struct fl_sessions {
@@ -51,9 +55,15 @@ struct fl_sessions {
 /* It is over, as its journal says or (`keep`: to be written there first) as is said here. */
 void fl_session_ended(struct session *session, const char *status, const char *output, bool keep);
 int fl_session_open_dir(const struct session *session); /* descriptor or negative errno */
+/* It has ended, and no holder lives: it may be gone after this. */
+void fl_session_left(struct session *session);
 
 /* ---- session_holder.c ---- */
 void fl_session_start(struct session *session); /* decided about, then held */
+/* Starts a holder for the record of one that ended. */
+int fl_session_salvage(struct session *session, struct fl_err *err);
+/* Of one that ended: a holder lives, or may. */
+bool fl_session_is_held(const struct session *session);
 void fl_session_attach_or_probe(struct session *session);
 void fl_session_tell_end(struct session *session);
 void fl_session_tell_creds(struct session *session);

@@ -186,7 +186,7 @@ void fl_decide_session(const struct fl_node_policy *policy, const struct fl_sess
     bool root = strcmp(run_as, "root") == 0;
 
     *ret = (struct fl_judgement){ .time_ms = now_ms };
-    if (fl_session_plan_load(session->content, arena, &plan, &err) < 0 ||
+    if (fl_session_plan_load(session->content, NULL, arena, &plan, &err) < 0 ||
         fl_document_sha256(plan.document, hash) < 0) {
         ret->broken = fl_arena_strdup(arena, fl_err_text(&err));
         return;

@@ -106,6 +106,10 @@ static int on_start(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err)
     r = keep(FL_SESS_START, msg->in, &s->start_arena, in);
     if (r < 0)
         return r;
+    if (msg->n_fds == 1) {
+        s->record_fd = FL_TAKE_FD(msg->fds[0]);
+        s->record_left = in->record_max_bytes;
+    }
     fl_role_log_setup(in->log_level, in->log_format, "session");
     in->ca_file = none_if_empty(in->ca_file);
     in->proxy_http = none_if_empty(in->proxy_http);
@@ -207,11 +211,13 @@ static void tear_down(struct fl_sess *s)
     fl_proxy_conf_done(&s->proxy);
     fl_arena_done(&s->start_arena);
     fl_arena_done(&s->creds_arena);
+    if (s->record_fd >= 0)
+        close(s->record_fd);
 }
 
 int main(int argc, char **argv)
 {
-    struct fl_sess s = { 0 };
+    struct fl_sess s = { .record_fd = -1 };
     struct fl_err err = { 0 };
     int r;
 
@@ -220,6 +226,7 @@ int main(int argc, char **argv)
     mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD);
     mallopt(M_TRIM_THRESHOLD, MMAP_THRESHOLD);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
     signal(SIGINT, SIG_IGN); /* of a terminal: the agent's */
     fl_role_log_setup(NULL, NULL, "session");
     command_line.argc = argc;

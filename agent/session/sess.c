@@ -7,6 +7,7 @@
 #include "agent/lib/text.h"
 #include "agent/session/session.h"
 #include "common/base/clock.h"
+#include "common/base/file.h"
 #include "common/base/log.h"
 
 #define DRAIN_MS         10000 /* without a word of the client */
@@ -138,10 +139,32 @@ size_t fl_sess_room(struct fl_sess *s)
     return s->phase == FL_SESS_CARRYING ? fl_reliable_room(s->reliable) : 0;
 }
 
+/* As it is shown, before it is sealed. */
+static void record(struct fl_sess *s, const struct iovec *iov, size_t n)
+{
+    int r = 0;
+
+    for (size_t i = 0; i < n && r == 0; i++) {
+        size_t len = FL_MIN(iov[i].iov_len, (size_t)s->record_left);
+
+        r = fl_fd_write_all(s->record_fd, iov[i].iov_base, len);
+        s->record_left -= (int64_t)len;
+        if (r == 0 && len < iov[i].iov_len)
+            r = -EFBIG;
+    }
+    if (r == 0)
+        return;
+    fl_log_warn("what the session prints is not kept any more",
+                FL_S("session", s->start.session_id), FL_S("error", strerror(-r)));
+    close(FL_TAKE_FD(s->record_fd));
+}
+
 int fl_sess_sendv(struct fl_sess *s, uint32_t type, const struct iovec *iov, size_t n)
 {
     int r = fl_reliable_writev(s->reliable, type, iov, n, fl_now_ms(), fl_mono_ms());
 
+    if (s->record_fd >= 0 && (type == FL_DATA_TYPE_OUTPUT || type == FL_DATA_TYPE_STDERR))
+        record(s, iov, n);
     if (r < 0 && s->phase < FL_SESS_DRAINING)
         fl_sess_finish(s, FL_SESSION_FAILED, "fairlead: out of memory");
     rearm(s);

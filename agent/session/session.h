@@ -69,6 +69,8 @@ struct fl_sess {
     struct fl_sess_run size;   /* of the client's terminal; 0: not known */
     char client_version[64];   /* "" without a handshake */
     char *status, *output;     /* what the holder will be told */
+    int record_fd;             /* what is sent is kept there; -1: it is not */
+    int64_t record_left;       /* so many bytes more */
 };
 
 /* ---- main.c ---- */

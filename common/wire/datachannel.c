@@ -11,10 +11,9 @@
 
 #define F(member, key, flags) FL_FIELD(struct fl_msg_extras, member, key, flags)
 static const struct fl_field extras_fields[] = {
-    F(max_payload, "MaxPayload", FL_OMIT_ZERO),
-    F(end_of_input, "EndOfInput", FL_OMIT_ZERO),
-    F(handshake, "Handshake", FL_OMIT_ZERO),
-    F(beats, "Beats", FL_OMIT_ZERO),
+    F(max_payload, "MaxPayload", FL_OMIT_ZERO),   F(end_of_input, "EndOfInput", FL_OMIT_ZERO),
+    F(handshake, "Handshake", FL_OMIT_ZERO),      F(beats, "Beats", FL_OMIT_ZERO),
+    F(keeps_bucket, "KeepsBucket", FL_OMIT_ZERO), F(keeps_group, "KeepsGroup", FL_OMIT_ZERO),
 };
 #undef F
 const struct fl_shape fl_shape_extras = FL_SHAPE(struct fl_msg_extras, "Fairlead", extras_fields);

@@ -61,6 +61,8 @@ struct fl_msg_extras {
     bool end_of_input;   /* FL_DATA_FLAG_END_OF_INPUT is understood, and half_close of smux.h */
     bool handshake;      /* Content only: run the handshake whatever the session's type is */
     bool beats;          /* OpenDataChannel only: pings come every FL_DATA_BEAT_MS */
+    /* Content only: what is shown goes to the bucket, to the log group by way of the plane */
+    bool keeps_bucket, keeps_group;
 };
 
 /* POST /v1/data-channel/{SessionId}; the answer is XML (control.h). */

@@ -126,6 +126,30 @@ static int check_target(struct fl_call *call, const char *node_id, struct fl_err
     return 0;
 }
 
+/* Does what is shown go to a bucket or a group by way of the plane? What it has, and what can be
+ * nowhere else, is its own; what a parameter names, too. */
+static bool keeps(struct fl_call *call, const char *name, int64_t found)
+{
+    return name &&
+           (found >= 0 || !call->plane->conf.output_buckets_elsewhere || strstr(name, "{{"));
+}
+
+static bool keeps_bucket(struct fl_call *call, const char *name)
+{
+    return keeps(call, name,
+                 name ? fl_sql_scalar(call->tx, FL_SQL_bucket_exists, -1, NULL, FL_T(call->account),
+                                      FL_T(name))
+                      : 0);
+}
+
+static bool keeps_group(struct fl_call *call, const char *name)
+{
+    return keeps(call, name,
+                 name ? fl_sql_scalar(call->tx, FL_SQL_log_group_get, -1, NULL, FL_T(call->account),
+                                      FL_T(call->region), FL_T(name))
+                      : 0);
+}
+
 /* The Content of interactive_shell. */
 static int make_content(struct fl_call *call, const struct fl_session *s,
                         const struct fl_session_document *doc, char **ret_content,
@@ -137,6 +161,8 @@ static int make_content(struct fl_call *call, const struct fl_session *s,
         .end_of_input = true,
         .handshake =
             call->user_agent && strncmp(call->user_agent, OUR_CLIENT, strlen(OUR_CLIENT)) == 0,
+        .keeps_bucket = keeps_bucket(call, doc->bucket),
+        .keeps_group = keeps_group(call, doc->log_group),
     };
     const struct fl_msg_session_content content = {
         .session_id = s->id,

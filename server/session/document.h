@@ -5,6 +5,7 @@
 #include "server/op.h"
 
 #define FL_SESSION_PREFERENCES "SSM-SessionManagerRunShell"
+#define FL_PASSWORD_RESET      "AWS-PasswordReset" /* encrypted or not at all (§9) */
 
 struct fl_session_document {
     const char *name;                  /* without account */
@@ -12,6 +13,7 @@ struct fl_session_document {
     char *content;                     /* JSON: the document as the agent gets it */
     char *parameters;                  /* JSON object: those given, as the agent gets them */
     int64_t idle_minutes, max_minutes; /* 0: no limit */
+    const char *bucket, *log_group;    /* of its inputs, as written; NULL: none */
 };
 
 /* The document `name` (NULL: the account's preferences, or the plane's own where it has none) with

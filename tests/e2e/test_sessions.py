@@ -506,6 +506,27 @@ def test_preferences_are_merged(own_place):
     assert place.row(answer["SessionId"])["MaxSessionDuration"] == "5"
 
 
+def test_who_takes_the_transcript_away(own_place):
+    """What the plane does, our agents leave to it."""
+    place = own_place(OutputBucketsElsewhere=True)
+    flags = lambda: {k: v for k, v in place.start(client=False)[1].content["Fairlead"].items()  # noqa: E731
+                     if k.startswith("Keeps")}
+    assert flags() == {}
+    place.document(SHELL, inputs={"s3BucketName": "elsewhere", "cloudWatchLogGroupName": "ours"})
+    assert flags() == {}
+    conftest.client(place.plane, "logs").create_log_group(logGroupName="ours")
+    assert flags() == {"KeepsGroup": True}
+
+
+def test_passwords_are_typed_into_encrypted_sessions_only(own_place):
+    place = own_place()
+    start = lambda: place.start("AWS-PasswordReset", client=False, Parameters={"username": ["op"]})  # noqa: E731
+    assert "KMS" in refused(start, "ValidationException")
+    key = conftest.client(place.plane, "kms").create_key()["KeyMetadata"]["KeyId"]
+    place.document(SHELL, inputs={"kmsKeyId": key})
+    assert start()[1].content["DocumentContent"]["inputs"] == {"kmsKeyId": key}
+
+
 def test_limits(own_place):
     place = own_place(SessionsMaxPerNode=2)
     first, _ = place.start(client=False)

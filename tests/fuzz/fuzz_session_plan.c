@@ -12,13 +12,31 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fl_autofree char *text = malloc(size + 1);
     struct fl_session_plan plan;
     struct fl_err err = { 0 };
+    struct fl_ssm_refs *refs = size % 2 ? fl_ssm_refs_new() : NULL;
+    const char *names[FL_SSM_REFS_BATCH];
     char **words;
+    int r;
 
-    if (!text)
+    if (!text || (size % 2 && !refs))
         abort();
     memcpy(text, data, size);
     text[size] = '\0';
-    if (fl_session_plan_load(text, &arena, &plan, &err) < 0) {
+    r = fl_session_plan_load(text, refs, &arena, &plan, &err);
+    /* once more with values: whom it runs as may not change */
+    if (r == 0 && refs && fl_ssm_refs_wanting(refs)) {
+        size_t n = fl_ssm_refs_next(refs, names);
+        fl_autofree char *run_as = plan.run_as ? strdup(plan.run_as) : NULL;
+        bool elevated = plan.elevated;
+
+        for (size_t i = 0; i < n; i++)
+            fl_ssm_refs_learn(refs, names[i], NULL, 1, "String", "true");
+        r = fl_session_plan_load(text, refs, &arena, &plan, &err);
+        if (r == 0 && (elevated != plan.elevated ||
+                       strcmp(run_as ? run_as : "", plan.run_as ? plan.run_as : "") != 0))
+            abort();
+    }
+    fl_ssm_refs_free(refs);
+    if (r < 0) {
         if (!err.text[0])
             abort();
         return 0;

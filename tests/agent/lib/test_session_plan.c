@@ -27,7 +27,7 @@ static struct fl_session_plan good(const char *content)
     struct fl_session_plan plan;
     struct fl_err err = { 0 };
 
-    if (fl_session_plan_load(content, &arena, &plan, &err) < 0)
+    if (fl_session_plan_load(content, NULL, &arena, &plan, &err) < 0)
         fail_msg("%s: %s", content, err.text);
     return plan;
 }
@@ -59,6 +59,60 @@ static void shells(void **state)
     assert_true(p.elevated);
     assert_string_equal(p.kms_key_id, "k");
     assert_null(p.profile);
+}
+
+static void logging(void **state)
+{
+    struct fl_session_plan p = good(
+        CONTENT(DOC("Standard_Stream",
+                    ",\"inputs\":{\"s3BucketName\":\"b\",\"s3KeyPrefix\":\"p\","
+                    "\"s3EncryptionEnabled\":\"true\",\"cloudWatchLogGroupName\":\"g\","
+                    "\"cloudWatchEncryptionEnabled\":false,\"cloudWatchStreamingEnabled\":true}"),
+                ""));
+
+    assert_string_equal(p.logging.bucket, "b");
+    assert_string_equal(p.logging.prefix, "p");
+    assert_string_equal(p.logging.group, "g");
+    assert_true(p.logging.bucket_encrypted && !p.logging.group_encrypted && p.logging.stream);
+
+    /* streams are of shells; empty names are none */
+    p = good(CONTENT(DOC("InteractiveCommands", ",\"properties\":{\"linux\":{\"commands\":\"a\"}},"
+                                                "\"inputs\":{\"s3BucketName\":\"\","
+                                                "\"cloudWatchLogGroupName\":\"g\","
+                                                "\"cloudWatchStreamingEnabled\":true}"),
+                     ""));
+    assert_null(p.logging.bucket);
+    assert_false(p.logging.stream);
+
+    /* where the plane does it, and where nothing is shown */
+    p = good(CONTENT(DOC("Standard_Stream", ",\"inputs\":{\"s3BucketName\":\"b\","
+                                            "\"cloudWatchLogGroupName\":\"g\"}"),
+                     ",\"Fairlead\":{\"KeepsBucket\":true}"));
+    assert_null(p.logging.bucket);
+    assert_string_equal(p.logging.group, "g");
+    p = good(CONTENT(DOC("Port", ",\"properties\":{},\"inputs\":{\"s3BucketName\":\"b\"}"), ""));
+    assert_null(p.logging.bucket);
+}
+
+static void values_of_parameter_store(void **state)
+{
+    static const char content[] = CONTENT(
+        DOC("InteractiveCommands", ",\"properties\":{\"linux\":{\"commands\":\"{{ssm:a}}\"}},"
+                                   "\"inputs\":{\"s3BucketName\":\"{{ssm:b}}\"}"),
+        "");
+    struct fl_ssm_refs *refs = fl_ssm_refs_new();
+    const char *names[FL_SSM_REFS_BATCH];
+    struct fl_session_plan p;
+
+    assert_int_equal(fl_session_plan_load(content, refs, &arena, &p, NULL), 0);
+    assert_string_equal(p.commands, "{{ssm:a}}");
+    assert_int_equal(fl_ssm_refs_next(refs, names), 2);
+    fl_ssm_refs_learn(refs, "a", NULL, 1, "String", "echo a");
+    fl_ssm_refs_learn(refs, "b", NULL, 1, "String", "bucket");
+    assert_int_equal(fl_session_plan_load(content, refs, &arena, &p, NULL), 0);
+    assert_string_equal(p.commands, "echo a");
+    assert_string_equal(p.logging.bucket, "bucket");
+    fl_ssm_refs_free(refs);
 }
 
 static void commands(void **state)
@@ -125,6 +179,12 @@ static void bad(void **state)
           "stdOutSeparatorPrefix" },
         { CONTENT(DOC("Standard_Stream", ",\"inputs\":{\"runAsEnabled\":\"perhaps\"}"), ""),
           "runAsEnabled" },
+        { CONTENT(DOC("Standard_Stream", ",\"inputs\":{\"s3EncryptionEnabled\":5}"), ""),
+          "s3EncryptionEnabled" },
+        { CONTENT(DOC("Standard_Stream", ",\"inputs\":{\"runAsEnabled\":true,"
+                                         "\"runAsDefaultUser\":\"{{ssm:who}}\"}"),
+                  ""),
+          "Parameter Store" },
         { CONTENT(
               DOC("Standard_Stream",
                   ",\"parameters\":{\"a\":{\"type\":\"String\",\"allowedPattern\":\"^[0-9]+$\"}}"),
@@ -136,7 +196,7 @@ static void bad(void **state)
         struct fl_session_plan plan;
         struct fl_err err = { 0 };
 
-        assert_true(fl_session_plan_load(cases[i].content, &arena, &plan, &err) < 0);
+        assert_true(fl_session_plan_load(cases[i].content, NULL, &arena, &plan, &err) < 0);
         if (!strstr(err.text, cases[i].words))
             fail_msg("%s: %s", cases[i].content, err.text);
     }
@@ -187,9 +247,13 @@ static int end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(shells, reset), cmocka_unit_test_setup(commands, reset),
-        cmocka_unit_test_setup(ports, reset),  cmocka_unit_test_setup(bad, reset),
+        cmocka_unit_test_setup(shells, reset),
+        cmocka_unit_test_setup(commands, reset),
+        cmocka_unit_test_setup(ports, reset),
+        cmocka_unit_test_setup(bad, reset),
         cmocka_unit_test_setup(users, reset),
+        cmocka_unit_test_setup(logging, reset),
+        cmocka_unit_test_setup(values_of_parameter_store, reset),
     };
 
     return cmocka_run_group_tests(tests, NULL, end);
