@@ -50,6 +50,7 @@ static void finish(struct holder *h, const char *status, const char *output)
     fl_tree_kill(h->net_child ? fl_child_pid(h->net_child) : 0);
     if (h->net_child)
         fl_child_kill(h->net_child, SIGKILL);
+    fl_utmp_end(&h->utmp, NULL);
     h->pam = fl_pam_close(h->pam);
     if (fl_sessiondir_note(&h->journal, FL_SREC_END,
                            &(struct fl_srec_end){ .status = fl_text(status),
@@ -125,6 +126,7 @@ void fl_holder_child_ended(void *arg, int status)
                                                                     : WEXITSTATUS(status) };
 
     h->user_child = fl_child_free(h->user_child);
+    fl_utmp_end(&h->utmp, NULL);
     if (h->net)
         fl_ipc_send(h->net, FL_SESS_EXITED, 0, &out, NULL, 0);
 }

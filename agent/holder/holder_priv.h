@@ -4,6 +4,7 @@
 #include "agent/holder/login.h"
 #include "agent/holder/pam.h"
 #include "agent/holder/record.h"
+#include "agent/holder/utmp.h"
 #include "agent/lib/ipc_holder.h"
 #include "agent/lib/paths.h"
 #include "agent/lib/sessiondir.h"
@@ -39,6 +40,7 @@ struct holder {
 
     struct fl_child *user_child;
     struct fl_pam *pam;
+    struct fl_utmp utmp;
     bool started;
 
     struct fl_timer *deadline; /* for the session process to say its last word */

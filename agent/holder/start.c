@@ -240,6 +240,9 @@ int fl_holder_start_child(struct holder *h, const struct fl_sess_run *run,
         return r;
     }
     note_child(h);
+    if (h->pam && e.tty[0]) /* "none": it is no login */
+        fl_utmp_begin(&h->utmp, e.tty, fl_child_pid(h->user_child), login.name,
+                      h->session.session_id, NULL);
     memcpy(ret_fds, e.ours, sizeof(e.ours));
     *ret_n = e.n_ours;
     return 0;

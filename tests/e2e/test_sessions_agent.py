@@ -752,7 +752,9 @@ def test_the_user_is_made(plane, new_agent, tmp_path):
 @pytest.mark.skipif(not ROOT or not pathlib.Path("/lib/x86_64-linux-gnu/libpam.so.0").exists(),
                     reason="PAM takes root and libpam")
 def test_pam(plane, new_agent, tmp_path):
-    """Its environment and limits are the session's; a module that refuses ends it."""
+    """Its environment and limits are the session's, and it stands in wtmp; a module that refuses ends it."""
+    wtmp = tmp_path / "wtmp"
+    wtmp.touch()
     etc = tmp_path / "pam.d"
     subprocess.run(["cp", "-a", "/etc/pam.d", etc], check=True)
     (tmp_path / "env").write_text("FROM_PAM DEFAULT=yes\n")
@@ -766,7 +768,8 @@ def test_pam(plane, new_agent, tmp_path):
         argv = agent.argv
         agent.argv = lambda *args, argv=argv: [
             "unshare", "--mount", "--propagation", "private", "sh", "-c",
-            f"mount --bind {etc} /etc/pam.d && exec \"$@\"", "sh", *argv(*args)]
+            f"mount --bind {etc} /etc/pam.d && {{ [ ! -e /var/log/wtmp ] || mount --bind {wtmp} /var/log/wtmp; }} && "
+            "exec \"$@\"", "sh", *argv(*args)]
         plane.pings.clear()
         agent.start()
         plane.wait_online(60)
@@ -775,6 +778,10 @@ def test_pam(plane, new_agent, tmp_path):
         if check:
             client.wait_output(b"yes 321\r\n")
             over(plane, client, s)
+            if pathlib.Path("/var/log/wtmp").exists():
+                entries = subprocess.run(["utmpdump", wtmp], capture_output=True, text=True, check=True).stdout.split("\n")
+                assert entries[0].startswith("[7]") and f"[{USER}" in entries[0] and s.session_id in entries[0]
+                assert entries[1].startswith("[8]")
         else:
             assert plane.wait_status(s) == "Failed"
             assert "PAM refuses the session (account)" in s.completes[0]["Output"]
