@@ -51,6 +51,7 @@ static const char *const names[] = {
     "InvocationDoesNotExist", "InvalidDocument",           "InvalidCommandId",
     "ParameterNotFound",      "InvalidPluginName",         "UnrecognizedClientException",
     "ParameterAlreadyExists", "InvalidSignatureException", "DoesNotExistException",
+    "ValidationException",
 };
 
 /* A name by which services say "later" (standard mode of AWS's SDKs). */

@@ -33,8 +33,9 @@ struct attach {
     struct fl_escape escape;
     struct fl_tty_size size;
     bool ready, raw, input_ended, ended, left, done;
-    int status, code;  /* of the command; -1: none was told */
-    int64_t output_ms; /* when something came last */
+    int status, code;            /* of the command; -1: none was told */
+    int64_t output_ms;           /* when something came last */
+    bool out_inside, err_inside; /* of a line: no prefix stands before what follows */
     int end_r;
     char end_text[FL_ERR_TEXT_BYTES];
     int signo; /* to end by: what a reader that is gone means to a writer */
@@ -92,13 +93,28 @@ static void on_broken(void *arg, int r)
 
 static const struct fl_conn_events out_events = { .on_drain = on_drain, .on_broken = on_broken };
 
+static void strip(const char *prefix, bool *inside, const char **data, size_t *len)
+{
+    size_t n = prefix ? strlen(prefix) : 0;
+    bool line_end = *len > 0 && (*data)[*len - 1] == '\n';
+
+    if (n > 0 && !*inside && *len >= n && memcmp(*data, prefix, n) == 0) {
+        *data += n;
+        *len -= n;
+    }
+    *inside = !line_end;
+}
+
 static void on_output(void *arg, uint32_t type, const char *data, size_t len)
 {
     struct attach *a = arg;
-    struct fl_conn *to = type == FL_DATA_TYPE_STDERR && !a->conf->plugin ? a->err : a->out;
+    bool is_err = type == FL_DATA_TYPE_STDERR;
+    struct fl_conn *to = is_err && !a->conf->plugin ? a->err : a->out;
 
     if (a->done)
         return;
+    strip(is_err ? a->conf->err_prefix : a->conf->out_prefix,
+          is_err ? &a->err_inside : &a->out_inside, &data, &len);
     a->output_ms = fl_mono_ms();
     if (a->tunnel) {
         if (fl_tunnel_input(a->tunnel, data, len) < 0)
@@ -146,11 +162,23 @@ static void escape(struct attach *a, enum fl_escape_action action)
     }
 }
 
+/* Input that nobody would get is no matter to be silent about. */
+static bool takes_input(const struct attach *a)
+{
+    return a->info.kind != FL_SESSION_COMMAND || a->info.end_of_input;
+}
+
 static void on_input(void *arg, const char *data, size_t len)
 {
     struct attach *a = arg;
     char typed[READ_BYTES + 1];
 
+    if (!takes_input(a)) {
+        fprintf(stderr, "fairlead: commands get no input from this node's agent, which is not "
+                        "fairlead's; --no-stdin runs them without\n");
+        leave(a, a->conf->failure);
+        return;
+    }
     while (len && !a->left) {
         size_t used = len, n = len;
         enum fl_escape_action action = FL_ESCAPE_NONE;
@@ -201,7 +229,8 @@ static void on_input_end(void *arg, int r)
         type_eot(a);
         break;
     case FL_SESSION_COMMAND:
-        fl_session_flag(a->session, FL_DATA_FLAG_END_OF_INPUT);
+        if (takes_input(a))
+            fl_session_flag(a->session, FL_DATA_FLAG_END_OF_INPUT);
         break;
     case FL_SESSION_PORT:
         a->output_ms = fl_mono_ms();
@@ -230,8 +259,8 @@ static void on_room(void *arg)
 
 static int begin_streams(struct attach *a)
 {
-    bool wants_input =
-        !a->conf->no_input && (a->info.kind != FL_SESSION_COMMAND || a->info.end_of_input);
+    bool watched = a->conf->wants_code && !isatty(STDIN_FILENO);
+    bool wants_input = !a->conf->no_input && (takes_input(a) || watched);
     int r = fl_conn_std(a->loop, STDOUT_FILENO, &out_events, a, &a->out);
 
     if (r == 0)
@@ -291,7 +320,7 @@ static int begin_tunnel(struct attach *a, struct fl_err *err)
     if (r == 0)
         r = fl_tunnel_new(a->loop, &spec, &a->tunnel, err);
     if (r == 0)
-        r = fl_tunnel_begin(a->tunnel, a->session, &a->info, on_first_connection, a, err);
+        r = fl_tunnel_begin(a->tunnel, a->session, &a->info, on_first_connection, a);
     if (r == 0)
         tell_listening(a);
     return r;

@@ -9,7 +9,10 @@ struct fl_attach_conf {
     bool no_texts;      /* but nothing to standard output */
     bool quiet;         /* no notes on standard error */
     bool wants_code;    /* an end without the command's exit status is a failure */
-    int failure;        /* exit status of what this client, the plane or the way there does wrong */
+    /* What a node of AWS's puts before the first output, and before what follows the end of a line
+     * (protocol 3 §8): taken off again. NULL: nothing. */
+    const char *out_prefix, *err_prefix;
+    int failure; /* exit status of what this client, the plane or the way there does wrong */
 };
 
 /* Runs the session, whatever its kind is. The exit status: the command's if it told one, 0 at an

@@ -11,10 +11,32 @@
 
 #define ARENA_BYTES (4 << 20)
 
-#define EXEC_DOCUMENT "Fairlead-Exec"
-#define SSH_DOCUMENT  "AWS-StartSSHSession"
-#define SSH_PORT      "22"
-#define EXEC_FAILURE  255 /* as ssh: a status that commands rarely have */
+#define EXEC_DOCUMENT    "Fairlead-Exec"
+#define COMMAND_DOCUMENT "AWS-StartNonInteractiveCommand"
+#define OUT_PREFIX       "out:"
+#define ERR_PREFIX       "err:"
+#define SSH_DOCUMENT     "AWS-StartSSHSession"
+#define SSH_PORT         "22"
+#define EXEC_FAILURE     255 /* as ssh: a status that commands rarely have */
+
+static int start(struct fl_cli *cli, struct fl_session_wish *wish, const json_t *parameters,
+                 struct fl_arena *arena, struct fl_session_grant *ret_grant, struct fl_err *err)
+{
+    int r = fl_params_raw(parameters, arena, &wish->parameters);
+
+    return r < 0 ? r : fl_session_start(cli, wish, arena, ret_grant, err);
+}
+
+static int attach(struct fl_cli *cli, int r, const struct fl_session_grant *grant,
+                  const struct fl_attach_conf *conf, struct fl_err *err)
+{
+    if (r == 0)
+        return fl_attach(cli, grant, conf);
+    if (!err->code)
+        fl_err_set(err, r, NULL, "%s", strerror(-r));
+    fl_cli_fail(err);
+    return conf->failure;
+}
 
 static int run_attached(struct fl_cli *cli, char *node, struct fl_session_wish *wish,
                         const json_t *parameters, const struct fl_attach_conf *conf)
@@ -25,16 +47,8 @@ static int run_attached(struct fl_cli *cli, char *node, struct fl_session_wish *
     int r = fl_node_find_one(cli, node, &arena, &wish->node, &err);
 
     if (r == 0)
-        r = fl_params_raw(parameters, &arena, &wish->parameters);
-    if (r == 0)
-        r = fl_session_start(cli, wish, &arena, &grant, &err);
-
-    if (r == 0)
-        return fl_attach(cli, &grant, conf);
-    if (!err.code)
-        fl_err_set(&err, r, NULL, "%s", strerror(-r));
-    fl_cli_fail(&err);
-    return conf->failure;
+        r = start(cli, wish, parameters, &arena, &grant, &err);
+    return attach(cli, r, &grant, conf, &err);
 }
 
 /* ---- session ---- */
@@ -115,42 +129,105 @@ static const struct fl_opt exec_options[] = {
 
 extern const struct fl_command fl_cmd_exec;
 
-static int command_line(const struct exec_options *o, const struct fl_args *args,
+/* AWS has no Fairlead-Exec. Its own document gives no input, runs no shell, and its outputs are
+ * told apart by what stands before them; how it spells its booleans is not documented. */
+static const struct way {
+    const char *refusal; /* of the way before, after which this is tried */
+    const char *document;
+    const char *separate; /* NULL: our own document */
+} ways[] = {
+    { NULL, EXEC_DOCUMENT, NULL },
+    { "InvalidDocument", COMMAND_DOCUMENT, "true" },
+    { "ValidationException", COMMAND_DOCUMENT, "True" },
+};
+
+static int command_line(const struct exec_options *o, const struct fl_args *args, bool has_shell,
                         struct fl_buf *out)
 {
     int r = 0;
 
-    if (o->shell)
+    if (o->shell && has_shell)
         return fl_buf_puts(out, o->shell);
+    if (o->shell) {
+        r = fl_buf_puts(out, "sh -c");
+        return r < 0 ? r : fl_shell_quote(out, o->shell, true);
+    }
     for (size_t i = 0; i < args->n_tail && r == 0; i++)
         r = fl_shell_quote(out, args->tail[i], i > 0);
     return r;
 }
 
-static int run_exec(struct fl_cli *cli, const void *options, const struct fl_args *args)
+static json_t *way_parameters(const struct way *way, const char *line)
+{
+    json_t *all = json_object();
+    int r = fl_params_add(all, "command", line);
+
+    if (r == 0 && way->separate) {
+        r = fl_params_add(all, "separateOutputStream", way->separate);
+        if (r == 0)
+            r = fl_params_add(all, "stdoutSeparatorPrefix", OUT_PREFIX);
+        if (r == 0)
+            r = fl_params_add(all, "stderrSeparatorPrefix", ERR_PREFIX);
+    }
+    if (r == 0)
+        return all;
+    json_decref(all);
+    return NULL;
+}
+
+/* Up to an answer of the plane, which may be that it does not know this way. */
+static int try_way(struct fl_cli *cli, const struct way *way, struct fl_session_wish *wish,
+                   const struct exec_options *o, const struct fl_args *args, struct fl_arena *arena,
+                   struct fl_session_grant *ret_grant, struct fl_err *err)
 {
     fl_autobuf struct fl_buf line = FL_BUF(FL_PARAMS_MAX_BYTES);
+    json_t *all;
+    int r;
+
+    if (command_line(o, args, !way->separate, &line) < 0)
+        return fl_err_set(err, -EMSGSIZE, NULL, "the command is over %d bytes",
+                          FL_PARAMS_MAX_BYTES);
+    all = way_parameters(way, line.data);
+    if (!all)
+        return fl_err_set(err, -EILSEQ, NULL, "the command is not UTF-8");
+    wish->document = way->document;
+    r = start(cli, wish, all, arena, ret_grant, err);
+    json_decref(all);
+    return r;
+}
+
+static int run_exec(struct fl_cli *cli, const void *options, const struct fl_args *args)
+{
+    fl_autoarena struct fl_arena arena = FL_ARENA(ARENA_BYTES);
     const struct exec_options *o = options;
-    const struct fl_attach_conf conf = {
+    struct fl_attach_conf conf = {
         .no_input = o->no_stdin, .wants_code = true, .quiet = o->quiet, .failure = EXEC_FAILURE
     };
-    struct fl_session_wish wish = { .document = EXEC_DOCUMENT, .reason = o->reason };
-    json_t *all = NULL;
-    int status;
+    struct fl_session_wish wish = { .reason = o->reason };
+    struct fl_session_grant grant;
+    struct fl_err err = { 0 };
+    int r;
 
     if (o->shell ? args->n_tail > 0 : args->n_tail == 0)
         return fl_usage(&fl_cmd_exec, "%s",
                         o->shell ? "--shell and COMMAND exclude each other"
                                  : "no COMMAND: it stands behind \"--\"");
-    if (command_line(o, args, &line) < 0)
-        return fl_usage(&fl_cmd_exec, "the command is over %d bytes", FL_PARAMS_MAX_BYTES);
-    all = json_object();
-    if (fl_params_add(all, "command", line.data) < 0)
-        status = fl_usage(&fl_cmd_exec, "the command is not UTF-8");
-    else
-        status = run_attached(cli, args->v[0], &wish, all, &conf);
-    json_decref(all);
-    return status;
+    r = fl_node_find_one(cli, args->v[0], &arena, &wish.node, &err);
+    if (r < 0)
+        return attach(cli, r, NULL, &conf, &err);
+    for (size_t i = 0; i < FL_ARRAY_LEN(ways); i++) {
+        if (i > 0 && !fl_api_refused(r, &err, ways[i].refusal))
+            break;
+        err = (struct fl_err){ 0 };
+        r = try_way(cli, &ways[i], &wish, o, args, &arena, &grant, &err);
+        if (r == -EMSGSIZE || r == -EILSEQ)
+            return fl_usage(&fl_cmd_exec, "%s", fl_err_text(&err));
+        conf.out_prefix = ways[i].separate ? OUT_PREFIX : NULL;
+        conf.err_prefix = ways[i].separate ? ERR_PREFIX : NULL;
+        if (r == 0)
+            break;
+    }
+    return attach(cli, r, &grant, &conf, &err);
 }
 
 const struct fl_command fl_cmd_exec = {
@@ -163,7 +240,9 @@ const struct fl_command fl_cmd_exec = {
         "them. --shell gives a line to the node's shell. There is no terminal: \"fairlead "
         "session\" has one.\n\n"
         "The exit status is 255 if the session failed, and 128 plus the signal's number if one "
-        "ended fairlead; the command is then ended, too.",
+        "ended fairlead; the command is then ended, too.\n\n"
+        "Where there is no document Fairlead-Exec, as at AWS, AWS-StartNonInteractiveCommand is "
+        "used: the command then gets no input.",
     FL_OPTIONS(struct exec_options, exec_options),
     .min_args = 1,
     .max_args = 1,

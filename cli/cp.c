@@ -15,8 +15,12 @@
 #include "common/base/clock.h"
 #include "common/base/file.h"
 
-#define ARENA_BYTES    (4 << 20)
-#define DOCUMENT       "Fairlead-Exec"
+#define ARENA_BYTES (4 << 20)
+#define DOCUMENT    "Fairlead-Exec"
+#define NO_INPUT                                                    \
+    "a copy needs a node of fairlead at a plane that has " DOCUMENT \
+    "; by way of the node's own sshd: scp "                         \
+    "-o ProxyCommand=\"fairlead ssh-proxy %h %p\""
 #define SAID_BYTES     4096 /* of the node's standard error that stands in a complaint */
 #define PROGRESS_MS    250
 #define NAME_MAX_SHOWN 24
@@ -138,12 +142,11 @@ static void on_ready(void *arg, const struct fl_session_info *info)
     if (c->done)
         return;
     c->begun_ms = fl_mono_ms();
-    if (info->kind != FL_SESSION_COMMAND || (c->up && !info->end_of_input))
-        fl_copy_fail(c, -EOPNOTSUPP,
-                     "the node's agent gives commands no input; it is not fairlead's");
+    if (info->kind != FL_SESSION_COMMAND || !info->end_of_input)
+        fl_copy_fail(c, -EOPNOTSUPP, "%s", NO_INPUT);
     else if (c->up)
         fl_copy_begin_up(c);
-    else if (info->end_of_input)
+    else
         fl_session_flag(c->session, FL_DATA_FLAG_END_OF_INPUT);
 }
 
@@ -263,6 +266,8 @@ static int start(struct fl_copy *c, const char *reason, struct fl_arena *arena)
     json_decref(all);
     if (r == 0)
         r = fl_session_start(c->cli, &wish, arena, &grant, &c->err);
+    if (fl_api_refused(r, &c->err, "InvalidDocument"))
+        return fl_err_set(&c->err, -EOPNOTSUPP, NULL, "%s", NO_INPUT);
     return r < 0 ? r : fl_session_new(c->cli, &grant, &session_events, c, &c->session, &c->err);
 }
 

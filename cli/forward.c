@@ -75,10 +75,9 @@ static void on_ready(void *arg, const struct fl_session_info *info)
 
     if (f->all->done)
         return;
-    r = fl_tunnel_begin(f->tunnel, f->session, info, NULL, NULL, &err);
+    r = fl_tunnel_begin(f->tunnel, f->session, info, NULL, NULL);
     if (r < 0) {
-        if (!err.code)
-            fl_err_set(&err, r, NULL, "%s", strerror(-r));
+        fl_err_set(&err, r, NULL, "%s", strerror(-r));
         leave(f->all, fl_cli_fail(&err));
     } else {
         put_listening(f);

@@ -17,12 +17,15 @@
 #define FULL_MS    200          /* out of descriptors: so long nobody is let in */
 #define LINGER_MS  10000        /* behind a local end of input, without a word from the node */
 #define SLEEP_MS   1000
+#define SINGLE_MS  1000 /* the same as LINGER_MS where the next connection waits meanwhile */
+#define SETTLE_MS  20
 
 struct link {
     LIST_ENTRY(link) entry;
     struct fl_tunnel *tunnel;
     struct fl_conn *conn;
-    struct fl_smux_stream *stream; /* NULL: the node has closed it; what came is still written */
+    /* NULL: the node has closed it, what came is still written; or there are none (`single`) */
+    struct fl_smux_stream *stream;
     bool paused;
     bool input_ended; /* of the local end; an official node is not told, as it would not answer */
     bool node_ended;  /* the node says nothing more, but listens */
@@ -38,7 +41,10 @@ struct door {
 struct fl_tunnel {
     struct fl_loop *loop;
     struct fl_session *session;
-    struct fl_smux *smux;
+    struct fl_smux *smux; /* NULL: before the session is ready, and with `single` */
+    /* The session's bytes are those of one connection at a time (protocol 3 §8, basic). */
+    bool single;
+    struct fl_timer *turn; /* until the node has let the connection before go */
     struct fl_listen listen;
     struct door doors[FL_LISTEN_MAX];
     struct fl_timer *linger;
@@ -47,19 +53,53 @@ struct fl_tunnel {
     void *arg;
 };
 
-/* When the session must wait for slow readers, and when no more. */
+/* When the session must wait for slow readers, and when no more. What a single connection's node
+ * says before there is one waits for it; what it still says to one that has gone is nobody's. */
 static void check_full(struct fl_tunnel *t)
 {
-    fl_session_hold(t->session, fl_smux_full(t->smux));
+    const struct link *l = LIST_FIRST(&t->links);
+
+    if (!t->single)
+        fl_session_hold(t->session, fl_smux_full(t->smux));
+    else if (fl_timer_active(t->turn))
+        fl_session_hold(t->session, false);
+    else
+        fl_session_hold(t->session, !l || fl_conn_queued(l->conn) > KEPT_BYTES);
+}
+
+static void open_doors(struct fl_tunnel *t, bool open)
+{
+    for (size_t i = 0; i < t->listen.n; i++)
+        if (t->doors[i].io)
+            fl_io_set(t->doors[i].io, open ? FL_IO_READ : 0);
+}
+
+/* The node has acknowledged that the connection is gone: what it said to it has come. */
+static void on_turn(void *arg)
+{
+    struct fl_tunnel *t = arg;
+
+    if (!fl_session_settled(t->session)) {
+        fl_timer_start(t->turn, SETTLE_MS);
+        return;
+    }
+    open_doors(t, true);
+    check_full(t);
 }
 
 static void link_free(struct link *l)
 {
+    struct fl_tunnel *t = l->tunnel;
+
     if (l->stream)
         fl_smux_stream_close(l->stream);
     fl_conn_free(l->conn);
     LIST_REMOVE(l, entry);
     free(l);
+    if (t->single && t->turn) {
+        fl_session_flag(t->session, FL_DATA_FLAG_DISCONNECT);
+        fl_timer_start(t->turn, SETTLE_MS);
+    }
 }
 
 /* ---- the local side ---- */
@@ -68,6 +108,8 @@ static size_t conn_room(void *arg)
 {
     const struct link *l = arg;
 
+    if (l->tunnel->single)
+        return fl_session_room(l->tunnel->session);
     return l->stream ? fl_smux_room(l->tunnel->smux) : 0;
 }
 
@@ -77,6 +119,8 @@ static void conn_data(void *arg, const char *data, size_t len)
 
     if (l->stream)
         fl_smux_stream_write(l->stream, data, len);
+    else if (l->tunnel->single)
+        fl_session_write(l->tunnel->session, data, len);
 }
 
 /* Both directions are over; what came is still written. */
@@ -100,6 +144,8 @@ static void conn_eof(void *arg, int r)
     }
     l->input_ended = true;
     l->heard_ms = fl_mono_ms();
+    if (t->single && !fl_timer_active(t->linger))
+        fl_timer_start(t->linger, SINGLE_MS);
     if (!l->stream)
         return;
     if (l->node_ended) {
@@ -116,7 +162,7 @@ static void conn_drain(void *arg)
     struct link *l = arg;
     struct fl_tunnel *t = l->tunnel;
 
-    if (!l->stream)
+    if (!l->stream && !t->single)
         link_free(l);
     else if (l->paused) {
         l->paused = false;
@@ -147,18 +193,19 @@ static const struct fl_conn_events conn_events = {
 static void on_linger(void *arg)
 {
     struct fl_tunnel *t = arg;
-    int64_t now = fl_mono_ms();
+    int64_t now = fl_mono_ms(), most = t->single ? SINGLE_MS : LINGER_MS;
     bool more = false;
 
     for (struct link *l = LIST_FIRST(&t->links), *next; l; l = next) {
         next = LIST_NEXT(l, entry);
-        if (!l->input_ended || !l->stream)
+        if (!l->input_ended || (!l->stream && !t->single))
             continue;
-        if (now - l->heard_ms >= LINGER_MS && fl_conn_queued(l->conn) == 0)
+        if (now - l->heard_ms >= most && fl_conn_queued(l->conn) == 0)
             link_free(l);
         else
             more = true;
     }
+    check_full(t);
     if (more)
         fl_timer_start(t->linger, SLEEP_MS);
 }
@@ -236,7 +283,12 @@ static int link_new(struct fl_tunnel *t, int fd)
         return r;
     }
     LIST_INSERT_HEAD(&t->links, l, entry);
-    r = fl_smux_open(t->smux, l, &l->stream);
+    if (t->single) {
+        open_doors(t, false);
+        check_full(t);
+    } else {
+        r = fl_smux_open(t->smux, l, &l->stream);
+    }
     if (r < 0) {
         link_free(l);
         return r;
@@ -263,6 +315,8 @@ static void on_door(void *arg, unsigned events)
             t->on_accept(t->arg);
             t->on_accept = NULL;
         }
+        if (t->single && !LIST_EMPTY(&t->links))
+            return;
     }
 }
 
@@ -281,7 +335,8 @@ int fl_tunnel_new(struct fl_loop *loop, const struct fl_forward_spec *spec,
     r = fl_listen_open(spec, &t->listen, err);
     if (r == 0) {
         t->linger = fl_timer_new(loop, on_linger, t);
-        r = t->linger ? 0 : -ENOMEM;
+        t->turn = fl_timer_new(loop, on_turn, t);
+        r = t->linger && t->turn ? 0 : -ENOMEM;
     }
     if (r < 0) {
         fl_tunnel_free(t);
@@ -295,6 +350,7 @@ struct fl_tunnel *fl_tunnel_free(struct fl_tunnel *t)
 {
     if (!t)
         return NULL;
+    t->turn = fl_timer_free(t->turn);
     for (struct link *l = LIST_FIRST(&t->links), *next; l; l = next) {
         next = LIST_NEXT(l, entry);
         link_free(l);
@@ -309,19 +365,19 @@ struct fl_tunnel *fl_tunnel_free(struct fl_tunnel *t)
 }
 
 int fl_tunnel_begin(struct fl_tunnel *t, struct fl_session *session,
-                    const struct fl_session_info *info, void (*on_accept)(void *arg), void *arg,
-                    struct fl_err *err)
+                    const struct fl_session_info *info, void (*on_accept)(void *arg), void *arg)
 {
     const struct fl_smux_conf conf = { .half_close = info->end_of_input };
-    int r;
+    int r = 0;
 
-    if (!info->mux)
-        return fl_err_set(err, -EOPNOTSUPP, NULL,
-                          "the node's agent is too old to forward connections");
     t->session = session;
     t->on_accept = on_accept;
     t->arg = arg;
-    r = fl_smux_new(&conf, &smux_events, t, fl_mono_ms(), &t->smux);
+    t->single = !info->mux;
+    if (t->single)
+        fl_session_hold(session, true);
+    else
+        r = fl_smux_new(&conf, &smux_events, t, fl_mono_ms(), &t->smux);
     for (size_t i = 0; i < t->listen.n && r == 0; i++) {
         struct door *d = &t->doors[i];
 
@@ -335,9 +391,14 @@ int fl_tunnel_begin(struct fl_tunnel *t, struct fl_session *session,
 
 int fl_tunnel_input(struct fl_tunnel *t, const char *data, size_t len)
 {
+    struct link *l = LIST_FIRST(&t->links);
     int r = t->smux ? fl_smux_input(t->smux, data, len, fl_mono_ms()) : 0;
 
-    if (r == 0 && t->smux)
+    if (t->single && l) {
+        l->heard_ms = fl_mono_ms();
+        fl_conn_write(l->conn, data, len);
+    }
+    if (r == 0 && (t->smux || t->single))
         check_full(t);
     return r;
 }
@@ -346,11 +407,10 @@ void fl_tunnel_room(struct fl_tunnel *t)
 {
     struct link *l;
 
-    if (!t->smux)
-        return;
-    fl_smux_kick(t->smux);
+    if (t->smux)
+        fl_smux_kick(t->smux);
     LIST_FOREACH (l, &t->links, entry)
-        if (l->stream)
+        if (l->stream || t->single)
             fl_conn_kick(l->conn);
 }
 

@@ -15,11 +15,10 @@ int fl_tunnel_new(struct fl_loop *loop, const struct fl_forward_spec *spec,
 /* Closes all of it, and removes a Unix socket. NULL is fine. */
 struct fl_tunnel *fl_tunnel_free(struct fl_tunnel *t);
 
-/* The session is ready. `on_accept` (may be NULL) is told of the first connection. -EOPNOTSUPP for
- * a node of times before smux. */
+/* The session is ready. `on_accept` (may be NULL) is told of the first connection. A node of times
+ * before smux has one connection at a time: the others wait. */
 int fl_tunnel_begin(struct fl_tunnel *t, struct fl_session *session,
-                    const struct fl_session_info *info, void (*on_accept)(void *arg), void *arg,
-                    struct fl_err *err);
+                    const struct fl_session_info *info, void (*on_accept)(void *arg), void *arg);
 
 /* What the session's callbacks say: output that came (-errno: the session is broken); room again.
  */

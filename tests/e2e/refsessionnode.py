@@ -595,7 +595,8 @@ class PortForward(Handler):
         s = self.session
         self.targets = self.addresses()
         forwarding = s.properties.get("type") == "LocalPortForwarding"
-        if forwarding and not sw.newer("1.1.70", s.client_version):
+        # agents of times before smux know nothing of it
+        if forwarding and not sw.newer("1.1.70", s.client_version) and sw.newer(s.version, "3.0.196.0"):
             self._mux()
         else:
             self._plain(forwarding)

@@ -278,6 +278,60 @@ def test_commands_without_an_exit_status_fail(client, relay):
     assert done.returncode == 255
 
 
+@pytest.fixture
+def at_aws(relay):
+    """A plane and a node as AWS has them."""
+    del relay.documents["Fairlead-Exec"]
+    names = ["command", "separateOutputStream", "stdoutSeparatorPrefix", "stderrSeparatorPrefix"]
+    relay.documents["AWS-StartNonInteractiveCommand"] = clientrelay.session_document(
+        "NonInteractiveCommands", names, linux={
+            "commands": "{{ command }}", "separateOutputStream": "{{ separateOutputStream }}",
+            "stdOutSeparatorPrefix": "{{ stdoutSeparatorPrefix }}",
+            "stdErrSeparatorPrefix": "{{ stderrSeparatorPrefix }}"})
+    return relay
+
+
+def test_commands_at_aws(client, at_aws):
+    done = client("exec", NODE, "--", "printf", "<%s>", *WORDS)
+    assert (done.returncode, done.stdout.decode()) == (0, "".join(f"<{w}>" for w in WORDS)), done
+    assert [r["DocumentName"] for r in at_aws.started] == ["Fairlead-Exec", "AWS-StartNonInteractiveCommand"]
+    lines = "".join(f"{i}\n" for i in range(20000))
+    done = client("exec", NODE, "--shell", "seq 0 19999; echo 'prob''lem' >&2; printf out:; exit 42")
+    assert (done.returncode, done.stdout.decode(), done.stderr) == (42, lines + "out:", b"problem\n")
+    done = client("exec", NODE, "--", "sleep", "60", stdin=b"x")
+    assert (done.returncode, done.stdout) == (255, b"") and b"--no-stdin" in done.stderr
+    assert len(at_aws.terminated) == 1
+    assert client("exec", "-n", NODE, "--", "echo", "a", stdin=b"x").stdout == b"a\n"
+
+
+def test_booleans_at_aws(client, at_aws):
+    """It may want them the other way."""
+    plain, refused = at_aws.StartSession, []
+
+    def start(members):
+        if (members.get("Parameters") or {}).get("separateOutputStream") == ["true"]:
+            refused.append(members)
+            return 400, {"__type": "ValidationException", "message": "not allowed"}
+        return plain(members)
+
+    at_aws.StartSession = start
+    done = client("exec", NODE, "--", "sh", "-c", "echo out; exit 3")
+    assert (done.returncode, done.stdout, len(refused)) == (3, b"out\n", 1), done
+
+
+def test_copies_at_aws_name_another_way(client, at_aws, tmp_path):
+    (tmp_path / "a").write_text("a")
+    for args in ((tmp_path / "a", f"{NODE}:/tmp/b"), (f"{NODE}:/etc/hostname", tmp_path / "b")):
+        done = client("cp", *args)
+        assert done.returncode == 3 and b'scp -o ProxyCommand="fairlead ssh-proxy %h %p"' in done.stderr, done
+    assert not (tmp_path / "b").exists()
+
+
+def test_copies_from_an_official_node_name_another_way(client, relay, tmp_path):
+    done = client("cp", f"{NODE}:/etc/hostname", tmp_path / "b")
+    assert done.returncode != 0 and b"scp -o ProxyCommand" in done.stderr, done
+
+
 def test_a_reader_that_has_enough(client, ours):
     """`fairlead exec … | head -1`: the command is ended, and the client ends as any writer does."""
     p = client.start("exec", NODE, "--", "yes", stdin=subprocess.DEVNULL)
@@ -371,6 +425,54 @@ def test_a_forward_outlives_its_connection(client, relay, echo):
     p.terminate()
     p.wait(30)
     assert b"connected again" in p.communicate()[1]
+
+
+def banner_server(connections):
+    """Says something first, and tells what each connection said."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        while True:
+            try:
+                sock, _ = server.accept()
+            except OSError:
+                return
+            with sock:
+                sock.sendall(b"hello\n")
+                said = bytearray()
+                while data := sock.recv(65536):
+                    said += data
+                    sock.sendall(data)
+                connections.append(bytes(said))
+
+    threading.Thread(target=serve, daemon=True).start()
+    return server
+
+
+def test_agents_of_times_before_smux_have_one_connection_at_a_time(client, relay):
+    relay.node = {"quirks": clientrelay.FAST, "version": "3.0.100.0"}
+    said = []
+    with banner_server(said) as server:
+        p = client.start("forward", NODE, f"0:{server.getsockname()[1]}")
+        port = int(first_line(p).split(" ")[0].rpartition(":")[2])
+        big = os.urandom(200_000)
+        first = socket.create_connection(("127.0.0.1", port), 30)
+        assert first.makefile("rb").readline() == b"hello\n"
+        exchange(first, big)
+        second = socket.create_connection(("127.0.0.1", port), 30)
+        second.sendall(b"second")  # waits
+        exchange(first, b"again")
+        assert not said
+        first.close()
+        got = second.makefile("rb")
+        assert got.read(12) == b"hello\nsecond"
+        exchange(second, big[::-1])
+        got.close()
+        second.close()
+        until(lambda: len(said) == 2, "both connections")
+        assert said == [big + b"again", b"second" + big[::-1]]
+        p.terminate()
+        p.communicate(timeout=30)
 
 
 def test_a_port_that_is_taken_is_found_first(client, relay, echo):
