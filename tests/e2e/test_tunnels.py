@@ -4,6 +4,7 @@ import hashlib
 import http.server
 import json
 import os
+import pathlib
 import shutil
 import signal
 import subprocess
@@ -134,8 +135,9 @@ def database(tmp_path_factory):
     if not postgres.folder_of_programs():
         pytest.skip("postgresql")
     folder = tmp_path_factory.mktemp("pg")
-    for p in folder.parents[:2]:
-        p.chmod(0o711)  # the server is another user
+    for p in folder.parents:  # the server is another user
+        if p.stat().st_uid == os.getuid() and p != pathlib.Path("/"):
+            p.chmod(p.stat().st_mode | 0o711)
     server = postgres.Postgres(folder)
     yield server
     server.close()
