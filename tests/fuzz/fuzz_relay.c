@@ -51,6 +51,15 @@ static void on_word(void *arg, enum fl_relay_word word)
     (void)word;
 }
 
+static void on_stream(void *arg, enum fl_side from, const struct fl_msg *m, const char *payload,
+                      size_t len)
+{
+    (void)arg;
+    (void)from;
+    if (m->sequence < 0 || payload < m->data || payload + len > m->data + m->len)
+        abort();
+}
+
 static void check(void)
 {
     for (int side = 0; side < FL_SIDE__N; side++) {
@@ -169,8 +178,10 @@ static void step(const uint8_t **p, const uint8_t *end)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct fl_relay_events events = { on_send, on_pause, on_word, NULL };
-    const struct fl_relay_conf conf = { .session_id = "alice-0", .node_id = "mi-0" };
+    static const struct fl_relay_events events = { on_send, on_pause, on_word, on_stream };
+    const struct fl_relay_conf conf = {
+        .session_id = "alice-0", .node_id = "mi-0", .no_pause = size % 2, .any_counts = size % 2
+    };
     const uint8_t *end = data + size;
 
     memset(&world, 0, sizeof(world));

@@ -129,6 +129,31 @@ static void owner_writes(struct peer *p)
         abort();
 }
 
+static void on_other(void *arg, const struct fl_frame *frame)
+{
+    if (strcmp(frame->type, FL_DATA_INPUT) == 0 || strcmp(frame->type, FL_DATA_ACK) == 0)
+        abort();
+}
+
+static void on_room(void *arg)
+{
+    struct peer *p = arg;
+
+    if (fl_reliable_room(p->reliable) == 0)
+        abort();
+}
+
+/* What is seldom done: the largest message, pauses of the owner, connections. */
+static void owner_changes(struct peer *p, uint8_t what)
+{
+    if (what >= 200)
+        fl_reliable_set_max_payload(p->reliable, (size_t)(what - 200) * 40);
+    else if (what >= 190)
+        fl_reliable_set_paused(p->reliable, what % 2);
+    else
+        fl_reliable_set_connected(p->reliable, what % 4 != 0);
+}
+
 static void step(struct peer *p)
 {
     static const char *const types[] = { FL_DATA_PAUSE, FL_DATA_START, FL_DATA_OUTPUT,
@@ -165,7 +190,7 @@ static void step(struct peer *p)
         input(p, types[next(p) % FL_ARRAY_LEN(types)], 0, "x", 1, next(p) % 2);
         break;
     case 9:
-        fl_reliable_set_connected(p->reliable, next(p) % 4 != 0);
+        owner_changes(p, next(p));
         break;
     }
     if (fl_reliable_kick(p->reliable, 1, p->now_ms) < 0)
@@ -176,7 +201,9 @@ static void step(struct peer *p)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct fl_reliable_events events = { .send = on_send, .deliver = on_deliver };
+    static const struct fl_reliable_events events = {
+        .send = on_send, .deliver = on_deliver, .other = on_other, .on_room = on_room
+    };
     const struct fl_reliable_conf conf = { .agent = true,
                                            .max_bytes = MAX_BYTES,
                                            .max_early_bytes = EARLY_BYTES };

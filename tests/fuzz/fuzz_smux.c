@@ -1,5 +1,6 @@
-/* Bytes of smux to either role: in one piece and byte by byte the same must come of them, with
- * readers that pause, refuse and close. */
+/* Bytes of smux to either role, with and without ends of one direction: in one piece and byte by
+ * byte the same must come of them, with readers that pause, refuse and close. Once more where there
+ * is often no room to answer. */
 #include <errno.h>
 #include <string.h>
 #include "common/session/smux.h"
@@ -14,6 +15,8 @@ struct end {
     uint64_t hash;  /* of what happened; the pieces that data comes in do not count */
     uint64_t total; /* bytes of data */
     size_t said;
+    bool tight; /* every other time there is no room */
+    unsigned asked;
 };
 
 static void add(struct end *e, uint64_t what)
@@ -23,7 +26,9 @@ static void add(struct end *e, uint64_t what)
 
 static size_t on_room(void *arg)
 {
-    return 4096;
+    struct end *e = arg;
+
+    return e->tight && ++e->asked % 2 ? 0 : 4096;
 }
 
 static int on_write(void *arg, const struct iovec *iov, size_t n)
@@ -81,15 +86,19 @@ static void on_end(void *arg, struct fl_smux_stream *st)
     fl_smux_stream_end(st);
 }
 
-static struct end run(const uint8_t *data, size_t size, size_t step, bool server, int *ret_error)
+static struct end run(const uint8_t *data, size_t size, size_t step, bool server, bool half_close,
+                      bool tight, int *ret_error)
 {
     static const struct fl_smux_events events = { on_room, on_write, on_open,
                                                   on_data, on_end,   on_fin };
     const struct fl_smux_conf conf = { .server = server,
+                                       .keepalive = half_close,
+                                       .half_close = half_close,
                                        .max_streams = 8,
                                        .max_kept_bytes = MAX_KEPT };
     struct fl_smux_stream *st;
-    struct end e = { 0 };
+    struct end e = { .tight = tight };
+    int64_t next_ms;
     int r = fl_smux_new(&conf, &events, &e, 0, &e.smux);
 
     for (int i = 0; i < 4 && !server && r == 0; i++)
@@ -101,6 +110,9 @@ static struct end run(const uint8_t *data, size_t size, size_t step, bool server
     }
     if (r == 0 && e.paused)
         fl_smux_stream_pause(e.paused, false);
+    if (r == 0 && fl_smux_kick(e.smux) == 0 && fl_smux_tick(e.smux, 12000, &next_ms) == 0 &&
+        next_ms <= 12000)
+        abort();
     fl_smux_free(e.smux);
     *ret_error = r;
     return e;
@@ -108,16 +120,18 @@ static struct end run(const uint8_t *data, size_t size, size_t step, bool server
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    for (int server = 0; server < 2; server++) {
-        int whole_error, bytes_error;
-        struct end whole = run(data, size, SIZE_MAX / 2, server, &whole_error);
-        struct end bytes = run(data, size, 1, server, &bytes_error);
+    for (int way = 0; way < 4; way++) {
+        bool server = way & 1, half_close = way & 2;
+        int whole_error, bytes_error, tight_error;
+        struct end whole = run(data, size, SIZE_MAX / 2, server, half_close, false, &whole_error);
+        struct end bytes = run(data, size, 1, server, half_close, false, &bytes_error);
+        struct end tight = run(data, size, 7, server, half_close, true, &tight_error);
 
         if (whole_error != bytes_error)
             abort();
         if (whole.total != bytes.total || whole.hash != bytes.hash)
             abort();
-        if (whole.total > size)
+        if (whole.total > size || tight.total > size)
             abort();
     }
     return 0;
