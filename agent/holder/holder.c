@@ -316,12 +316,28 @@ static int start_net(struct holder *h, struct fl_err *err)
 
 /* ---- the monitor ---- */
 
+/* Where the disk takes nothing the session lives on without: whoever is to mend it must get in. */
+static void keep(struct holder *h)
+{
+    struct fl_err err = { 0 };
+
+    h->kept = true;
+    if (fl_sessiondir_sync(h->dir_fd, &h->journal, &err) < 0)
+        fl_log_warn("session may be forgotten if the power fails",
+                    FL_S("session", h->session.session_id), FL_S("error", fl_err_text(&err)));
+    fl_ipc_send(h->net, FL_SESS_KEPT, 0, nothing, NULL, 0);
+}
+
 static int on_creds(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err)
 {
     struct holder *h = arg;
 
-    if (h->net)
-        fl_ipc_send(h->net, FL_SESS_CREDS, 0, msg->in, NULL, 0);
+    if (!h->net)
+        return 0;
+    fl_ipc_send(h->net, FL_SESS_CREDS, 0, msg->in, NULL, 0);
+    /* While the session process is on its way with them: a slow disk is waited for once. */
+    if (!h->kept)
+        keep(h);
     return 0;
 }
 
@@ -433,16 +449,6 @@ static int open_folder(struct holder *h, struct fl_err *err)
     return r;
 }
 
-/* Where the disk takes nothing the session lives on without: whoever is to mend it must get in. */
-static void keep(struct holder *h)
-{
-    struct fl_err err = { 0 };
-
-    if (fl_sessiondir_sync(h->dir_fd, &h->journal, &err) < 0)
-        fl_log_warn("session may be forgotten if the power fails",
-                    FL_S("session", h->session.session_id), FL_S("error", fl_err_text(&err)));
-}
-
 /* The places where it is to be logged are as they should be. */
 static void on_checked(void *arg, const struct fl_err *err)
 {
@@ -532,7 +538,6 @@ static void begin(void *arg)
 {
     struct holder *h = arg;
     struct fl_err err = { 0 };
-    bool asked = false;
     int r = load_plan(h, &err);
 
     if (h->ended)
@@ -540,15 +545,12 @@ static void begin(void *arg)
     if (r == 0 && fl_ssm_refs_wanting(h->refs)) {
         h->values = (struct fl_values){ h->calls, h->refs, on_values, h, 0 };
         r = fl_values_ask(&h->values, &err);
-        asked = r == 0;
-    } else if (r == 0) {
-        r = proceed(h, &err);
+        if (r == 0)
+            return;
     }
-    /* While the session process starts, or values come. It says nothing to anybody without
-     * credentials, and those are read after this. */
-    keep(h);
-    if (!asked)
-        go_on(h, r, &err);
+    if (r == 0)
+        r = proceed(h, &err);
+    go_on(h, r, &err);
 }
 
 static int set_up(struct holder *h, struct fl_err *err)

@@ -42,6 +42,7 @@ struct holder {
     struct fl_pam *pam;
     struct fl_utmp utmp;
     bool started;
+    bool kept; /* on disk, as far as it takes it */
 
     struct fl_timer *deadline; /* for the session process to say its last word */
     bool ending, ended;        /* the service ended it; it is over */

@@ -72,6 +72,7 @@ const struct fl_ipc_row fl_sess_rows[FL_N_SESS_ROWS] = {
     { .type = FL_SESS_CHILD, .name = "child", .shape = &child_shape, .phases = 1 },
     { .type = FL_SESS_EXITED, .name = "exited", .shape = &exited_shape, .phases = 1 },
     { .type = FL_SESS_END, .name = "end", .shape = &fl_shape_empty, .phases = 1 },
+    { .type = FL_SESS_KEPT, .name = "kept", .shape = &fl_shape_empty, .phases = 1 },
     { .type = FL_SESS_RUN, .name = "run", .shape = &run_shape, .phases = 1 },
     { .type = FL_SESS_SIGNAL, .name = "signal", .shape = &signal_shape, .phases = 1 },
     { .type = FL_SESS_OVER, .name = "over", .shape = &over_shape, .phases = 1 },

@@ -46,6 +46,7 @@ enum fl_sess_msg {
                           separate, then standard input if there is one */
     FL_SESS_EXITED,    /* struct fl_sess_exited: the user's process has ended */
     FL_SESS_END,       /* empty: the service ended the session */
+    FL_SESS_KEPT,      /* empty: it is on disk, and the service may hear of it */
     /* session process -> holder */
     FL_SESS_RUN = 32,   /* struct fl_sess_run: the client is there, start */
     FL_SESS_SIGNAL,     /* struct fl_sess_signal: SIGINT or SIGQUIT for the user's process */
@@ -87,5 +88,5 @@ struct fl_sess_over {
     char *status; /* FL_SESSION_* */
     char *output; /* "" for none */
 };
-#define FL_N_SESS_ROWS 9
+#define FL_N_SESS_ROWS 10
 extern const struct fl_ipc_row fl_sess_rows[FL_N_SESS_ROWS];

@@ -11,7 +11,7 @@
  * Also an ended session has a holder while its record is on its way.
  *
  * A session is accepted once its `session` record is whole. The holder has it on disk before the
- * service can hear of it, and so before anything runs. It has ended when its journal says so: the
+ * service hears of it, and so before anything runs. It has ended when its journal says so: the
  * holder writes that, or the monitor for a holder that is gone.
  */
 #pragma once

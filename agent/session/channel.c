@@ -43,6 +43,7 @@ struct fl_data {
     struct fl_sess *s;
     enum phase phase;
     bool opened; /* once at least */
+    bool up;     /* `ws` is, and waits for s->kept */
     bool shared; /* `ws` is on the connection of the call before it */
     bool apart;  /* that failed once: each has its own */
     struct fl_post *post;
@@ -151,16 +152,15 @@ static int send_open(struct fl_data *d)
     return r < 0 ? r : fl_ws_send(d->ws, FL_WS_TEXT, text.data, text.len);
 }
 
-static void on_ws_open(void *arg, struct fl_ws *ws)
+static void open_channel(struct fl_data *d)
 {
-    struct fl_data *d = arg;
     bool first = !d->opened;
     int r = send_open(d);
 
     drop_token(d);
     fresh_arena(d);
     if (r < 0) {
-        fl_ws_close(ws, FL_WS_FAILED, true);
+        fl_ws_close(d->ws, FL_WS_FAILED, true);
         return;
     }
     d->phase = OPEN;
@@ -171,6 +171,15 @@ static void on_ws_open(void *arg, struct fl_ws *ws)
     fl_timer_start(d->quiet, pulse_of(d)->first_ms);
     fl_timer_start(d->trim, TRIM_MS);
     fl_sess_connected(d->s, first);
+}
+
+static void on_ws_open(void *arg, struct fl_ws *ws)
+{
+    struct fl_data *d = arg;
+
+    d->up = !d->s->kept;
+    if (!d->up)
+        open_channel(d);
 }
 
 static void on_ws_message(void *arg, struct fl_ws *ws, enum fl_ws_kind kind, const char *data,
@@ -207,6 +216,7 @@ static void on_ws_close(void *arg, struct fl_ws *ws, int code, int http_status, 
     char text[256];
 
     d->ws = NULL;
+    d->up = false;
     drop_token(d);
     fl_timer_stop(d->ping);
     fl_timer_stop(d->quiet);
@@ -452,6 +462,14 @@ void fl_data_fresh_creds(struct fl_data *d)
 {
     if (d->phase == WAITING)
         fl_timer_start(d->retry, fl_random_between(0, AGAIN_MS));
+}
+
+void fl_data_kept(struct fl_data *d)
+{
+    if (!d->up || d->phase != CONNECTING)
+        return;
+    d->up = false;
+    open_channel(d);
 }
 
 int fl_data_send(struct fl_data *d, const void *frame, size_t len)

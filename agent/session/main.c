@@ -180,6 +180,16 @@ static int on_end(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err)
     return 0;
 }
 
+static int on_kept(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err)
+{
+    struct fl_sess *s = arg;
+
+    s->kept = true;
+    if (s->data)
+        fl_data_kept(s->data);
+    return 0;
+}
+
 static void on_close(void *arg, int why, const struct fl_err *err)
 {
     struct fl_sess *s = arg;
@@ -191,7 +201,7 @@ static void on_close(void *arg, int why, const struct fl_err *err)
 
 static const struct fl_ipc_binding bindings[] = {
     { FL_SESS_START, on_start },   { FL_SESS_CREDS, on_creds }, { FL_SESS_CHILD, on_child },
-    { FL_SESS_EXITED, on_exited }, { FL_SESS_END, on_end },
+    { FL_SESS_EXITED, on_exited }, { FL_SESS_END, on_end },     { FL_SESS_KEPT, on_kept },
 };
 
 /* ---- the process ---- */

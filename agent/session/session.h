@@ -66,6 +66,7 @@ struct fl_sess {
     struct fl_timer *deadline; /* of the phase */
     bool input_waits;          /* `input` said -EAGAIN */
     bool end_of_input;         /* agreed on */
+    bool kept;                 /* on disk: the service may hear of it */
     struct fl_sess_run size;   /* of the client's terminal; 0: not known */
     char client_version[64];   /* "" without a handshake */
     char *status, *output;     /* what the holder will be told */
@@ -118,6 +119,7 @@ struct fl_data *fl_data_free(struct fl_data *d);
 /* Opens it, and again whenever it is lost. Once it does, further calls do nothing. */
 void fl_data_start(struct fl_data *d);
 void fl_data_fresh_creds(struct fl_data *d);
+void fl_data_kept(struct fl_data *d); /* s->kept is set */
 /* One binary frame. 0, or negative: not now (fl_sess_drained tells, or fl_sess_connected). */
 int fl_data_send(struct fl_data *d, const void *frame, size_t len);
 /* `done` runs when it is closed, soon, and not before this returns. */

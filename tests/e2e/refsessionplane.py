@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import threading
+import time
 import uuid
 
 import refplane
@@ -23,6 +24,7 @@ class Session:
         self.held = []                       # for a client that is not there
         self.states, self.completes = [], []  # agent_session_state, agent_task_complete
         self.opened = 0                      # data channels of the agent
+        self.opened_at = None                # the agent's first
         self.trace = []                      # (side, message)
         self.expected = 0                    # next sequence number of the agent's first messages
         self.lock = threading.RLock()
@@ -190,6 +192,7 @@ class SessionPlane(refplane.RefPlane):
         session, side = self.data_tokens.pop(first["TokenValue"])
         self.expect(request.path == f"/v1/data-channel/{session.session_id}", f"path {request.path}")
         if side == "agent":
+            session.opened_at = session.opened_at or time.time()
             ours = {"Fairlead": {"Beats": True}} if session.ours else {}
             self.expect(opcode == wire.TEXT and list(first) == [
                 "MessageSchemaVersion", "RequestId", "TokenValue", "ClientInstanceId", "ClientId", *ours],
