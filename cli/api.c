@@ -429,7 +429,7 @@ static int start(struct fl_cli *cli, enum service service, const struct fl_keys 
         fl_timer_free(c->timer);
         free(c->body);
         free(c);
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     }
     fl_timer_start(c->timer, 0); /* so that no callback runs before this returns */
     return 0;
@@ -472,7 +472,7 @@ static void on_end(void *arg, int r, const char *text, const struct fl_err *err)
     if (r == 0) {
         w->text = strdup(text);
         if (!w->text)
-            w->r = fl_err_set(w->err, -ENOMEM, NULL, "out of memory");
+            w->r = fl_err_nomem(w->err);
     }
     fl_loop_stop(w->loop);
 }

@@ -519,7 +519,7 @@ int fl_follow(struct fl_cli *cli, struct fl_follow *ask, struct fl_err *err)
 
     f.batch = calloc(1, sizeof(*f.batch));
     if (!f.batch)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     *f.batch = (struct batch){ .f = &f, .arena = FL_ARENA(BATCH_MEMORY) };
     ask->wake = wake;
     ask->wake_arg = &f;

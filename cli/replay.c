@@ -123,7 +123,7 @@ static int run(struct fl_cli *cli, const void *options, const struct fl_args *ar
     interrupt = loop ? fl_signal_new(loop, SIGINT, on_interrupt, &p) : NULL;
     if (!interrupt) {
         if (!err.code)
-            fl_err_set(&err, -ENOMEM, NULL, "out of memory");
+            fl_err_nomem(&err);
         return fl_cli_fail(&err);
     }
     r = fl_transcript_each(cli, args->v[0], play, &p, &err);

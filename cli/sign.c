@@ -8,11 +8,6 @@
 
 #define PAYLOAD_MAX_BYTES (2 * FL_SIGNATURE_MAX_BYTES)
 
-static int no_memory(struct fl_err *err)
-{
-    return fl_err_set(err, -ENOMEM, NULL, "out of memory");
-}
-
 /* ---- parameters ---- */
 
 static bool is_texts(const json_t *v)
@@ -53,7 +48,7 @@ static int take(const json_t *declared, const char *name, json_t *v, json_t *out
     if (!seen)
         return fl_err_set(err, -EINVAL, NULL, "parameter %.100s: not a value of a %s", name,
                           type ? type : "String");
-    return json_object_set_new(out, name, seen) < 0 ? no_memory(err) : 0;
+    return json_object_set_new(out, name, seen) < 0 ? fl_err_nomem(err) : 0;
 }
 
 int fl_sign_parameters(const char *document, const char *parameters, char **ret_text,
@@ -78,7 +73,7 @@ int fl_sign_parameters(const char *document, const char *parameters, char **ret_
             return r;
     }
     *ret_text = json_dumps(out, FL_JSON_CANONICAL);
-    return *ret_text ? 0 : no_memory(err);
+    return *ret_text ? 0 : fl_err_nomem(err);
 }
 
 /* A new reference. */
@@ -104,9 +99,9 @@ int fl_sign_ready(const char *parameters, const char *signature, char **ret_text
 
     json_object_foreach(in, name, v) if (strcmp(name, FL_SIGNATURE_PARAMETER) != 0 &&
                                          json_object_set_new(out, name, as_sent(v)) <
-                                             0) return no_memory(err);
+                                             0) return fl_err_nomem(err);
     *ret_text = out ? json_dumps(out, JSON_COMPACT) : NULL;
-    return *ret_text ? 0 : no_memory(err);
+    return *ret_text ? 0 : fl_err_nomem(err);
 }
 
 /* ---- the signature ---- */
@@ -121,7 +116,7 @@ int fl_sign_command(const struct fl_ed25519 *key, struct fl_signature *s, const 
 
     s->nonce = fl_arena_alloc(arena, FL_SIGNATURE_NONCE_BYTES);
     if (!s->nonce)
-        return no_memory(err);
+        return fl_err_nomem(err);
     fl_random_hex(s->nonce, FL_SIGNATURE_NONCE_BYTES - 1);
     r = fl_signature_payload(s, document_name, document, parameters, &payload, err);
     if (r < 0)
@@ -130,7 +125,7 @@ int fl_sign_command(const struct fl_ed25519 *key, struct fl_signature *s, const 
     if (r < 0)
         return fl_err_set(err, r, NULL, "cannot sign with this key");
     s->sig = fl_arena_strdup(arena, sig);
-    return s->sig ? fl_signature_format(s, out, err) : no_memory(err);
+    return s->sig ? fl_signature_format(s, out, err) : fl_err_nomem(err);
 }
 
 char *fl_sign_key_name(const char *pem, struct fl_arena *arena)

@@ -51,7 +51,7 @@ static int read_passphrase_file(const char *path, char **ret, struct fl_err *err
         return err->code ? r : fl_err_set(err, r, NULL, "passphrase: %s", strerror(-r));
     text[strcspn(text, "\r\n")] = '\0';
     *ret = strdup(text);
-    return *ret ? 0 : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    return *ret ? 0 : fl_err_nomem(err);
 }
 
 /* Typed at the terminal, without echo. */
@@ -124,7 +124,7 @@ static int print_public(const struct fl_ed25519 *key, const char *name, struct f
     fl_autofree char *text = NULL;
 
     if (fl_ed25519_public_text(key, &text) < 0)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     printf("\"%s\": \"%s\"\n", name, text);
     return 0;
 }
@@ -164,7 +164,7 @@ static int make_key(struct fl_cli *cli, const struct keygen_options *o, const ch
     if (r == 0)
         r = fl_ed25519_generate(&key, err);
     if (r == 0 && fl_ed25519_private_pem(key, passphrase, &pem) < 0)
-        r = fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        r = fl_err_nomem(err);
     if (r == 0)
         r = write_key(path, name, pem, err);
     if (r == 0) {
@@ -200,7 +200,7 @@ static int read_parameters(const char *given, char **ret, struct fl_err *err)
     if (strncmp(given, scheme, strlen(scheme)) == 0)
         return fl_file_read(given + strlen(scheme), MAX_DOC_BYTES, ret, NULL, err);
     *ret = strdup(given);
-    return *ret ? 0 : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    return *ret ? 0 : fl_err_nomem(err);
 }
 
 /* What was read is canonical, so that numbers are what the plane will send. */

@@ -275,13 +275,13 @@ int fl_audit_new(const char *dir, struct fl_audit **ret_audit, struct fl_err *er
     int r;
 
     if (!a)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     a->fd = -1;
     pthread_mutex_init(&a->lock, NULL);
     pthread_cond_init(&a->filled, NULL);
     fl_buf_init(&a->queue, FL_AUDIT_QUEUE_BYTES);
     a->dir = strdup(dir);
-    r = a->dir ? fl_dir_make(dir, 0700, err) : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    r = a->dir ? fl_dir_make(dir, 0700, err) : fl_err_nomem(err);
     if (r >= 0) {
         r = file_open(a);
         if (r < 0)

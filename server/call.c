@@ -180,8 +180,8 @@ int fl_call_authorize(struct fl_call *call, const struct fl_caller *caller, cons
     }
     access.builtin = ret_resources->builtin;
     if (ret_resources->n == 0 && everything(call, service, ret_resources) < 0)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     if (request_tags(call, op, in, &tags) < 0)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     return fl_authorize(call, caller, &access, err);
 }

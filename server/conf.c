@@ -238,7 +238,7 @@ int fl_conf_load(const char *data_dir, struct fl_arena *arena, struct fl_conf *r
     int r;
 
     if (!path)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     r = fl_file_read(path, FL_CONF_MAX_BYTES, &text, &len, err);
     if (r == -ENOENT)
         return fl_err_set(err, r, NULL,
@@ -340,7 +340,7 @@ int fl_data_key_load(const char *data_dir, const char *name, uint8_t key[FL_SEAL
     int r;
 
     if (!path)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     r = fl_file_read(path, FL_SEAL_KEY_BYTES, &text, &len, err);
     if (r < 0)
         return r;
@@ -357,8 +357,7 @@ int fl_data_key_make(const char *data_dir, const char *name, uint8_t key[FL_SEAL
 {
     fl_autofree char *dir = fl_path_join(data_dir, FL_DATA_KEYS);
     fl_autofree char *path = fl_path_join(data_dir, name);
-    int r =
-        dir && path ? fl_dir_make(dir, 0700, err) : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    int r = dir && path ? fl_dir_make(dir, 0700, err) : fl_err_nomem(err);
 
     if (r < 0)
         return r;

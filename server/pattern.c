@@ -77,7 +77,7 @@ int fl_search_new(const char *pattern, struct fl_search **ret_search, struct fl_
     int code;
 
     if (!s)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     s->code =
         pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, PCRE2_UTF, &code, &at, NULL);
     if (!s->code) {

@@ -199,8 +199,7 @@ static int load(const char *dir, const char *crt, const char *key, struct cert *
         char *text = NULL;
         size_t len;
         BIO *bio;
-        int r = path ? fl_file_read(path, PEM_MAX_BYTES, &text, &len, err)
-                     : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        int r = path ? fl_file_read(path, PEM_MAX_BYTES, &text, &len, err) : fl_err_nomem(err);
 
         if (r < 0)
             return r;

@@ -23,7 +23,7 @@ static int open_store(struct fl_plane *plane, struct fl_err *err)
     int r;
 
     if (!path || !dir)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     r = fl_dir_make(dir, 0700, err);
     return r < 0 ? r : fl_store_open(&conf, true, &plane->store, err);
 }
@@ -36,7 +36,7 @@ int fl_plane_open(struct fl_plane *plane, struct fl_err *err)
                    fl_metrics_new(&plane->metrics) < 0 || fl_revoked_new(&plane->revoked) < 0 ||
                    fl_clones_new(&plane->clones) < 0 || fl_guard_new(&plane->guard) < 0 ||
                    fl_known_new(&plane->known) < 0 || fl_hubs_new(&plane->hubs) < 0))
-        r = fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        r = fl_err_nomem(err);
     if (r >= 0)
         r = fl_revoked_load(plane->revoked, plane, err);
     if (r >= 0)

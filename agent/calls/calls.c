@@ -220,7 +220,7 @@ int fl_calls_start(struct fl_calls *c, const struct fl_step_request *request,
     int r;
 
     if (!call)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     call->done = done;
     r = start(c, request, on_answer, call, err);
     if (r < 0)
@@ -355,7 +355,7 @@ int fl_calls_operation(struct fl_calls *c, const struct fl_calls_service *servic
     int r;
 
     if (!call)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     call->replied = done;
     call->out_shape = out_shape;
     call->deadline_ms = fl_mono_ms() + DEFAULT_TIMEOUT_MS;

@@ -26,7 +26,7 @@ static int learn(struct fl_values *v, const struct fl_get_parameters_out *out, s
             (void)add_name(&secure, p->name);
         else if (fl_ssm_refs_learn(v->refs, p->name, p->selector, p->version, p->type, p->value) <
                  0)
-            return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+            return fl_err_nomem(err);
     }
     if (secure.len > 0)
         return fl_err_set(err, -EINVAL, NULL,

@@ -100,7 +100,7 @@ static int make_content(struct check *c, char **ret_content, struct fl_err *err)
     json_decref(document);
     json_decref(given);
     json_decref(content);
-    return r < 0 || *ret_content ? r : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    return r < 0 || *ret_content ? r : fl_err_nomem(err);
 }
 
 /* A job file as a job folder has it, in memory. */

@@ -252,7 +252,7 @@ static int make_body(struct reg *g, const struct fl_key_answer *a, struct fl_err
     if (r < 0)
         return r;
     g->body = fl_arena_strdup(&g->arena, b.data);
-    return g->body ? 0 : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    return g->body ? 0 : fl_err_nomem(err);
 }
 
 static void on_begun(struct reg *g, const struct fl_key_answer *a)
@@ -342,7 +342,7 @@ static int read_code(struct reg *g, struct fl_err *err)
         explicit_bzero(fl_text(cli->code), strlen(cli->code));
     }
     if (!g->code)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     if (strlen(g->code) < MIN_CODE_CHARS)
         return fl_err_set(err, -EINVAL, NULL, "an activation code has at least %d characters",
                           MIN_CODE_CHARS);

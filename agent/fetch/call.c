@@ -382,7 +382,7 @@ int fl_fetch_begin(struct fl_fetch *f, const struct fl_ipc_msg *msg, struct fl_e
         return fl_err_set(err, -EPROTO, NULL, "a call that makes no sense");
     t = calloc(1, sizeof(*t));
     if (!t)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     t->fetch = f;
     t->id = msg->id;
     t->body_fd = in->body_file ? FL_TAKE_FD(msg->fds[0]) : -1;

@@ -130,7 +130,7 @@ static int take(const struct passwd *pw, struct fl_arena *arena, struct fl_login
         ret->n_groups = ret->groups ? (size_t)n : 0;
     }
     if (!ret->name || !ret->home || !ret->shell || (ret->change && !ret->groups))
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     return 0;
 }
 

@@ -164,7 +164,7 @@ int fl_pam_open(const char *service, const char *user, const char *tty, struct f
         return 0;
     pam = calloc(1, sizeof(*pam));
     if (!pam)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     pam->conv = (struct pam_conv){ converse, pam };
     pam->text = text;
     r = load(pam, err);

@@ -37,7 +37,7 @@ int fl_split(const char *line, struct fl_arena *arena, char ***ret_words, struct
     int r;
 
     if (!words || !room)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     for (;;) {
         line += strspn(line, " \t\r\n");
         if (*line == '#') {

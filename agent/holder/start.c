@@ -149,7 +149,7 @@ static int choose(const struct fl_session_plan *plan, const struct fl_login *log
     }
     argv = fl_arena_calloc(arena, 4, sizeof(*argv));
     if (!argv)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     if (plan->kind == FL_SESSION_STANDARD) {
         const char *base = strrchr(login->shell, '/');
 
@@ -184,8 +184,7 @@ static int spawn(struct holder *h, const struct fl_login *login, const struct en
         .n_groups = login->n_groups,
     };
     char **argv = NULL, *path = NULL;
-    int r = env ? choose(&h->plan, login, env, arena, &path, &argv, err)
-                : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    int r = env ? choose(&h->plan, login, env, arena, &path, &argv, err) : fl_err_nomem(err);
 
     if (r < 0)
         return r;

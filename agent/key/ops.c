@@ -28,11 +28,6 @@ static void free_rsa(struct fl_rsa **rsa)
 }
 #define auto_rsa FL_CLEANUP(free_rsa)
 
-static int no_memory(struct fl_err *err)
-{
-    return fl_err_set(err, -ENOMEM, NULL, "out of memory");
-}
-
 /* ---- signed calls ---- */
 
 struct call {
@@ -66,7 +61,7 @@ static int describe(const struct call *c, struct fl_arena *arena, struct fl_key_
     a->host = fl_arena_strdup(arena, host);
     a->body = fl_arena_strdup(arena, c->body);
     if (!a->operation || !a->amz_date || !a->content_sha256 || !a->host || !a->body)
-        return no_memory(err);
+        return fl_err_nomem(err);
     headers[n++] = (struct fl_http_header){ "content-type", CONTENT_TYPE };
     headers[n++] = (struct fl_http_header){ "host", a->host };
     headers[n++] = (struct fl_http_header){ "x-amz-date", a->amz_date };
@@ -82,14 +77,14 @@ static int describe(const struct call *c, struct fl_arena *arena, struct fl_key_
                                           .n_headers = n,
                                           .body_sha256 = a->content_sha256,
                                           .service = "ssm" };
-    return headers[3].value ? 0 : no_memory(err);
+    return headers[3].value ? 0 : fl_err_nomem(err);
 }
 
 static int keep(struct fl_arena *arena, char *text, char **ret, struct fl_err *err)
 {
     *ret = fl_arena_strdup(arena, text);
     free(text);
-    return *ret ? 0 : no_memory(err);
+    return *ret ? 0 : fl_err_nomem(err);
 }
 
 static int sign_rsa(const struct call *c, const struct fl_rsa *rsa, const char *node_id,
@@ -163,7 +158,7 @@ static int op_sign_token(struct fl_key *key, const struct fl_key_request *req,
     c.body = fl_arena_printf(arena, "{\"Fingerprint\":\"%s\"}", print);
     c.region = reg.region;
     if (!a->fingerprint || !c.body)
-        return no_memory(err);
+        return fl_err_nomem(err);
     return sign_rsa(&c, rsa, reg.node_id, arena, a, err);
 }
 
@@ -217,7 +212,7 @@ static int op_rotate_begin(struct fl_key *key, const struct fl_key_request *req,
     c.region = reg.region;
     c.body = fl_arena_printf(arena, "{\"NewPublicKey\":\"%s\",\"NewPublicKeyType\":\"Rsa\"}",
                              public_text);
-    return c.body ? sign_rsa(&c, current, reg.node_id, arena, a, err) : no_memory(err);
+    return c.body ? sign_rsa(&c, current, reg.node_id, arena, a, err) : fl_err_nomem(err);
 }
 
 static int op_promote(struct fl_key *key, const struct fl_key_request *req, struct fl_arena *arena,
@@ -266,7 +261,7 @@ static int op_register_begin(struct fl_key *key, const struct fl_key_request *re
     if (r == 0)
         r = keep(arena, public_text, &a->public_key, err);
     a->fingerprint = fl_arena_strdup(arena, print);
-    return r == 0 && !a->fingerprint ? no_memory(err) : r;
+    return r == 0 && !a->fingerprint ? fl_err_nomem(err) : r;
 }
 
 static int op_register_sign(struct fl_key *key, const struct fl_key_request *req,

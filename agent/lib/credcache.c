@@ -32,7 +32,7 @@ int fl_credcache_load(const char *state_dir, struct fl_arena *arena, struct fl_c
 
     *ret_cache = c;
     if (!path)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     r = fl_file_read(path, MAX_FILE_BYTES, &text, &len, err);
     if (r == -ENOENT)
         return 0;
@@ -54,7 +54,7 @@ int fl_credcache_store(const char *state_dir, const struct fl_credcache *cache, 
     int r;
 
     if (!dir || !path || fl_json_encode(&shape, cache, &text) < 0)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     r = fl_dir_make(dir, 0700, err);
     return r < 0 ? r : fl_file_replace(path, 0600, text.data, text.len, err);
 }

@@ -230,7 +230,7 @@ static int make(struct making *m, int jobs_fd, const char *jobs_dir, const struc
     fl_autofree char *path = fl_path_join(jobs_dir, job->command_id);
 
     if (!path)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     if (mkdirat(jobs_fd, job->command_id, 0700) < 0)
         return fl_err_set(err, -errno, NULL, "%s: %s", path, strerror(errno));
     m->made = true;

@@ -91,7 +91,7 @@ int fl_judge_start(struct fl_loop *loop, const struct fl_paths *paths, const cha
     int fds[2], r;
 
     if (!j)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0) {
         r = -errno;
         free(j);
@@ -115,7 +115,7 @@ int fl_judge_start(struct fl_loop *loop, const struct fl_paths *paths, const cha
         j->io = fl_io_new(loop, j->fd, on_io, j);
         j->timer = fl_timer_new(loop, on_timeout, j);
         if (!j->io || !j->timer || fl_io_set(j->io, FL_IO_READ) < 0)
-            r = fl_err_set(err, -ENOMEM, NULL, "out of memory");
+            r = fl_err_nomem(err);
     }
     if (r < 0) {
         fl_judge_free(j);

@@ -161,7 +161,7 @@ int fl_keyproc_new(struct fl_loop *loop, const struct fl_paths *paths, fl_keypro
     int fds[2], r;
 
     if (!p)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0) {
         free(p);
         return fl_err_set(err, -errno, NULL, "cannot make a socket pair: %s", strerror(errno));
@@ -183,7 +183,7 @@ int fl_keyproc_new(struct fl_loop *loop, const struct fl_paths *paths, fl_keypro
         p->io = fl_io_new(loop, p->fd, on_io, p);
         p->timer = fl_timer_new(loop, on_timeout, p);
         if (!p->io || !p->timer || fl_io_set(p->io, FL_IO_READ) < 0)
-            r = fl_err_set(err, -ENOMEM, NULL, "out of memory");
+            r = fl_err_nomem(err);
     }
     if (r < 0) {
         fl_keyproc_free(p);

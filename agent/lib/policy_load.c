@@ -500,7 +500,7 @@ int fl_node_policy_parse(const char *text, size_t len, struct fl_node_policy **r
     int r;
 
     if (!p)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     fl_arena_init(&p->arena, MEMORY_MAX_BYTES);
     json = len <= FL_POLICY_MAX_BYTES && !memchr(text, '\0', len)
                ? fl_json_load(text, len, JSON_REJECT_DUPLICATES, &bad)

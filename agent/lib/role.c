@@ -105,7 +105,7 @@ int fl_role_spawn(struct fl_loop *loop, const struct fl_paths *paths,
     if (spec->user) {
         env = without_keys();
         if (!env)
-            return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+            return fl_err_nomem(err);
         child.envp = env;
         child.confine = true;
     }

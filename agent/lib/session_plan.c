@@ -319,7 +319,7 @@ static int load(struct load *l, const char *content, struct fl_err *err)
     if (in.extras)
         plan->extras = *in.extras;
     if (!plan->parameters || !plan->document_name || !plan->owner)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     r = read_inputs(l, inputs, in.run_as_user, err);
     return r < 0 ? r : read_properties(l, properties, err);
 }
@@ -332,7 +332,7 @@ int fl_session_plan_load(const char *content, struct fl_ssm_refs *refs, struct f
 
     *ret_plan = (struct fl_session_plan){ 0 };
     if (!l.parameters)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     fl_subst_init(&l.subst, l.parameters);
     r = load(&l, content, err);
     json_decref(l.parameters);

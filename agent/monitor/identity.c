@@ -571,7 +571,7 @@ int fl_identity_keeper_new(struct fl_loop *loop, const struct fl_paths *paths,
     int r;
 
     if (!k)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     k->loop = loop;
     k->paths = paths;
     k->config = config;
@@ -590,7 +590,7 @@ int fl_identity_keeper_new(struct fl_loop *loop, const struct fl_paths *paths,
     r = fl_endpoint_url("ssm", reg->region, config->service_domain, config->ssm_endpoint, &k->url,
                         err);
     if (r == 0 && (!k->node_id || !k->timer || !k->patience))
-        r = fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        r = fl_err_nomem(err);
     if (r < 0) {
         fl_identity_keeper_free(k);
         return r;

@@ -99,7 +99,7 @@ static int replace_keeping_owner(const char *path, const char *text, struct fl_e
     fl_random_hex(suffix, sizeof(suffix) - 1);
     if (asprintf(&temp, "%s.%s", path, suffix) < 0) {
         temp = NULL;
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     }
     fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
@@ -203,7 +203,7 @@ static int write_identity_config(const struct fl_identity_files *f, const char *
     fl_time_iso_seconds(f->creds.expires_ms, expires);
     fl_time_iso_seconds(f->creds.retrieved_ms, retrieved);
     if (!file || fl_json_encode(&identity_config_shape, &c, &text) < 0)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     return fl_file_replace(file, 0600, text.data, text.len, err);
 }
 

@@ -104,7 +104,7 @@ static void fail(void *arg)
     struct batch *b = arg;
 
     for (size_t i = 0; i < b->n; i++)
-        b->rows[i].r = fl_err_set(&b->rows[i].err, -ENOMEM, NULL, "out of memory");
+        b->rows[i].r = fl_err_nomem(&b->rows[i].err);
     tell(b);
 }
 

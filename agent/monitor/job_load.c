@@ -81,7 +81,7 @@ static int repair(struct fl_jobs *jobs, const char *name, int dir_fd, struct fl_
     int r;
 
     if (!nonce || !job.job_id || !job.command_id || !job.content || !job.node_id)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     fl_log_error("job folder is damaged: the document is reported as failed", FL_S("command", name),
                  FL_S("error", fl_err_text(err)), FL_S("kept", FL_JOB_DAMAGED_FILE));
     fl_random_hex(nonce, FL_JOB_NONCE_DIGITS);

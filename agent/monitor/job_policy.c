@@ -118,7 +118,7 @@ static int fail_soon(struct job *job, struct fl_err *err)
 {
     job->timer = fl_timer_new(job->jobs->conf.loop, on_unusable, job);
     if (!job->timer)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     fl_timer_start(job->timer, 0);
     return 1;
 }

@@ -227,7 +227,7 @@ static int prepare(struct fl_jobs *jobs, struct fl_err *err)
             jobs->conf.loop, jobs->jobs_dir,
             &(struct fl_intake_events){ .made = fl_job_made, .later = fl_job_later, .arg = jobs });
     if (!jobs->intake || !jobs->reply_timer || !jobs->start_timer)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     r = fl_dir_make(jobs->jobs_dir, 0700, err);
     if (r == 0)
         r = fl_dir_make(jobs->done_dir, 0700, err);

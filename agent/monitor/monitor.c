@@ -512,7 +512,7 @@ static int start(struct monitor *m, struct fl_err *err)
     for (size_t i = 0; i < FL_ARRAY_LEN(signals); i++) {
         m->signals[i] = fl_signal_new(m->loop, signals[i].signo, signals[i].fn, m);
         if (!m->signals[i])
-            return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+            return fl_err_nomem(err);
     }
     m->policy = (struct fl_policyfile){
         .path = given(m->config.policy_file) ? m->config.policy_file : m->paths->policy,
@@ -529,7 +529,7 @@ static int start(struct monitor *m, struct fl_err *err)
     m->worker = fl_path_join(m->paths->libexec, "fairlead-agent-worker");
     m->holder = fl_path_join(m->paths->libexec, "fairlead-agent-holder");
     if (r == 0 && (!m->worker || !m->holder))
-        r = fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        r = fl_err_nomem(err);
     if (r == 0)
         r = fl_jobs_new(&(struct fl_jobs_conf){ .loop = m->loop,
                                                 .state_dir = m->paths->state,

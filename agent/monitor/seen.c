@@ -145,7 +145,7 @@ int fl_seen_open(const char *path, int64_t now_ms, struct fl_seen *ret_seen, str
     struct fl_seen s = { .path = strdup(path), .fd = -1, .compact_at = COMPACT_ENTRIES };
 
     if (!s.path)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     if (open_file(&s, err) == 0 && s.n >= s.compact_at)
         compact(&s, now_ms, err);
     *ret_seen = s;

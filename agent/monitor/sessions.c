@@ -476,7 +476,7 @@ int fl_sessions_new(const struct fl_sessions_conf *conf, struct fl_sessions **re
     all->dirs[1] = fl_path_join(conf->paths->runtime, "sessions");
     all->timer = fl_timer_new(conf->loop, on_timer, all);
     if (!seen || !all->dirs[0] || !all->dirs[1] || !all->timer)
-        r = fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        r = fl_err_nomem(err);
     if (r == 0)
         r = fl_seen_open(seen, fl_now_ms(), &all->seen, err);
     if (r < 0) {

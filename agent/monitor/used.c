@@ -36,7 +36,7 @@ int fl_signature_use(const char *state_dir, const char *nonce, int64_t not_after
     snprintf(name, sizeof(name), "%lld-%s", (long long)not_after_s, nonce);
     path = dir ? fl_path_join(dir, name) : NULL;
     if (!path)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     r = fl_dir_make(dir, 0700, err);
     if (r < 0)
         return r;

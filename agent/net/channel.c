@@ -467,7 +467,7 @@ int fl_channel_new(struct fl_net *net, struct fl_channel **ret_channel, struct f
         c->path = NULL;
     if (!c->retry || !c->ping || !c->pong_deadline || !c->trim || !c->path) {
         fl_channel_free(c);
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     }
     c->dispatch = (struct fl_dispatch){ .node_id = net->start.node_id,
                                         .agent_version = net->start.agent_version,

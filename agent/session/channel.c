@@ -410,7 +410,7 @@ int fl_data_new(struct fl_sess *s, struct fl_data **ret_data, struct fl_err *err
     struct fl_data *d = calloc(1, sizeof(*d));
 
     if (!d)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     d->s = s;
     d->backoff = (struct fl_backoff){ .base_ms = RETRY_BASE_MS, .cap_ms = RETRY_CAP_MS };
     fl_arena_init(&d->arena, 65536);
@@ -421,7 +421,7 @@ int fl_data_new(struct fl_sess *s, struct fl_data **ret_data, struct fl_err *err
     d->trim = fl_timer_new(s->loop, on_trim, d);
     if (!d->retry || !d->ping || !d->quiet || !d->closing || !d->trim) {
         fl_data_free(d);
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     }
     *ret_data = d;
     return 0;

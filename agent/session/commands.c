@@ -125,7 +125,7 @@ static int child(struct fl_sess *s, int *fds, size_t n, struct fl_err *err)
             continue;
         if (fl_conduit_new(s->loop, FL_TAKE_FD(fds[next]), &events, &c->sides[i],
                            &c->sides[i].pipe) < 0)
-            return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+            return fl_err_nomem(err);
         next++;
     }
     fl_sess_ready(s);
@@ -159,7 +159,7 @@ static int begin(struct fl_sess *s, struct fl_err *err)
     if (c)
         c->timer = fl_timer_new(s->loop, on_timer, c);
     if (!c || !c->timer)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     c->s = s;
     c->code = NO_CODE;
     c->sides[OUT] = (struct side){ c, NULL, FL_DATA_TYPE_OUTPUT, NULL, false };

@@ -240,14 +240,14 @@ int fl_greet_start(struct fl_sess *s, struct fl_err *err)
     struct fl_greet *g = calloc(1, sizeof(*g));
 
     if (!g)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     s->greet = g;
     g->s = s;
     fl_arena_init(&g->arena, MAX_BODY_BYTES);
     g->arena.secret = true;
     g->deadline = fl_timer_new(s->loop, on_deadline, g);
     if (!g->deadline || fl_handshake_new_agent(&conf, fl_mono_ms(), &g->handshake) < 0)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     advance(g);
     return 0;
 }

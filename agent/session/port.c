@@ -76,7 +76,7 @@ static int begin(struct fl_sess *s, struct fl_err *err)
 
     s->state = p;
     if (!p)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     p->s = s;
     fl_arena_init(&p->arena, ARENA_BYTES);
     r = fl_json_decode(&properties_shape, s->start.properties ? s->start.properties : "{}",

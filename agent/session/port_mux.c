@@ -241,7 +241,7 @@ static int begin(struct fl_port *p, struct fl_err *err)
         LIST_INIT(&m->links);
     }
     if (!m || !m->tick || fl_smux_new(&conf, &smux_events, m, fl_mono_ms(), &m->smux) < 0)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     on_tick(m);
     return 0;
 }

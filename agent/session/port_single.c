@@ -77,9 +77,9 @@ static int begin(struct fl_port *p, struct fl_err *err)
 
     p->state = one;
     if (!one)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     one->p = p;
-    return dial(one) < 0 ? fl_err_set(err, -ENOMEM, NULL, "out of memory") : 0;
+    return dial(one) < 0 ? fl_err_nomem(err) : 0;
 }
 
 static int input(struct fl_port *p, uint32_t type, const char *data, size_t len)

@@ -343,7 +343,7 @@ int fl_sess_new(struct fl_sess *s, struct fl_err *err)
     s->tick = fl_timer_new(s->loop, on_tick, s);
     s->deadline = fl_timer_new(s->loop, on_deadline, s);
     if (!s->tick || !s->deadline || fl_reliable_new(&conf, &events, s, &s->reliable) < 0)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     return 0;
 }
 

@@ -151,7 +151,7 @@ static int begin(struct fl_sess *s, struct fl_err *err)
     if (sh)
         sh->timer = fl_timer_new(s->loop, on_timer, sh);
     if (!sh || !sh->timer)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     sh->s = s;
     /* With a handshake the client knows what this is and says its size before the first output;
      * without one it waits for that. */

@@ -28,7 +28,7 @@ static int describe(struct fl_step_guard *g, const char *name, const char *docum
         return r;
     g->subject.document = fl_arena_strdup(&g->arena, name ? name : "");
     g->subject.parameters = effective;
-    return g->subject.document ? 0 : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    return g->subject.document ? 0 : fl_err_nomem(err);
 }
 
 int fl_step_guard_new(int job_dir_fd, const char *document_name, const char *document,
@@ -38,7 +38,7 @@ int fl_step_guard_new(int job_dir_fd, const char *document_name, const char *doc
     int r;
 
     if (!g)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     fl_arena_init(&g->arena, MEMORY_MAX_BYTES);
     r = fl_jobdir_get_policy(job_dir_fd, &g->arena, &g->found, err);
     if (r == 0) {
@@ -68,13 +68,13 @@ int fl_step_guard_nest(const struct fl_step_guard *outer, const char *name, cons
     int r;
 
     if (!g)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     fl_arena_init(&g->arena, MEMORY_MAX_BYTES);
     g->outer = outer;
     g->policy = outer->policy;
     r = describe(g, name, document, parameters, err);
     if (r == 0 && fl_document_sha256(document, g->sha256) < 0)
-        r = fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        r = fl_err_nomem(err);
     if (r < 0) {
         fl_step_guard_free(g);
         return r;

@@ -80,7 +80,7 @@ void fl_worker_load(struct worker *w)
     int r;
 
     w->refs = fl_ssm_refs_new();
-    r = w->refs ? load(w, &err) : fl_err_set(&err, -ENOMEM, NULL, "out of memory");
+    r = w->refs ? load(w, &err) : fl_err_nomem(&err);
     if (r == 0 && w->cancelled && fl_ssm_refs_wanting(w->refs))
         w->cleanup = 0; /* no step runs without the values */
     else if (r == 0 && fl_ssm_refs_wanting(w->refs)) {

@@ -228,7 +228,7 @@ int fl_nested_new(const struct fl_nested_host *host, const char *name, const cha
     struct fl_nested *n = calloc(1, sizeof(*n));
 
     if (!n)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     n->host = *host;
     n->done = done;
     n->arg = arg;
@@ -242,7 +242,7 @@ int fl_nested_new(const struct fl_nested_host *host, const char *name, const cha
     n->turn = fl_timer_new(host->loop, on_turn, n);
     if (!n->name || !n->document || (parameters && !n->parameters) || !n->refs || !n->turn) {
         fl_nested_free(n);
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     }
     n->values = (struct fl_values){ host->step_host->calls, n->refs, on_values, n, 0 };
     if (load(n) < 0 || !fl_ssm_refs_wanting(n->refs) || fl_values_ask(&n->values, &n->error) < 0)

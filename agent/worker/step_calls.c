@@ -69,7 +69,7 @@ static int new_entry(struct fl_step_calls *s, void *arg, struct fl_step_call_ent
     if (!s->calls)
         return fl_err_set(err, -EOPNOTSUPP, NULL, "there is no network here");
     if (!e)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     e->arg = arg;
     LIST_INSERT_HEAD(&s->list, e, link);
     *ret_entry = e;

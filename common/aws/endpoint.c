@@ -138,7 +138,7 @@ int fl_endpoint_url(const char *service, const char *region, const char *domain,
         n = asprintf(&text, "https://%s.%s.%s", service, region, domain);
     }
     if (n < 0)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     *ret_url = text;
     return 0;
 }

@@ -156,7 +156,7 @@ int fl_sigv4_parse(const char *header, struct fl_arena *arena, struct fl_sigv4_a
                           "Authorization header must use the algorithm '%s'.", ALGORITHM);
     text = fl_arena_strdup(arena, header + strlen(ALGORITHM));
     if (!text)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
 
     for (; text; text = next) {
         next = strchr(text, ',');

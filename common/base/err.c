@@ -1,5 +1,6 @@
 /* err.c - see err.h. */
 #include "common/base/err.h"
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -27,6 +28,11 @@ int fl_err_set(struct fl_err *err, int code, const char *name, const char *fmt, 
         err->text[end] = '\0';
     }
     return code;
+}
+
+int fl_err_nomem(struct fl_err *err)
+{
+    return fl_err_set(err, -ENOMEM, NULL, "out of memory");
 }
 
 const char *fl_err_text(const struct fl_err *err)

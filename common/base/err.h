@@ -21,5 +21,8 @@ struct fl_err {
 int fl_err_set(struct fl_err *err, int code, const char *name, const char *fmt, ...)
     FL_PRINTF(4, 5);
 
+/* The failure that all of us know: -ENOMEM, "out of memory". */
+int fl_err_nomem(struct fl_err *err);
+
 /* The text, or "unknown error" for NULL or an empty record. Never NULL. */
 const char *fl_err_text(const struct fl_err *err);

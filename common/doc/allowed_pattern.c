@@ -31,7 +31,7 @@ int fl_allowed_pattern_new(const char *pattern, struct fl_allowed_pattern **ret_
                           FL_ALLOWED_PATTERN_MAX_BYTES);
     p = calloc(1, sizeof(*p));
     if (!p)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     /* RE2's $ is the end of the text, not the place before a last newline */
     p->code = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED,
                             PCRE2_UTF | PCRE2_DOLLAR_ENDONLY, &number, &at, NULL);
@@ -43,7 +43,7 @@ int fl_allowed_pattern_new(const char *pattern, struct fl_allowed_pattern **ret_
     p->limits = pcre2_match_context_create(NULL);
     if (!p->data || !p->limits) {
         fl_allowed_pattern_free(p);
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     }
     pcre2_set_depth_limit(p->limits, DEPTH_LIMIT);
     pcre2_set_heap_limit(p->limits, HEAP_KIB);

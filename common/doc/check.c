@@ -168,7 +168,7 @@ static int take_text(struct fl_check *c, const char *key, char **ret)
     const char *text = json_string_value(json_object_get(c->root, key));
 
     *ret = fl_arena_strdup(c->arena, text);
-    return text && !*ret ? fl_err_set(c->err, -ENOMEM, NULL, "out of memory") : 0;
+    return text && !*ret ? fl_err_nomem(c->err) : 0;
 }
 
 static int check_schema(struct fl_check *c, const struct fl_doc_rule **ret_rule)
@@ -221,7 +221,7 @@ int fl_doc_check(enum fl_doc_type type, const struct fl_doc_source *src, struct 
     int r = fl_doc_source_load(src, &root, err);
 
     if (r == 0 && !steps)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     if (r == -EBADMSG) {
         if (err)
             err->name = "InvalidDocumentContent";

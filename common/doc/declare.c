@@ -6,11 +6,6 @@
 #include "common/codec/json_load.h"
 #include "common/doc/allowed_pattern.h"
 
-static int no_memory(struct fl_err *err)
-{
-    return fl_err_set(err, -ENOMEM, NULL, "out of memory");
-}
-
 /* ---- kinds ---- */
 static const struct {
     const char *name;
@@ -89,11 +84,11 @@ static int texts_of_list(const json_t *list, struct fl_arena *arena, struct fl_s
     struct fl_strs out = { .v = fl_arena_calloc(arena, json_array_size(list), sizeof(*out.v)) };
 
     if (!out.v)
-        return no_memory(err);
+        return fl_err_nomem(err);
     for (; out.n < json_array_size(list); out.n++) {
         out.v[out.n] = text_of(json_array_get(list, out.n), arena);
         if (!out.v[out.n])
-            return no_memory(err);
+            return fl_err_nomem(err);
     }
     *ret = out;
     return 0;
@@ -124,7 +119,7 @@ int fl_doc_param_load(const char *name, const json_t *declaration, struct fl_are
     if (dflt)
         p.default_text = text_of(dflt, arena);
     if (!p.name || !p.type || (dflt && !p.default_text))
-        return no_memory(err);
+        return fl_err_nomem(err);
     if (!fl_doc_param_kind(p.type, &p.kind))
         return fl_err_set(err, -EINVAL, NULL, "there is no type %.100s", p.type);
     allowed = fl_json_load_text(d.allowed_values.text, 0, NULL);
@@ -215,7 +210,7 @@ int fl_doc_param_check(const struct fl_doc_param *p, const struct fl_strs *value
     if (p->allowed_pattern)
         r = fl_allowed_pattern_new(p->allowed_pattern, &pattern, NULL);
     if (r < 0)
-        return r == -ENOMEM ? no_memory(err)
+        return r == -ENOMEM ? fl_err_nomem(err)
                             : fl_err_set(err, r, "InvalidParameters",
                                          "Parameter \"%s\" has a pattern that is none.", p->name);
     for (size_t i = 0; r == 0 && i < values->n; i++)
@@ -234,7 +229,7 @@ int fl_doc_param_texts(const struct fl_doc_param *p, const json_t *value, struct
     if (!kinds[p->kind].is_list) {
         one = json_array();
         if (!one || json_array_append(one, (json_t *)value) < 0)
-            return no_memory(err);
+            return fl_err_nomem(err);
         list = one;
     }
     if (!json_is_array(list))

@@ -35,11 +35,6 @@ static const struct fl_field param_fields[] = {
 #undef F
 static const struct fl_shape param_shape = FL_SHAPE(struct param_in, "Parameter", param_fields);
 
-static int no_memory(struct fl_err *err)
-{
-    return fl_err_set(err, -ENOMEM, NULL, "out of memory");
-}
-
 /* ---- checks ---- */
 
 /* What is looked at: a value, or one element of a list. */
@@ -239,7 +234,7 @@ static int export_variable(const char *name, const struct param_in *p, const jso
     entry->key = fl_arena_printf(arena, "SSM_%s", name);
     entry->value = fl_arena_strdup(arena, json_string_value(value));
     if (!entry->key || !entry->value)
-        return no_memory(err);
+        return fl_err_nomem(err);
     doc->env.n++;
     return 0;
 }
@@ -266,7 +261,7 @@ static int put_value(json_t *params, const char *name, json_t *value, struct fl_
     if (holds_nul(value))
         return fl_err_set(err, -EINVAL, FL_ERR_PARAMETER,
                           "parameter %.100s: a value cannot hold a NUL character", name);
-    return json_object_set(params, name, value) < 0 ? no_memory(err) : 0;
+    return json_object_set(params, name, value) < 0 ? fl_err_nomem(err) : 0;
 }
 
 /* Values of names that are not allowed are dropped; defaults are taken whatever the name. */
@@ -339,7 +334,7 @@ static int take_declared(const char *name, const json_t *declaration, bool neste
     fl_allowed_pattern_free(search.pattern);
     json_decref(search.allowed);
     if (r < 0)
-        return no_memory(err);
+        return fl_err_nomem(err);
     return export_variable(name, &p, value, arena, doc, err);
 }
 
@@ -362,7 +357,7 @@ int fl_params_collect(const char *supplied, const char *declared, bool nested,
                           "map[string]*contracts.Parameter");
     ret_doc->env.v = fl_arena_calloc(arena, json_object_size(decls), sizeof(*ret_doc->env.v));
     if (!ret_doc->env.v)
-        return no_memory(err);
+        return fl_err_nomem(err);
     json_object_foreach(decls, name, declaration)
     {
         r = take_declared(name, declaration, nested, refs, arena, params, ret_doc, &hard_left,

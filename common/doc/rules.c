@@ -322,7 +322,7 @@ static int take_name(struct fl_check *c, const json_t *step)
     if (r == 0 && name && json_object_get(c->steps, name))
         return fl_check_bad(c, "another step has the name %.100s, too", name);
     if (r == 0 && name && json_object_set_new(c->steps, name, json_true()) < 0)
-        return fl_err_set(c->err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(c->err);
     if (r < 0 || c->type != FL_DOC_AUTOMATION || !json_is_array(inner))
         return r;
     if (c->n_path + 2 >= FL_CHECK_MAX_PATH)

@@ -123,7 +123,7 @@ static int note(struct fl_ssm_refs *refs, const char *name, struct fl_err *err)
                           FL_SSM_REFS_MAX);
     refs->names[refs->n_names] = strdup(name);
     if (!refs->names[refs->n_names])
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     refs->n_names++;
     return 0;
 }
@@ -235,7 +235,7 @@ static int apply_string(struct fl_ssm_refs *refs, const json_t *in, size_t *left
     *ret = json_stringn_nocheck(out.data ? out.data : "", out.len);
     if (out.data)
         explicit_bzero(out.data, out.len);
-    return *ret ? 0 : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    return *ret ? 0 : fl_err_nomem(err);
 }
 
 /* An element that is a reference to a StringList becomes as many elements as that has. 1 if so. */
@@ -323,12 +323,12 @@ static int apply(struct fl_ssm_refs *refs, const json_t *in, size_t *left, int d
     }
     copy = json_is_object(in) ? json_object() : json_array();
     if (!copy)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     r = json_is_object(in) ? apply_object(refs, in, left, depth, copy, err)
                            : apply_array(refs, in, left, depth, copy, err);
     if (r < 0) {
         json_decref(copy);
-        return r == -ENOMEM ? fl_err_set(err, -ENOMEM, NULL, "out of memory") : r;
+        return r == -ENOMEM ? fl_err_nomem(err) : r;
     }
     *ret = copy;
     return 0;

@@ -125,7 +125,7 @@ static int subst_string(struct fl_subst *s, const json_t *in, json_t **ret, stru
         return fl_err_set(err, r, NULL, "the document's parameters make it too large");
     s->left_bytes -= out.len;
     *ret = json_stringn_nocheck(out.data ? out.data : "", out.len);
-    return *ret ? 0 : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    return *ret ? 0 : fl_err_nomem(err);
 }
 
 static int subst(struct fl_subst *s, const json_t *in, int depth, json_t **ret, struct fl_err *err)
@@ -144,7 +144,7 @@ static int subst(struct fl_subst *s, const json_t *in, int depth, json_t **ret, 
     }
     copy = json_is_object(in) ? json_object() : json_array();
     if (!copy)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     for (size_t i = 0; json_is_array(in) && r == 0 && i < json_array_size(in); i++) {
         r = subst(s, json_array_get(in, i), depth + 1, &made, err);
         if (r == 0)

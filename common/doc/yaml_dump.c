@@ -138,7 +138,7 @@ int fl_yaml_dump(const json_t *root, struct fl_buf *out, struct fl_err *err)
     bool ok;
 
     if (!yaml_emitter_initialize(&em))
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     yaml_emitter_set_output(&em, write_out, &sink);
     yaml_emitter_set_unicode(&em, 1);
     yaml_emitter_set_width(&em, -1);

@@ -26,11 +26,6 @@ struct reader {
 
 #define autoevent FL_CLEANUP(yaml_event_delete)
 
-static int no_memory(struct reader *r)
-{
-    return fl_err_set(r->err, -ENOMEM, NULL, "out of memory");
-}
-
 static int bad(struct reader *r, yaml_mark_t at, const char *text)
 {
     return fl_err_set(r->err, -EBADMSG, NULL, "line %zu, column %zu: %s", at.line + 1,
@@ -45,7 +40,7 @@ static int next(struct reader *r, yaml_event_t *ev)
         return 0;
     memset(ev, 0, sizeof(*ev)); /* nothing to delete */
     if (p->error == YAML_MEMORY_ERROR)
-        return no_memory(r);
+        return fl_err_nomem(r->err);
     if (p->error == YAML_READER_ERROR)
         return fl_err_set(r->err, -EBADMSG, NULL, "line %zu, column %zu: %s (byte %zu)",
                           p->mark.line + 1, p->mark.column + 1, p->problem, p->problem_offset);
@@ -203,7 +198,7 @@ static int load_scalar(struct reader *r, const yaml_event_t *ev, bool number_is_
     if (!v)
         v = json_stringn_nocheck(s, len); /* libyaml has checked the UTF-8 */
     *ret = v;
-    return v ? 0 : no_memory(r);
+    return v ? 0 : fl_err_nomem(r->err);
 }
 
 /* ---- collections ---- */
@@ -229,7 +224,7 @@ static int load_sequence(struct reader *r, json_t **ret)
         if (json_array_append_new(list, v) < 0)
             break;
     }
-    return no_memory(r);
+    return fl_err_nomem(r->err);
 }
 
 static int check_key(struct reader *r, const yaml_event_t *ev, const json_t *map)
@@ -274,7 +269,7 @@ static int load_mapping(struct reader *r, json_t **ret)
         if (json_object_set_new_nocheck(map, (const char *)key.data.scalar.value, v) < 0)
             break;
     }
-    return no_memory(r);
+    return fl_err_nomem(r->err);
 }
 
 static int load_alias(struct reader *r, const yaml_event_t *ev, json_t **ret)
@@ -320,7 +315,7 @@ static int remember(struct reader *r, const yaml_event_t *ev, json_t *v, size_t 
             return bad(r, ev->start_mark, "this anchor stands twice");
     *a = (struct anchor){ strdup(name), json_incref(v), nodes, bytes };
     r->n_anchors++;
-    return a->name ? 0 : no_memory(r);
+    return a->name ? 0 : fl_err_nomem(r->err);
 }
 
 static int load_collection(struct reader *r, const yaml_event_t *ev, json_t **ret)
@@ -396,7 +391,7 @@ int fl_yaml_load(const char *text, size_t len, json_t **ret_root, struct fl_err 
     int e;
 
     if (!reader_init(&r, text, len))
-        return no_memory(&r);
+        return fl_err_nomem(r.err);
     e = expect(&r, YAML_STREAM_START_EVENT, "not YAML");
     if (e == 0)
         e = expect(&r, YAML_DOCUMENT_START_EVENT, "no content");

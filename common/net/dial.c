@@ -116,7 +116,7 @@ static void succeed(struct fl_dial *d)
     d->io = fl_io_free(d->io);
     s = fl_dial_stream_new(d->dialer->loop, d->fd, d->ssl);
     if (!s) {
-        d->r = fl_err_set(&d->err, -ENOMEM, NULL, "out of memory");
+        d->r = fl_err_nomem(&d->err);
         fail(d);
         return;
     }
@@ -242,7 +242,7 @@ static void tunnel_open(struct fl_dial *d)
     }
     d->state = TLS;
     if (tls_begin(d) < 0) {
-        d->r = fl_err_set(&d->err, -ENOMEM, NULL, "out of memory");
+        d->r = fl_err_nomem(&d->err);
         fail(d);
         return;
     }
@@ -375,7 +375,7 @@ static void connected(struct fl_dial *d)
         return;
     }
     if (tunnel_request(d) < 0) {
-        d->r = fl_err_set(&d->err, -ENOMEM, NULL, "out of memory");
+        d->r = fl_err_nomem(&d->err);
         fail(d);
         return;
     }
@@ -555,7 +555,7 @@ int fl_dialer_new(struct fl_loop *loop, const char *ca_file, const struct fl_pro
     int ok;
 
     if (!d)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     d->loop = loop;
     d->proxy = proxy;
     d->ca_file = ca_file ? strdup(ca_file) : NULL;
@@ -605,14 +605,14 @@ int fl_dial_start(struct fl_dialer *dialer, const char *url, uint32_t timeout_ms
     int r;
 
     if (!d)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     *d = (struct fl_dial){ .dialer = dialer, .done = done, .arg = arg, .fd = -1 };
     fl_buf_init(&d->buf, TUNNEL_HEAD_MAX);
     d->deadline = fl_timer_new(dialer->loop, on_deadline, d);
     d->address_timer = fl_timer_new(dialer->loop, on_address_timeout, d);
     d->soon = fl_timer_new(dialer->loop, on_soon, d);
     if (!d->deadline || !d->address_timer || !d->soon) {
-        r = fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        r = fl_err_nomem(err);
     } else {
         r = fl_url_parse(url, &d->target);
         if (r < 0)

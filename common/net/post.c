@@ -237,7 +237,7 @@ int fl_post_start(struct fl_dialer *dialer, struct fl_loop *loop, const char *ur
     int r;
 
     if (!p)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     p->fn = fn;
     p->arg = arg;
     fl_buf_init(&p->request, REQUEST_MAX_BYTES);

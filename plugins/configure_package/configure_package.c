@@ -183,7 +183,7 @@ static int find_script(const char *dir, const char *script, const struct interpr
         struct stat st;
 
         if (asprintf(&path, "%s/%s%s", dir, script, interpreters[i].suffix) < 0)
-            return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+            return fl_err_nomem(err);
         if (lstat(path, &st) < 0 || !S_ISREG(st.st_mode))
             continue;
         if (*ret)
@@ -210,7 +210,7 @@ static int run_script(struct package *p, const struct interpreter *by, const cha
     char *const argv[] = { (char *)by->name, file, NULL };
 
     if (!env)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     snprintf(file, sizeof(file), "%s%s", script, by->suffix);
     fl_env_find_program(by->programs, by->otherwise, program, sizeof(program));
     say(p, FL_STEP_STDOUT, "Initiating ", p->bare, " ", version, " ", script, "\n", script,
@@ -317,7 +317,7 @@ static int begin_stage(struct package *p, const struct fl_package_step *s, struc
     const char *version = s->of_old ? p->store.last_version : p->store.version;
     char *dir = fl_package_store_files(&p->store, version);
     const struct interpreter *by = NULL;
-    int r = dir ? place_files(p, s->of_old, err) : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    int r = dir ? place_files(p, s->of_old, err) : fl_err_nomem(err);
 
     if (r == 0 && s->state != FL_PACKAGE_NONE) {
         p->store.retries = p->store.state == s->state ? p->store.retries + 1 : 0;
@@ -433,7 +433,7 @@ static int take_document(struct package *p, const struct get_out *doc, struct fl
     p->manifest = fl_arena_strdup(&p->arena, doc->content);
     url = url_of(doc, &choice);
     if (!p->manifest)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     if (fl_package_store_has(&p->store, p->version, p->manifest)) {
         choose_stage(p, true);
         begin(p);

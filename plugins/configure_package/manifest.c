@@ -148,7 +148,5 @@ int fl_package_choose(const char *text, const struct fl_package_node *node, stru
     ret_choice->version = fl_arena_strdup(arena, version);
     ret_choice->file = fl_arena_strdup(arena, name);
     ret_choice->location = location && *location ? fl_arena_strdup(arena, location) : NULL;
-    return ret_choice->version && ret_choice->file
-               ? 0
-               : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    return ret_choice->version && ret_choice->file ? 0 : fl_err_nomem(err);
 }

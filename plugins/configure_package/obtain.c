@@ -121,7 +121,7 @@ static int spawn_unpacker(struct fl_obtain *o, struct fl_err *err)
     r = fcntl(o->pipe_fd, F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
     o->io = r == 0 ? fl_io_new(fl_step_loop(o->step), o->pipe_fd, on_records, o) : NULL;
     if (!o->io || fl_io_set(o->io, FL_IO_READ) < 0)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     return fl_step_spawn_confined(
         o->step, "fairlead-agent-unpack",
         (const struct fl_child_fd[]){ { STDOUT_FILENO, write_fd }, { 3, o->archive_fd } }, 2, NULL,
@@ -272,7 +272,7 @@ int fl_obtain_new(struct fl_step *step, const struct fl_obtain_source *source, f
     int r;
 
     if (!o)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     *o = (struct fl_obtain){ .step = step, .done = done, .arg = arg };
     o->from_fd = o->archive_fd = o->dir_fd = o->pipe_fd = o->unpack.file_fd = -1;
     fl_arena_init(&o->arena, 65536);
@@ -286,7 +286,7 @@ int fl_obtain_new(struct fl_step *step, const struct fl_obtain_source *source, f
     r = o->source.url && o->source.sha256 && o->source.staging && o->downloaded && o->checked &&
                 o->turn && o->limit
             ? begin_download(o, err)
-            : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+            : fl_err_nomem(err);
     if (r < 0)
         fl_obtain_free(o);
     else

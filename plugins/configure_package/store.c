@@ -103,7 +103,7 @@ int fl_package_store_open(const char *data, const char *name, struct fl_arena *a
     *ret = (struct fl_package_store){ .arena = arena, .lock_fd = -1 };
     ret->dir = folder ? fl_arena_printf(arena, "%s/packages/%s", data, folder) : NULL;
     if (!ret->dir)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     r = fl_dir_make(ret->dir, 0700, err);
     if (r == 0)
         r = take_lock(ret, err);
@@ -168,7 +168,7 @@ int fl_package_store_commit(struct fl_package_store *s, const char *version, con
     int r;
 
     if (!versions || !manifests || !from || !to || !path)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     r = fl_dir_make(versions, 0700, err);
     if (r == 0)
         r = fl_dir_make(manifests, 0700, err);
@@ -187,7 +187,7 @@ int fl_package_store_remove(struct fl_package_store *s, const char *version, str
     char *files = fl_package_store_files(s, version), *path = manifest_path(s, version);
 
     if (!files || !path)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     if (unlink(path) < 0 && errno != ENOENT)
         return fl_err_set(err, -errno, NULL, "%s: %s", path, strerror(errno));
     return fl_dir_remove(files, err);

@@ -109,7 +109,7 @@ static struct file *new_file(struct fl_download *d, const char *path, struct fl_
         d->files = more ? more : d->files;
         d->room = more ? room : d->room;
         if (!more) {
-            fl_err_set(err, -ENOMEM, NULL, "out of memory");
+            fl_err_nomem(err);
             return NULL;
         }
     }
@@ -139,7 +139,7 @@ int fl_download_add(struct fl_download *d, const struct fl_step_request *request
     return headers && !f->request.url == !request->url && !f->request.path == !request->path &&
                    !f->request.bucket == !request->bucket && f->path
                ? 0
-               : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+               : fl_err_nomem(err);
 }
 
 int fl_download_add_text(struct fl_download *d, const char *text, const char *path,
@@ -150,7 +150,7 @@ int fl_download_add_text(struct fl_download *d, const char *text, const char *pa
     if (!f)
         return err->code;
     f->text = fl_arena_strdup(&d->arena, text);
-    return f->text && f->path ? 0 : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    return f->text && f->path ? 0 : fl_err_nomem(err);
 }
 
 uint64_t fl_download_left_bytes(const struct fl_download *d)
@@ -215,7 +215,7 @@ int fl_download_open(struct fl_download *d, const char *path, uint64_t size, int
     if (!f)
         return err->code;
     if (!f->path)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     fd = open_staged(d, d->n_files - 1);
     if (fd < 0)
         return fl_err_set(err, fd, NULL, "cannot make a file: %s", strerror(-fd));
@@ -365,7 +365,7 @@ static int take_secret(struct fl_download *d, const struct fl_parameter *p, stru
                               p->type);
         *secret_at(d, i) = fl_arena_strdup(&d->arena, p->value);
         if (!*secret_at(d, i))
-            return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+            return fl_err_nomem(err);
         d->secrets[i] = NULL;
     }
     return 0;
@@ -436,7 +436,7 @@ static int read_info(struct fl_download *d, const char *text, struct fl_err *err
     int r;
     d->info = fl_arena_alloc(&d->arena, d->source->info->size);
     if (!d->info || fl_buf_printf(&inner, "{\"v\":%s}", text ? text : "null") < 0)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     /* The text of a string, or an object as it is. */
     if (fl_json_decode(&shape, inner.data, inner.len, 0, &d->arena, &wrapped, NULL) == 0 &&
         wrapped.text)

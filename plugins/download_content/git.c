@@ -212,7 +212,7 @@ static int read_listing(struct git *g, struct fl_err *err)
         n += g->listing.data[i] == '\0';
     g->blobs = fl_arena_calloc(arena, n + 1, sizeof(*g->blobs));
     if (!g->blobs)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     while ((r = fl_git_tree_next(g->listing.data, g->listing.len, &at, &e)) == 1) {
         struct blob *b = &g->blobs[g->n_blobs];
 
@@ -239,7 +239,7 @@ static void on_listing(struct git *g)
 
     for (size_t i = 0; r == 0 && i < g->n_blobs; i++)
         if (fl_buf_printf(&oids, "%s\n", g->blobs[i].oid) < 0)
-            r = fl_err_set(&err, -ENOMEM, NULL, "out of memory");
+            r = fl_err_nomem(&err);
     if (r == 0)
         r = run(g, (const char *const[]){ "cat-file", "--batch", NULL }, oids.data ? oids.data : "",
                 oids.len, on_contents, &err);
@@ -347,7 +347,7 @@ static int call(struct git *g, const struct fl_buf *body, int to_fd, fl_step_ans
     };
 
     if (!request.url)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     return fl_step_call(fl_download_step(g->d), &request, done, g, NULL, err);
 }
 
@@ -356,7 +356,7 @@ static int ask_pack(struct git *g, struct fl_err *err)
     fl_autobuf struct fl_buf body = FL_BUF(REF_MAX_BYTES);
 
     if (fl_git_ask_pack(&body, g->version, g->oid) < 0)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     return call(g, &body, g->answer_fd, on_pack, err);
 }
 
@@ -384,7 +384,7 @@ static int ask_ref(struct git *g, struct fl_err *err)
     fl_autobuf struct fl_buf body = FL_BUF(2 * REF_MAX_BYTES);
 
     if (fl_git_ask_ref(&body, g->ref) < 0)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     return call(g, &body, -1, on_ref, err);
 }
 
@@ -448,7 +448,7 @@ static int find_ref(struct git *g, const char *options, struct fl_err *err)
                           options);
     g->ref = fl_arena_printf(fl_download_arena(g->d), "%s%s",
                              strncmp(name, full, strlen(full)) == 0 ? "" : "refs/heads/", name);
-    return g->ref ? 0 : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    return g->ref ? 0 : fl_err_nomem(err);
 }
 
 static int check_url(struct git *g, const struct info *info, struct fl_err *err)
@@ -474,7 +474,7 @@ static int check_url(struct git *g, const struct info *info, struct fl_err *err)
         len--;
     g->url = fl_arena_printf(fl_download_arena(g->d), "%.*s", (int)len, info->repository);
     g->suffixed = len > 4 && strncmp(info->repository + len - 4, ".git", 4) == 0;
-    return g->url ? 0 : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    return g->url ? 0 : fl_err_nomem(err);
 }
 
 /* A repository with nothing in it but a pack to come, the program's own. */
@@ -491,7 +491,7 @@ static int make_folder(struct git *g, struct fl_err *err)
         return r;
     g->folder = fl_path_join(fl_step_context(step)->dir, FOLDER);
     if (!g->folder)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     r = fl_dir_remove(g->folder, err);
     if (r < 0)
         return r;
@@ -524,14 +524,14 @@ static int start(struct fl_download *d, const void *in, struct fl_err *err)
     int r;
 
     if (!g)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     *fl_download_own(d) = g;
     g->d = d;
     g->folder_fd = g->answer_fd = g->pack_fd = g->blob_fd = -1;
     g->listing = (struct fl_buf)FL_BUF(LISTING_MAX_BYTES);
     g->turn = fl_timer_new(loop, on_turn, g);
     r = g->turn ? fl_git_run_init(&g->run, fl_download_step(d), on_output, on_over, g, err)
-                : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+                : fl_err_nomem(err);
     if (r == 0)
         r = check_url(g, info, err);
     if (r == 0)

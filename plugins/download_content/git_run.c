@@ -59,7 +59,7 @@ int fl_git_run_init(struct fl_git_run *g, struct fl_step *step, fl_git_output_fn
 {
     *g = (struct fl_git_run){ .step = step, .output = output, .over = over, .arg = arg };
     g->deadline = fl_timer_new(fl_step_loop(step), on_deadline, g);
-    return g->deadline ? 0 : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    return g->deadline ? 0 : fl_err_nomem(err);
 }
 
 void fl_git_run_done(struct fl_git_run *g)

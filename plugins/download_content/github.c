@@ -139,7 +139,7 @@ static int take_folder(struct fl_download *d, const struct contents *list, struc
                 return fl_err_set(err, -EINVAL, NULL,
                                   "%.200s: a path that leads out of the destination", c->path);
             g->folders[g->n_folders++] = fl_arena_strdup(fl_download_arena(d), c->path);
-            r = g->folders[g->n_folders - 1] ? 0 : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+            r = g->folders[g->n_folders - 1] ? 0 : fl_err_nomem(err);
         }
         if (r < 0)
             return r;

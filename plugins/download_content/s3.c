@@ -89,7 +89,7 @@ static void on_list(struct fl_download *d, const struct fl_step_answer *answer)
         strcmp(region, s->path.region) != 0) {
         s->moved = true;
         s->path.region = fl_arena_strdup(fl_download_arena(d), region);
-        r = s->path.region ? list(d, &err) : fl_err_set(&err, -ENOMEM, NULL, "out of memory");
+        r = s->path.region ? list(d, &err) : fl_err_nomem(&err);
         if (r < 0)
             fl_download_fail(d, &err);
         return;
@@ -128,7 +128,7 @@ static int list(struct fl_download *d, struct fl_err *err)
         r = fl_uri_encode(s->prefix, strlen(s->prefix), false, &query);
     url = r == 0 && base ? fl_arena_printf(arena, "%s?%s", base, query.data) : NULL;
     if (!url)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     request = get(s, url);
     request.max_body_bytes = LIST_MAX_BYTES;
     fl_download_call(d, &request, on_list);
@@ -150,7 +150,7 @@ static int start(struct fl_download *d, const void *in, struct fl_err *err)
                     ? s->path.key
                     : fl_arena_printf(arena, "%s/", s->path.key);
     if (!s->prefix)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     *fl_download_own(d) = s;
     return list(d, err);
 }

@@ -17,7 +17,7 @@ static void on_document(void *arg, const struct fl_step_reply *reply)
     const char *bare = *fl_download_own(d);
     const char *path = fl_arena_printf(arena, "%s.json", bare);
     struct fl_err err = { 0 };
-    int r = path ? 0 : fl_err_set(&err, -ENOMEM, NULL, "out of memory");
+    int r = path ? 0 : fl_err_nomem(&err);
 
     if (reply->error)
         r = fl_err_set(&err, reply->error, NULL, "document %s: %s%s%s", bare, reply->name,

@@ -227,7 +227,7 @@ static int start(struct fl_step *step, const void *input, struct fl_err *err)
 
     self->cpu_text = scalar_text(in.cpu_shares.text);
     if (!env || !self->cpu_text)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     in.cpu_text = self->cpu_text;
     r = check(&in, err);
     if (r == 0)

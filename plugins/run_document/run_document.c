@@ -71,7 +71,7 @@ static int read_parameters(struct run_document *self, const char *raw, struct fl
     if (!json_is_object(value))
         return fl_err_set(err, -EINVAL, NULL, "documentParameters are not an object");
     self->parameters = dump(self, value);
-    return self->parameters ? 0 : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    return self->parameters ? 0 : fl_err_nomem(err);
 }
 
 static void fail(struct run_document *self, const char *head, const char *text)
@@ -108,7 +108,7 @@ static int run(struct run_document *self, const char *content, struct fl_err *er
         return fl_err_set(err, -EINVAL, NULL, PREPARING "%s", fl_err_text(&why));
     text = dump(self, document);
     if (!text)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     return fl_step_nest(self->step, self->name ? self->name : "", text, self->parameters, on_nested,
                         self, err);
 }

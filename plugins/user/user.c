@@ -64,8 +64,7 @@ static int check(const char *name, char **ret_path, struct fl_err *err)
     fl_autofree char *path = fl_path_join(folder, name);
     fl_autofd int dir = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
     fl_autofd int fd = -1;
-    int r =
-        path ? judge(dir, folder, S_IFDIR, err) : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    int r = path ? judge(dir, folder, S_IFDIR, err) : fl_err_nomem(err);
 
     if (r == 0) {
         fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
@@ -134,7 +133,7 @@ static int start(struct fl_step *step, const void *input, struct fl_err *err)
 
     fl_status_lines_init(&self->lines);
     if (!env || !inputs || fl_env_set(env, "FAIRLEAD_ACTION", name) < 0)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     r = check(name, &path, err);
     if (r == 0)
         r = fl_process_start(step,

@@ -142,9 +142,7 @@ static int fill_conf(struct init *in)
     c->public_host = c->hosts.n ? c->hosts.v[0] : fl_arena_strdup(&in->arena, "127.0.0.1");
     if (!c->port.set)
         c->port = (struct fl_opt_int){ .set = true, .v = 8443 };
-    return c->account && c->region && c->bind && c->public_host
-               ? 0
-               : fl_err_set(in->err, -ENOMEM, NULL, "out of memory");
+    return c->account && c->region && c->bind && c->public_host ? 0 : fl_err_nomem(in->err);
 }
 
 static int check_fresh(struct init *in)
@@ -154,7 +152,7 @@ static int check_fresh(struct init *in)
         struct stat st;
 
         if (!path)
-            return fl_err_set(in->err, -ENOMEM, NULL, "out of memory");
+            return fl_err_nomem(in->err);
         if (lstat(path, &st) == 0)
             return fl_err_set(
                 in->err, -EEXIST, NULL,
@@ -187,7 +185,7 @@ static int make_pki(struct init *in)
     fl_random_hex(id, 8);
     name = fl_arena_printf(&in->arena, "fairlead CA %s-%s", in->conf.account, id);
     if (!dir || !name)
-        return fl_err_set(in->err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(in->err);
     return fl_pki_create(dir, name, &in->conf.hosts, in->err);
 }
 
@@ -212,8 +210,7 @@ static int make_store(struct init *in)
     const struct fl_store_conf conf = { .path = fl_data_path(&in->arena, in->dir, FL_DATA_DB),
                                         .readers = 1 };
     struct fl_store *store = NULL;
-    int r = dir && conf.path ? fl_dir_make(dir, 0700, in->err)
-                             : fl_err_set(in->err, -ENOMEM, NULL, "out of memory");
+    int r = dir && conf.path ? fl_dir_make(dir, 0700, in->err) : fl_err_nomem(in->err);
 
     if (r >= 0)
         r = fl_store_open(&conf, true, &store, in->err);
@@ -232,7 +229,7 @@ static int make_credentials(struct init *in)
                      "[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n",
                      in->admin, in->conf.account, in->conf.region, in->key_id, in->secret);
     int r = path && n < (int)sizeof(text) ? fl_file_replace(path, 0600, text, (size_t)n, in->err)
-                                          : fl_err_set(in->err, -ENOMEM, NULL, "out of memory");
+                                          : fl_err_nomem(in->err);
 
     fl_wipe(text, sizeof(text));
     return r;

@@ -109,7 +109,7 @@ int fl_rows_read(struct fl_rows *rows, const struct fl_iam *iam, enum fl_rows_ki
             char *grown = fl_arena_calloc(arena, cap ? cap * 2 : 64, shape->size);
 
             if (!grown)
-                return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+                return fl_err_nomem(err);
             if (cap)
                 memcpy(grown, rows->v, rows->n * shape->size);
             rows->v = grown;

@@ -85,8 +85,7 @@ static void on_stop(void *arg, int signo)
 static int renew_certificate(struct server *s, struct fl_err *err)
 {
     fl_autofree char *pki = fl_path_join(s->plane.conf.data_dir, FL_DATA_PKI);
-    int r = pki ? fl_pki_renew(pki, &s->conf.hosts, fl_now_ms(), err)
-                : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    int r = pki ? fl_pki_renew(pki, &s->conf.hosts, fl_now_ms(), err) : fl_err_nomem(err);
 
     if (r > 0)
         fl_log_info("server certificate renewed");
@@ -139,7 +138,7 @@ static int prepare(struct server *s, const char *dir)
         return r;
     audit = path_of(s, FL_DATA_AUDIT);
     if (!audit)
-        return fl_err_set(s->err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(s->err);
     r = renew_certificate(s, s->err);
     return r < 0 ? r : fl_audit_new(audit, &s->plane.audit, s->err);
 }
@@ -150,8 +149,7 @@ static int announce(struct server *s)
     const char *ready = path_of(s, FL_DATA_READY);
     char text[16];
     int n = snprintf(text, sizeof(text), "%u\n", s->plane.conf.port);
-    int r = run && port && ready ? fl_dir_make(run, 0755, s->err)
-                                 : fl_err_set(s->err, -ENOMEM, NULL, "out of memory");
+    int r = run && port && ready ? fl_dir_make(run, 0755, s->err) : fl_err_nomem(s->err);
 
     if (r >= 0)
         r = fl_file_replace(port, 0644, text, (size_t)n, s->err);
@@ -186,7 +184,7 @@ static int serve(struct server *s)
     int r;
 
     if (!fc.cert_file || !fc.key_file)
-        return fl_err_set(s->err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(s->err);
     withdraw(s);
     r = fl_front_new(&s->plane, &fc, &s->front, s->err);
     if (r < 0)

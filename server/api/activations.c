@@ -246,7 +246,7 @@ static int op_create(struct fl_call *call, const void *in, void *out, struct fl_
     res->code = fl_arena_strdup(call->arena, code);
     fl_wipe(code, sizeof(code));
     if (!res->activation_id || !res->code)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
 
     r = fl_sql_exec(call->tx, FL_SQL_activation_insert, err, FL_T(id), FL_T(call->account),
                     FL_T(call->region), FL_T(mac), FL_T(req->iam_role),
@@ -328,7 +328,7 @@ static int op_describe(struct fl_call *call, const void *in, void *out, struct f
         return r;
     res->list = fl_arena_calloc(call->arena, max + 1, sizeof(*res->list));
     if (!res->list)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     r = fl_sql_open(call->tx, FL_SQL_activation_page, &row, err, FL_T(call->account),
                     FL_T(call->region), FL_T(after ? after : ""));
     while (r >= 0 && (r = fl_sql_next(row, err)) > 0) {
@@ -338,7 +338,7 @@ static int op_describe(struct fl_call *call, const void *in, void *out, struct f
         if (res->n_list == max) {
             res->next_token =
                 fl_page_token_encode(call, "DescribeActivations", res->list[max - 1].activation_id);
-            return res->next_token ? 0 : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+            return res->next_token ? 0 : fl_err_nomem(err);
         }
         res->n_list++;
     }

@@ -91,7 +91,7 @@ static int canonical_key(struct fl_call *call, const char *type, const char *tex
     r = fl_rsa_public_text(key, &again);
     fl_rsa_free(key);
     *ret_key = r < 0 ? NULL : fl_arena_strdup(call->arena, again);
-    return *ret_key ? 0 : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    return *ret_key ? 0 : fl_err_nomem(err);
 }
 
 /* 1 and *ret_id if this key was registered with this activation before. */
@@ -109,7 +109,7 @@ static int find_registration(struct fl_call *call, const char *activation_id, co
     if (r <= 0)
         return r;
     *ret_id = fl_arena_strdup(call->arena, fl_sql_text(c, 0));
-    return *ret_id ? 1 : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    return *ret_id ? 1 : fl_err_nomem(err);
 }
 
 static int insert_node(struct fl_call *call, const struct register_in *req,
@@ -166,7 +166,7 @@ static int op_register(struct fl_call *call, const void *in, void *out, struct f
     if (r < 0)
         return r;
     res->instance_id = fl_arena_strdup(call->arena, id);
-    return res->instance_id ? 0 : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    return res->instance_id ? 0 : fl_err_nomem(err);
 }
 
 /* ---- what the store knows of the caller ---- */

@@ -280,14 +280,14 @@ int fl_notification_complete(struct fl_call *call, struct fl_notification **conf
 {
     if (!*config)
         *config = fl_arena_alloc(call->arena, sizeof(**config));
-    return *config ? 0 : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    return *config ? 0 : fl_err_nomem(err);
 }
 
 int fl_log_config_complete(struct fl_call *call, struct fl_log_config **config, struct fl_err *err)
 {
     if (!*config)
         *config = fl_arena_alloc(call->arena, sizeof(**config));
-    return *config ? 0 : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    return *config ? 0 : fl_err_nomem(err);
 }
 
 int fl_command_complete(struct fl_call *call, struct fl_command_out *cmd, int64_t state,

@@ -117,7 +117,7 @@ static int write_place(struct fl_call *call, const char *what, int64_t ms, const
     const char *text = fl_arena_printf(call->arena, "%" PRId64 " %s %s", ms, command_id, node_id);
 
     *ret_token = text ? fl_page_token_encode(call, what, text) : NULL;
-    return *ret_token ? 0 : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    return *ret_token ? 0 : fl_err_nomem(err);
 }
 
 /* ---- rows ---- */
@@ -164,7 +164,7 @@ static int get_one_command(struct fl_call *call, const struct fl_list_commands_i
     int r;
 
     if (!cmd)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     r = fl_sql_open(call->tx, FL_SQL_command_get, &c, err, FL_T(req->command_id),
                     FL_T(call->account), FL_T(call->region));
     if (r == 0)
@@ -229,7 +229,7 @@ int fl_op_list_commands(struct fl_call *call, const void *in, void *out, struct 
         int64_t state;
 
         if (!room)
-            return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+            return fl_err_nomem(err);
         res->commands = room;
         if ((int64_t)res->n_commands == max)
             return write_place(call, what, room[max - 1].requested.ms, room[max - 1].command_id, "",
@@ -259,13 +259,13 @@ static int load_steps(struct fl_call *call, const char *command_id, const char *
     ret->row = row;
     ret->results = fl_arena_calloc(call->arena, row->n_steps, sizeof(struct fl_step_result *));
     if (!ret->results)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     r = fl_sql_open(call->tx, FL_SQL_step_list, &c, err, FL_T(command_id), FL_T(node_id));
     while (r >= 0 && (r = fl_sql_next(c, err)) > 0) {
         struct fl_step_result *s = fl_arena_alloc(call->arena, sizeof(*s));
 
         if (!s)
-            return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+            return fl_err_nomem(err);
         r = fl_step_read(call->arena, c, s, err);
         for (size_t i = 0; i < row->n_steps && r == 0; i++)
             if (strcmp(row->steps[i].name, s->step) == 0)
@@ -310,7 +310,7 @@ static int make_plugins(struct fl_call *call, const struct steps *steps,
 
     out->plugins = fl_arena_calloc(call->arena, row->n_steps, sizeof(*out->plugins));
     if (!out->plugins)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     out->n_plugins = row->n_steps;
     for (size_t i = 0; i < row->n_steps; i++) {
         const struct fl_step_result *s = steps->results[i];
@@ -413,7 +413,7 @@ int fl_op_list_command_invocations(struct fl_call *call, const void *in, void *o
             fl_list_room(call->arena, res->invocations, res->n_invocations, &cap, sizeof(*room));
 
         if (!room)
-            return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+            return fl_err_nomem(err);
         res->invocations = room;
         if ((int64_t)res->n_invocations == max) {
             const struct fl_invocation_out *last = &room[max - 1];
@@ -500,9 +500,7 @@ static int fill_result(struct fl_call *call, const struct fl_step_result *s,
     out->err = fl_step_show_stderr(call->arena, s->err);
     out->out_url = output_url(call, row, s, "stdout");
     out->err_url = output_url(call, row, s, "stderr");
-    return out->err && out->out_url && out->err_url
-               ? 0
-               : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    return out->err && out->out_url && out->err_url ? 0 : fl_err_nomem(err);
 }
 
 int fl_op_get_command_invocation(struct fl_call *call, const void *in, void *out,

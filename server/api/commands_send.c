@@ -198,7 +198,7 @@ static int read_content(struct fl_call *call, const struct fl_document *doc, cha
                           doc->name);
     *ret_content = fl_arena_strdup(call->arena, compact);
     *ret_steps = fl_arena_strdup(call->arena, steps.data);
-    return *ret_content && *ret_steps ? 0 : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    return *ret_content && *ret_steps ? 0 : fl_err_nomem(err);
 }
 
 static int64_t execution_timeout_s(const struct fl_document *doc, const struct fl_listmap *given)
@@ -229,7 +229,7 @@ static int column(struct fl_call *call, const struct fl_shape *shape, const void
     if (r < 0)
         return fl_err_set(err, r, NULL, "command does not fit");
     *ret_text = value ? fl_arena_strdup(call->arena, out.data) : NULL;
-    return value && !*ret_text ? fl_err_set(err, -ENOMEM, NULL, "out of memory") : 0;
+    return value && !*ret_text ? fl_err_nomem(err) : 0;
 }
 
 /* Lists and maps are columns too: each alone in a structure, its JSON cut out of the braces. */
@@ -346,7 +346,7 @@ static int make_command(struct fl_call *call, const struct fl_send_in *req,
     char id[FL_UUID_BYTES];
 
     if (!cmd)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     fl_uuid4(id);
     *cmd = (struct fl_command_out){
         .command_id = fl_arena_strdup(call->arena, id),
@@ -373,7 +373,7 @@ static int make_command(struct fl_call *call, const struct fl_send_in *req,
         .alarms = req->alarms,
     };
     if (!cmd->command_id)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     *ret = cmd;
     return fl_command_complete(call, cmd, FL_CMD_PENDING, err);
 }

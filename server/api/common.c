@@ -38,7 +38,7 @@ int fl_page_token_decode(struct fl_call *call, const char *what, const char *tok
         return 0;
     }
     if (!aad)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     if (strnlen(token, TOKEN_MAX_BYTES + 1) > TOKEN_MAX_BYTES ||
         fl_base64_decode(token, &sealed, &sealed_len) < 0)
         return bad_token(err);
@@ -46,7 +46,7 @@ int fl_page_token_decode(struct fl_call *call, const char *what, const char *tok
     if (r < 0)
         return bad_token(err);
     *ret_after = fl_arena_memdup(call->arena, plain, plain_len);
-    return *ret_after ? 0 : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    return *ret_after ? 0 : fl_err_nomem(err);
 }
 
 /* Sealing draws a nonce: two tokens for the same place differ, so a page never returns the token it

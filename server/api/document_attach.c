@@ -50,11 +50,6 @@ static int refuse(struct collection *c, const char *what, const char *why)
     return fl_err_set(c->err, -EINVAL, "ValidationException", "Attachment %.200s: %s.", what, why);
 }
 
-static int no_memory(struct collection *c)
-{
-    return fl_err_set(c->err, -ENOMEM, NULL, "out of memory");
-}
-
 static int add(struct collection *c, const struct fl_document_attachment *a)
 {
     if (!fl_pattern_match(NULL, NAME_PATTERN, a->name))
@@ -71,7 +66,7 @@ static int add(struct collection *c, const struct fl_document_attachment *a)
 /* ---- objects of this plane ---- */
 static int ask(struct collection *c, char *arn, const char *action)
 {
-    int r = arn ? fl_resources_add(c->call, c->asks, arn, "", "", c->err) : no_memory(c);
+    int r = arn ? fl_resources_add(c->call, c->asks, arn, "", "", c->err) : fl_err_nomem(c->err);
 
     if (r == 0)
         c->asks->v[c->asks->n - 1].action = action;
@@ -142,7 +137,7 @@ static int add_file(struct collection *c, const char *name, const char *url)
     };
 
     if (!a.name || !a.url || (hash && !a.hash))
-        return no_memory(c);
+        return fl_err_nomem(c->err);
     if (c->asks)
         return own && c->copies ? plan_copy(c, bucket, key) : 0;
     if (own)
@@ -170,7 +165,7 @@ static int from_folder(struct collection *c, const struct fl_attachment_source *
     json_object_foreach((json_t *)c->files, name, file)
     {
         char *url = fl_arena_printf(c->call->arena, "%.*s/%s", (int)len, folder, name);
-        int r = url ? add_file(c, name, url) : no_memory(c);
+        int r = url ? add_file(c, name, url) : fl_err_nomem(c->err);
 
         if (r < 0)
             return r;
@@ -195,7 +190,7 @@ static int from_document(struct collection *c, const struct fl_attachment_source
     int r;
 
     if (!name)
-        return no_memory(c);
+        return fl_err_nomem(c->err);
     if (!file)
         return refuse(c, name, "must be document/version/file");
     *version++ = *file++ = '\0';
@@ -326,7 +321,7 @@ int fl_document_attachments(struct fl_call *call, const struct fl_document_write
         return r;
     *ret = (void *)fl_arena_memdup(call->arena, c.v, c.n * sizeof(*c.v));
     *ret_n = c.n;
-    return *ret ? 0 : no_memory(&c);
+    return *ret ? 0 : fl_err_nomem(c.err);
 }
 
 /* A manifest that does not name a file, or means another one, has lost it. */
@@ -355,7 +350,7 @@ int fl_document_forget_attachments(struct fl_call *call, const struct fl_strs *h
     int r = 0;
 
     if (!copies)
-        return hashes->n && call->plane->s3 ? fl_err_set(err, -ENOMEM, NULL, "out of memory") : 0;
+        return hashes->n && call->plane->s3 ? fl_err_nomem(err) : 0;
     for (size_t i = 0; r == 0 && i < hashes->n; i++)
         r = fl_kept_forget(call, hashes->v[i], &copies->gone, err);
     call->work = (struct fl_work){ NULL, end_copies, copies };

@@ -7,11 +7,6 @@
 
 #include "server/api/document_builtin.h"
 
-static int no_memory(struct fl_err *err)
-{
-    return fl_err_set(err, -ENOMEM, NULL, "out of memory");
-}
-
 /* ---- filters ---- */
 static const char *const owners[] = { "Amazon", "Private", "Public", "Self", "ThirdParty" };
 
@@ -204,7 +199,7 @@ static int offer(struct listing *l, struct fl_document *doc)
     }
     res->next_token =
         fl_page_token_encode(l->call, "ListDocuments", res->list[res->n_list - 1].name);
-    return res->next_token ? 1 : no_memory(l->err);
+    return res->next_token ? 1 : fl_err_nomem(l->err);
 }
 
 /* The next built-in document behind `after`, from *i on: 1, 0 at the end. */
@@ -268,7 +263,7 @@ int fl_op_list_documents(struct fl_call *call, const void *in, void *out, struct
         return r;
     l.res->list = fl_arena_calloc(call->arena, l.max, sizeof(*l.res->list));
     if (!l.res->list)
-        return no_memory(err);
+        return fl_err_nomem(err);
     r = fl_sql_open(call->tx, FL_SQL_document_list, &c, err, FL_T(call->account),
                     FL_T(call->region), FL_T(after ? after : ""));
     return r < 0 ? r : merge(&l, after ? after : "", c);

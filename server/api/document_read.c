@@ -10,11 +10,6 @@
 #include "server/api/document_builtin.h"
 #include "server/api/list.h"
 
-static int no_memory(struct fl_err *err)
-{
-    return fl_err_set(err, -ENOMEM, NULL, "out of memory");
-}
-
 int fl_op_describe_document(struct fl_call *call, const void *in, void *out, struct fl_err *err)
 {
     const struct fl_document_version_in *req = in;
@@ -23,7 +18,7 @@ int fl_op_describe_document(struct fl_call *call, const void *in, void *out, str
     int r;
 
     if (!doc)
-        return no_memory(err);
+        return fl_err_nomem(err);
     r = fl_document_find_named(call, req->document.name, req->version, req->version_name, doc, err);
     if (r == 0)
         r = fl_tags_list(call, FL_DOCUMENT_RESOURCE, doc->name, &doc->tags, &doc->n_tags, err);
@@ -38,7 +33,7 @@ static int dump_json(const json_t *root, struct fl_buf *out, struct fl_err *err)
     fl_autofree char *text = json_dumps(root, JSON_INDENT(2) | JSON_ENCODE_ANY);
 
     if (!text)
-        return no_memory(err);
+        return fl_err_nomem(err);
     return fl_buf_puts(out, text) < 0 ? fl_err_set(err, -EMSGSIZE, NULL, "too large") : 0;
 }
 
@@ -66,7 +61,7 @@ static int convert(struct fl_call *call, struct fl_document *doc, const char *fo
         return r;
     doc->content = fl_arena_memdup(call->arena, text.data, text.len);
     doc->format = format;
-    return doc->content ? 0 : no_memory(err);
+    return doc->content ? 0 : fl_err_nomem(err);
 }
 
 int fl_op_get_document(struct fl_call *call, const void *in, void *out, struct fl_err *err)
@@ -86,7 +81,7 @@ static int end_page(struct fl_call *call, struct fl_documents_out *res, const ch
                     struct fl_err *err)
 {
     res->next_token = fl_page_token_encode(call, what, res->list[res->n_list - 1].version);
-    return res->next_token ? 0 : no_memory(err);
+    return res->next_token ? 0 : fl_err_nomem(err);
 }
 
 int fl_op_list_document_versions(struct fl_call *call, const void *in, void *out,
@@ -106,7 +101,7 @@ int fl_op_list_document_versions(struct fl_call *call, const void *in, void *out
     what = fl_arena_printf(call->arena, "ListDocumentVersions %s", doc.name);
     res->list = fl_arena_calloc(call->arena, max, sizeof(*res->list));
     if (!what || !res->list)
-        return no_memory(err);
+        return fl_err_nomem(err);
     r = fl_page_token_decode(call, what, req->next_token, &before, err);
     if (r == 0 && strcmp(doc.owner, FL_DOCUMENT_BUILTIN_BY) == 0) {
         res->list[res->n_list++] = doc;

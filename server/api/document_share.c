@@ -14,11 +14,6 @@
 #define SHARES_PAGE 50
 #define EVERYONE    "all"
 
-static int no_memory(struct fl_err *err)
-{
-    return fl_err_set(err, -ENOMEM, NULL, "out of memory");
-}
-
 /* ---- ModifyDocumentPermission ---- */
 static const char *account_id(const char *given)
 {
@@ -79,7 +74,7 @@ int fl_op_list_document_shares(struct fl_call *call, const void *in, void *out, 
     fl_autocursor struct fl_cursor *c = NULL;
     const char *what = fl_arena_printf(call->arena, "DocumentShares %s", req->document.name);
     char *after = NULL;
-    int r = what ? fl_document_must_be_own(call, req->document.name, err) : no_memory(err);
+    int r = what ? fl_document_must_be_own(call, req->document.name, err) : fl_err_nomem(err);
 
     if (r == 0)
         r = fl_page_token_decode(call, what, req->next_token, &after, err);
@@ -88,13 +83,13 @@ int fl_op_list_document_shares(struct fl_call *call, const void *in, void *out, 
     res->shares = fl_arena_calloc(call->arena, max, sizeof(*res->shares));
     res->ids.v = fl_arena_calloc(call->arena, max, sizeof(*res->ids.v));
     if (!res->shares || !res->ids.v)
-        return no_memory(err);
+        return fl_err_nomem(err);
     r = fl_sql_open(call->tx, FL_SQL_document_shares, &c, err, FL_T(call->account),
                     FL_T(call->region), FL_T(req->document.name), FL_T(after ? after : ""));
     while (r == 0 && (r = fl_sql_next(c, err)) > 0) {
         if (res->n_shares == max) {
             res->next_token = fl_page_token_encode(call, what, res->shares[max - 1].account_id);
-            return res->next_token ? 0 : no_memory(err);
+            return res->next_token ? 0 : fl_err_nomem(err);
         }
         r = fl_sql_row(c, &fl_document_share_shape, call->arena, &res->shares[res->n_shares], err);
         if (r == 0)
@@ -158,7 +153,7 @@ static int take_comment(struct fl_call *call, struct fl_review_response *r, stru
         return 0;
     r->comments = fl_arena_alloc(call->arena, sizeof(*r->comments));
     if (!r->comments)
-        return no_memory(err);
+        return fl_err_nomem(err);
     r->comments[0] = (struct fl_review_comment){ (char *)"Comment", r->comment };
     r->n_comments = 1;
     return 0;
@@ -174,7 +169,7 @@ int fl_op_list_document_reviews(struct fl_call *call, const void *in, void *out,
     struct fl_document doc;
     const char *what;
     char *after = NULL;
-    int r = list ? fl_document_must_be_own(call, req->document.name, err) : no_memory(err);
+    int r = list ? fl_document_must_be_own(call, req->document.name, err) : fl_err_nomem(err);
 
     if (r == 0)
         r = fl_document_find(call, req->document.name, req->version, &doc, err);
@@ -183,7 +178,7 @@ int fl_op_list_document_reviews(struct fl_call *call, const void *in, void *out,
     what = fl_arena_printf(call->arena, "DocumentReviews %s %s", doc.name, doc.version);
     list->v = fl_arena_calloc(call->arena, max, sizeof(*list->v));
     if (!what || !list->v)
-        return no_memory(err);
+        return fl_err_nomem(err);
     *res = (struct fl_document_reviews_out){ doc.name, doc.version, doc.author, list, NULL };
     r = fl_page_token_decode(call, what, req->next_token, &after, err);
     if (r == 0)
@@ -194,7 +189,7 @@ int fl_op_list_document_reviews(struct fl_call *call, const void *in, void *out,
         if (list->n == max) {
             res->next_token = fl_page_token_encode(
                 call, what, fl_arena_printf(call->arena, "%lld", (long long)list->v[max - 1].seq));
-            return res->next_token ? 0 : no_memory(err);
+            return res->next_token ? 0 : fl_err_nomem(err);
         }
         r = fl_sql_row(c, &fl_review_row_shape, call->arena, &list->v[list->n], err);
         if (r == 0)

@@ -17,11 +17,6 @@
 #define DOCUMENTS_MAX 500
 #define VERSIONS_MAX  1000
 
-static int no_memory(struct fl_err *err)
-{
-    return fl_err_set(err, -ENOMEM, NULL, "out of memory");
-}
-
 /* ---- types ---- */
 static const struct fl_document_type types[] = {
     { "Command", FL_DOC_COMMAND },
@@ -202,7 +197,7 @@ static int take_attachments(struct fl_call *call, const struct fl_document_write
             fl_document_inherit_attachments(before, root, lists->attachments,
                                             &lists->n_attachments);
         else
-            r = no_memory(err);
+            r = fl_err_nomem(err);
     }
     json_decref(root);
     return r;
@@ -272,7 +267,7 @@ static int reply(struct fl_call *call, const char *name, const char *status,
                  struct fl_document_out *res, struct fl_err *err)
 {
     struct fl_document *doc = fl_arena_alloc(call->arena, sizeof(*doc));
-    int r = doc ? fl_document_find(call, name, "$LATEST", doc, err) : no_memory(err);
+    int r = doc ? fl_document_find(call, name, "$LATEST", doc, err) : fl_err_nomem(err);
 
     if (r == 0)
         r = fl_tags_list(call, FL_DOCUMENT_RESOURCE, name, &doc->tags, &doc->n_tags, err);
@@ -400,7 +395,7 @@ int fl_op_set_default_document_version(struct fl_call *call, const void *in, voi
     const struct fl_document_default_in *req = in;
     struct fl_document_out *res = out;
     struct fl_document *doc = fl_arena_alloc(call->arena, sizeof(*doc));
-    int r = doc ? fl_document_must_be_own(call, req->document.name, err) : no_memory(err);
+    int r = doc ? fl_document_must_be_own(call, req->document.name, err) : fl_err_nomem(err);
 
     if (r == 0)
         r = fl_document_find(call, req->document.name, req->version, doc, err);
@@ -428,7 +423,7 @@ static int list_kept(struct fl_call *call, const char *name, int64_t version, st
     while (r >= 0 && (r = fl_sql_next(row, err)) > 0) {
         ret->v = fl_list_room(call->arena, ret->v, ret->n, &cap, sizeof(*ret->v));
         if (!ret->v || !(ret->v[ret->n] = fl_arena_strdup(call->arena, fl_sql_text(row, 0))))
-            return no_memory(err);
+            return fl_err_nomem(err);
         ret->n++;
     }
     return r;

@@ -15,11 +15,6 @@
 #define ARN_PREFIX "arn:aws:ssm:"
 #define ARN_TYPE   ":document/"
 
-static int no_memory(struct fl_err *err)
-{
-    return fl_err_set(err, -ENOMEM, NULL, "out of memory");
-}
-
 /* ---- what follows from the content ---- */
 struct head {
     char *schema_version;
@@ -39,7 +34,7 @@ static int load_parameters(struct fl_call *call, const json_t *all, struct fl_do
 
     doc->parameters = fl_arena_calloc(call->arena, json_object_size(all), sizeof(*doc->parameters));
     if (!doc->parameters)
-        return no_memory(err);
+        return fl_err_nomem(err);
     json_object_foreach((json_t *)all, name, v)
     {
         int r = fl_doc_param_load(name, v, call->arena, &doc->parameters[doc->n_parameters], err);
@@ -61,7 +56,7 @@ static int take_json(struct fl_call *call, const json_t *root, struct fl_documen
         return 0;
     text = json_dumps(root, JSON_COMPACT | JSON_ENCODE_ANY);
     doc->json = fl_arena_strdup(call->arena, text);
-    return doc->json ? 0 : no_memory(err);
+    return doc->json ? 0 : fl_err_nomem(err);
 }
 
 static int take_hash(struct fl_call *call, struct fl_document *doc, struct fl_err *err)
@@ -69,7 +64,7 @@ static int take_hash(struct fl_call *call, struct fl_document *doc, struct fl_er
     char *hash = fl_arena_alloc(call->arena, FL_SHA256_HEX_BYTES);
 
     if (!hash)
-        return no_memory(err);
+        return fl_err_nomem(err);
     fl_sha256_hex(doc->content, strlen(doc->content), hash);
     doc->hash = hash;
     doc->hash_type = "Sha256";
@@ -242,7 +237,7 @@ int fl_document_resource(struct fl_call *call, const char *name, struct fl_resou
                      : fl_arena_strdup(call->arena, name);
 
     if (!arn)
-        return no_memory(err);
+        return fl_err_nomem(err);
     return fl_resources_add(call, res, arn, FL_DOCUMENT_RESOURCE, bare ? bare : name, err);
 }
 
@@ -356,5 +351,5 @@ int fl_document_values(struct fl_call *call, const struct fl_document *doc,
     text = json_dumps(all, JSON_COMPACT);
     json_decref(all);
     *ret_text = fl_arena_strdup(call->arena, text);
-    return *ret_text ? 0 : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    return *ret_text ? 0 : fl_err_nomem(err);
 }

@@ -140,7 +140,7 @@ static int op_get_endpoint(struct fl_call *call, const void *in, void *out, stru
 
     res->endpoint = fl_arena_printf(call->arena, "https://%s:%u", call->plane->conf.public_host,
                                     (unsigned)call->plane->conf.port);
-    return res->endpoint ? 0 : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    return res->endpoint ? 0 : fl_err_nomem(err);
 }
 
 static const struct fl_op ops[] = {

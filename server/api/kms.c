@@ -113,11 +113,6 @@ static const struct fl_shape aliases_out_shape =
 
 /* ---- names ---- */
 
-static int nomem(struct fl_err *err)
-{
-    return fl_err_set(err, -ENOMEM, NULL, "out of memory");
-}
-
 static char *arn_of(struct fl_call *call, const char *what)
 {
     return fl_arena_printf(call->arena, "arn:aws:kms:%s:%s:%s", call->region, call->account, what);
@@ -143,7 +138,7 @@ int fl_kms_key_resolve(struct fl_call *call, const char *name, char ret_id[FL_UU
     int r;
 
     if (!prefix)
-        return nomem(err);
+        return fl_err_nomem(err);
     if (strncmp(name, prefix, strlen(prefix)) == 0) {
         what = name + strlen(prefix);
         if (strncmp(what, "key/", 4) == 0)
@@ -172,7 +167,7 @@ int fl_kms_resource(struct fl_call *call, const char *id, struct fl_resources *r
 {
     char *arn = fl_kms_key_arn(call, id);
 
-    return arn ? fl_resources_add(call, ret, arn, "Key", id, err) : nomem(err);
+    return arn ? fl_resources_add(call, ret, arn, "Key", id, err) : fl_err_nomem(err);
 }
 
 /* Every request but those for lists begins with the key. One that does not exist is asked about by
@@ -195,7 +190,7 @@ static int alias_resource(struct fl_call *call, const void *in, struct fl_resour
     const struct key_in *req = in;
     char *arn = arn_of(call, req->alias);
 
-    return arn ? fl_resources_add(call, ret, arn, "Alias", req->alias, err) : nomem(err);
+    return arn ? fl_resources_add(call, ret, arn, "Alias", req->alias, err) : fl_err_nomem(err);
 }
 
 /* An alias and the key that it is to name. */
@@ -250,7 +245,7 @@ static int describe(struct fl_call *call, const char *id, struct key_out *res, s
 {
     fl_autocursor struct fl_cursor *row = NULL;
     struct metadata *m = fl_arena_calloc(call->arena, 1, sizeof(*m));
-    int r = m ? open_row(call, id, &row, err) : nomem(err);
+    int r = m ? open_row(call, id, &row, err) : fl_err_nomem(err);
 
     if (r < 0)
         return r;
@@ -266,7 +261,7 @@ static int describe(struct fl_call *call, const char *id, struct key_out *res, s
                             .created = { fl_sql_int(row, 1) },
                             .enabled = fl_sql_int(row, 3) };
     res->metadata = m;
-    return m->account && m->key_id && m->arn && m->description ? 0 : nomem(err);
+    return m->account && m->key_id && m->arn && m->description ? 0 : fl_err_nomem(err);
 }
 
 static int op_create_key(struct fl_call *call, const void *in, void *out, struct fl_err *err)
@@ -291,7 +286,7 @@ static int op_create_key(struct fl_call *call, const void *in, void *out, struct
     r = fl_seal(call->plane->seal_key, aad, key, sizeof(key), &sealed, &len);
     fl_wipe(key, sizeof(key));
     if (r < 0)
-        return nomem(err);
+        return fl_err_nomem(err);
     r = fl_sql_exec(call->tx, FL_SQL_kms_key_add, err, FL_T(call->account), FL_T(call->region),
                     FL_T(id), FL_N(call->now_ms), FL_T(req->description ? req->description : ""),
                     FL_B(sealed, len));
@@ -383,7 +378,7 @@ static int take_entry(struct fl_call *call, const struct kind *kind, struct fl_c
     } else if (e->key_id) {
         e->arn = fl_kms_key_arn(call, e->key_id);
     }
-    return e->key_id && e->arn ? 0 : nomem(err);
+    return e->key_id && e->arn ? 0 : fl_err_nomem(err);
 }
 
 static int list(struct fl_call *call, const struct kind *kind, const struct key_in *req,
@@ -403,7 +398,7 @@ static int list(struct fl_call *call, const struct kind *kind, const struct key_
         return r;
     res->v = fl_arena_calloc(call->arena, max, sizeof(*res->v));
     if (!res->v)
-        return nomem(err);
+        return fl_err_nomem(err);
     r = kind->aliases
             ? fl_sql_open(call->tx, kind->page, &row, err, FL_T(call->account), FL_T(call->region),
                           FL_T(after ? after : ""), FL_T(id), FL_N((int64_t)max + 1))
@@ -416,7 +411,7 @@ static int list(struct fl_call *call, const struct kind *kind, const struct key_
             res->truncated = true;
             res->marker =
                 fl_page_token_encode(call, kind->op, kind->aliases ? last->alias : last->key_id);
-            return res->marker ? 0 : nomem(err);
+            return res->marker ? 0 : fl_err_nomem(err);
         }
         r = take_entry(call, kind, row, &res->v[res->n++], err);
     }

@@ -89,11 +89,6 @@ const struct fl_shape fl_kms_data_key_out =
 
 /* ---- a ciphertext ---- */
 
-static int nomem(struct fl_err *err)
-{
-    return fl_err_set(err, -ENOMEM, NULL, "out of memory");
-}
-
 static int by_key(const void *a, const void *b)
 {
     return strcmp(((const struct fl_strmap_entry *)a)->key,
@@ -118,13 +113,13 @@ static int make_aad(struct fl_call *call, const char *id, const struct fl_strmap
         r = fl_buf_printf(&text, "%zu:%s%zu:%s", strlen(sorted[i].key), sorted[i].key,
                           strlen(sorted[i].value), sorted[i].value);
     if (r < 0)
-        return r == -ENOMEM ? nomem(err)
+        return r == -ENOMEM ? fl_err_nomem(err)
                             : fl_err_set(err, -EINVAL, "ValidationException",
                                          "The encryption context is too long.");
     fl_sha256_hex(text.data ? text.data : "", text.len, hash);
     *ret_aad =
         fl_arena_printf(call->arena, "kms %s %s %s %s", call->account, call->region, id, hash);
-    return *ret_aad ? 0 : nomem(err);
+    return *ret_aad ? 0 : fl_err_nomem(err);
 }
 
 static int encrypt(struct fl_call *call, const char *id, const struct fl_strmap *context,
@@ -142,19 +137,19 @@ static int encrypt(struct fl_call *call, const char *id, const struct fl_strmap 
         return r;
     r = make_aad(call, id, context, &aad, err);
     if (r == 0 && fl_seal(key, aad, plain, len, &sealed, &sealed_len) < 0)
-        r = nomem(err);
+        r = fl_err_nomem(err);
     fl_wipe(key, sizeof(key));
     if (r < 0)
         return r;
     blob = malloc(BLOB_HEAD_BYTES + sealed_len);
     if (!blob || fl_uuid_parse(id, blob + 1) < 0)
-        return nomem(err);
+        return fl_err_nomem(err);
     blob[0] = BLOB_VERSION;
     memcpy(blob + BLOB_HEAD_BYTES, sealed, sealed_len);
     text = fl_base64_encode(blob, BLOB_HEAD_BYTES + sealed_len);
     res->blob = text ? fl_arena_strdup(call->arena, text) : NULL;
     res->key_arn = fl_kms_key_arn(call, id);
-    return res->blob && res->key_arn ? 0 : nomem(err);
+    return res->blob && res->key_arn ? 0 : fl_err_nomem(err);
 }
 
 static int bad_ciphertext(struct fl_err *err)
@@ -170,7 +165,7 @@ static int blob_take(const char *text, uint8_t **ret_blob, size_t *ret_len,
     int r = fl_base64_decode(text, ret_blob, ret_len);
 
     if (r == -ENOMEM)
-        return nomem(err);
+        return fl_err_nomem(err);
     if (r < 0 || *ret_len < BLOB_HEAD_BYTES || (*ret_blob)[0] != BLOB_VERSION)
         return bad_ciphertext(err);
     fl_uuid_format(*ret_blob + 1, ret_id);
@@ -185,7 +180,7 @@ static int plain_text(struct fl_call *call, const void *plain, size_t len, struc
     res->plain = text ? fl_arena_strdup(call->arena, text) : NULL;
     if (text)
         fl_free_secret(text, strlen(text));
-    return res->plain ? 0 : nomem(err);
+    return res->plain ? 0 : fl_err_nomem(err);
 }
 
 /* ---- the operations ---- */
@@ -203,7 +198,7 @@ int fl_op_kms_encrypt(struct fl_call *call, const void *in, void *out, struct fl
         return r;
     r = fl_base64_decode(req->plain, &plain, &len);
     if (r == -ENOMEM)
-        return nomem(err);
+        return fl_err_nomem(err);
     if (r < 0)
         return fl_err_set(err, r, "ValidationException", "Plaintext is not base64.");
     if (len == 0 || len > PLAIN_MAX_BYTES)
@@ -268,7 +263,7 @@ int fl_op_kms_decrypt(struct fl_call *call, const void *in, void *out, struct fl
     if (r == 0) {
         r = fl_unseal(key, aad, blob + BLOB_HEAD_BYTES, len - BLOB_HEAD_BYTES, &plain, &plain_len);
         if (r < 0)
-            r = r == -ENOMEM ? nomem(err) : bad_ciphertext(err);
+            r = r == -ENOMEM ? fl_err_nomem(err) : bad_ciphertext(err);
     }
     fl_wipe(key, sizeof(key));
     if (r < 0)
@@ -277,7 +272,7 @@ int fl_op_kms_decrypt(struct fl_call *call, const void *in, void *out, struct fl
     fl_free_secret(plain, plain_len);
     res->key_arn = fl_kms_key_arn(call, id);
     res->algorithm = algorithms[0];
-    return r == 0 && !res->key_arn ? nomem(err) : r;
+    return r == 0 && !res->key_arn ? fl_err_nomem(err) : r;
 }
 
 /* The key is named in the ciphertext. A node needs no policy for what was encrypted for a session

@@ -137,11 +137,6 @@ const struct fl_shape fl_log_get_out_shape =
 const struct fl_shape fl_log_filter_out_shape =
     FL_SHAPE(struct events_out, "FilterLogEventsResult", filter_out_fields);
 
-static int nomem(struct fl_err *err)
-{
-    return fl_err_set(err, -ENOMEM, NULL, "out of memory");
-}
-
 static int invalid(struct fl_err *err, const char *text)
 {
     return fl_err_set(err, -EINVAL, "InvalidParameterException", "%s", text);
@@ -234,7 +229,7 @@ int fl_op_put_log_events(struct fl_call *call, const void *in, void *out, struct
     if (r < 0)
         return r;
     if (reject(call, req, res, &first, &end) < 0)
-        return nomem(err);
+        return fl_err_nomem(err);
     res->token = (char *)"1";
     for (size_t i = first; i < end; i++)
         bytes += (int64_t)strlen(req->v[i].message) + EVENT_OVERHEAD;
@@ -271,7 +266,7 @@ int fl_log_append(struct fl_call *call, const char *group, const char *stream,
         return r;
     in.v = fl_arena_calloc(call->arena, n, sizeof(*in.v));
     if (!in.v)
-        return nomem(err);
+        return fl_err_nomem(err);
     for (size_t i = 0; i < n; i++)
         in.v[i] = (struct put_event){ lines[i].time_ms, (char *)lines[i].message };
     return fl_op_put_log_events(call, &in, &out, err);
@@ -317,7 +312,7 @@ static int read_events(struct fl_call *call, struct fl_cursor *row, size_t max,
     while (res->n < max && bytes < PAGE_MAX_BYTES && (r = fl_sql_next(row, err)) > 0) {
         res->v = fl_list_room(call->arena, res->v, res->n, &cap, sizeof(*res->v));
         if (!res->v)
-            return nomem(err);
+            return fl_err_nomem(err);
         r = fl_sql_row(row, &found_shape, call->arena, &res->v[res->n], err);
         if (r < 0)
             return r;
@@ -344,7 +339,7 @@ static int put_places(struct fl_call *call, const struct place *at, struct event
     res->forward = put_place(call, 'f', last ? last->time : at->time, last ? last->id : at->id);
     res->backward =
         put_place(call, 'b', last ? res->v[0].time : at->time, last ? res->v[0].id : at->id);
-    return res->forward && res->backward ? 0 : nomem(err);
+    return res->forward && res->backward ? 0 : fl_err_nomem(err);
 }
 
 int fl_op_get_log_events(struct fl_call *call, const void *in, void *out, struct fl_err *err)
@@ -406,13 +401,13 @@ static int scan(struct fl_call *call, const struct filter_in *req,
         at->time = fl_sql_int(row, 0);
         at->id = fl_arena_strdup(call->arena, fl_sql_text(row, 3));
         if (!at->id)
-            return nomem(err);
+            return fl_err_nomem(err);
         if (!is_asked_for(req, fl_sql_text(row, 4)) ||
             !fl_log_pattern_matches(pattern, fl_sql_text(row, 1)))
             continue;
         res->v = fl_list_room(call->arena, res->v, res->n, &cap, sizeof(*res->v));
         if (!res->v)
-            return nomem(err);
+            return fl_err_nomem(err);
         r = fl_sql_row(row, &found_shape, call->arena, &res->v[res->n], err);
         if (r < 0)
             return r;
@@ -444,5 +439,5 @@ int fl_op_filter_log_events(struct fl_call *call, const void *in, void *out, str
     if (r <= 0)
         return r;
     res->forward = put_place(call, 'f', at.time, at.id);
-    return res->forward ? 0 : nomem(err);
+    return res->forward ? 0 : fl_err_nomem(err);
 }

@@ -34,7 +34,7 @@ int fl_log_pattern_read(const char *text, struct fl_arena *arena,
         }
         out.terms[out.n].text = fl_arena_memdup(arena, p, len);
         if (!out.terms[out.n++].text)
-            return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+            return fl_err_nomem(err);
         p += len;
         p += *p == '"';
         p += strspn(p, " ");

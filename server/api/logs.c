@@ -101,11 +101,6 @@ static const struct fl_shape streams_out_shape =
 
 /* ---- finding ---- */
 
-static int nomem(struct fl_err *err)
-{
-    return fl_err_set(err, -ENOMEM, NULL, "out of memory");
-}
-
 /* The first column of the first row: 1, 0 none, <0. */
 static int take_id(struct fl_call *call, struct fl_cursor *row, char **ret_id, struct fl_err *err)
 {
@@ -114,7 +109,7 @@ static int take_id(struct fl_call *call, struct fl_cursor *row, char **ret_id, s
     if (r <= 0)
         return r;
     *ret_id = fl_arena_strdup(call->arena, fl_sql_text(row, 0));
-    return *ret_id ? 1 : nomem(err);
+    return *ret_id ? 1 : fl_err_nomem(err);
 }
 
 static int look_up_group(struct fl_call *call, const char *group, char **ret_id, struct fl_err *err)
@@ -173,7 +168,7 @@ static int add_resource(struct fl_call *call, const char *group, const char *str
 
     ret->v = fl_arena_calloc(call->arena, 1, sizeof(*ret->v));
     if (!ret->v || !(ret->v[0].arn = arn_of(call, group, stream)))
-        return nomem(err);
+        return fl_err_nomem(err);
     ret->n = 1;
     if (call->who->kind != FL_ID_NODE)
         return 0;
@@ -346,7 +341,7 @@ static int fill_page(struct fl_call *call, struct fl_cursor *row, const struct f
     *ret_more = false;
     res->v = fl_arena_calloc(call->arena, max + 1, sizeof(*res->v));
     if (!res->v)
-        return nomem(err);
+        return fl_err_nomem(err);
     while ((r = fl_sql_next(row, err)) > 0) {
         if (prefix && strncmp(fl_sql_text(row, 0), prefix, strlen(prefix)) != 0)
             break;
@@ -390,7 +385,7 @@ static int op_groups(struct fl_call *call, const void *in, void *out, struct fl_
         r = fill_page(call, row, &group_out_shape, req->prefix, max, res, &more, err);
     for (size_t i = 0; r >= 0 && i < res->n; i++)
         if (!(res->v[i].arn = arn_of(call, res->v[i].name, NULL)))
-            return nomem(err);
+            return fl_err_nomem(err);
     if (r >= 0 && more)
         res->next_token = fl_page_token_encode(call, "DescribeLogGroups", res->v[res->n - 1].name);
     return r;
@@ -435,7 +430,7 @@ static int op_streams(struct fl_call *call, const void *in, void *out, struct fl
     for (size_t i = 0; r >= 0 && i < res->n; i++) {
         res->v[i].token = (char *)"1"; /* any is accepted */
         if (!(res->v[i].arn = arn_of(call, req->group, res->v[i].name)))
-            return nomem(err);
+            return fl_err_nomem(err);
     }
     if (r >= 0 && more) {
         const struct entry *last = &res->v[res->n - 1];

@@ -115,7 +115,7 @@ static int scan_ids(const struct scan *s, const struct fl_strs *ids, struct fl_e
     int r = 0;
 
     if (!sorted)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     if (ids->n > 0)
         memcpy(sorted, ids->v, ids->n * sizeof(*sorted));
     qsort(sorted, ids->n, sizeof(*sorted), compare_ids);

@@ -255,11 +255,11 @@ static int list_row(void *arg, struct fl_cursor *row, struct fl_err *err)
     if (l->out->n_nodes == l->max) {
         l->out->next_token =
             fl_page_token_encode(l->call, "ListNodes", l->out->nodes[l->max - 1].id);
-        return l->out->next_token ? 1 : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return l->out->next_token ? 1 : fl_err_nomem(err);
     }
     parts = fl_arena_alloc(arena, sizeof(*parts));
     if (!parts)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     r = fl_sql_row(row, &row_shape, arena, &parts->instance, err);
     if (r < 0)
         return r;
@@ -291,7 +291,7 @@ int fl_op_list_nodes(struct fl_call *call, const void *in, void *out, struct fl_
         return r;
     l.out->nodes = fl_arena_calloc(call->arena, l.max + 1, sizeof(*l.out->nodes));
     if (!l.out->nodes)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     r = fl_nodes_scan(call, conds, n, after, list_row, &l, err);
     return r < 0 ? r : 0;
 }
@@ -458,7 +458,7 @@ static int add_group(struct summary *s, size_t at, const char *key, struct fl_cu
         if (mask & (1u << i))
             g.row.values[i] = fl_arena_strdup(s->call->arena, attribute_value(s, row, i));
     if (!s->groups || !g.key)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     memmove(&s->groups[at + 1], &s->groups[at], (s->n_groups - at) * sizeof(g));
     s->groups[at] = g;
     s->n_groups++;
@@ -509,7 +509,7 @@ int fl_op_nodes_summary(struct fl_call *call, const void *in, void *out, struct 
 
     res->rows = fl_arena_calloc(call->arena, max, sizeof(*res->rows));
     if (!res->rows)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     for (size_t i = after ? lower_bound(&s, after) : 0; i < s.n_groups; i++) {
         const struct group *g = &s.groups[i];
 
@@ -517,12 +517,12 @@ int fl_op_nodes_summary(struct fl_call *call, const void *in, void *out, struct 
             continue;
         if (res->n_rows == max) {
             res->next_token = fl_page_token_encode(call, "ListNodesSummary", s.groups[i - 1].key);
-            return res->next_token ? 0 : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+            return res->next_token ? 0 : fl_err_nomem(err);
         }
         res->rows[res->n_rows] = g->row;
         res->rows[res->n_rows].count = fl_arena_printf(call->arena, "%lld", (long long)g->count);
         if (!res->rows[res->n_rows++].count)
-            return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+            return fl_err_nomem(err);
     }
     return 0;
 }

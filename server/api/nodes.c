@@ -202,7 +202,7 @@ int fl_node_resource(struct fl_call *call, const char *id, struct fl_resources *
     char *arn = fl_arn(call, "ssm", "managed-instance", id);
 
     if (!arn)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     return fl_resources_add(call, res, arn, "ManagedInstance", id, err);
 }
 
@@ -343,7 +343,7 @@ static int describe_row(void *arg, struct fl_cursor *row, struct fl_err *err)
     if (d->out->n_nodes == d->max) {
         d->out->next_token = fl_page_token_encode(d->call, "DescribeInstanceInformation",
                                                   d->out->nodes[d->max - 1].instance_id);
-        return d->out->next_token ? 1 : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return d->out->next_token ? 1 : fl_err_nomem(err);
     }
     r = fl_sql_row(row, &node_shape, d->call->arena, node, err);
     if (r < 0)
@@ -371,7 +371,7 @@ static int op_describe(struct fl_call *call, const void *in, void *out, struct f
         return r;
     d.out->nodes = fl_arena_calloc(call->arena, d.max + 1, sizeof(*d.out->nodes));
     if (!d.out->nodes)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     r = fl_nodes_scan(call, conds, n, after, describe_row, &d, err);
     return r < 0 ? r : 0;
 }

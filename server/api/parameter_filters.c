@@ -91,7 +91,7 @@ static int parse_paths(struct fl_parameter_cond *cond, struct fl_arena *arena, s
 {
     cond->paths = fl_arena_calloc(arena, cond->values->n, sizeof(*cond->paths));
     if (!cond->paths)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     for (size_t i = 0; i < cond->values->n; i++) {
         struct fl_err why = { 0 };
         int r = fl_parameter_path_parse(cond->values->v[i], arena, &cond->paths[i], &why);

@@ -102,12 +102,12 @@ int fl_parameter_ref_parse(const char *text, const char *arn_prefix, struct fl_a
         return invalid(err, "The ARN is none of a parameter of this account and region.");
     name = fl_arena_strdup(arena, text + skip);
     if (!name)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     colon = strchr(name, ':');
     if (colon) {
         ref.selector = fl_arena_strdup(arena, colon);
         if (!ref.selector)
-            return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+            return fl_err_nomem(err);
         r = read_selector(colon, &ref, err);
         if (r < 0)
             return r;
@@ -132,7 +132,7 @@ int fl_parameter_path_parse(const char *path, struct fl_arena *arena,
     int r;
 
     if (!name)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     if (path[0] != '/')
         return invalid(err, "A path begins with a slash.");
     if (len == 1) {
@@ -149,7 +149,7 @@ int fl_parameter_path_parse(const char *path, struct fl_arena *arena,
     after = fl_arena_printf(arena, "%s/", name + 1);
     before = fl_arena_printf(arena, "%s%c", name + 1, '/' + 1);
     if (!after || !before)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     *ret_path = (struct fl_parameter_path){ after, before };
     return 0;
 }

@@ -64,7 +64,7 @@ int fl_parameter_unseal(struct fl_call *call, const char *id, int64_t version, c
     value = fl_arena_memdup(call->arena, plain, plain_len);
     fl_free_secret(plain, plain_len);
     if (!value)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     *ret_value = value;
     return 0;
 }

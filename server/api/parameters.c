@@ -38,7 +38,7 @@ int fl_parameter_parse(struct fl_call *call, const char *name, struct fl_paramet
     const char *prefix = fl_parameter_arn_prefix(call);
 
     if (!prefix)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     return fl_parameter_ref_parse(name, prefix, call->arena, ret_ref, err);
 }
 
@@ -99,7 +99,7 @@ int fl_parameter_value(struct fl_call *call, struct fl_cursor *row, bool decrypt
 
     if (!fl_sql_is_null(row, FL_PARAMETER_VALUE)) {
         *ret_value = fl_arena_strdup(call->arena, fl_sql_text(row, FL_PARAMETER_VALUE));
-        return *ret_value ? 0 : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return *ret_value ? 0 : fl_err_nomem(err);
     }
     sealed = fl_sql_blob(row, FL_PARAMETER_SEALED, &len);
     if (decrypt)
@@ -108,7 +108,7 @@ int fl_parameter_value(struct fl_call *call, struct fl_cursor *row, bool decrypt
                                    err);
     text = fl_base64_encode(sealed, len);
     *ret_value = text ? fl_arena_strdup(call->arena, text) : NULL;
-    return *ret_value ? 0 : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    return *ret_value ? 0 : fl_err_nomem(err);
 }
 
 /* ---- for policies ---- */
@@ -124,7 +124,7 @@ int fl_parameter_resource(struct fl_call *call, const char *name, struct fl_reso
         id = ref.id;
     arn = r == -ENOMEM ? NULL : fl_arn(call, "ssm", "parameter", id);
     if (!arn)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     return fl_resources_add(call, res, arn, FL_PARAMETER_TAG_TYPE, id, err);
 }
 
@@ -143,7 +143,7 @@ int fl_parameter_decrypt_resource(struct fl_call *call, enum fl_sql statement,
     if (!found)
         return 0;
     r = arn ? fl_resources_add(call, res, arn, "Key", FL_PARAMETER_KEY_ALIAS, err)
-            : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+            : fl_err_nomem(err);
     if (r == 0)
         res->v[res->n - 1].action = "kms:Decrypt";
     return r;
@@ -237,7 +237,7 @@ static int op_delete_all(struct fl_call *call, const void *in, void *out, struct
     res->deleted.v = fl_arena_calloc(call->arena, req->names.n, sizeof(char *));
     res->invalid.v = fl_arena_calloc(call->arena, req->names.n, sizeof(char *));
     if (!res->deleted.v || !res->invalid.v)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     for (size_t i = 0; i < req->names.n; i++) {
         char *name = req->names.v[i];
         int r = fl_parameter_name_form(name, NULL) == 0 ? delete_one(call, name, err) : 0;

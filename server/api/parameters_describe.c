@@ -137,7 +137,7 @@ static int describe_row(struct fl_call *call, struct fl_cursor *row,
     if (r < 0)
         return r;
     m->arn = fl_arn(call, "ssm", "parameter", fl_sql_text(row, FL_PARAMETER_ID));
-    return m->arn ? 1 : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    return m->arn ? 1 : fl_err_nomem(err);
 }
 
 int fl_op_describe_parameters(struct fl_call *call, const void *in, void *out, struct fl_err *err)
@@ -160,7 +160,7 @@ int fl_op_describe_parameters(struct fl_call *call, const void *in, void *out, s
         range.after = after;
     res->list = fl_arena_calloc(call->arena, max + 1, sizeof(*res->list));
     if (!res->list)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     r = fl_sql_open(call->tx, FL_SQL_parameter_page, &row, err, FL_T(call->account),
                     FL_T(call->region), FL_T(range.after), FL_T(range.before));
     while (r >= 0 && (r = fl_sql_next(row, err)) > 0) {
@@ -170,7 +170,7 @@ int fl_op_describe_parameters(struct fl_call *call, const void *in, void *out, s
         if (res->n == max) {
             res->next_token = fl_page_token_encode(call, "DescribeParameters",
                                                    fl_parameter_id(res->list[max - 1].name));
-            return res->next_token ? 0 : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+            return res->next_token ? 0 : fl_err_nomem(err);
         }
         res->n++;
     }
@@ -191,7 +191,7 @@ static int read_labels(struct fl_call *call, const char *id, int64_t version, st
 
         ret->v = fl_list_room(call->arena, ret->v, ret->n, &cap, sizeof(label));
         if (!ret->v || !label)
-            return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+            return fl_err_nomem(err);
         ret->v[ret->n++] = label;
     }
     return r;
@@ -227,7 +227,7 @@ int fl_op_get_parameter_history(struct fl_call *call, const void *in, void *out,
         return r < 0 ? r : fl_parameter_not_found(req->name, err);
     res->list = fl_arena_calloc(call->arena, max, sizeof(*res->list));
     if (!res->list)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     r = fl_sql_open(call->tx, FL_SQL_parameter_history, &row, err, FL_T(call->account),
                     FL_T(call->region), FL_T(id), FL_N(after ? strtoll(after, NULL, 10) : 0));
     while (r >= 0 && (r = fl_sql_next(row, err)) > 0) {
@@ -236,7 +236,7 @@ int fl_op_get_parameter_history(struct fl_call *call, const void *in, void *out,
                 fl_arena_printf(call->arena, "%lld", (long long)res->list[max - 1].version);
 
             res->next_token = last ? fl_page_token_encode(call, "GetParameterHistory", last) : NULL;
-            return res->next_token ? 0 : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+            return res->next_token ? 0 : fl_err_nomem(err);
         }
         r = history_row(call, row, req->decrypt, &res->list[res->n++], err);
     }

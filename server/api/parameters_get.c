@@ -123,7 +123,7 @@ static int fill(struct fl_call *call, struct fl_cursor *row, const char *selecto
     p->selector = selector;
     p->arn = fl_arn(call, "ssm", "parameter", fl_sql_text(row, FL_PARAMETER_ID));
     if (!p->arn)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     return fl_parameter_value(call, row, decrypt, &p->value, err);
 }
 
@@ -151,7 +151,7 @@ int fl_op_get_parameter(struct fl_call *call, const void *in, void *out, struct 
         return r;
     res->parameter = fl_arena_calloc(call->arena, 1, sizeof(*res->parameter));
     if (!res->parameter)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     r = get(call, &ref, req->decrypt, res->parameter, err);
     return r == 0 ? fl_parameter_not_found(req->name, err) : FL_MIN(r, 0);
 }
@@ -199,7 +199,7 @@ int fl_op_get_parameters(struct fl_call *call, const void *in, void *out, struct
     res->list = fl_arena_calloc(call->arena, req->names.n, sizeof(*res->list));
     res->invalid.v = fl_arena_calloc(call->arena, req->names.n, sizeof(char *));
     if (!res->list || !res->invalid.v)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     for (size_t i = 0; i < req->names.n; i++) {
         struct parameter p = { 0 };
         int r = get_listed(call, req->names.v[i], req->decrypt, &p, err);
@@ -238,7 +238,7 @@ static int pick_version(const struct by_path *b, struct fl_cursor *latest,
 
         ref.selector = fl_arena_printf(b->call->arena, ":%s", labels->v[i]);
         if (!ref.selector)
-            return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+            return fl_err_nomem(err);
         r = fl_parameter_open(b->call, &ref, ret_labelled, &why);
         *ret_selector = ref.selector;
         if (r > 0)
@@ -293,7 +293,7 @@ int fl_op_get_parameters_by_path(struct fl_call *call, const void *in, void *out
         after = (char *)b.path.after;
     res->list = fl_arena_calloc(call->arena, max + 1, sizeof(*res->list));
     if (!res->list)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     r = fl_sql_open(call->tx, FL_SQL_parameter_page, &row, err, FL_T(call->account),
                     FL_T(call->region), FL_T(after), FL_T(b.path.before));
     while (r >= 0 && (r = fl_sql_next(row, err)) > 0) {
@@ -303,7 +303,7 @@ int fl_op_get_parameters_by_path(struct fl_call *call, const void *in, void *out
         if (res->n == max) {
             res->next_token = fl_page_token_encode(call, "GetParametersByPath",
                                                    fl_parameter_id(res->list[max - 1].name));
-            return res->next_token ? 0 : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+            return res->next_token ? 0 : fl_err_nomem(err);
         }
         res->n++;
     }

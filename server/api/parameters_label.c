@@ -66,7 +66,7 @@ static int begin(struct fl_call *call, const struct label_in *req, struct label_
     res->invalid.v = fl_arena_calloc(call->arena, req->labels.n, sizeof(char *));
     res->removed.v = fl_arena_calloc(call->arena, req->labels.n, sizeof(char *));
     if ((req->version.set && !ref.selector) || !res->invalid.v || !res->removed.v)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     r = fl_parameter_open(call, &ref, &row, err);
     if (r <= 0)
         return r < 0 ? r : fl_parameter_not_found(req->name, err);

@@ -134,7 +134,7 @@ static int read_policies(struct fl_call *call, const char *given, const char **r
     struct policies_in in;
 
     if (fl_buf_printf(&wrapped, "{\"Policies\":%s}", given) < 0)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     if (fl_json_decode(&policies_in_shape, wrapped.data, wrapped.len, 0, call->arena, &in, NULL) <
         0)
         return invalid(err, "Policies must be a JSON list of policies.");
@@ -150,7 +150,7 @@ static int read_policies(struct fl_call *call, const char *given, const char **r
             return r;
     }
     *ret_json = fl_arena_printf(call->arena, "%s%s", json.data ? json.data : "[", "]");
-    return *ret_json ? 0 : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    return *ret_json ? 0 : fl_err_nomem(err);
 }
 
 /* ---- what the new version is made of ---- */
@@ -183,7 +183,7 @@ static int choose_key(struct fl_call *call, const struct put_in *req, const stru
                                       call->region, call->account);
 
     if (!arn)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     if (strcmp(v->type, SECURE) != 0)
         return req->key_id ? invalid(err, "KeyId is for parameters of type SecureString only.") : 0;
     v->key_id = FL_PARAMETER_KEY_ALIAS;
@@ -301,7 +301,7 @@ static int read_before(struct fl_call *call, const char *id, struct version *bef
 
         *texts[i].to = fl_arena_strdup(call->arena, text);
         if (text && !*texts[i].to)
-            return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+            return fl_err_nomem(err);
     }
     return 0;
 }
@@ -387,8 +387,7 @@ int fl_op_put_parameter(struct fl_call *call, const void *in, void *out, struct 
     struct put_out *res = out;
     const char *prefix = fl_parameter_arn_prefix(call), *id = fl_parameter_id(req->name);
     struct version before = { 0 }, v;
-    int r = prefix ? fl_parameter_name_check(req->name, prefix, err)
-                   : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    int r = prefix ? fl_parameter_name_check(req->name, prefix, err) : fl_err_nomem(err);
 
     if (r < 0)
         return r;

@@ -152,7 +152,7 @@ static int read_session(struct fl_call *call, struct fl_cursor *c, struct fl_ses
     if (extra.max_minutes)
         out->max_duration = fl_arena_printf(call->arena, "%" PRId64, extra.max_minutes);
     if (!out->output_url || (extra.max_minutes && !out->max_duration))
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     out->output_url->s3 = text_or_null(extra.s3_url);
     out->output_url->logs = text_or_null(extra.log_url);
     return 0;
@@ -185,7 +185,7 @@ int fl_op_describe_sessions(struct fl_call *call, const void *in, void *out, str
             fl_list_room(call->arena, res->sessions, res->n_sessions, &cap, sizeof(*list));
 
         if (!list)
-            return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+            return fl_err_nomem(err);
         res->sessions = list;
         if ((int64_t)res->n_sessions == max) {
             const struct fl_session_out *last = &list[max - 1];
@@ -193,7 +193,7 @@ int fl_op_describe_sessions(struct fl_call *call, const void *in, void *out, str
                 fl_arena_printf(call->arena, "%" PRId64 " %s", last->started.ms, last->session_id);
 
             res->next_token = text ? fl_page_token_encode(call, WHAT, text) : NULL;
-            return res->next_token ? 0 : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+            return res->next_token ? 0 : fl_err_nomem(err);
         }
         r = read_session(call, c, &list[res->n_sessions], err);
         if (r < 0)

@@ -81,9 +81,7 @@ static int give_access(struct fl_call *call, const char *id, struct fl_session_a
     out->stream_url =
         fl_arena_printf(call->arena, "wss://%s%s%s:%u/v1/data-channel/%s?role=publish_subscribe",
                         ipv6 ? "[" : "", conf->public_host, ipv6 ? "]" : "", conf->port, id);
-    return out->session_id && out->token && out->stream_url
-               ? 0
-               : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    return out->session_id && out->token && out->stream_url ? 0 : fl_err_nomem(err);
 }
 
 /* ---- StartSession ---- */
@@ -179,7 +177,7 @@ static int make_content(struct fl_call *call, const struct fl_session *s,
     if (r < 0)
         return fl_err_set(err, -EINVAL, "InvalidDocument", "Document %s is too large.", doc->name);
     *ret_content = fl_arena_strdup(call->arena, text.data);
-    return *ret_content ? 0 : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    return *ret_content ? 0 : fl_err_nomem(err);
 }
 
 int fl_op_start_session(struct fl_call *call, const void *in, void *out, struct fl_err *err)
@@ -197,7 +195,7 @@ int fl_op_start_session(struct fl_call *call, const void *in, void *out, struct 
         return r;
     s.id = new_id(call);
     if (!s.id)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     s.owner_id = (char *)(call->who->user_id ? call->who->user_id : "");
     s.document_name = (char *)doc.name;
     s.session_type = (char *)doc.type;
@@ -235,7 +233,7 @@ int fl_op_terminate_session(struct fl_call *call, const void *in, void *out, str
     char *why = fl_arena_printf(call->arena, "The session was terminated by %s.", call->who->arn);
 
     if (!why)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     res->session_id = req->session_id;
     return fl_session_terminate(call, req->session_id, why, err);
 }

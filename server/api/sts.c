@@ -130,11 +130,6 @@ static const struct fl_shape role_row_shape = FL_SHAPE(struct role_row, "Role", 
 
 /* ---- handlers ---- */
 
-static int out_of_memory(struct fl_err *err)
-{
-    return fl_err_set(err, -ENOMEM, NULL, "out of memory");
-}
-
 static int op_identity(struct fl_call *call, const void *in, void *out, struct fl_err *err)
 {
     struct identity_out *o = out;
@@ -236,7 +231,7 @@ static int op_assume_role(struct fl_call *call, const void *in, void *out, struc
     o->credentials = credentials_out(call, &creds);
     o->user = fl_arena_alloc(call->arena, sizeof(*o->user));
     if (!o->credentials || !o->user)
-        return out_of_memory(err);
+        return fl_err_nomem(err);
     o->user->id = fl_arena_printf(call->arena, "%s:%s", role.id, i->session_name);
     o->user->arn = fl_arena_printf(call->arena, "arn:aws:sts::%s:assumed-role/%s/%s", call->account,
                                    role.name, i->session_name);
@@ -244,7 +239,7 @@ static int op_assume_role(struct fl_call *call, const void *in, void *out, struc
         o->packed_policy_percent =
             (struct fl_opt_int){ .set = true,
                                  .v = (int64_t)strlen(i->policy) * 100 / POLICY_MAX_CHARS };
-    return o->user->id && o->user->arn ? 0 : out_of_memory(err);
+    return o->user->id && o->user->arn ? 0 : fl_err_nomem(err);
 }
 
 static int assume_resources(struct fl_call *call, const void *in,
@@ -254,7 +249,7 @@ static int assume_resources(struct fl_call *call, const void *in,
 
     ret_resources->v = fl_arena_calloc(call->arena, 1, sizeof(*ret_resources->v));
     if (!ret_resources->v)
-        return out_of_memory(err);
+        return fl_err_nomem(err);
     ret_resources->v[0].arn = i->role_arn;
     ret_resources->n = 1;
     return 0;
@@ -275,7 +270,7 @@ static int op_session_token(struct fl_call *call, const void *in, void *out, str
     if (r < 0)
         return r;
     o->credentials = credentials_out(call, &creds);
-    return o->credentials ? 0 : out_of_memory(err);
+    return o->credentials ? 0 : fl_err_nomem(err);
 }
 
 static const struct fl_op ops[] = {

@@ -146,7 +146,7 @@ static int resource_of(struct fl_call *call, const char *type, const char *id,
         id = t->id_of(id);
     arn = fl_arn(call, "ssm", t->arn_type, id);
     if (!arn)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     return fl_resources_add(call, ret, arn, type, id, err);
 }
 
@@ -239,7 +239,7 @@ int fl_tags_list(struct fl_call *call, const char *type, const char *id, struct 
             break;
         tags = fl_list_room(call->arena, tags, n, &cap, sizeof(*tags));
         if (!tags)
-            return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+            return fl_err_nomem(err);
         r = fl_sql_row(c, &fl_tag_shape, call->arena, &tags[n++], err);
         if (r < 0)
             return r;
@@ -284,7 +284,7 @@ static int tag_map(struct fl_call *call, const char *type, const char *id, struc
 
         ret->v = fl_list_room(call->arena, ret->v, ret->n, &cap, sizeof(e));
         if (!ret->v || !e.key || !e.value)
-            return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+            return fl_err_nomem(err);
         ret->v[ret->n++] = e;
     }
     return r;
@@ -300,7 +300,7 @@ int fl_resources_add(struct fl_call *call, struct fl_resources *res, const char 
 
     res->v = fl_list_room(call->arena, res->v, res->n, &cap, sizeof(*res->v));
     if (!res->v)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     res->v[res->n] = (struct fl_resource){ .arn = arn };
     r = tag_map(call, type, id, &res->v[res->n].tags, err);
     if (r == 0)

@@ -117,11 +117,6 @@ static const struct fl_field verdict_fields[] = {
 static const struct fl_shape verdict_shape =
     FL_SHAPE(struct verdict, "VerifyTranscriptResult", verdict_fields);
 
-static int nomem(struct fl_err *err)
-{
-    return fl_err_set(err, -ENOMEM, NULL, "out of memory");
-}
-
 /* ---- rows ---- */
 
 static int not_there(struct fl_err *err, const char *session_id)
@@ -171,7 +166,7 @@ static int put_place(struct fl_call *call, const char *what, const struct place 
                                  at->session_id, (unsigned long long)at->bytes);
 
     *ret_token = text ? fl_page_token_encode(call, what, text) : NULL;
-    return *ret_token ? 0 : nomem(err);
+    return *ret_token ? 0 : fl_err_nomem(err);
 }
 
 static int open_page(struct fl_call *call, const struct query *q, const struct place *at,
@@ -196,7 +191,7 @@ static int op_list(struct fl_call *call, const void *in, void *out, struct fl_er
         return r;
     res->entries = fl_arena_calloc(call->arena, (size_t)max + 1, sizeof(*res->entries));
     if (!res->entries)
-        return nomem(err);
+        return fl_err_nomem(err);
     if (q->session_id) {
         res->n = 1;
         r = get_entry(call, q->session_id, res->entries, err);
@@ -323,7 +318,7 @@ static int op_verify(struct fl_call *call, const void *in, void *out, struct fl_
     if (r < 0) {
         res->error = fl_arena_strdup(call->arena, fl_err_text(&why));
         if (!res->error)
-            return nomem(err);
+            return fl_err_nomem(err);
     }
     return 0;
 }
@@ -338,7 +333,7 @@ static int name_session(struct fl_call *call, const char *session_id,
     if (res)
         res->arn = fl_arn(call, "ssm", "session", session_id ? session_id : "*");
     if (!res || !res->arn)
-        return nomem(err);
+        return fl_err_nomem(err);
     *ret_resources = (struct fl_resources){ .v = res, .n = 1 };
     return 0;
 }

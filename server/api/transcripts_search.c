@@ -105,11 +105,6 @@ struct search {
     const struct session *e;
 };
 
-static int nomem(struct fl_err *err)
-{
-    return fl_err_set(err, -ENOMEM, NULL, "out of memory");
-}
-
 static int take_place(struct search *s, struct fl_err *err)
 {
     char *text;
@@ -148,7 +143,7 @@ static int put_place(struct search *s, struct fl_err *err)
                                        (unsigned long long)at->file.line[1], at->session_id);
 
     s->out->token = text ? fl_page_token_encode(s->call, OP, text) : NULL;
-    return s->out->token ? 0 : nomem(err);
+    return s->out->token ? 0 : fl_err_nomem(err);
 }
 
 static bool enough(const struct search *s)
@@ -210,7 +205,7 @@ static int search_file(struct search *s, const struct fl_tl_place *from, struct 
     s->at.file = fl_tl_where(&rd);
     fl_tl_done(&rd);
     if (r == -ENOMEM)
-        return nomem(err);
+        return fl_err_nomem(err);
     if (r > 0)
         return 1;
     s->at.file.bytes = BEHIND;
@@ -238,7 +233,7 @@ static int search_files(struct search *s, struct fl_err *err)
     if (from.file.bytes != BEHIND) { /* in the middle of one: that one again */
         from.session_id = fl_arena_printf(s->call->arena, "%s ", from.session_id);
         if (!from.session_id)
-            return nomem(err);
+            return fl_err_nomem(err);
     }
     r = open_files(s, &from, &row, err);
     while (r >= 0 && (r = fl_sql_next(row, err)) > 0) {
@@ -248,7 +243,7 @@ static int search_files(struct search *s, struct fl_err *err)
         if (n++ == CALL_ROWS || enough(s))
             return 1;
         if (!e)
-            return nomem(err);
+            return fl_err_nomem(err);
         r = fl_sql_row(row, &session_shape, s->call->arena, e, err);
         if (r < 0)
             return r;
@@ -303,14 +298,14 @@ static int search_chunk(struct search *s, int64_t id, struct fl_err *err)
         uint32_t time;
 
         if (!text)
-            return nomem(err);
+            return fl_err_nomem(err);
         memcpy(&time, times + i, sizeof(time));
         time = le32toh(time);
         r = look_at_line(s, &(struct fl_tl_line){ start_ms + (time >> 1), time & 1, text,
                                                   (size_t)(end - line) });
         line = end + 1;
     }
-    return r == -ENOMEM ? nomem(err) : FL_MIN(r, 0);
+    return r == -ENOMEM ? fl_err_nomem(err) : FL_MIN(r, 0);
 }
 
 /* 1: enough for this call. */
@@ -335,7 +330,7 @@ static int search_index(struct search *s, struct fl_err *err)
             r = find_session(s, number, &one, err);
             e = r > 0 ? fl_arena_alloc(s->call->arena, sizeof(*e)) : NULL;
             if (r > 0 && !e)
-                return nomem(err);
+                return fl_err_nomem(err);
             if (e)
                 *e = one;
             s->e = e;
@@ -354,7 +349,7 @@ int fl_op_search_transcripts(struct fl_call *call, const void *in, void *out, st
     int r = fl_ti_match(s.in->text, &match);
 
     if (r < 0 && r != -ENOENT)
-        return nomem(err);
+        return fl_err_nomem(err);
     s.match = match;
     r = take_place(&s, err);
     if (r >= 0 && !s.at.in_index) {

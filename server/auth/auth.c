@@ -104,14 +104,14 @@ int fl_auth_request_read(const struct fl_server_req *req, bool s3, struct fl_are
     };
 
     if (!out.method || !out.path || !out.query)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     if (s3 && !authorization)
         r = fl_presigned_parse(out.query, arena, &out, &out.parse_err);
     if (r == 0)
         r = fl_sigv4_parse(authorization, arena, &out.auth, &out.parse_err);
     out.parsed = r >= 0;
     if (read_headers(req, arena, &out) < 0)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     if (s3)
         out.payload = payload_of(&out);
     *ret_request = out;
@@ -153,11 +153,6 @@ static int rejected(struct check *c, const char *name, const char *text)
 static int unknown_token(struct check *c)
 {
     return rejected(c, UNKNOWN, "The security token included in the request is invalid.");
-}
-
-static int out_of_memory(struct check *c)
-{
-    return fl_err_set(c->err, -ENOMEM, NULL, "out of memory");
 }
 
 /* X-Amz-Date, else Date in either its HTTP form or the compact one. */
@@ -270,7 +265,7 @@ static int check_signature(struct check *c, const char *secret)
         return 0;
     c->chunk_key = fl_arena_alloc(c->arena, FL_SHA256_BYTES);
     if (!c->chunk_key)
-        return fl_err_set(c->err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(c->err);
     fl_sigv4_signing_key(secret, c->req->auth.date, c->req->auth.region, c->service, c->chunk_key);
     return 0;
 }
@@ -291,7 +286,7 @@ static int fill_user(struct check *c, const char *user, const char *user_id, str
     out->id.name = user;
     out->id.user_id = user_id;
     out->id.arn = fl_arena_printf(c->arena, "arn:aws:iam::%s:user/%s", out->id.account, user);
-    return out->id.arn ? 0 : out_of_memory(c);
+    return out->id.arn ? 0 : fl_err_nomem(c->err);
 }
 
 static int fill_session(struct check *c, const struct fl_token *t, struct fl_caller *out)
@@ -307,7 +302,7 @@ static int fill_session(struct check *c, const struct fl_token *t, struct fl_cal
         fl_arena_printf(c->arena, "%s:%s", t->principal_id ? t->principal_id : t->role, t->session);
     out->id.arn = fl_arena_printf(c->arena, "arn:aws:sts::%s:assumed-role/%s/%s", out->id.account,
                                   t->role, t->session);
-    return out->id.arn && out->id.user_id ? 0 : out_of_memory(c);
+    return out->id.arn && out->id.user_id ? 0 : fl_err_nomem(c->err);
 }
 
 /* A sealed token holds what its kind needs, since only this plane makes one; a member that is
@@ -336,7 +331,7 @@ static int verify_token(struct check *c, const char *session_token, struct fl_ca
 
     r = fl_token_open(c->plane->seal_key, session_token, c->arena, &t, &secret);
     if (r == -ENOMEM)
-        return out_of_memory(c);
+        return fl_err_nomem(c->err);
     if (r < 0 || !token_whole(&t) || strcmp(t.access_key_id, a->access_key_id) != 0 ||
         strcmp(t.account, c->plane->conf.account) != 0)
         return unknown_token(c);
@@ -432,7 +427,7 @@ static int verify_rsa(struct check *c, struct fl_caller *out)
     out->id.node_key_current = current;
     out->id.arn = fl_arena_printf(c->arena, "arn:aws:ssm:%s:%s:managed-instance/%s",
                                   c->plane->conf.region, out->id.account, node);
-    return out->id.arn ? 0 : out_of_memory(c);
+    return out->id.arn ? 0 : fl_err_nomem(c->err);
 }
 
 static int verify(struct check *c, bool rsa, struct fl_caller *out)
@@ -477,7 +472,7 @@ int fl_auth_verify(struct fl_plane *plane, struct fl_tx *tx, const struct fl_aut
         ret_caller->chunk_key = c.chunk_key;
         ret_caller->chunk_date = fl_arena_strdup(arena, c.amz_date);
         if (!ret_caller->chunk_date)
-            return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+            return fl_err_nomem(err);
     }
     if (r == -EACCES || r == -EKEYREJECTED)
         fl_metrics_count(plane->metrics, FL_CTR_AUTH_FAILURES);

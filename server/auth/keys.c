@@ -92,7 +92,7 @@ int fl_key_load(struct fl_tx *tx, const uint8_t seal_key[FL_SEAL_KEY_BYTES],
     };
     fl_free_secret(plain, plain_len);
     if (!key.account || !key.user || !key.user_id || !key.secret)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     *ret_key = key;
     return 1;
 }

@@ -74,7 +74,7 @@ int fl_presigned_parse(const char *query, struct fl_arena *arena, struct fl_auth
     out->amz_date = fl_arena_strdup(arena, v[2]);
     out->token = fl_arena_strdup(arena, fl_form_get(&form, "X-Amz-Security-Token"));
     if (!header || !out->signed_query || !out->amz_date)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     out->presigned = true;
     if (fl_sigv4_parse(header, arena, &out->auth, err) < 0)
         return err && err->name ? -EINVAL : -ENOMEM;
@@ -145,5 +145,5 @@ int fl_presigned_make(struct fl_call *call, const struct fl_credentials *creds, 
     fl_hex_encode(mac, sizeof(mac), hex);
     *ret_url = fl_arena_printf(call->arena, "https://%s%s?%s&" SIGNATURE "=%s", host, path,
                                query.data, hex);
-    return *ret_url ? 0 : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    return *ret_url ? 0 : fl_err_nomem(err);
 }

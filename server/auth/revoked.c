@@ -70,7 +70,7 @@ static int load_job(struct fl_tx *tx, void *arg)
         return r;
     while ((r = fl_sql_next(c, l->err)) > 0) {
         if (fl_revoked_add(l->revoked, fl_sql_text(c, 0)) < 0)
-            return fl_err_set(l->err, -ENOMEM, NULL, "out of memory");
+            return fl_err_nomem(l->err);
     }
     return r;
 }

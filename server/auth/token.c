@@ -76,7 +76,7 @@ int fl_token_seal(const uint8_t seal_key[FL_SEAL_KEY_BYTES], struct fl_token *to
     fl_key_id_make("ASIA", id);
     token->access_key_id = creds.access_key_id = fl_arena_strdup(arena, id);
     if (!token->access_key_id)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
 
     fl_buf_init(&packed, PACKED_MAX);
     r = fl_pack_encode(&token_shape, token, &packed);
@@ -92,7 +92,7 @@ int fl_token_seal(const uint8_t seal_key[FL_SEAL_KEY_BYTES], struct fl_token *to
     if (creds.session_token)
         creds.secret_access_key = derive_secret(seal_key, creds.session_token, arena);
     if (!creds.secret_access_key)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     *ret_creds = creds;
     return 0;
 }

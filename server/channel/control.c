@@ -575,7 +575,7 @@ static int control_start(struct fl_plane *plane, struct fl_loop *loop, unsigned 
     int r = 0;
 
     if (!ctl)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     LIST_INIT(&ctl->channels);
     ctl->plane = plane;
     ctl->loop = loop;

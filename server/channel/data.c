@@ -280,7 +280,7 @@ static int data_start(struct fl_plane *plane, struct fl_loop *loop, unsigned ind
     int r;
 
     if (!d)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     *d = (struct fl_data_loop){ .plane = plane, .loop = loop, .refs = 1 };
     LIST_INIT(&d->conns);
     r = fl_hub_new(plane, loop, &d->hub, err);
@@ -292,7 +292,7 @@ static int data_start(struct fl_plane *plane, struct fl_loop *loop, unsigned ind
     d->drain_timer = fl_timer_new(loop, on_drain_timer, d);
     if (!d->timer || !d->drain_timer) {
         data_stop(d);
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     }
     *ret_state = d;
     return 0;

@@ -73,7 +73,7 @@ int fl_output_place(struct fl_call *call, const char *name, const char *node_id,
     out.prefix = fl_arena_strdup(call->arena, fl_sql_text(row, 1));
     out.log_group = group_of(call, fl_sql_text(row, 2), fl_sql_text(row, 3));
     if (!out.bucket || !out.prefix)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     *ret_place = out;
     return 1;
 }

@@ -198,7 +198,7 @@ static int service_start(struct fl_plane *plane, struct fl_loop *loop, void **re
     int r;
 
     if (!s)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     *s = (struct service){ .plane = plane, .loop = loop, .refs = 1 };
     s->timer = fl_timer_new(loop, on_timer, s);
     r = s->timer ? fl_store_run(plane->store, FL_LANE_READ, seed_metrics, s) : -ENOMEM;

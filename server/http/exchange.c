@@ -206,7 +206,7 @@ static int decode(struct exchange *x)
     x->in = fl_arena_alloc(&x->arena, x->op->in->size);
     x->out = fl_arena_alloc(&x->arena, x->op->out->size);
     if (!x->in || !x->out)
-        return fl_err_set(&x->err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(&x->err);
     if (x->dialect == FL_DIALECT_QUERY)
         r = fl_form_decode(x->op->in, &x->form, FL_DECODE_LAX, &x->arena, x->in, &found);
     else
@@ -272,7 +272,7 @@ static int check_route(struct exchange *x)
 
     x->resources.v = fl_arena_alloc(&x->arena, sizeof(res));
     if (!res.arn || !x->resources.v)
-        return fl_err_set(&x->err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(&x->err);
     x->resources.v[0] = res;
     x->resources.n = 1;
     return fl_authorize(&x->call, &x->caller, &access, &x->err);
@@ -633,7 +633,7 @@ static int take(struct exchange *x)
         return fl_err_set(&x->err, -EAGAIN, "ThrottlingException", "Rate exceeded");
     x->body = fl_server_req_take_body(x->req);
     if (!x->body)
-        return fl_err_set(&x->err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(&x->err);
     x->body_len = len;
     x->ctx->body_bytes += len;
     x->auth.body = x->body;

@@ -295,7 +295,7 @@ static int thread_init(struct fl_front *f, unsigned index, unsigned loops,
     t->drain_timer = fl_timer_new(t->loop, on_drain_tick, t);
     if (!t->drain_timer ||
         fl_exchange_ctx_init(&t->exchanges, f->plane, t->loop, index < loops) < 0)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     share_limits(f, loops, &sc);
     r = fl_server_new(t->loop, &sc, &server_events, t, &t->server, err);
     if (r < 0)
@@ -339,7 +339,7 @@ int fl_front_new(struct fl_plane *plane, const struct fl_front_conf *conf,
     int r;
 
     if (!f)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     f->plane = plane;
     f->cert_file = conf->cert_file;
     f->key_file = conf->key_file;

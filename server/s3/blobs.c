@@ -53,7 +53,7 @@ static int clean_start(struct fl_blobs *b, struct fl_err *err)
 {
     fl_autofree char *tmp = fl_path_join(b->dir, "tmp");
     struct stat st;
-    int r = tmp ? fl_dir_remove(tmp, err) : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    int r = tmp ? fl_dir_remove(tmp, err) : fl_err_nomem(err);
 
     if (r >= 0)
         r = fl_dir_make(tmp, 0700, err);
@@ -72,12 +72,12 @@ int fl_blobs_new(const struct fl_blobs_conf *conf, struct fl_blobs **ret_blobs, 
     int r;
 
     if (!b)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     b->dir_fd = -1;
     b->dir = strdup(conf->dir);
     b->max_bytes = conf->max_bytes;
     b->max_files = conf->max_files;
-    r = b->dir ? clean_start(b, err) : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    r = b->dir ? clean_start(b, err) : fl_err_nomem(err);
     if (r < 0) {
         fl_blobs_free(b);
         return r;

@@ -142,7 +142,7 @@ int fl_s3_body_new(const struct fl_s3_body_conf *conf, fl_s3_sink_fn sink, void 
     int r;
 
     if (!b)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     b->conf = *conf;
     b->sink = sink;
     b->arg = arg;
@@ -152,7 +152,7 @@ int fl_s3_body_new(const struct fl_s3_body_conf *conf, fl_s3_sink_fn sink, void 
     if (r >= 0)
         r = set_sums(b, err);
     if (r >= 0 && make_digests(b) < 0)
-        r = fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        r = fl_err_nomem(err);
     if (r >= 0 && b->signature)
         snprintf(b->before, sizeof(b->before), "%s", conf->signature);
     if (r < 0) {

@@ -12,7 +12,7 @@
 
 int fl_s3_nomem(struct fl_err *err)
 {
-    return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    return fl_err_nomem(err);
 }
 
 static const char *map_get(const struct fl_strmap *map, const char *name)

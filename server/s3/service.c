@@ -57,7 +57,7 @@ int fl_s3_open(struct fl_plane *plane, struct fl_err *err)
 
     if (r < 0) {
         fl_s3_free(s3);
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     }
     s3->max_object_bytes = (uint64_t)conf->object_max_bytes;
     r = fl_blobs_new(&bc, &s3->blobs, err);
@@ -196,7 +196,7 @@ static int start(struct fl_plane *plane, struct fl_loop *loop, void **ret_state,
 
     if (!s || !(s->timer = fl_timer_new(loop, on_timer, s))) {
         free(s);
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     }
     s->plane = plane;
     s->loop = loop;

@@ -69,7 +69,7 @@ static int take_key(const char *raw, struct fl_arena *arena, struct fl_s3_target
         return fl_err_set(err, -EINVAL, "InvalidURI", "Couldn't parse the specified URI.");
     if (r == 0 && key.len)
         out->key = fl_arena_strdup(arena, key.data);
-    return r < 0 || (key.len && !out->key) ? fl_err_set(err, -ENOMEM, NULL, "out of memory") : 0;
+    return r < 0 || (key.len && !out->key) ? fl_err_nomem(err) : 0;
 }
 
 int fl_s3_target_read(const char *host, const struct fl_strs *hosts, const char *path,
@@ -93,7 +93,7 @@ int fl_s3_target_read(const char *host, const struct fl_strs *hosts, const char 
         path += *path == '/';
     }
     if (len && !out.bucket)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     if (out.bucket && !fl_s3_bucket_valid(out.bucket))
         return fl_err_set(err, -EINVAL, "InvalidBucketName", "The specified bucket is not valid.");
     r = take_key(path, arena, &out, err);

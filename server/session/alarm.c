@@ -18,7 +18,7 @@ int fl_alarms_new(const struct fl_conf_alarm *rows, size_t n, struct fl_alarms *
 
     if (!a || n > FL_ALARMS_MAX) {
         free(a);
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     }
     a->rows = rows;
     for (; a->n < n; a->n++) {

@@ -443,7 +443,7 @@ int fl_hub_new(struct fl_plane *plane, struct fl_loop *loop, struct fl_hub **ret
     int r;
 
     if (!hub)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     *hub = (struct fl_hub){ .plane = plane, .loop = loop, .refs = 1 };
     pthread_mutex_init(&hub->lock, NULL);
     hub->timer = fl_timer_new(loop, on_tick, hub);

@@ -48,7 +48,7 @@ static int tick_run(struct fl_engine *e, void *arg, struct fl_err *err)
     (void)arg;
     while (r >= 0 && (r = fl_sql_next(c, err)) > 0)
         if (!(ids[n++] = fl_arena_strdup(call->arena, fl_sql_text(c, 0))))
-            return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+            return fl_err_nomem(err);
     for (int i = 0; i < n && r == 0; i++)
         r = fl_session_overdue(call, ids[i], err);
     e->effects.again = n == AT_ONCE;
@@ -215,7 +215,7 @@ static int restarted(struct fl_engine *e, void *arg, struct fl_err *err)
     while (r >= 0 && (r = fl_sql_next(c, err)) > 0) {
         ids = fl_list_room(call->arena, ids, n, &cap, sizeof(*ids));
         if (!ids || !(ids[n++] = fl_arena_strdup(call->arena, fl_sql_text(c, 0))))
-            return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+            return fl_err_nomem(err);
     }
     for (size_t i = 0; i < n && r >= 0; i++)
         r = fl_session_restarted(call, ids[i], err);
@@ -238,7 +238,7 @@ static int service_start(struct fl_plane *plane, struct fl_loop *loop, void **re
     int r;
 
     if (!s)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     *s = (struct service){ .plane = plane, .loop = loop, .refs = 1 };
     s->timer = fl_timer_new(loop, on_timer, s);
     r = s->timer ? fl_engine_run(plane, 0, restarted, NULL, NULL) : -ENOMEM;

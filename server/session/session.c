@@ -131,7 +131,7 @@ static int finish(struct fl_call *call, struct fl_session *s, enum fl_session_ev
     if (!*s->details)
         s->details = fl_arena_printf(call->arena, "%.*s", DETAILS_MAX, why);
     if (!s->details)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     s->due_ms = due_of(s, 0, call->now_ms);
     if (fl_session_over((enum fl_session_status)s->status))
         record_end(call, s);
@@ -203,7 +203,7 @@ int fl_session_note(struct fl_call *call, const char *id, const struct fl_sessio
     s.due_ms = due_of(&s, agent_is_due(call, seen), call->now_ms);
     r = save(call, &s, err);
     if (r == 0 && s.due_ms && fl_call_publish(call, FL_SUBJECT_SESSION_DUE, "") < 0)
-        r = fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        r = fl_err_nomem(err);
     return r;
 }
 
@@ -224,7 +224,7 @@ static int save_outputs(struct fl_call *call, const char *id,
                               call->region, said->log_group,
                               said->log_stream ? said->log_stream : "");
     if (!s3 || !log)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     if (!*s3 && !*log)
         return 0;
     r = fl_sql_exec(call->tx, FL_SQL_session_outputs_set, err, FL_T(id), FL_T(s3), FL_T(log));
@@ -303,7 +303,7 @@ int fl_session_node_gone(struct fl_call *call, const char *node_id, struct fl_er
 
     while (r >= 0 && (r = fl_sql_next(c, err)) > 0)
         if (!(ids[n++] = fl_arena_strdup(call->arena, fl_sql_text(c, 0))))
-            return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+            return fl_err_nomem(err);
     for (size_t i = 0; i < n && r == 0; i++) {
         struct fl_session s;
 
@@ -327,7 +327,7 @@ int fl_session_resource(struct fl_call *call, const char *id, struct fl_resource
     if (r < 0)
         return r;
     if (!res || !tags || !(res->arn = fl_arn(call, "ssm", "session", id)))
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     if (r > 0) {
         tags[0] = (struct fl_strmap_entry){ (char *)"aws:ssmmessages:session-id", s.owner_id };
         tags[1] = (struct fl_strmap_entry){ (char *)"aws:ssmmessages:target-id", s.node_id };

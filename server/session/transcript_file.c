@@ -198,7 +198,7 @@ int fl_tf_read(int fd, const uint8_t key[FL_SEAL_KEY_BYTES], const char *session
     int r = 1;
 
     if (!room)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     if (at->bytes == 0) {
         r = read_start(fd, session_id, at, err);
         if (r < 0)

@@ -501,7 +501,7 @@ int fl_transcript_index_new(struct fl_transcripts *t, struct fl_transcript_index
     int r;
 
     if (!x)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     x->t = t;
     x->woken = true;
     pthread_mutex_init(&x->lock, NULL);

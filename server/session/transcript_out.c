@@ -287,7 +287,7 @@ static int put_object(struct fl_call *call, void *arg, struct fl_err *err)
     char *key = object_key(call, rec);
 
     if (!key)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     return fl_s3_put_own(call, rec->bucket, key, "text/plain", put->blob, put->md5, &gone, err);
 }
 
@@ -333,7 +333,7 @@ static int tell_places(struct fl_call *call, void *arg, struct fl_err *err)
             : "";
     int r = s3 && log ? fl_sql_exec(call->tx, FL_SQL_session_outputs_set, err,
                                     FL_T(rec->about.session_id), FL_T(s3), FL_T(log))
-                      : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+                      : fl_err_nomem(err);
 
     return FL_MIN(r, 0);
 }

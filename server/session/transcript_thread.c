@@ -336,7 +336,7 @@ int fl_transcripts_open(struct fl_plane *plane, struct fl_err *err)
         return 0;
     t = calloc(1, sizeof(*t));
     if (!t)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     *t = (struct fl_transcripts){ .plane = plane,
                                   .dir_fd = -1,
                                   .required = conf->transcripts &&
@@ -351,7 +351,7 @@ int fl_transcripts_open(struct fl_plane *plane, struct fl_err *err)
     t->retire_at_ms = fl_mono_ms() + FL_TRANSCRIPT_FLUSH_MS;
     fl_hmac_sha256(plane->seal_key, sizeof(plane->seal_key), purpose, sizeof(purpose) - 1, t->key);
     t->dir = fl_transcripts_dir(conf->data_dir);
-    r = t->dir ? fl_dir_make(t->dir, 0700, err) : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    r = t->dir ? fl_dir_make(t->dir, 0700, err) : fl_err_nomem(err);
     if (r >= 0)
         r = fl_alarms_new(conf->alarms, conf->n_alarms, &t->alarms, err);
     if (r >= 0) {

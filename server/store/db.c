@@ -150,7 +150,7 @@ int fl_db_open(const char *path, bool read_only, bool create, struct fl_db **ret
         return r;
     db = calloc(1, sizeof(*db));
     if (!db)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
 
     rc = sqlite3_open_v2(path, &db->sql, flags, NULL);
     if (rc != SQLITE_OK) {
@@ -212,7 +212,7 @@ static int steps_apply(struct fl_db *db, bool create, struct fl_err *err)
     int r;
 
     if (!done)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     r = fl_db_exec(db, step_table, err);
     if (r < 0)
         return r;

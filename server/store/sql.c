@@ -86,7 +86,7 @@ static int find_places(struct fl_cursor *c, size_t n, const uint8_t **ret_places
         return 0;
     places = malloc(n);
     if (!places)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     for (size_t i = 0; i < n; i++) {
         char name[8];
 
@@ -155,7 +155,7 @@ int fl_sql_open_v(struct fl_tx *tx, enum fl_sql id, const struct fl_sql_arg *arg
     assert((unsigned)id < FL_SQL__N);
     c = calloc(1, sizeof(*c));
     if (!c)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     c->tx = tx;
     c->id = id;
     c->next = tx->cursors;

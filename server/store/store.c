@@ -318,7 +318,7 @@ static int lock_data(const char *path, int *ret_fd, struct fl_err *err)
 
     if (asprintf(&lock, "%s.lock", path) < 0) {
         lock = NULL;
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     }
     fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
@@ -376,7 +376,7 @@ int fl_store_open(const struct fl_store_conf *conf, bool exclusive, struct fl_st
     int r;
 
     if (!s)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     s->lock_fd = -1;
     s->n_readers = FL_MIN(conf->readers ? conf->readers : READERS_DEFAULT, READERS_MAX);
     s->max_queue = conf->max_queue ? conf->max_queue : QUEUE_DEFAULT;
