@@ -153,12 +153,9 @@ static void exited(struct fl_sess *s, int code)
 
 static int begin(struct fl_sess *s, struct fl_err *err)
 {
-    struct commands *c = calloc(1, sizeof(*c));
+    struct commands *c = s->state = calloc(1, sizeof(*c));
 
-    s->state = c;
-    if (c)
-        c->timer = fl_timer_new(s->loop, on_timer, c);
-    if (!c || !c->timer)
+    if (!c || !(c->timer = fl_timer_new(s->loop, on_timer, c)))
         return fl_err_nomem(err);
     c->s = s;
     c->code = NO_CODE;

@@ -145,12 +145,9 @@ static void exited(struct fl_sess *s, int code)
 
 static int begin(struct fl_sess *s, struct fl_err *err)
 {
-    struct shell *sh = calloc(1, sizeof(*sh));
+    struct shell *sh = s->state = calloc(1, sizeof(*sh));
 
-    s->state = sh;
-    if (sh)
-        sh->timer = fl_timer_new(s->loop, on_timer, sh);
-    if (!sh || !sh->timer)
+    if (!sh || !(sh->timer = fl_timer_new(s->loop, on_timer, sh)))
         return fl_err_nomem(err);
     sh->s = s;
     /* With a handshake the client knows what this is and says its size before the first output;
@@ -196,24 +193,9 @@ static void done(struct fl_sess *s)
     free(sh);
 }
 
-const struct fl_sess_type fl_sess_standard = {
-    .name = FL_SESSION_TYPE_STANDARD,
-    .begin = begin,
-    .child = child,
-    .not_started = not_started,
-    .exited = exited,
-    .input = input,
-    .room = on_room,
-    .done = done,
-};
+#define ON_A_TERMINAL                                                                             \
+    .begin = begin, .child = child, .not_started = not_started, .exited = exited, .input = input, \
+    .room = on_room, .done = done
 
-const struct fl_sess_type fl_sess_interactive = {
-    .name = FL_SESSION_TYPE_INTERACTIVE,
-    .begin = begin,
-    .child = child,
-    .not_started = not_started,
-    .exited = exited,
-    .input = input,
-    .room = on_room,
-    .done = done,
-};
+const struct fl_sess_type fl_sess_standard = { FL_SESSION_TYPE_STANDARD, ON_A_TERMINAL };
+const struct fl_sess_type fl_sess_interactive = { FL_SESSION_TYPE_INTERACTIVE, ON_A_TERMINAL };

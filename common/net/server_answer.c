@@ -233,24 +233,28 @@ char *fl_server_req_take_body(struct fl_server_req *req)
     return fl_buf_take(&req->body, NULL);
 }
 
+static struct fl_answer answer_of(const struct fl_server_req *req, int status,
+                                  const char *content_type, const struct fl_http_header *headers,
+                                  size_t n_headers)
+{
+    return (struct fl_answer){ .status = status,
+                               .content_type = content_type,
+                               .headers = headers,
+                               .n_headers = n_headers,
+                               .keep_alive = fl_conn_stays(req->conn) };
+}
+
 void fl_server_reply(struct fl_server_req *req, int status, const char *content_type,
                      const struct fl_http_header *headers, size_t n_headers, const void *body,
                      size_t body_len)
 {
-    struct fl_conn *c = req->conn;
-    struct fl_answer a = {
-        .status = status,
-        .content_type = content_type,
-        .headers = headers,
-        .n_headers = n_headers,
-        .body = body,
-        .body_len = body_len,
-        .head_only = !strcmp(req->head.method, "HEAD"),
-        .keep_alive = fl_conn_stays(c),
-    };
+    struct fl_answer a = answer_of(req, status, content_type, headers, n_headers);
 
-    fl_conn_answer(c, &a);
-    fl_conn_drop_req(c);
+    a.body = body;
+    a.body_len = body_len;
+    a.head_only = !strcmp(req->head.method, "HEAD");
+    fl_conn_answer(req->conn, &a);
+    fl_conn_drop_req(req->conn);
 }
 
 /* ---- requests that were taken over ---- */
@@ -286,16 +290,10 @@ void fl_server_reply_begin(struct fl_server_req *req, int status, const char *co
                            const struct fl_http_header *headers, size_t n_headers,
                            uint64_t body_len)
 {
+    struct fl_answer a = answer_of(req, status, content_type, headers, n_headers);
     struct fl_conn *c = req->conn;
-    struct fl_answer a = {
-        .status = status,
-        .content_type = content_type,
-        .headers = headers,
-        .n_headers = n_headers,
-        .body_len = body_len,
-        .keep_alive = fl_conn_stays(c),
-    };
 
+    a.body_len = body_len;
     fl_conn_answer(c, &a);
     if (c->state != CONN_SENDING)
         return;

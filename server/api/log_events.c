@@ -301,23 +301,42 @@ static int take_place(const char *token, struct place *out, struct fl_err *err)
     return 0;
 }
 
+/* ---- a page of them ---- */
+
+struct page {
+    struct events_out *res;
+    size_t max, cap, bytes;
+};
+
+static bool is_full(const struct page *p)
+{
+    return p->res->n == p->max || p->bytes >= PAGE_MAX_BYTES;
+}
+
+static int add_row(struct fl_call *call, struct fl_cursor *row, struct page *p, struct fl_err *err)
+{
+    struct events_out *res = p->res;
+    int r;
+
+    res->v = fl_list_room(call->arena, res->v, res->n, &p->cap, sizeof(*res->v));
+    if (!res->v)
+        return fl_err_nomem(err);
+    r = fl_sql_row(row, &found_shape, call->arena, &res->v[res->n], err);
+    if (r >= 0)
+        p->bytes += strlen(res->v[res->n++].message) + EVENT_OVERHEAD;
+    return r;
+}
+
 /* ---- GetLogEvents ---- */
 
 static int read_events(struct fl_call *call, struct fl_cursor *row, size_t max,
                        struct events_out *res, struct fl_err *err)
 {
-    size_t bytes = 0, cap = 0;
+    struct page page = { res, .max = max };
     int r = 0;
 
-    while (res->n < max && bytes < PAGE_MAX_BYTES && (r = fl_sql_next(row, err)) > 0) {
-        res->v = fl_list_room(call->arena, res->v, res->n, &cap, sizeof(*res->v));
-        if (!res->v)
-            return fl_err_nomem(err);
-        r = fl_sql_row(row, &found_shape, call->arena, &res->v[res->n], err);
-        if (r < 0)
-            return r;
-        bytes += strlen(res->v[res->n++].message) + EVENT_OVERHEAD;
-    }
+    while (r >= 0 && !is_full(&page) && (r = fl_sql_next(row, err)) > 0)
+        r = add_row(call, row, &page, err);
     return r < 0 ? r : 0;
 }
 
@@ -392,11 +411,12 @@ static int scan(struct fl_call *call, const struct filter_in *req,
                 const struct fl_log_pattern *pattern, struct fl_cursor *row, struct place *at,
                 struct events_out *res, struct fl_err *err)
 {
-    size_t max = req->limit.set ? (size_t)req->limit.v : PAGE, bytes = 0, cap = 0, looked = 0;
+    struct page page = { res, .max = req->limit.set ? (size_t)req->limit.v : PAGE };
+    size_t looked = 0;
     int r;
 
     while ((r = fl_sql_next(row, err)) > 0) {
-        if (res->n == max || bytes >= PAGE_MAX_BYTES || looked++ == SCAN_MAX)
+        if (is_full(&page) || looked++ == SCAN_MAX)
             return 1;
         at->time = fl_sql_int(row, 0);
         at->id = fl_arena_strdup(call->arena, fl_sql_text(row, 3));
@@ -405,13 +425,9 @@ static int scan(struct fl_call *call, const struct filter_in *req,
         if (!is_asked_for(req, fl_sql_text(row, 4)) ||
             !fl_log_pattern_matches(pattern, fl_sql_text(row, 1)))
             continue;
-        res->v = fl_list_room(call->arena, res->v, res->n, &cap, sizeof(*res->v));
-        if (!res->v)
-            return fl_err_nomem(err);
-        r = fl_sql_row(row, &found_shape, call->arena, &res->v[res->n], err);
+        r = add_row(call, row, &page, err);
         if (r < 0)
             return r;
-        bytes += strlen(res->v[res->n++].message) + EVENT_OVERHEAD;
     }
     return r;
 }
