@@ -46,6 +46,23 @@ int fl_credcache_load(const char *state_dir, struct fl_arena *arena, struct fl_c
     return 0;
 }
 
+int fl_credcache_copy(struct fl_arena *arena, const struct fl_credcache *from,
+                      struct fl_credcache *ret_to)
+{
+    const struct fl_credcache to = { .node_id = fl_arena_strdup(arena, from->node_id),
+                                     .access_key_id = fl_arena_strdup(arena, from->access_key_id),
+                                     .secret_access_key =
+                                         fl_arena_strdup(arena, from->secret_access_key),
+                                     .session_token = fl_arena_strdup(arena, from->session_token),
+                                     .expires_ms = from->expires_ms,
+                                     .retrieved_ms = from->retrieved_ms };
+
+    if (!to.node_id || !to.access_key_id || !to.secret_access_key || !to.session_token)
+        return -ENOMEM;
+    *ret_to = to;
+    return 0;
+}
+
 int fl_credcache_store(const char *state_dir, const struct fl_credcache *cache, struct fl_err *err)
 {
     fl_autofree char *dir = fl_path_join(state_dir, "runtimeconfig");

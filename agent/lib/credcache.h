@@ -16,4 +16,7 @@ struct fl_credcache {
 /* 0 with node_id NULL if there is no file; -EBADMSG for a damaged one, or why it cannot be read. */
 int fl_credcache_load(const char *state_dir, struct fl_arena *arena, struct fl_credcache *ret_cache,
                       struct fl_err *err);
+/* Strings of `arena`. 0; -ENOMEM, also where one of them is missing. */
+int fl_credcache_copy(struct fl_arena *arena, const struct fl_credcache *from,
+                      struct fl_credcache *ret_to);
 int fl_credcache_store(const char *state_dir, const struct fl_credcache *cache, struct fl_err *err);

@@ -13,7 +13,7 @@
 #include "agent/lib/keyproc.h"
 #include "agent/lib/text.h"
 #include "agent/lib/trouble.h"
-#include "agent/monitor/identity_files.h"
+#include "agent/monitor/identity_save.h"
 #include "common/aws/endpoint.h"
 #include "common/base/backoff.h"
 #include "common/base/clock.h"
@@ -66,15 +66,6 @@ static const char *const key_refusals[] = { "InvalidPublicKey",    "PublicKeyAlr
                                             "InvalidInstanceId",   "AccessDeniedException",
                                             "ValidationException", "UnknownOperationException" };
 
-struct save {
-    struct fl_identity_keeper *keeper; /* NULL: freed meanwhile */
-    struct fl_arena arena;
-    struct fl_identity_files files;
-    enum fl_share_outcome outcome;
-    struct fl_err err, share_err;
-    int result;
-};
-
 struct fl_identity_keeper {
     struct fl_loop *loop;
     const struct fl_paths *paths;
@@ -106,9 +97,7 @@ struct fl_identity_keeper {
 
     struct fl_arena creds_arena;
     struct fl_credcache creds; /* node_id NULL: none */
-    struct save *save;         /* under way */
-    bool save_again;
-    enum fl_share_outcome told_outcome;
+    struct fl_identity_saver *saver;
     char *error;
     struct fl_trouble trouble; /* how often it is logged */
 };
@@ -180,96 +169,6 @@ static void on_timer(void *arg)
         begin(k);
 }
 
-/* ---- files ---- */
-
-static void save_now(struct fl_identity_keeper *k);
-
-static void save_work(void *arg)
-{
-    struct save *s = arg;
-
-    s->result = fl_identity_files_write(&s->files, &s->outcome, &s->share_err, &s->err);
-}
-
-static void tell_share(struct fl_identity_keeper *k, const struct save *s)
-{
-    const char *profile = *s->files.share_profile ? s->files.share_profile : "default";
-
-    if (s->outcome == k->told_outcome)
-        return;
-    k->told_outcome = s->outcome;
-    if (s->outcome == FL_SHARE_FALLBACK)
-        fl_log_warn("profile of the shared credentials file is not ours: another one is written",
-                    FL_S("profile", profile), FL_S("written", FL_SHARE_FALLBACK_PROFILE));
-    else if (s->outcome == FL_SHARE_TAKEN)
-        fl_log_warn("profiles of the shared credentials file are not ours: nothing is shared",
-                    FL_S("profile", profile));
-    else if (s->outcome == FL_SHARE_FAILED)
-        fl_log_warn("credentials cannot be shared", FL_S("error", fl_err_text(&s->share_err)));
-}
-
-static void free_save(struct save *s)
-{
-    fl_arena_done(&s->arena);
-    free(s);
-}
-
-static void save_done(void *arg)
-{
-    struct save *s = arg;
-    struct fl_identity_keeper *k = s->keeper;
-
-    if (k) {
-        k->save = NULL;
-        if (s->result < 0)
-            fl_log_warn("credentials cannot be kept", FL_S("error", fl_err_text(&s->err)));
-        else
-            tell_share(k, s);
-        if (k->save_again)
-            save_now(k);
-    }
-    free_save(s);
-}
-
-static bool copy_creds(struct fl_arena *a, const struct fl_credcache *from, struct fl_credcache *to)
-{
-    *to = (struct fl_credcache){ .node_id = fl_arena_strdup(a, from->node_id),
-                                 .access_key_id = fl_arena_strdup(a, from->access_key_id),
-                                 .secret_access_key = fl_arena_strdup(a, from->secret_access_key),
-                                 .session_token = fl_arena_strdup(a, from->session_token),
-                                 .expires_ms = from->expires_ms,
-                                 .retrieved_ms = from->retrieved_ms };
-    return to->node_id && to->access_key_id && to->secret_access_key && to->session_token;
-}
-
-static void save_now(struct fl_identity_keeper *k)
-{
-    struct save *s;
-
-    /* A file system that hangs must not collect jobs. */
-    k->save_again = k->save != NULL;
-    if (k->save)
-        return;
-    s = calloc(1, sizeof(*s));
-    if (!s)
-        return;
-    fl_arena_init(&s->arena, 8 * MAX_TEXT_BYTES);
-    s->files = (struct fl_identity_files){
-        .state_dir = fl_arena_strdup(&s->arena, k->paths->state),
-        .share = k->config->share_creds,
-        .share_file = fl_arena_strdup(&s->arena, k->config->credentials_file),
-        .share_profile = fl_arena_strdup(&s->arena, k->config->share_profile)
-    };
-    s->keeper = k;
-    if (!copy_creds(&s->arena, &k->creds, &s->files.creds) || !s->files.state_dir ||
-        !s->files.share_file || !s->files.share_profile ||
-        fl_loop_work(k->loop, save_work, save_done, s) < 0) {
-        free_save(s);
-        return;
-    }
-    k->save = s;
-}
-
 /* ---- credentials ---- */
 
 static struct fl_net_creds current_creds(const struct fl_identity_keeper *k)
@@ -306,7 +205,8 @@ static int accept_token(struct fl_identity_keeper *k, const struct fl_net_token_
         return -EBADMSG;
     fl_arena_done(&k->creds_arena);
     fl_arena_init(&k->creds_arena, 8 * MAX_TEXT_BYTES);
-    if (!copy_creds(&k->creds_arena, &fresh, &k->creds)) {
+    k->creds_arena.secret = true;
+    if (fl_credcache_copy(&k->creds_arena, &fresh, &k->creds) < 0) {
         k->creds = (struct fl_credcache){ 0 };
         return -ENOMEM;
     }
@@ -340,7 +240,7 @@ static void on_token(struct fl_identity_keeper *k, const struct fl_net_token_res
     k->fresh_ms = fl_boot_ms();
     k->rotate = res->update_key_pair || key_is_old(k);
     hand_out(k);
-    save_now(k);
+    fl_identity_save(k->saver, &k->creds);
     plan_refresh(k);
     if (k->with_pending) {
         run_step(k, PROMOTE);
@@ -577,18 +477,20 @@ int fl_identity_keeper_new(struct fl_loop *loop, const struct fl_paths *paths,
     k->config = config;
     k->events = *events;
     k->arg = arg;
-    k->told_outcome = FL_SHARE_WRITTEN; /* what needs no telling */
     k->offset_ms = fl_now_ms() - fl_boot_ms();
     for (size_t i = 0; i < FAULT__N; i++)
         k->backoffs[i] = (struct fl_backoff){ .base_ms = fault_delays[i].base_ms,
                                               .cap_ms = fault_delays[i].cap_ms };
     k->refusals = refusal_delays;
     fl_arena_init(&k->creds_arena, 8 * MAX_TEXT_BYTES);
+    k->creds_arena.secret = true;
     k->node_id = strdup(reg->node_id);
     k->timer = fl_timer_new(loop, on_timer, k);
     k->patience = fl_timer_new(loop, on_no_result, k);
     r = fl_endpoint_url("ssm", reg->region, config->service_domain, config->ssm_endpoint, &k->url,
                         err);
+    if (r == 0)
+        r = fl_identity_saver_new(loop, paths->state, config, &k->saver, err);
     if (r == 0 && (!k->node_id || !k->timer || !k->patience))
         r = fl_err_nomem(err);
     if (r < 0) {
@@ -607,8 +509,7 @@ struct fl_identity_keeper *fl_identity_keeper_free(struct fl_identity_keeper *k)
 {
     if (!k)
         return NULL;
-    if (k->save)
-        k->save->keeper = NULL;
+    fl_identity_saver_free(k->saver);
     fl_keyproc_free(k->key);
     fl_timer_free(k->timer);
     fl_timer_free(k->patience);
