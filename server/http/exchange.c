@@ -2,78 +2,17 @@
 #include "server/http/exchange.h"
 
 #include <errno.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include "common/base/clock.h"
 #include "common/base/log.h"
-#include "common/base/rand.h"
-#include "common/codec/form.h"
-#include "common/codec/xml.h"
-#include "server/api/registry.h"
-#include "server/auth/authorize.h"
 #include "server/auth/guard.h"
-#include "server/call.h"
+#include "server/http/exchange_priv.h"
 #include "server/http/health.h"
-#include "server/http/reply.h"
-#include "server/http/route.h"
-#include "server/http/served.h"
 
-#define REPLY_MAX_BYTES (16 * 1024 * 1024)
-#define STS_VERSION     "2011-06-15"
 #define AUDIT_RESOURCES 16
 #define DEADLINE_MS     500 /* how often the oldest waiting call is looked at */
-
-/* A place in the list of answers that are kept back. */
-struct fl_exchange_held {
-    struct fl_exchange_held *next, **prev;
-    struct fl_timer *timer;
-};
-
-/* A place in the list of those that the store has. */
-struct fl_exchange_wait {
-    struct fl_exchange_wait *next, **prev;
-    int64_t since_ms; /* monotonic */
-};
-
-/* Who may still decide what becomes of a call in the store's queue. */
-enum turn { TURN_WAITS, TURN_STORE, TURN_GIVEN_UP };
-
-struct exchange {
-    struct fl_exchange_ctx *ctx;
-    struct fl_exchange_held held;
-    struct fl_exchange_wait wait;
-    atomic_int turn;
-    struct fl_plane *plane;
-    struct fl_server_req *req; /* NULL once answered or gone; loop thread only */
-    struct fl_arena arena;
-    int64_t start_us;
-    char request_id[FL_UUID_BYTES];
-    enum fl_dialect dialect;
-
-    struct fl_auth_request auth;
-    char *body;
-    size_t body_len;
-
-    const char *service; /* "ssm"; NULL until known */
-    const struct fl_op *op;
-    struct fl_form form; /* the body, in the query dialect */
-    const struct fl_route *route;
-    struct fl_route_in route_in;
-
-    /* filled by the store threads, read by the loop thread after them */
-    struct fl_caller caller;
-    bool known; /* caller is valid */
-    struct fl_call call;
-    void *in, *out;
-    struct fl_route_out route_out;
-    struct fl_resources resources;
-    int result;
-    bool stored;
-    struct fl_buf reply;
-    struct fl_err err;
-};
 
 static int64_t now_us(void)
 {
@@ -85,7 +24,7 @@ static int64_t now_us(void)
 
 /* ---- the end: answer, count, record ---- */
 
-static const char *action_name(const struct exchange *x, char *out, size_t size)
+static const char *action_name(const struct fl_exchange *x, char *out, size_t size)
 {
     if (x->route)
         return x->route->post_action;
@@ -95,7 +34,7 @@ static const char *action_name(const struct exchange *x, char *out, size_t size)
     return out;
 }
 
-static void record(struct exchange *x, int status, const char *error)
+static void record(struct fl_exchange *x, int status, const char *error)
 {
     const char *arns[AUDIT_RESOURCES];
     char action[128];
@@ -116,7 +55,7 @@ static void record(struct exchange *x, int status, const char *error)
     fl_served_record(x->plane, &x->auth, x->known ? &x->caller : NULL, &s);
 }
 
-static void answer(struct exchange *x, int status, const char *type, const char *error)
+static void answer(struct fl_exchange *x, int status, const char *type, const char *error)
 {
     struct fl_http_header headers[2] = { { "x-amzn-RequestId", x->request_id } };
     size_t n = 1;
@@ -132,7 +71,7 @@ static void answer(struct exchange *x, int status, const char *type, const char 
         fl_server_reply(FL_TAKE(x->req), status, type, headers, n, x->reply.data, x->reply.len);
 }
 
-static void drop_body(struct exchange *x)
+static void drop_body(struct fl_exchange *x)
 {
     x->ctx->body_bytes -= x->body_len;
     fl_free_secret(x->body, x->body_len);
@@ -142,7 +81,7 @@ static void drop_body(struct exchange *x)
 
 static void release_now(void *arg)
 {
-    struct exchange *x = arg;
+    struct fl_exchange *x = arg;
 
     x->ctx->open--;
     if (x->call.guessed)
@@ -157,12 +96,12 @@ static void release_now(void *arg)
 /* On a pool thread. */
 static void end_work(void *arg)
 {
-    struct exchange *x = arg;
+    struct fl_exchange *x = arg;
 
     x->call.work.end(x->call.work.arg, x->stored);
 }
 
-static void release(struct exchange *x)
+static void release(struct fl_exchange *x)
 {
     if (!x->call.work.end) {
         release_now(x);
@@ -172,7 +111,7 @@ static void release(struct exchange *x)
     }
 }
 
-static void answer_error(struct exchange *x, int r)
+static void answer_error(struct fl_exchange *x, int r)
 {
     struct fl_error e;
     char action[128];
@@ -188,65 +127,16 @@ static void answer_error(struct exchange *x, int r)
     answer(x, e.status, fl_dialect_type(x->dialect), e.name);
 }
 
-static void fail(struct exchange *x, int r, const char *name, const char *text)
+static void fail(struct fl_exchange *x, int r, const char *name, const char *text)
 {
     fl_err_set(&x->err, r, name, "%s", text);
     answer_error(x, r);
     release(x);
 }
 
-/* ---- decode and encode ---- */
-
-static int decode(struct exchange *x)
-{
-    struct fl_err found = { 0 };
-    const char *body = x->body_len ? x->body : "{}"; /* some clients send nothing for no input */
-    int r;
-
-    x->in = fl_arena_alloc(&x->arena, x->op->in->size);
-    x->out = fl_arena_alloc(&x->arena, x->op->out->size);
-    if (!x->in || !x->out)
-        return fl_err_nomem(&x->err);
-    if (x->dialect == FL_DIALECT_QUERY)
-        r = fl_form_decode(x->op->in, &x->form, FL_DECODE_LAX, &x->arena, x->in, &found);
-    else
-        r = fl_json_decode(x->op->in, body, x->body_len ? x->body_len : 2, FL_DECODE_LAX, &x->arena,
-                           x->in, &found);
-    return r < 0 ? fl_err_set(&x->err, r, "SerializationException", "%s", fl_err_text(&found)) : 0;
-}
-
-static int encode_query(struct exchange *x)
-{
-    const char *name = x->op->name;
-    int r = fl_buf_printf(&x->reply,
-                          "<%sResponse xmlns=\"https://sts.amazonaws.com/doc/" STS_VERSION
-                          "/\"><%sResult>",
-                          name, name);
-
-    if (r >= 0)
-        r = fl_xml_encode(x->op->out, x->out, &x->reply);
-    return r < 0 ? r
-                 : fl_buf_printf(&x->reply,
-                                 "</%sResult><ResponseMetadata><RequestId>%s</RequestId>"
-                                 "</ResponseMetadata></%sResponse>",
-                                 name, x->request_id, name);
-}
-
-static int encode(struct exchange *x)
-{
-    int r;
-
-    if (x->route)
-        return 0;
-    r = x->dialect == FL_DIALECT_QUERY ? encode_query(x)
-                                       : fl_json_encode(x->op->out, x->out, &x->reply);
-    return r < 0 ? fl_err_set(&x->err, r, NULL, "the answer cannot be encoded: %s", strerror(-r))
-                 : 0;
-}
-
 /* ---- on the store's threads ---- */
 
-static int identify(struct exchange *x)
+static int identify(struct fl_exchange *x)
 {
     int r;
 
@@ -264,7 +154,7 @@ static int identify(struct exchange *x)
     return r;
 }
 
-static int check_route(struct exchange *x)
+static int check_route(struct fl_exchange *x)
 {
     struct fl_resource res = { .arn = fl_arn(&x->call, x->service, x->route->resource,
                                              x->route_in.rest) };
@@ -278,9 +168,9 @@ static int check_route(struct exchange *x)
     return fl_authorize(&x->call, &x->caller, &access, &x->err);
 }
 
-static int check_op(struct exchange *x)
+static int check_op(struct fl_exchange *x)
 {
-    int r = decode(x);
+    int r = fl_exchange_decode(x);
 
     if (r >= 0)
         r = fl_call_check(x->op, &x->caller.id, x->in, &x->err);
@@ -290,12 +180,12 @@ static int check_op(struct exchange *x)
     return r;
 }
 
-static enum fl_lane lane_of(const struct exchange *x)
+static enum fl_lane lane_of(const struct fl_exchange *x)
 {
     return x->route ? x->route->post_lane : x->op->lane;
 }
 
-static int handle(struct exchange *x, struct fl_tx *tx)
+static int handle(struct fl_exchange *x, struct fl_tx *tx)
 {
     int r;
 
@@ -306,16 +196,16 @@ static int handle(struct exchange *x, struct fl_tx *tx)
 }
 
 /* False: the client was told that it took too long. */
-static bool begin(struct exchange *x)
+static bool begin(struct fl_exchange *x)
 {
-    int waits = TURN_WAITS;
+    int waits = FL_TURN_WAITS;
 
-    return atomic_compare_exchange_strong(&x->turn, &waits, TURN_STORE);
+    return atomic_compare_exchange_strong(&x->turn, &waits, FL_TURN_STORE);
 }
 
 static int stage_read(struct fl_tx *tx, void *arg)
 {
-    struct exchange *x = arg;
+    struct fl_exchange *x = arg;
     int64_t now_ms = fl_now_ms();
     int r;
 
@@ -330,7 +220,7 @@ static int stage_read(struct fl_tx *tx, void *arg)
     if (r < 0 || lane_of(x) == FL_LANE_WRITE)
         return r;
     r = handle(x, tx);
-    return r < 0 ? r : encode(x);
+    return r < 0 ? r : fl_exchange_encode(x);
 }
 
 static int stage_write(struct fl_tx *tx, void *arg)
@@ -340,7 +230,7 @@ static int stage_write(struct fl_tx *tx, void *arg)
 
 /* ---- back on the loop ---- */
 
-static void succeed(struct exchange *x)
+static void succeed(struct fl_exchange *x)
 {
     fl_call_publish_all(&x->call);
     if (x->route) {
@@ -354,7 +244,7 @@ static void succeed(struct exchange *x)
     release(x);
 }
 
-static void conclude(struct exchange *x)
+static void conclude(struct fl_exchange *x)
 {
     if (x->result < 0) {
         answer_error(x, x->result);
@@ -366,7 +256,7 @@ static void conclude(struct exchange *x)
 
 static void on_held(void *arg)
 {
-    struct exchange *x = arg;
+    struct fl_exchange *x = arg;
 
     if (x->held.next)
         x->held.next->prev = x->held.prev;
@@ -376,7 +266,7 @@ static void on_held(void *arg)
 }
 
 /* True if the answer waits now. */
-static bool hold(struct exchange *x)
+static bool hold(struct fl_exchange *x)
 {
     struct fl_exchange_ctx *ctx = x->ctx;
 
@@ -399,17 +289,17 @@ void fl_exchange_drain(struct fl_exchange_ctx *ctx)
 {
     ctx->draining = true;
     while (ctx->held)
-        on_held(FL_CONTAINER_OF(ctx->held, struct exchange, held));
+        on_held(FL_CONTAINER_OF(ctx->held, struct fl_exchange, held));
 }
 
 /* ---- waiting for the store ---- */
 
-static void wait_begin(struct exchange *x)
+static void wait_begin(struct fl_exchange *x)
 {
     struct fl_exchange_ctx *ctx = x->ctx;
     struct fl_exchange_wait *w = &x->wait;
 
-    atomic_store(&x->turn, TURN_WAITS);
+    atomic_store(&x->turn, FL_TURN_WAITS);
     *w = (struct fl_exchange_wait){ .prev = ctx->waiting_tail, .since_ms = fl_mono_ms() };
     *ctx->waiting_tail = w;
     ctx->waiting_tail = &w->next;
@@ -418,7 +308,7 @@ static void wait_begin(struct exchange *x)
 }
 
 /* Nothing is done where it has ended before. */
-static void wait_end(struct exchange *x)
+static void wait_end(struct fl_exchange *x)
 {
     struct fl_exchange_wait *w = &x->wait;
 
@@ -435,11 +325,11 @@ static void on_deadline(void *arg)
     int64_t limit_ms = fl_mono_ms() - FL_EXCHANGE_WAIT_MS;
 
     for (struct fl_exchange_wait *w = ctx->waiting, *next; w && w->since_ms < limit_ms; w = next) {
-        struct exchange *x = FL_CONTAINER_OF(w, struct exchange, wait);
-        int waits = TURN_WAITS;
+        struct fl_exchange *x = FL_CONTAINER_OF(w, struct fl_exchange, wait);
+        int waits = FL_TURN_WAITS;
 
         next = w->next;
-        if (!atomic_compare_exchange_strong(&x->turn, &waits, TURN_GIVEN_UP))
+        if (!atomic_compare_exchange_strong(&x->turn, &waits, FL_TURN_GIVEN_UP))
             continue;
         wait_end(x);
         fl_err_set(&x->err, -ETIME, "ServiceUnavailable",
@@ -465,10 +355,10 @@ void fl_exchange_ctx_done(struct fl_exchange_ctx *ctx)
 }
 
 /* True if the client has its answer already. */
-static bool given_up(struct exchange *x)
+static bool given_up(struct fl_exchange *x)
 {
     wait_end(x);
-    if (atomic_load(&x->turn) != TURN_GIVEN_UP)
+    if (atomic_load(&x->turn) != FL_TURN_GIVEN_UP)
         return false;
     release(x);
     return true;
@@ -476,7 +366,7 @@ static bool given_up(struct exchange *x)
 
 static void finish(void *arg, int r)
 {
-    struct exchange *x = arg;
+    struct fl_exchange *x = arg;
 
     if (given_up(x))
         return;
@@ -484,19 +374,19 @@ static void finish(void *arg, int r)
     if (fl_store_trouble(r) && !x->err.code) /* a commit that failed may be on disk all the same */
         x->call.work.end = NULL;
     if (r >= 0 && lane_of(x) == FL_LANE_WRITE)
-        r = encode(x);
+        r = fl_exchange_encode(x);
     x->result = r;
     if (!hold(x))
         conclude(x);
 }
 
 /* Nodes call by the thousand, and can wait. */
-static bool is_of_nodes(const struct exchange *x)
+static bool is_of_nodes(const struct fl_exchange *x)
 {
     return x->route || x->op->auth != FL_AUTH_SIGV4;
 }
 
-static void submit(struct exchange *x, enum fl_lane lane, fl_store_job_fn job,
+static void submit(struct fl_exchange *x, enum fl_lane lane, fl_store_job_fn job,
                    fl_store_done_fn done)
 {
     int r;
@@ -510,7 +400,7 @@ static void submit(struct exchange *x, enum fl_lane lane, fl_store_job_fn job,
     fail(x, r, r == -EAGAIN ? "ThrottlingException" : NULL, "Rate exceeded");
 }
 
-static void submit_write(struct exchange *x)
+static void submit_write(struct fl_exchange *x)
 {
     submit(x, FL_LANE_WRITE, stage_write, finish);
 }
@@ -518,14 +408,14 @@ static void submit_write(struct exchange *x)
 /* ---- work before the handler ---- */
 static void work(void *arg)
 {
-    struct exchange *x = arg;
+    struct fl_exchange *x = arg;
 
     x->result = x->call.work.turn(x->call.work.arg, &x->err);
 }
 
 static void worked(void *arg)
 {
-    struct exchange *x = arg;
+    struct fl_exchange *x = arg;
     int r = x->result;
 
     if (r >= 0 && !x->req) /* nobody waits for it */
@@ -540,7 +430,7 @@ static void worked(void *arg)
 
 static void after_read(void *arg, int r)
 {
-    struct exchange *x = arg;
+    struct fl_exchange *x = arg;
 
     if (r < 0 || lane_of(x) == FL_LANE_READ) {
         finish(x, r);
@@ -553,75 +443,7 @@ static void after_read(void *arg, int r)
         finish(x, r);
 }
 
-/* ---- routing ---- */
-
-/* A path of its own. */
-static bool route_path(struct exchange *x)
-{
-    fl_autobuf struct fl_buf rest = { 0 };
-    const char *raw = x->auth.path + strlen(x->route->prefix);
-
-    fl_buf_init(&rest, 1024);
-    x->dialect = FL_DIALECT_REST;
-    x->service = x->route->service;
-    if (strcmp(x->auth.method, "POST") != 0 || !x->route->post ||
-        fl_uri_decode(raw, strlen(raw), false, &rest) < 0)
-        return false;
-    x->route_in =
-        (struct fl_route_in){ .rest = fl_arena_strdup(&x->arena, rest.len ? rest.data : ""),
-                              .query = x->auth.query,
-                              .body = x->body,
-                              .body_len = x->body_len };
-    fl_buf_init(&x->route_out.body, REPLY_MAX_BYTES);
-    return x->route_in.rest != NULL;
-}
-
-/* POST / with Action=…&Version=2011-06-15. */
-static bool route_query(struct exchange *x)
-{
-    const char *action, *version;
-
-    if (fl_form_parse(x->body, x->body_len, &x->arena, &x->form, NULL) < 0)
-        return false;
-    action = fl_form_get(&x->form, "Action");
-    version = fl_form_get(&x->form, "Version");
-    if (!action || !version || strcmp(version, STS_VERSION) != 0)
-        return false;
-    x->dialect = FL_DIALECT_QUERY;
-    x->service = "sts";
-    x->op = fl_op_find("sts", action);
-    return true;
-}
-
-/* Protocol 6 §1.6, "Dispatch". False: answered. */
-static bool route(struct exchange *x)
-{
-    const char *target = fl_auth_header(&x->auth, "x-amz-target");
-    bool root = strcmp(x->auth.path, "/") == 0 && strcmp(x->auth.method, "POST") == 0;
-
-    x->route = fl_route_find(x->auth.path);
-    if (x->route ? !route_path(x) : !root) {
-        fail(x, -ENOENT, "NotFound", "There is nothing at this path.");
-        return false;
-    }
-    if (x->route)
-        return true;
-    if (target)
-        x->op = fl_op_find_target(target, &x->service);
-    else if (!route_query(x)) {
-        fail(x, -ENOSYS, "UnknownOperationException",
-             "The request names no operation: X-Amz-Target or Action is missing.");
-        return false;
-    }
-    if (!x->op) {
-        fail(x, -ENOSYS, "UnknownOperationException", "The operation is not known here.");
-        return false;
-    }
-    x->arena.secret = x->reply.secret = fl_shape_secret(x->op->in) || fl_shape_secret(x->op->out);
-    return true;
-}
-
-static int take(struct exchange *x)
+static int take(struct fl_exchange *x)
 {
     int r = fl_auth_request_read(x->req, false, &x->arena, &x->auth, &x->err);
     size_t len;
@@ -643,7 +465,7 @@ static int take(struct exchange *x)
 
 void fl_exchange_start(struct fl_exchange_ctx *ctx, struct fl_server_req *req)
 {
-    struct exchange *x;
+    struct fl_exchange *x;
     int r;
 
     if (fl_health_answer(ctx, req))
@@ -660,18 +482,19 @@ void fl_exchange_start(struct fl_exchange_ctx *ctx, struct fl_server_req *req)
     x->start_us = now_us();
     fl_uuid4(x->request_id);
     fl_arena_init(&x->arena, FL_CALL_ARENA_BYTES);
-    fl_buf_init(&x->reply, REPLY_MAX_BYTES);
+    fl_buf_init(&x->reply, FL_EXCHANGE_REPLY_BYTES);
     fl_server_req_set_tag(req, &x->req);
     ctx->open++;
 
     r = take(x);
+    if (r == 0)
+        r = fl_exchange_route(x);
     if (r < 0) {
         answer_error(x, r);
         release(x);
         return;
     }
-    if (route(x))
-        submit(x, FL_LANE_READ, stage_read, after_read);
+    submit(x, FL_LANE_READ, stage_read, after_read);
 }
 
 void fl_exchange_abort(struct fl_exchange_ctx *ctx, struct fl_server_req *req)
@@ -683,7 +506,7 @@ void fl_exchange_abort(struct fl_exchange_ctx *ctx, struct fl_server_req *req)
     *slot = NULL;
     /* Nobody waits for an answer that is kept back. */
     for (struct fl_exchange_held *h = ctx->held; h; h = h->next) {
-        struct exchange *x = FL_CONTAINER_OF(h, struct exchange, held);
+        struct fl_exchange *x = FL_CONTAINER_OF(h, struct fl_exchange, held);
 
         if (&x->req == slot) {
             on_held(x);
