@@ -466,7 +466,7 @@ static void put_end(const struct attach *a, const char *id)
     else if (a->conf->plugin && a->end_r == 0)
         printf("\n\nExiting session with sessionId: %s.\n\n", id);
     else if (*a->end_text)
-        note(a, a->end_text);
+        note(a, fl_session_words(a->end_text));
 }
 
 static int wait_for_end(struct attach *a, const struct fl_session_grant *grant, struct fl_err *err)

@@ -192,6 +192,7 @@ static void on_end(void *arg, int r, const char *text)
     struct fl_copy *c = arg;
 
     c->ended = true;
+    text = fl_session_words(text);
     if (c->done)
         return;
     if (!c->up)

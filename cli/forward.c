@@ -126,6 +126,7 @@ static void on_end(void *arg, int r, const char *text)
     struct forward *f = arg;
 
     (void)r;
+    text = fl_session_words(text);
     f->ended = true;
     if (f->all->done)
         return;

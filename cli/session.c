@@ -314,6 +314,13 @@ const char *fl_session_id(const struct fl_session *s)
     return s->id;
 }
 
+const char *fl_session_words(const char *text)
+{
+    static const char name[] = "fairlead: ";
+
+    return strncmp(text, name, strlen(name)) == 0 ? text + strlen(name) : text;
+}
+
 size_t fl_session_room(const struct fl_session *s)
 {
     return s->ready && !s->ended ? fl_reliable_room(s->reliable) : 0;

@@ -83,6 +83,10 @@ struct fl_session *fl_session_free(struct fl_session *s);
 
 const char *fl_session_id(const struct fl_session *s);
 
+/* What on_end says, without the name that our agent has put before words of its own: for lines that
+ * begin with it anyway. */
+const char *fl_session_words(const char *text);
+
 /* Bytes that fl_session_write takes now; on_room tells of more after 0. */
 size_t fl_session_room(const struct fl_session *s);
 int fl_session_write(struct fl_session *s, const void *data, size_t len);

@@ -233,6 +233,19 @@ def test_an_end_with_something_missing_before_it(client, relay):
     assert t.end() == 0
 
 
+@pytest.mark.parametrize("args", [("exec", NODE, "--", "sleep", "60"), ("cp", f"{NODE}:x", "/nonexistent/x"),
+                                  ("forward", NODE, "0:1")])
+def test_the_agents_words_have_one_name_before_them(client, ours, args):
+    words = "fairlead: handshake: the client did not answer in time"
+    if args[0] == "cp":
+        instead(ours, "sleep 60")
+    p = client.start(*args, stdin=subprocess.DEVNULL)
+    until(lambda: ours.nodes and ours.last.handshake == "done", "it has begun")
+    ours.close_channel(ours.last.session_id, ("client",), words)
+    err = p.communicate(timeout=30)[1].decode()
+    assert p.returncode != 0 and err.count("fairlead: ") == 1 and "handshake: the client did" in err, err
+
+
 def test_a_command_whose_end_is_not_heard(client, ours):
     """All of it has come when the connection goes in place of the plane's word that the session is over."""
     ours.close_channel = lambda *args: ours.lose_client()
