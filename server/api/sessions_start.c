@@ -11,6 +11,7 @@
 #include "server/plane.h"
 #include "server/session/document.h"
 #include "server/session/session.h"
+#include "server/session/transcript.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -191,6 +192,8 @@ int fl_op_start_session(struct fl_call *call, const void *in, void *out, struct 
         r = check_target(call, req->target, err);
     if (r == 0)
         r = check_limits(call, req->target, err);
+    if (r == 0)
+        r = fl_transcripts_ready(call->plane->transcripts, err);
     if (r < 0)
         return r;
     s.id = new_id(call);

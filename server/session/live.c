@@ -313,7 +313,8 @@ struct fl_live *fl_live_new(struct fl_hub *hub, struct fl_session_info *info)
     live->hub = hub;
     live->info = info;
     fl_relay_init(&live->relay, &conf, &relay_events, live, fl_mono_ms());
-    fl_tapped_start(&live->taps, hub->plane, hub->loop, &tapped);
+    if (fl_tapped_start(&live->taps, hub->plane, hub->loop, &tapped) < 0) /* the clock ends it */
+        snprintf(live->why, sizeof(live->why), "The session must be recorded, and it cannot be.");
     return live;
 }
 

@@ -46,7 +46,7 @@ struct fl_tap_end {
 struct fl_tap {
     const char *name;
     /* 1: not interested, nothing more is called; 0 with the chain's own state; a negative errno is
-     * logged and the same as 1. */
+     * logged and the same as 1, but for -EACCES: the session must not go on without this tap. */
     int (*start)(struct fl_plane *plane, struct fl_loop *loop, const struct fl_tap_session *session,
                  void **ret_state);
     void (*message)(void *state, const struct fl_tap_message *message);

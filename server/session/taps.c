@@ -3,13 +3,16 @@
 #include "common/base/log.h"
 #include "server/session/transcript.h"
 
+#include <errno.h>
 #include <string.h>
 
 const struct fl_tap *const fl_taps[] = { &fl_tap_transcript, NULL };
 
-void fl_tapped_start(struct fl_tapped *t, struct fl_plane *plane, struct fl_loop *loop,
-                     const struct fl_tap_session *session)
+int fl_tapped_start(struct fl_tapped *t, struct fl_plane *plane, struct fl_loop *loop,
+                    const struct fl_tap_session *session)
 {
+    int must = 0;
+
     *t = (struct fl_tapped){ 0 };
     for (int side = 0; side < FL_SIDE__N; side++) {
         TAILQ_INIT(&t->from[side].early);
@@ -23,7 +26,10 @@ void fl_tapped_start(struct fl_tapped *t, struct fl_plane *plane, struct fl_loop
                         FL_S("by", fl_taps[i]->name), FL_S("error", strerror(-r)));
         if (r == 0)
             t->taps[t->n++] = fl_taps[i];
+        if (r == -EACCES)
+            must = r;
     }
+    return must;
 }
 
 static void tell(struct fl_tapped *t, enum fl_side from, struct fl_tap_message *m)

@@ -25,8 +25,9 @@ struct fl_tapped {
     } from[FL_SIDE__N];
 };
 
-void fl_tapped_start(struct fl_tapped *t, struct fl_plane *plane, struct fl_loop *loop,
-                     const struct fl_tap_session *session);
+/* 0, or -EACCES: the session is to be ended. */
+int fl_tapped_start(struct fl_tapped *t, struct fl_plane *plane, struct fl_loop *loop,
+                    const struct fl_tap_session *session);
 void fl_tapped_message(struct fl_tapped *t, enum fl_side from, int64_t sequence, uint32_t type,
                        const void *data, size_t len, int64_t wall_ms);
 void fl_tapped_end(struct fl_tapped *t, const struct fl_tap_end *end);

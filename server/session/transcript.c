@@ -2,6 +2,7 @@
 #include "server/session/transcript.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include "common/base/clock.h"
@@ -23,16 +24,12 @@ static void wake(struct fl_transcripts *t, bool urgent)
     pthread_cond_broadcast(&t->changed);
 }
 
-static int tap_start(struct fl_plane *plane, struct fl_loop *loop,
-                     const struct fl_tap_session *session, void **ret_state)
+int fl_transcript_begin(struct fl_transcripts *t, const struct fl_tap_session *session,
+                        void **ret_state)
 {
-    struct fl_transcripts *t = plane->transcripts;
     char started[FL_ISO_BYTES];
     struct fl_rec *rec;
 
-    (void)loop;
-    if (!t)
-        return 1;
     if (!fl_session_id_valid(session->session_id))
         return -EINVAL; /* it is the name of a file */
     rec = calloc(1, sizeof(*rec));
@@ -59,10 +56,25 @@ static int tap_start(struct fl_plane *plane, struct fl_loop *loop,
     }
     pthread_mutex_lock(&t->lock);
     TAILQ_INSERT_TAIL(&t->recs, rec, link);
-    wake(t, false);
+    wake(t, t->required); /* before much is said */
     pthread_mutex_unlock(&t->lock);
     *ret_state = rec;
     return 0;
+}
+
+static int tap_start(struct fl_plane *plane, struct fl_loop *loop,
+                     const struct fl_tap_session *session, void **ret_state)
+{
+    struct fl_transcripts *t = plane->transcripts;
+    int r = t ? fl_transcript_begin(t, session, ret_state) : 1;
+
+    (void)loop;
+    if (r < 0 && t->required) {
+        fl_log_error("a session cannot be recorded", FL_S("session", session->session_id),
+                     FL_S("error", strerror(-r)));
+        return -EACCES;
+    }
+    return r;
 }
 
 /* With the lock held. Some room is left for what must not be lost. */
@@ -90,6 +102,18 @@ struct raise {
     int64_t wall_ms;
 };
 
+void fl_rec_end_it(struct fl_rec *rec, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (rec->end_it)
+        return;
+    rec->end_it = true;
+    va_start(ap, fmt);
+    vsnprintf(rec->end_text, sizeof(rec->end_text), fmt, ap);
+    va_end(ap);
+}
+
 /* The line itself goes nowhere: it may be a password. */
 static void on_alarm(void *arg, const struct fl_conf_alarm *alarm)
 {
@@ -110,10 +134,8 @@ static void on_alarm(void *arg, const struct fl_conf_alarm *alarm)
     pthread_mutex_lock(&rec->t->lock);
     rec->n_alarms++;
     record(rec, FL_TF_ALARM, k->wall_ms, alarm->name, strlen(alarm->name));
-    if (alarm->end && !rec->end_it) {
-        rec->end_it = true;
-        snprintf(rec->end_text, sizeof(rec->end_text), "alarm %s", alarm->name);
-    }
+    if (alarm->end)
+        fl_rec_end_it(rec, "The session was ended by the alarm %.64s.", alarm->name);
     wake(rec->t, true);
     pthread_mutex_unlock(&rec->t->lock);
 }
@@ -149,6 +171,10 @@ static void record_bytes(struct fl_rec *rec, char kind, const struct fl_tap_mess
     const struct fl_plane_conf *conf = &rec->t->plane->conf;
 
     rec->over_limit |= rec->recorded_bytes + m->len > (uint64_t)conf->transcript_max_bytes;
+    if (rec->over_limit && rec->t->required && !rec->end_it) {
+        fl_rec_end_it(rec, "The session must be recorded, and its transcript is full.");
+        wake(rec->t, true);
+    }
     if (rec->over_limit) {
         fl_rec_gap(rec, m->len, "TranscriptMaxBytes");
         return;

@@ -34,6 +34,10 @@ struct fl_transcripts *fl_transcripts_free(struct fl_transcripts *t);
 
 extern const struct fl_tap fl_tap_transcript;
 
+/* Whether a session may start: 0, or InternalServerError with why none can be recorded now, where
+ * they must be. Tries the disk. */
+int fl_transcripts_ready(struct fl_transcripts *t, struct fl_err *err);
+
 /* For operations, on a store thread: the file of a session for reading, or -errno; the key of MACs.
  */
 int fl_transcript_fd(const struct fl_transcripts *t, const char *session_id);

@@ -11,8 +11,9 @@
 #include "common/base/log.h"
 #include "server/conf.h"
 
-#define PER_RUN 200
-#define DAY_MS  (24 * 60 * 60 * 1000ll)
+#define PER_RUN    200
+#define DAY_MS     (24 * 60 * 60 * 1000ll)
+#define UNENDED_MS (10 * 60 * 1000) /* a relay has told of its end by then */
 
 char *fl_transcripts_dir(const char *data_dir)
 {
@@ -82,6 +83,7 @@ struct remembered {
     struct fl_rec *rec;
     struct fl_tf_end end;
     int64_t bytes[2], alarms;
+    uint64_t recorded;
     bool found;
 };
 
@@ -106,13 +108,23 @@ static int read_row(struct fl_tx *tx, void *arg)
     return fl_hex_decode(fl_sql_text(row, 2), m->end.mac, sizeof(m->end.mac));
 }
 
-/* What is typed counts only where it is kept: of the rest nothing is in the file. */
-static int count_record(void *arg, char kind, int64_t wall_ms, const void *data, size_t len)
+static int count_recorded(void *arg, char kind, int64_t wall_ms, const void *data, size_t len)
 {
     struct remembered *m = arg;
 
     (void)wall_ms;
     (void)data;
+    if (kind == FL_TF_INPUT || kind == FL_TF_OUTPUT || kind == FL_TF_ERRORS)
+        m->recorded += len;
+    return 0;
+}
+
+/* What is typed counts only where it is kept: of the rest nothing is in the file. */
+static int count_record(void *arg, char kind, int64_t wall_ms, const void *data, size_t len)
+{
+    struct remembered *m = arg;
+
+    count_recorded(arg, kind, wall_ms, data, len);
     if (kind == FL_TF_INPUT)
         m->bytes[0] += (int64_t)len;
     else if (kind == FL_TF_OUTPUT || kind == FL_TF_ERRORS)
@@ -129,7 +141,7 @@ static int check_file(struct fl_rec *rec, struct remembered *m, struct fl_err *e
     int r = 1;
 
     while (r > 0 && at.bytes < m->end.bytes)
-        r = fl_tf_read(rec->fd, rec->t->key, rec->about.session_id, &at, 1, NULL, NULL, err);
+        r = fl_tf_read(rec->fd, rec->t->key, rec->about.session_id, &at, 1, count_recorded, m, err);
     if (r < 0)
         return r == -ENODATA ? -EBADMSG : r;
     if (m->found && (at.bytes != m->end.bytes || at.blocks != m->end.blocks ||
@@ -203,6 +215,7 @@ static int reopen_file(struct fl_rec *rec, struct fl_err *err)
     rec->shown[0] = rec->bytes[0] += m.bytes[0];
     rec->shown[1] = rec->bytes[1] += m.bytes[1];
     rec->shown_alarms = rec->n_alarms += m.alarms;
+    rec->recorded_bytes += m.recorded;
     pthread_mutex_unlock(&rec->t->lock);
     return r;
 }
@@ -211,10 +224,27 @@ int fl_rec_open(struct fl_rec *rec, struct fl_err *err)
 {
     int r = rec->resumed ? reopen_file(rec, err) : make_file(rec, err);
 
-    if (r == -EEXIST) /* another session had this id */
-        rec->broken = true;
+    if (r == -EEXIST) /* of a plane that was killed before both sides had come */
+        r = reopen_file(rec, err);
     rec->opened = r >= 0 && !rec->broken;
     return r;
+}
+
+int fl_transcripts_ready(struct fl_transcripts *t, struct fl_err *err)
+{
+    static const char name[] = ".probe", some[4096];
+    fl_autofd int fd = -1;
+    int r;
+
+    if (!t || !t->required)
+        return 0;
+    fd = openat(t->dir_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    r = fd < 0 ? -errno : fl_fd_pwrite_all(fd, some, sizeof(some), 0);
+    unlinkat(t->dir_fd, name, 0);
+    return r >= 0 ? 0
+                  : fl_err_set(err, -EINVAL, "InternalServerError",
+                               "Sessions must be recorded, and transcripts cannot be written: %s.",
+                               strerror(-r));
 }
 
 /* ---- rows ---- */
@@ -323,11 +353,88 @@ static void remove_old(struct fl_transcripts *t, int64_t before_ms, int64_t over
     free(old);
 }
 
+/* ---- those whose session ended while nobody relayed it ---- */
+
+struct unended {
+    struct fl_arena arena;
+    struct fl_tap_session sessions[PER_RUN];
+    struct fl_tap_end ends[PER_RUN];
+    size_t n;
+};
+
+static int find_unended(struct fl_tx *tx, void *arg)
+{
+    struct unended *u = arg;
+    fl_autocursor struct fl_cursor *row = NULL;
+    int r = fl_sql_open(tx, FL_SQL_transcript_unended, &row, NULL, FL_N(fl_now_ms() - UNENDED_MS),
+                        FL_N(PER_RUN));
+
+    while (r >= 0 && u->n < PER_RUN && (r = fl_sql_next(row, NULL)) > 0) {
+        struct fl_tap_session *s = &u->sessions[u->n];
+
+        *s = (struct fl_tap_session){
+            .session_id = fl_arena_strdup(&u->arena, fl_sql_text(row, 0)),
+            .node_id = fl_arena_strdup(&u->arena, fl_sql_text(row, 1)),
+            .owner = fl_arena_strdup(&u->arena, fl_sql_text(row, 2)),
+            .document_name = fl_arena_strdup(&u->arena, fl_sql_text(row, 3)),
+            .content = "{}",
+            .started_ms = fl_sql_int(row, 4),
+            .resumed = true,
+        };
+        u->ends[u->n] = (struct fl_tap_end){
+            .over = true,
+            .status = fl_sql_is_null(row, 5) ? FL_SESS_TERMINATED
+                                             : (enum fl_session_status)fl_sql_int(row, 5),
+            .details =
+                fl_arena_strdup(&u->arena, fl_sql_is_null(row, 6) ? "" : fl_sql_text(row, 6)),
+            .wall_ms = fl_sql_is_null(row, 7) ? fl_now_ms() : fl_sql_int(row, 7),
+        };
+        if (!s->session_id || !s->node_id || !s->owner || !s->document_name ||
+            !u->ends[u->n].details)
+            return -ENOMEM;
+        u->n++;
+    }
+    return FL_MIN(r, 0);
+}
+
+static bool is_recorded(struct fl_transcripts *t, const char *session_id)
+{
+    struct fl_rec *rec;
+
+    pthread_mutex_lock(&t->lock);
+    TAILQ_FOREACH (rec, &t->recs, link)
+        if (strcmp(rec->about.session_id, session_id) == 0)
+            break;
+    pthread_mutex_unlock(&t->lock);
+    return rec != NULL;
+}
+
+/* A plane was killed, and neither side came back: the clock ended the session. */
+static void end_unended(struct fl_transcripts *t)
+{
+    struct unended *u = calloc(1, sizeof(*u));
+
+    if (!u)
+        return;
+    fl_arena_init(&u->arena, PER_RUN * 8192);
+    if (fl_store_run(t->plane->store, FL_LANE_READ, find_unended, u) == 0)
+        for (size_t i = 0; i < u->n; i++) {
+            void *rec;
+
+            if (!is_recorded(t, u->sessions[i].session_id) &&
+                fl_transcript_begin(t, &u->sessions[i], &rec) == 0)
+                fl_tap_transcript.end(rec, &u->ends[i]);
+        }
+    fl_arena_done(&u->arena);
+    free(u);
+}
+
 void fl_transcripts_retire(struct fl_transcripts *t)
 {
     const struct fl_plane_conf *conf = &t->plane->conf;
     int64_t used = 0, now_ms = fl_now_ms();
 
+    end_unended(t);
     remove_old(t, now_ms - conf->transcript_days * DAY_MS, INT64_MAX);
     if (fl_store_run(t->plane->store, FL_LANE_READ, usage, &used) == 0 &&
         used > conf->transcripts_max_bytes)

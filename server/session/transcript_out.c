@@ -10,10 +10,10 @@
 #include "common/base/log.h"
 #include "common/session/log_event.h"
 #include "server/api/logs.h"
-#include "server/api/registry.h"
 #include "server/call.h"
 #include "server/s3/body.h"
 #include "server/s3/s3.h"
+#include "server/session/session.h"
 
 #define PLAIN_EVENT_BYTES 200000 /* of an event after the end */
 #define CALL_BYTES        (16 * 1024 * 1024)
@@ -388,23 +388,8 @@ void fl_rec_deliver(struct fl_rec *rec)
 static int terminate(struct fl_call *call, void *arg, struct fl_err *err)
 {
     const struct fl_rec *rec = arg;
-    const struct fl_op *op = fl_op_find("ssm", "TerminateSession");
-    fl_autobuf struct fl_buf text = FL_BUF(1024);
-    void *in, *out;
-    int r;
 
-    if (!op)
-        return fl_err_set(err, -ENOSYS, NULL, "sessions cannot be ended");
-    in = fl_arena_alloc(call->arena, op->in->size);
-    out = fl_arena_alloc(call->arena, op->out->size);
-    r = in && out ? fl_buf_puts(&text, "{\"SessionId\":") : -ENOMEM;
-    if (r >= 0)
-        r = fl_json_quote(&text, rec->about.session_id, strlen(rec->about.session_id));
-    if (r >= 0)
-        r = fl_buf_puts(&text, "}");
-    if (r >= 0)
-        r = fl_json_decode(op->in, text.data, text.len, 0, call->arena, in, err);
-    return r < 0 ? r : op->fn(call, in, out, err);
+    return fl_session_terminate(call, rec->about.session_id, rec->end_text, err);
 }
 
 void fl_rec_end_session(struct fl_rec *rec)

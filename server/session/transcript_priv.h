@@ -52,17 +52,17 @@ struct fl_rec {
 
     /* the loop's own */
     struct fl_alarm_watch watch;
-    bool over_limit;
-    uint64_t recorded_bytes;
 
     /* under the lock */
-    struct fl_buf body; /* records that are not written yet */
-    uint64_t gap_bytes; /* not recorded, not told yet */
+    bool over_limit;
+    uint64_t recorded_bytes; /* in the file or on their way */
+    struct fl_buf body;      /* records that are not written yet */
+    uint64_t gap_bytes;      /* not recorded, not told yet */
     const char *gap_why;
     int64_t bytes[2]; /* input, output */
     int64_t n_alarms;
     bool ended, over, end_it;
-    char end_text[160];
+    char end_text[200]; /* why it is to be ended, for its user */
     int64_t end_ms;
 
     /* the thread's own */
@@ -80,6 +80,15 @@ struct fl_rec {
 
 /* What cannot be read is taken for what it most likely is: a shell. */
 void fl_rec_about(struct fl_rec *rec, const char *content);
+
+/* ---- transcript.c ---- */
+
+/* The tap's start. */
+int fl_transcript_begin(struct fl_transcripts *t, const struct fl_tap_session *session,
+                        void **ret_state);
+
+/* With the lock held: the session is to be ended; the first reason stands. */
+void fl_rec_end_it(struct fl_rec *rec, const char *fmt, ...) FL_PRINTF(2, 3);
 
 /* ---- transcript_thread.c ---- */
 
@@ -112,5 +121,5 @@ void fl_transcripts_send_events(struct fl_transcripts *t);
 /* The session is over: what the document wants kept elsewhere goes there. */
 void fl_rec_deliver(struct fl_rec *rec);
 
-/* TerminateSession, by the plane itself. */
+/* For rec->end_text. */
 void fl_rec_end_session(struct fl_rec *rec);

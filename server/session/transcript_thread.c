@@ -73,7 +73,11 @@ static void failed(struct batch *b, const struct fl_err *err)
         fl_log_error("transcripts cannot be written", FL_S("error", fl_err_text(err)));
     }
     pthread_mutex_lock(&t->lock);
-    fl_rec_gap(rec, b->body.len, "it could not be written");
+    if (b->body.len)
+        fl_rec_gap(rec, b->body.len, "it could not be written");
+    if (t->required)
+        fl_rec_end_it(rec, "The session must be recorded, and it cannot be: %.100s.",
+                      err->code ? fl_err_text(err) : rec->note);
     pthread_mutex_unlock(&t->lock);
     b->gap = 0;
     fl_buf_reset(&b->body);
@@ -102,7 +106,7 @@ static void write_batch(struct batch *b)
     b->began = !rec->opened && !rec->broken;
     r = b->began ? fl_rec_open(rec, &err) : 0;
     if (rec->broken) {
-        if (b->body.len)
+        if (b->body.len || b->began)
             failed(b, &err);
         return;
     }

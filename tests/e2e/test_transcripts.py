@@ -365,11 +365,16 @@ def test_who_may_read(recorded):
 
 
 def test_what_cannot_be_recorded_may_not_be(recorded):
-    place = recorded(Transcripts="required")
-    shutil.rmtree(place.plane.data / "transcripts")
+    place = recorded(Transcripts="required", TranscriptMaxBytes=4096)
     client, agent = place.start()
+    client.wait_ready()
+    client.send(b"seq 10000\r")
     assert client.wait_end(60) == "closed", client
-    place.until(client.session_id, "Terminated")
+    assert "The session must be recorded, and its transcript is full." in place.until(
+        client.session_id, "Terminated")["Details"]
+    shutil.rmtree(place.plane.data / "transcripts")
+    assert "transcripts cannot be written: No such file or directory" in test_sessions.refused(
+        place.start, "InternalServerError")
 
 
 def test_off(recorded):

@@ -40,6 +40,12 @@ ORDER BY started_ms DESC, session_id DESC LIMIT $9;
 SELECT session_id, file_bytes FROM transcript
 WHERE ended_ms IS NOT NULL AND ended_ms < $1 ORDER BY ended_ms LIMIT $2;
 
+-- Those that go on, of sessions that do not, since before $1.
+-- :name transcript_unended
+SELECT t.session_id, t.node_id, t.owner, t.document_name, t.started_ms, s.status, s.details, s.ended_ms
+FROM transcript t LEFT JOIN session s ON s.session_id = t.session_id
+WHERE t.ended_ms IS NULL AND (s.session_id IS NULL OR s.ended_ms < $1) LIMIT $2;
+
 -- :name transcript_usage
 SELECT COALESCE(SUM(file_bytes), 0) FROM transcript;
 

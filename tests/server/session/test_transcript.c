@@ -14,6 +14,7 @@
 #include "common/base/file.h"
 #include "common/wire/datachannel.h"
 #include "server/s3/service.h"
+#include "server/session/session.h"
 #include "server/session/transcript_priv.h"
 #include "tests/server/fixture.h"
 
@@ -435,6 +436,166 @@ static void limits(void **state)
     verified(t, "true");
 }
 
+/* What was recorded before the plane was started again counts. */
+static void limits_outlive_the_plane(void **state)
+{
+    struct talk *t = *state;
+    char text[64];
+
+    plane_open(t);
+    t->f.plane.conf.transcript_max_bytes = 10;
+    begin(t, false, SHELL);
+    say(t, false, FL_DATA_TYPE_OUTPUT, "12345678");
+    end(t, false);
+    restart(t);
+    begin(t, true, SHELL);
+    fl_transcripts_settle(t->f.plane.transcripts);
+    say(t, false, FL_DATA_TYPE_OUTPUT, "too much");
+    end(t, true);
+    kinds(t, text);
+    assert_string_equal(text, "BORZG");
+}
+
+/* The plane was killed before agent and client had both come: to the next one, the session is new.
+ */
+static void begun_twice(void **state)
+{
+    struct talk *t = *state;
+    char text[64];
+
+    plane_open(t);
+    begin(t, false, SHELL);
+    say(t, false, FL_DATA_TYPE_OUTPUT, "before\r\n");
+    end(t, false);
+    restart(t);
+    begin(t, false, SHELL);
+    say(t, false, FL_DATA_TYPE_OUTPUT, "after\r\n");
+    end(t, true);
+    verified(t, "true");
+    kinds(t, text);
+    assert_string_equal(text, "BOROZ");
+}
+
+/* The plane was killed, and neither side came back. */
+static void nobody_came_back(void **state)
+{
+    struct talk *t = *state;
+    char text[64];
+
+    plane_open(t);
+    begin(t, false, SHELL);
+    say(t, false, FL_DATA_TYPE_OUTPUT, "before\r\n");
+    fl_transcripts_retire(t->f.plane.transcripts); /* not one that goes on */
+    end(t, false);
+    restart(t);
+    fl_fixture_ok(&t->f, "fairlead:ListTranscripts", "{}");
+    assert_null(fl_fixture_text(&t->f, "Transcripts.0.EndDate"));
+    fl_transcripts_retire(t->f.plane.transcripts);
+    fl_transcripts_settle(t->f.plane.transcripts);
+    fl_fixture_ok(&t->f, "fairlead:ListTranscripts", "{}");
+    assert_non_null(fl_fixture_text(&t->f, "Transcripts.0.EndDate"));
+    assert_string_equal(fl_fixture_text(&t->f, "Transcripts.0.BytesOut"), "8");
+    assert_string_equal(fl_fixture_text(&t->f, "Transcripts.0.Target"), NODE);
+    verified(t, "true");
+    kinds(t, text);
+    assert_string_equal(text, "BORZ");
+}
+
+static int insert_run(struct fl_call *call, void *arg)
+{
+    const struct fl_session s = { .id = (char *)ID,
+                                  .node_id = (char *)NODE,
+                                  .owner = (char *)"arn:alice",
+                                  .owner_id = (char *)"",
+                                  .document_name = (char *)"d",
+                                  .session_type = (char *)"Standard_Stream",
+                                  .content = (char *)"{}" };
+
+    (void)arg;
+    return fl_session_insert(call, &s, "", 0, NULL);
+}
+
+static int load_run(struct fl_call *call, void *arg)
+{
+    struct fl_session s;
+    int r = fl_session_load(call, ID, &s, NULL);
+
+    fl_buf_printf(arg, "%s: %s", fl_session_status_name((enum fl_session_status)s.status),
+                  s.details);
+    return r > 0 ? 0 : -ENOENT;
+}
+
+static void must_stand(struct talk *t, const char *want)
+{
+    fl_autobuf struct fl_buf text = FL_BUF(1000);
+
+    assert_int_equal(fl_fixture_run(&t->f, FL_LANE_READ, load_run, &text), 0);
+    assert_string_equal(text.data, want);
+}
+
+/* A session that must be recorded and cannot be is ended, and its user told why. */
+static void what_cannot_be_recorded_ends(void **state)
+{
+    static const struct {
+        const char *transcripts;
+        bool no_folder;
+        const char *want;
+    } cases[] = {
+        { "on", true, "Connecting: " },
+        { "on", false, "Connecting: " },
+        { "required", true,
+          "Terminating: The session must be recorded, and it cannot be: transcript: No such file "
+          "or directory." },
+        { "required", false,
+          "Terminating: The session must be recorded, and its transcript is full." },
+    };
+    struct talk *t = *state;
+
+    for (size_t i = 0; i < FL_ARRAY_LEN(cases); i++) {
+        char dir[160];
+
+        t->f.plane.conf.transcripts = cases[i].transcripts;
+        plane_open(t);
+        t->f.plane.conf.transcript_max_bytes = 10;
+        assert_int_equal(fl_fixture_run(&t->f, FL_LANE_WRITE, insert_run, NULL), 0);
+        snprintf(dir, sizeof(dir), "%s/transcripts", t->f.dir);
+        if (cases[i].no_folder)
+            assert_int_equal(rmdir(dir), 0);
+        begin(t, false, SHELL);
+        fl_transcripts_settle(t->f.plane.transcripts);
+        if (!cases[i].no_folder) {
+            must_stand(t, "Connecting: ");
+            say(t, false, FL_DATA_TYPE_OUTPUT, "12345678901");
+            fl_transcripts_settle(t->f.plane.transcripts);
+        }
+        must_stand(t, cases[i].want);
+        end(t, true);
+        teardown(state);
+        setup(state);
+        t = *state;
+    }
+}
+
+static void what_must_be_recorded(void **state)
+{
+    struct fl_tap_session s = { .session_id = "..", .content = "{}" };
+    struct talk *t = *state;
+    struct fl_err err = { 0 };
+    char dir[160];
+
+    plane_open(t);
+    assert_int_equal(fl_tap_transcript.start(&t->f.plane, NULL, &s, &t->state), -EINVAL);
+    t->f.plane.transcripts = fl_transcripts_free(t->f.plane.transcripts);
+    t->f.plane.conf.transcripts = "required";
+    plane_open(t);
+    assert_int_equal(fl_tap_transcript.start(&t->f.plane, NULL, &s, &t->state), -EACCES);
+    assert_int_equal(fl_transcripts_ready(t->f.plane.transcripts, &err), 0);
+    snprintf(dir, sizeof(dir), "%s/transcripts", t->f.dir);
+    assert_int_equal(rmdir(dir), 0);
+    assert_int_equal(fl_transcripts_ready(t->f.plane.transcripts, &err), -EINVAL);
+    assert_string_equal(err.name, "InternalServerError");
+}
+
 /* More than a block holds, at once: all of it is there. */
 static void much_at_once(void **state)
 {
@@ -602,6 +763,11 @@ int main(void)
         WITH_PLANE(added_behind_the_end),
         WITH_PLANE(forged_with_the_key),
         WITH_PLANE(limits),
+        WITH_PLANE(limits_outlive_the_plane),
+        WITH_PLANE(begun_twice),
+        WITH_PLANE(nobody_came_back),
+        WITH_PLANE(what_cannot_be_recorded_ends),
+        WITH_PLANE(what_must_be_recorded),
         WITH_PLANE(much_at_once),
         WITH_PLANE(what_has_no_text),
         WITH_PLANE(alarms_are_told),
