@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "common/wire/datachannel.h"
+#include "server/session/hub_priv.h"
 #include "server/session/session.h"
 #include "tests/server/fixture.h"
 
@@ -279,6 +280,106 @@ static void the_longest_time(void **state)
     assert_string_equal(arg.details, "The session reached its maximum duration.");
 }
 
+static struct fl_live *relayed(struct fl_hub *hub, int64_t idle_minutes)
+{
+    struct fl_session_info *info = calloc(1, sizeof(*info));
+    struct fl_live *live;
+
+    fl_arena_init(&info->arena, 1024);
+    info->session = (struct fl_session){ .id = id,
+                                         .node_id = node,
+                                         .status = FL_SESS_CONNECTED,
+                                         .owner = (char *)"",
+                                         .document_name = (char *)"",
+                                         .session_type = (char *)"Standard_Stream",
+                                         .content = (char *)"{}",
+                                         .idle_minutes = idle_minutes };
+    live = fl_live_new(hub, info);
+    assert_non_null(live);
+    return live;
+}
+
+/* The relay's clock ends a session in which nothing is said, to the millisecond. */
+static void no_activity(void **state)
+{
+    static const struct {
+        int64_t minutes, ms;
+        const char *want, *details;
+    } cases[] = {
+        { 0, 1000 * 60000, "Connected", "" },
+        { 20, 20 * 60000 - 1, "Connected", "" },
+        { 20, 20 * 60000, "Terminating",
+          "The session timed out: there was no activity for 20 minutes." },
+    };
+
+    (void)state;
+    join();
+    for (size_t i = 0; i < FL_ARRAY_LEN(cases); i++) {
+        struct fl_hub *hub;
+        struct fl_live *live;
+
+        assert_int_equal(fl_hub_new(&f.plane, loop, &hub, NULL), 0);
+        live = relayed(hub, cases[i].minutes);
+        assert_true(fl_live_tick(live, live->relay.active_ms + cases[i].ms));
+        while (hub->refs > 1) /* what it asks of the store */
+            fl_loop_run_once(loop, true);
+        fl_live_free(live, false);
+        fl_hub_stop(hub);
+        assert_string_equal(status(), cases[i].want);
+        assert_string_equal(arg.details, cases[i].details);
+        fl_hub_free(hub);
+    }
+}
+
+/* Each of the three limits, and that others are not meant. */
+static void how_many_at_once(void **state)
+{
+    static const struct {
+        int64_t all, of_node, of_owner;
+        bool other_node, other_owner;
+        const char *want; /* NULL: it may start */
+    } cases[] = {
+        { 0, 0, 0, false, false, NULL },
+        { 2, 0, 0, false, false, NULL },
+        { 1, 0, 0, false, false, "All 1 sessions that the plane may have are in use." },
+        { 1, 0, 0, true, true, "All 1 sessions that the plane may have are in use." },
+        { 0, 2, 0, false, false, NULL },
+        { 0, 1, 0, false, true, "All 1 sessions that the node may have are in use." },
+        { 0, 1, 0, true, false, NULL },
+        { 0, 0, 2, false, false, NULL },
+        { 0, 0, 1, true, false, "All 1 sessions that the caller may have are in use." },
+        { 0, 0, 1, false, true, NULL },
+    };
+    char other[24];
+
+    (void)state;
+    for (size_t i = 0; i < FL_ARRAY_LEN(cases); i++) {
+        char request[100];
+        int r;
+
+        snprintf(other, sizeof(other), "%s", fl_fixture_node(&f, NULL));
+        assert_int_equal(fl_presence_add(f.plane.presence, other), 0);
+        f.plane.conf.sessions_max = cases[i].all;
+        f.plane.conf.sessions_max_per_node = cases[i].of_node;
+        f.plane.conf.sessions_max_per_owner = cases[i].of_owner;
+        if (cases[i].other_owner)
+            f.who.arn = "arn:aws:iam::123456789012:user/other";
+        snprintf(request, sizeof(request), "{\"Target\":\"%s\"}",
+                 cases[i].other_node ? other : node);
+        r = fl_fixture_call(&f, "StartSession", request);
+        if (cases[i].want && r >= 0)
+            fail_msg("case %zu was let in", i);
+        if (!cases[i].want && r < 0)
+            fail_msg("case %zu: %s", i, fl_err_text(&f.err));
+        if (cases[i].want) {
+            assert_string_equal(f.err.name, "ServiceQuotaExceededException");
+            assert_string_equal(fl_err_text(&f.err), cases[i].want);
+        }
+        teardown(state);
+        setup(state);
+    }
+}
+
 static void the_agent_has_the_last_word(void **state)
 {
     static const struct {
@@ -392,6 +493,8 @@ int main(void)
         TEST(nobody_waits_for_the_agent),
         TEST(a_restart_of_the_plane),
         TEST(the_longest_time),
+        TEST(no_activity),
+        TEST(how_many_at_once),
         TEST(the_agent_has_the_last_word),
         TEST(terminating),
         TEST(a_late_word_is_kept),

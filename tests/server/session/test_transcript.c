@@ -485,7 +485,11 @@ static void nobody_came_back(void **state)
     plane_open(t);
     begin(t, false, SHELL);
     say(t, false, FL_DATA_TYPE_OUTPUT, "before\r\n");
+    fl_transcripts_settle(t->f.plane.transcripts);
     fl_transcripts_retire(t->f.plane.transcripts); /* not one that goes on */
+    fl_transcripts_settle(t->f.plane.transcripts);
+    kinds(t, text);
+    assert_string_equal(text, "BO");
     end(t, false);
     restart(t);
     fl_fixture_ok(&t->f, "fairlead:ListTranscripts", "{}");
