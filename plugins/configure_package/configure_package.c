@@ -260,6 +260,7 @@ static void end(struct package *p, const struct ending *e)
     }
     if (e->state != FL_PACKAGE_NONE) {
         p->store.state = e->state;
+        p->store.rebooting = false;
         p->store.last_version = (char *)"";
         p->store.retries = 0;
         r = fl_package_store_save(&p->store, p->bare, &err);
@@ -291,6 +292,8 @@ static void on_script(void *arg, int wait_status)
         enter(p, s->good);
     } else if (e.status == FL_STATUS_SUCCESS_AND_REBOOT) {
         /* The state names the stage, which begins again after it. */
+        p->store.rebooting = true;
+        fl_package_store_save(&p->store, p->bare, NULL);
         fl_step_done(p->step, e.status, e.code);
     } else if (fl_step_ending(p->step) != FL_STEP_NOT_ENDING) {
         p->store.state = FL_PACKAGE_FAILED;
@@ -322,6 +325,7 @@ static int begin_stage(struct package *p, const struct fl_package_step *s, struc
     if (r == 0 && s->state != FL_PACKAGE_NONE) {
         p->store.retries = p->store.state == s->state ? p->store.retries + 1 : 0;
         p->store.state = s->state;
+        p->store.rebooting = false;
         r = p->store.retries > RETRIES_MAX
                 ? fl_err_set(err, -ELOOP, NULL, "%s was begun %d times and never ended", s->script,
                              RETRIES_MAX + 1)
@@ -377,6 +381,7 @@ static void choose_stage(struct package *p, bool whole)
         .state = p->store.state,
         .same_version = !*p->version || strcmp(p->store.version, p->version) == 0,
         .whole = whole,
+        .rebooted = p->store.rebooting,
         .has_old = *p->store.last_version && strcmp(p->store.last_version, p->store.version) != 0,
     };
 

@@ -1,8 +1,9 @@
 /* plan.h - what is done to a package, in which order, and what when it fails (protocol 4 §5.4).
  * Pure: two tables.
  *
- * The state file says which stage was under way, so that a script that asked for a reboot, or was
- * interrupted, is run again.
+ * The state file says which stage was under way, and whether its script asked for a reboot: then it
+ * is run again. One that was interrupted otherwise has left nothing to rely on, which is taken off
+ * before the package is installed anew.
  */
 #pragma once
 #include "common/base/util.h"
@@ -27,6 +28,7 @@ enum fl_package_state {
 enum fl_package_stage {
     FL_STAGE_VALIDATE,     /* what is installed */
     FL_STAGE_CLEAN,        /* take off what is broken or changed, of whatever version; may fail */
+    FL_STAGE_CLEAN_NEW,    /* the same for a version whose installation was interrupted */
     FL_STAGE_REMOVE_OLD,   /* before another version */
     FL_STAGE_INSTALL,      /* with nothing to go back to */
     FL_STAGE_INSTALL_OVER, /* in place of the old version */
@@ -59,5 +61,6 @@ struct fl_package_facts {
     bool same_version; /* the state's is the one that is wanted (or any is) */
     bool whole;        /* its files are on the node, from the same manifest */
     bool has_old;      /* the state names an older version, which is another */
+    bool rebooted;     /* the stage of the state asked for a reboot */
 };
 enum fl_package_stage fl_package_begin(const struct fl_package_facts *facts);

@@ -19,6 +19,7 @@
 struct state {
     char *name, *version, *last_version;
     int64_t state, time, retries;
+    bool rebooting; /* ours */
 };
 #define F(member, key) FL_FIELD(struct state, member, key, FL_ALWAYS)
 static const struct fl_field state_fields[] = {
@@ -28,6 +29,7 @@ static const struct fl_field state_fields[] = {
     F(time, "time"),
     F(last_version, "lastinstalledversion"),
     F(retries, "retrycount"),
+    FL_FIELD(struct state, rebooting, "rebooting", FL_OMIT_ZERO),
 };
 #undef F
 static const struct fl_shape state_shape = FL_SHAPE(struct state, "installstate", state_fields);
@@ -87,6 +89,7 @@ static int read_state(struct fl_package_store *s, struct fl_err *err)
         return 0;
     s->state = (enum fl_package_state)in.state;
     s->retries = in.retries;
+    s->rebooting = in.rebooting;
     if (in.version && fl_package_name_safe(in.version))
         s->version = in.version;
     if (in.last_version && fl_package_name_safe(in.last_version))
@@ -125,7 +128,8 @@ int fl_package_store_save(struct fl_package_store *s, const char *name, struct f
                                .last_version = s->last_version,
                                .state = s->state,
                                .time = fl_now_ms() / 1000,
-                               .retries = s->retries };
+                               .retries = s->retries,
+                               .rebooting = s->rebooting };
     char *path = fl_arena_printf(s->arena, "%s/installstate", s->dir);
     int r = path ? fl_json_encode(&state_shape, &out, &text) : -ENOMEM;
     return r < 0 ? fl_err_set(err, r, NULL, "the package's state does not fit")

@@ -20,6 +20,7 @@ struct fl_package_store {
     char *version, *last_version; /* "" for none */
     enum fl_package_state state;
     int64_t retries;
+    bool rebooting; /* the stage of the state waits for a reboot */
 };
 
 /* Makes the folder of the package (whose name may be an ARN), takes its lock and reads its state.

@@ -287,7 +287,8 @@ def test_an_install_script_that_reboots_and_one_that_is_killed(new_box, aws_of, 
     assert log.read_text() == "install\ninstall\n" and machine.times_asked() == 1
     log.unlink()
 
-    # A worker that dies under a script: reported once, never begun again by itself; the next command repairs it.
+    # A worker that dies under a script: reported once, never begun again by itself; the next command takes
+    # off what is left of it, and installs it.
     package(aws, tmp_path, "Dies", f"echo install >> {log}; [ -e {begun} ] && exit 0; touch {begun}; sleep 600\n", log)
     command = install(aws, node, "Dies")
     flsandbox.wait_for("the script to begin", begun.exists)
@@ -296,5 +297,5 @@ def test_an_install_script_that_reboots_and_one_that_is_killed(new_box, aws_of, 
     assert done["Status"] == "Failed" and log.read_text() == "install\n", done
     done = aws.settled(install(aws, node, "Dies"), node)
     assert done["Status"] == "Success" and "Successfully installed Dies 1.0" in done["StandardOutputContent"], done
-    assert log.read_text().splitlines() == ["install", "install"]
+    assert log.read_text().splitlines() == ["install", "uninstall 1.0", "install"]
     assert json.loads((agent.state / "packages/Dies/installstate").read_text())["state"] == 8

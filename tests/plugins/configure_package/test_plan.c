@@ -9,32 +9,40 @@
 
 #define ST(s) FL_PACKAGE_##s
 static const struct {
-    struct fl_package_facts facts; /* uninstall, in place, state, same version, whole, has old */
+    struct fl_package_facts facts; /* uninstall, in place, state, same version, whole, has old,
+                                      rebooted */
     enum fl_package_stage want;
 } cases[] = {
-    { { false, false, ST(NONE), false, false, false }, FL_STAGE_INSTALL },
-    { { false, true, ST(UNINSTALLED), true, false, false }, FL_STAGE_INSTALL },
-    { { false, false, ST(INSTALLED), true, true, false }, FL_STAGE_VALIDATE },
-    { { false, true, ST(INSTALLED), true, true, false }, FL_STAGE_VALIDATE },
-    { { false, false, ST(INSTALLED), true, false, false }, FL_STAGE_CLEAN },
-    { { false, false, ST(INSTALLED), false, false, false }, FL_STAGE_REMOVE_OLD },
-    { { false, true, ST(INSTALLED), false, true, false }, FL_STAGE_UPDATE },
-    { { false, false, ST(FAILED), true, true, false }, FL_STAGE_CLEAN },
-    { { false, false, ST(UNKNOWN), false, false, false }, FL_STAGE_CLEAN },
-    /* what was under way */
-    { { false, false, ST(INSTALLING), true, true, false }, FL_STAGE_INSTALL },
-    { { false, false, ST(INSTALLING), true, true, true }, FL_STAGE_INSTALL_OVER },
-    { { false, false, ST(INSTALLING), false, true, true }, FL_STAGE_CLEAN },
-    { { false, false, ST(UPGRADING), true, true, true }, FL_STAGE_REMOVE_OLD },
-    { { false, false, ST(ROLLBACK_UNINSTALL), true, true, true }, FL_STAGE_UNDO },
-    { { false, false, ST(ROLLBACK_INSTALL), true, true, true }, FL_STAGE_RESTORE },
-    { { false, true, ST(UPDATING), true, true, true }, FL_STAGE_UPDATE },
+    { { false, false, ST(NONE), false, false, false, false }, FL_STAGE_INSTALL },
+    { { false, true, ST(UNINSTALLED), true, false, false, false }, FL_STAGE_INSTALL },
+    { { false, false, ST(INSTALLED), true, true, false, false }, FL_STAGE_VALIDATE },
+    { { false, true, ST(INSTALLED), true, true, false, false }, FL_STAGE_VALIDATE },
+    { { false, false, ST(INSTALLED), true, false, false, false }, FL_STAGE_CLEAN },
+    { { false, false, ST(INSTALLED), false, false, false, false }, FL_STAGE_REMOVE_OLD },
+    { { false, true, ST(INSTALLED), false, true, false, false }, FL_STAGE_UPDATE },
+    { { false, false, ST(FAILED), true, true, false, false }, FL_STAGE_CLEAN },
+    { { false, false, ST(UNKNOWN), false, false, false, false }, FL_STAGE_CLEAN },
+    /* what waited for a reboot */
+    { { false, false, ST(INSTALLING), true, true, false, true }, FL_STAGE_INSTALL },
+    { { false, false, ST(INSTALLING), true, true, true, true }, FL_STAGE_INSTALL_OVER },
+    { { false, false, ST(INSTALLING), false, true, true, true }, FL_STAGE_CLEAN },
+    { { false, false, ST(UPGRADING), true, true, true, true }, FL_STAGE_REMOVE_OLD },
+    { { false, false, ST(ROLLBACK_UNINSTALL), true, true, true, true }, FL_STAGE_UNDO },
+    { { false, false, ST(ROLLBACK_INSTALL), true, true, true, true }, FL_STAGE_RESTORE },
+    { { false, true, ST(UPDATING), true, true, true, true }, FL_STAGE_UPDATE },
+    /* what was interrupted is taken off first */
+    { { false, false, ST(INSTALLING), true, true, false, false }, FL_STAGE_CLEAN },
+    { { false, false, ST(INSTALLING), true, true, true, false }, FL_STAGE_CLEAN_NEW },
+    { { false, false, ST(UPGRADING), true, true, true, false }, FL_STAGE_CLEAN },
+    { { false, false, ST(ROLLBACK_UNINSTALL), true, true, true, false }, FL_STAGE_CLEAN_NEW },
+    { { false, false, ST(ROLLBACK_INSTALL), true, true, true, false }, FL_STAGE_CLEAN },
+    { { false, true, ST(UPDATING), true, true, true, false }, FL_STAGE_CLEAN },
     /* uninstall */
-    { { true, false, ST(NONE), true, true, false }, FL_STAGE_ABSENT },
-    { { true, false, ST(INSTALLED), false, true, false }, FL_STAGE_ABSENT },
-    { { true, false, ST(INSTALLED), true, true, false }, FL_STAGE_UNINSTALL },
-    { { true, false, ST(UNINSTALLING), true, true, false }, FL_STAGE_UNINSTALL },
-    { { true, false, ST(FAILED), true, true, false }, FL_STAGE_UNINSTALL },
+    { { true, false, ST(NONE), true, true, false, false }, FL_STAGE_ABSENT },
+    { { true, false, ST(INSTALLED), false, true, false, false }, FL_STAGE_ABSENT },
+    { { true, false, ST(INSTALLED), true, true, false, false }, FL_STAGE_UNINSTALL },
+    { { true, false, ST(UNINSTALLING), true, true, false, false }, FL_STAGE_UNINSTALL },
+    { { true, false, ST(FAILED), true, true, false, false }, FL_STAGE_UNINSTALL },
 };
 
 static void begins(void **state)
