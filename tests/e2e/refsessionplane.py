@@ -50,7 +50,8 @@ class SessionPlane(refplane.RefPlane):
     def start_session(self, document, parameters=None, session_id=None, name="doc", **content):
         """interactive_shell to the agent; (Session, StartSession's answer)."""
         session_id = session_id or f"alice-{uuid.uuid4().hex[:17]}"
-        session = self.sessions[session_id] = Session(self, session_id, ours="Fairlead" in content)
+        session = self.sessions[session_id] = Session(
+            self, session_id, ours=any(content.get("Fairlead", {}).get(k) for k in ("MaxPayload", "Handshake", "EndOfInput")))
         content = {"SessionId": session_id, "DocumentName": name, "DocumentContent": document,
                    "Parameters": parameters or {}, "RunAsUser": "",
                    "SessionOwner": "arn:aws:iam::123456789012:user/alice", **content}

@@ -471,15 +471,15 @@ def test_agents_of_times_before_smux_have_one_connection_at_a_time(client, relay
         big = os.urandom(200_000)
         first = socket.create_connection(("127.0.0.1", port), 30)
         assert first.makefile("rb").readline() == b"hello\n"
-        exchange(first, big)
+        assert tcpecho.exchange(first, big) == big
         second = socket.create_connection(("127.0.0.1", port), 30)
         second.sendall(b"second")  # waits
-        exchange(first, b"again")
+        assert tcpecho.exchange(first, b"again") == b"again"
         assert not said
         first.close()
         got = second.makefile("rb")
         assert got.read(12) == b"hello\nsecond"
-        exchange(second, big[::-1])
+        assert tcpecho.exchange(second, big[::-1]) == big[::-1]
         got.close()
         second.close()
         until(lambda: len(said) == 2, "both connections")

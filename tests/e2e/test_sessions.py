@@ -11,6 +11,7 @@ import time
 import pytest
 
 import awscli_server
+import conftest
 import flapi
 import flsandbox
 import refsession
