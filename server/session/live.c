@@ -17,8 +17,7 @@
 #define LAST_MS     10000 /* for an agent to hang up when its session is over */
 #define WORD_MS     1000  /* between an agent's "Terminating" and the client's end, for its task */
 #define STUCK_MS    60000 /* a peer that takes nothing for so long is dropped */
-#define PONG_MS     (FL_DATA_QUIET_MS / 3) /* to a peer that is not read, whose pings are not either \
-                                            */
+#define PONG_MS     (FL_DATA_QUIET_MS / 3) /* to a peer that is not read, nor its pings */
 #define ARENA_BYTES (256 * 1024)
 
 #define REPLACED 4000 /* a code of our own: a newer connection has taken its place */
