@@ -132,8 +132,10 @@ static void on_output(void *arg, uint32_t type, const char *data, size_t len)
 static size_t room(void *arg)
 {
     const struct attach *a = arg;
+    size_t n = fl_session_room(a->session);
 
-    return FL_MIN(fl_session_room(a->session), (size_t)READ_BYTES);
+    /* One for an escape character that turns out to be none. */
+    return FL_MIN(n > 0 ? n - 1 : 0, (size_t)READ_BYTES);
 }
 
 static void suspend(struct attach *a)
