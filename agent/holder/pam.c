@@ -7,6 +7,8 @@
 #include "agent/lib/text.h"
 #include "common/base/log.h"
 
+#define ANSWER_S 60
+
 #define PAM_SUCCESS        0
 #define PAM_CONV_ERR       19
 #define PAM_BUF_ERR        5
@@ -167,9 +169,11 @@ int fl_pam_open(const char *service, const char *user, const char *tty, struct f
         return fl_err_nomem(err);
     pam->conv = (struct pam_conv){ converse, pam };
     pam->text = text;
+    alarm(ANSWER_S);
     r = load(pam, err);
     if (r == 0)
         r = open_session(pam, name, user, tty, err);
+    alarm(0);
     pam->text = NULL;
     if (r == 0) {
         *ret_pam = pam;
@@ -189,12 +193,14 @@ struct fl_pam *fl_pam_close(struct fl_pam *pam)
 {
     if (!pam)
         return NULL;
+    alarm(ANSWER_S);
     if (pam->is_open)
         pam->status = pam->call.close_session(pam->handle, 0);
     if (pam->has_cred)
         pam->status = pam->call.setcred(pam->handle, PAM_DELETE_CRED);
     if (pam->handle)
         pam->call.end(pam->handle, pam->status);
+    alarm(0);
     for (char **e = pam->env; e && *e; e++)
         free(*e);
     free(pam->env);

@@ -11,7 +11,10 @@ struct fl_pam;
 
 /* `service`: a file of /etc/pam.d; NULL: "fairlead" if it is there, else "su-l"; "none" or neither
  * of them: *ret_pam is NULL. What modules have to say to the user is appended to `text`. -EACCES if
- * they refuse the user. */
+ * they refuse the user.
+ *
+ * Modules run in this process and may ask anybody: one that has not answered after a minute, here
+ * or in fl_pam_close(), ends the process by SIGALRM. */
 int fl_pam_open(const char *service, const char *user, const char *tty, struct fl_buf *text,
                 struct fl_pam **ret_pam, struct fl_err *err);
 /* What the modules set; valid until it is closed. NULL for none. */

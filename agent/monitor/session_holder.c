@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -205,7 +206,9 @@ static void on_exit_status(void *arg, int status)
         probe_later(s); /* another monitor's, started a moment before we looked */
         return;
     }
-    if (WIFSIGNALED(status))
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM) /* agent/holder/pam.h */
+        snprintf(why, sizeof(why), "fairlead: PAM did not answer in time");
+    else if (WIFSIGNALED(status))
         snprintf(why, sizeof(why),
                  "fairlead: the process that held this session was killed by signal %d",
                  WTERMSIG(status));

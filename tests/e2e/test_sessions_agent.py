@@ -750,8 +750,32 @@ def test_the_user_is_made(plane, new_agent, tmp_path):
     assert "ssm-user" not in pathlib.Path("/etc/passwd").read_text()
 
 
-@pytest.mark.skipif(not ROOT or not pathlib.Path("/lib/x86_64-linux-gnu/libpam.so.0").exists(),
-                    reason="PAM takes root and libpam")
+takes_pam = pytest.mark.skipif(not ROOT or not pathlib.Path("/lib/x86_64-linux-gnu/libpam.so.0").exists(),
+                               reason="PAM takes root and libpam")
+
+
+@takes_pam
+@pytest.mark.long  # PAM has a minute
+def test_a_module_of_pam_that_hangs(plane, new_agent, tmp_path):
+    etc = tmp_path / "pam.d"
+    etc.mkdir()
+    (etc / "fairlead").write_text("auth required pam_permit.so\naccount required pam_permit.so\n"
+                                  "session required pam_exec.so /bin/sleep 150\n")
+    agent = new_agent(plane, start=False, config={"Fairlead": {"SessionUser": USER, "PamService": ""}})
+    argv = agent.argv
+    agent.argv = lambda *args: ["unshare", "--mount", "--propagation", "private", "sh", "-c",
+                                f"mount --bind {etc} /etc/pam.d && exec \"$@\"", "sh", *argv(*args)]
+    plane.pings.clear()
+    agent.start()
+    plane.wait_online(60)
+    s, answer = plane.start_session(commands("InteractiveCommands", "echo never"))
+    client = plane.client(answer).start()
+    assert plane.wait_status(s, 120) == "Failed" and "PAM did not answer" in s.completes[0]["Output"]
+    client.leave()
+    agent.stop()
+
+
+@takes_pam
 def test_pam(plane, new_agent, tmp_path):
     """Its environment and limits are the session's, and it stands in wtmp; a module that refuses ends it."""
     wtmp = tmp_path / "wtmp"
