@@ -220,7 +220,7 @@ static void on_later(void *arg)
         return;
     }
     if (fl_s3_put_ask(r->s3, CHECK_MS, on_bucket, r) < 0) {
-        fl_err_set(&err, -ENOMEM, NULL, "out of memory");
+        fl_err_nomem(&err);
         end_check(r, &err);
     }
 }
@@ -405,7 +405,7 @@ int fl_record_new(const struct fl_record_conf *conf, struct fl_record **ret_reco
         return 0;
     r = calloc(1, sizeof(*r));
     if (!r)
-        return fl_err_set(err, -ENOMEM, NULL, "out of memory");
+        return fl_err_nomem(err);
     r->conf = *conf;
     r->later = fl_timer_new(conf->loop, on_later, r);
     r->limit = fl_timer_new(conf->loop, on_check_limit, r);

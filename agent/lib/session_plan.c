@@ -175,7 +175,7 @@ static int read_logging(struct load *l, const struct inputs *in, struct fl_err *
     out->prefix = in->prefix ? in->prefix : fl_arena_strdup(l->arena, "");
     out->group = l->plan->extras.keeps_group ? NULL : none_if_empty(in->group);
     out->stream &= l->plan->kind == FL_SESSION_STANDARD;
-    return out->prefix ? 0 : fl_err_set(err, -ENOMEM, NULL, "out of memory");
+    return out->prefix ? 0 : fl_err_nomem(err);
 }
 
 static int read_inputs(struct load *l, const char *text, const char *run_as_user,
