@@ -55,6 +55,11 @@ def test_main_path(node_program, box):
                              "no-invocation": "InvocationDoesNotExist", "wrong-secret": "InvalidSignatureException"}
 
 
+def in_session(node_program, started, env=None):
+    return subprocess.run([node_program, str(JS / "session.mjs"), started["StreamUrl"], started["TokenValue"],
+                           "stty size; echo a$((1+1))b\r", "a2b\r\n"], env=env, capture_output=True, text=True, timeout=90)
+
+
 def test_session(node_program):
     """ssm-session numbers its messages and acknowledges, but sends a wrong digest, acknowledges even
     acknowledgements, and pads the type in front: the reference node takes it as the official agent does."""
@@ -62,11 +67,18 @@ def test_session(node_program):
     try:
         started, agent = relay.start_session({"schemaVersion": "1.0", "sessionType": "Standard_Stream", "inputs": {}},
                                              quirks=refsessionnode.Quirks(start_s=0.01))
-        done = subprocess.run([node_program, str(JS / "session.mjs"), started["StreamUrl"], started["TokenValue"],
-                               "stty size; echo a$((1+1))b\r", "a2b\r\n"], capture_output=True, text=True, timeout=90)
+        done = in_session(node_program, started)
         agent.close({"SessionId": agent.session_id, "CreatedDate": ""})
     finally:
         relay.close()
     assert done.returncode == 0, (done.stderr, agent)
     assert "34 197\n" in done.stdout.replace("\r", "")
     assert agent.violations == []
+
+
+def test_session_with_our_plane_and_agent(node_program, box):
+    started = box.plane.api.call("StartSession", Target=box.agents[0].node_id)
+    done = in_session(node_program, started, box.env())
+    assert done.returncode == 0, done.stderr
+    assert "34 197\n" in done.stdout.replace("\r", "")
+    box.plane.api.call("TerminateSession", SessionId=started["SessionId"])
