@@ -2,6 +2,7 @@
 import os
 import pathlib
 import pty
+import re
 import select
 import shutil
 import signal
@@ -12,6 +13,7 @@ import time
 
 import pytest
 
+import flproc
 import flsandbox
 import tcpecho
 
@@ -49,8 +51,9 @@ class Terminal:
             os.execve(client.argv()[0], client.argv("session", client.node), client.env)
 
     def until(self, text, timeout_s=30):
+        """Bytes, or a pattern."""
         end = time.monotonic() + timeout_s
-        while text not in self.text:
+        while not (re.search(text, self.text) if isinstance(text, re.Pattern) else text in self.text):
             left = end - time.monotonic()
             assert left > 0 and select.select([self.fd], [], [], left)[0], (text, self.text[-2000:])
             self.text += os.read(self.fd, 65536)
@@ -159,7 +162,8 @@ def test_ssh(ours, tmp_path):
 
 
 def test_everything_is_killed_in_the_middle(new_box):
-    """Plane, then monitor and net: the terminal goes on."""
+    """Monitor and net, then the plane, then the agent stopped and started as by hand: the terminal goes on, and its
+    transcript has all of it."""
     box = new_box()
     ours = Client(box)
     agent = box.agents[0]
@@ -172,13 +176,51 @@ def test_everything_is_killed_in_the_middle(new_box):
     t.until(b"without\r\n")
     agent.start()
     agent.wait_online(box.plane)
+    session = box.plane.api.call("DescribeSessions", State="Active")["Sessions"][0]["SessionId"]
+    file = box.plane.data / "transcripts" / session  # gets what was said within a second
+    flsandbox.wait_for("what was said on disk", lambda: b"without\r\n" in file.read_bytes())
     box.plane.kill()
     box.plane.restart()
     agent.wait_online(box.plane)
     t.type(b"echo af''ter\r")
     t.until(b"after\r\n", 60)
+    assert agent.stop() == 0
+    t.type(b"echo stop''ped\r")
+    t.until(b"stopped\r\n")
+    agent.start()
+    agent.wait_online(box.plane)
     t.type(b"exit\r")
     assert t.close() == 0
     flsandbox.wait_for("its end to be listed", lambda: [
         s for s in box.plane.api.call("DescribeSessions", State="History")["Sessions"]
         if s["Status"] == "Terminated"], 30)
+    flsandbox.wait_for("the end of its transcript", lambda: b"EndDate" in ours.run("transcripts", "list", "--json").stdout)
+    done = ours.run("transcripts", "verify", session)
+    assert done.returncode == 0, done
+    raw = ours.run("transcripts", "export", "--raw", session).stdout
+    words = [b"before", b"without", b"after", b"stopped"]
+    assert [raw.count(w + b"\r\n") for w in words] == [1] * 4, raw
+    assert sorted(words, key=raw.index) == words
+
+
+def test_a_client_is_killed(ours):
+    """Its session waits for it as disconnected, and ends for good when it is terminated: nothing is left on the node."""
+    box = ours.box
+    t = Terminal(ours)
+    t.until(b"# " if os.geteuid() == 0 else b"$ ")
+    before = set(box.agents[0].below("fairlead-holder"))
+    t.type(b"echo shell=$$.\r")
+    t.until(re.compile(rb"shell=(\d+)\."))
+    shell = int(re.search(rb"shell=(\d+)\.", t.text)[1])
+    os.kill(t.pid, signal.SIGKILL)
+    assert t.close() == -signal.SIGKILL
+
+    def mine():
+        return [s for s in box.plane.api.call("DescribeSessions", State="Active")["Sessions"]
+                if s["Target"] == ours.node and s["Status"] == "Disconnected"]
+
+    session = flsandbox.wait_for("the session to be disconnected", mine)[0]["SessionId"]
+    assert flproc.alive(shell) and before <= set(box.agents[0].below("fairlead-holder"))
+    box.plane.api.call("TerminateSession", SessionId=session)
+    flsandbox.wait_for("the end of its shell", lambda: not flproc.alive(shell))
+    flsandbox.wait_for("the end of its processes", lambda: not before & set(box.agents[0].below("fairlead-holder")))
