@@ -104,7 +104,9 @@ const struct fl_command fl_cmd_session = {
         "lost is made again, for ten minutes, and nothing typed or printed is lost by it. In a "
         "pipe, standard input is typed on the node, and all of the output is printed before "
         "fairlead ends.\n\n"
-        "With --document the session is what that document says: a command, a port.",
+        "With --document the session is what that document says: a command, a port. The exit "
+        "status is 0 if the node's program has ended, 3 if something else ended the session: the "
+        "plane, a limit of time, a node that is gone.",
     FL_OPTIONS(struct session_options, session_options),
     .min_args = 1,
     .max_args = 1,

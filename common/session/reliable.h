@@ -46,7 +46,7 @@ struct fl_reliable_counters {
     uint64_t duplicates; /* acknowledged again */
     uint64_t early;      /* held until what is before them came */
     uint64_t dropped;    /* early and beyond the limits: the peer sends them again */
-    uint64_t bad;        /* no frame, wrong digest (client), or a direction that is not the peer's */
+    uint64_t bad;        /* no frame, client: wrong digest, or the direction is not the peer's */
 };
 
 /* Begins as not connected. 0 or -ENOMEM. */
