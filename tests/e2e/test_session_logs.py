@@ -12,7 +12,7 @@ import pytest
 import flsandbox
 import refsessionplane
 from test_outputs import NAMES, Store
-from test_sessions_agent import CONFIG, SHELL, USER, commands, holder_of, marks, over
+from test_sessions_agent import CONFIG, OURS, SHELL, USER, commands, holder_of, marks, over
 
 FRAME = re.compile(r"\AScript started on \S+Z\n(.*)\nScript done on \S+Z\n\Z", re.S)
 ENCRYPTED = "<C><Rule><D><SSEAlgorithm>AES256</SSEAlgorithm></D></Rule></C>"
@@ -123,7 +123,7 @@ def test_nothing_is_kept_where_nothing_is_asked_for(session, plane, store, agent
             (SHELL, {}),
             (logged(s3BucketName="", cloudWatchLogGroupName=""), {}),
             (logged(s3BucketName="b1", cloudWatchLogGroupName="plain"),
-             {"Fairlead": {"KeepsBucket": True, "KeepsGroup": True}})):  # the plane sees to it
+             {"Fairlead": {**OURS["Fairlead"], "KeepsBucket": True, "KeepsGroup": True}})):  # the plane sees to it
         client, s = session(document, **content)
         client.wait_ready()
         assert not (agent.state / "sessions" / s.session_id / "record").exists()
