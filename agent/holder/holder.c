@@ -38,6 +38,15 @@ static void on_record_gone(void *arg)
     fl_loop_stop(h->loop);
 }
 
+static void note_places(struct holder *h)
+{
+    struct fl_srec_places places;
+
+    if (h->record && fl_record_places(h->record, &h->arena, &places) == 0 &&
+        (places.bucket || places.log_group))
+        fl_journal_append(&h->journal, FL_SREC_PLACES, &places, NULL);
+}
+
 /* Once: on disk, then the monitor is told, then this process ends as soon as what the session
  * printed is where it should be. */
 static void finish(struct holder *h, const char *status, const char *output)
@@ -52,6 +61,7 @@ static void finish(struct holder *h, const char *status, const char *output)
         fl_child_kill(h->net_child, SIGKILL);
     fl_utmp_end(&h->utmp, NULL);
     h->pam = fl_pam_close(h->pam);
+    note_places(h);
     if (fl_sessiondir_note(&h->journal, FL_SREC_END,
                            &(struct fl_srec_end){ .status = fl_text(status),
                                                   .output = fl_text(output ? output : "") },

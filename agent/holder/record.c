@@ -22,6 +22,7 @@
 #define LOGS_END_MS      600000u
 #define EVENT_MAX_BYTES  (1u << 20)
 #define EVENT_ARENA      (4u << 20)
+#define KEY_ARENA        (512u << 10)
 #define TAIL_BYTES       FL_SESSION_FRAME_BYTES
 
 static const char note_file[] = "logged"; /* logs_put.h */
@@ -315,22 +316,47 @@ static int close_frame(const struct fl_record *r)
     return fl_fd_write_all(fd, line, n);
 }
 
-static int upload(struct fl_record *r)
+static char *object_key(const struct fl_record *r, struct fl_arena *arena)
+{
+    const char *prefix = r->conf.plan->logging.prefix;
+    size_t len = strlen(prefix);
+
+    return fl_arena_printf(arena, "%s%s%s.log", prefix,
+                           len > 0 && prefix[len - 1] != '/' ? "/" : "",
+                           r->conf.session->session_id);
+}
+
+int fl_record_places(const struct fl_record *r, struct fl_arena *arena,
+                     struct fl_srec_places *ret_places)
 {
     const struct fl_session_logging *l = &r->conf.plan->logging;
+    struct fl_srec_places places = { .log_group = l->group };
+
+    *ret_places = (struct fl_srec_places){ 0 };
+    if (faccessat(r->conf.dir_fd, FL_SESSION_RECORD, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+        return 0;
+    if (l->bucket) {
+        places.bucket = l->bucket;
+        places.key = object_key(r, arena);
+        if (!places.key)
+            return -ENOMEM;
+    }
+    *ret_places = places;
+    return 0;
+}
+
+static int upload(struct fl_record *r)
+{
     fl_autofd int fd = openat(r->conf.dir_fd, FL_SESSION_RECORD, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    size_t len = strlen(l->prefix);
-    fl_autofree char *key = NULL;
+    fl_autoarena struct fl_arena arena = FL_ARENA(KEY_ARENA);
+    char *key = object_key(r, &arena);
     struct fl_s3_file file = { .fd = fd };
     struct stat st;
 
     if (fd < 0 || fstat(fd, &st) < 0)
         return -errno;
-    if (asprintf(&key, "%s%s%s.log", l->prefix, len > 0 && l->prefix[len - 1] != '/' ? "/" : "",
-                 r->conf.session->session_id) < 0) {
-        key = NULL;
+    if (!key)
         return -ENOMEM;
-    }
     file.key = key;
     file.bytes = (uint64_t)st.st_size;
     return fl_s3_put_start(

@@ -36,6 +36,10 @@ void fl_record_check(struct fl_record *r, void (*done)(void *arg, const struct f
  * to be streamed is from now on. */
 int fl_record_open(struct fl_record *r, int *ret_fd, int64_t *ret_max_bytes, struct fl_err *err);
 
+/* Where it goes, in the arena; all NULL if nothing is kept. */
+int fl_record_places(const struct fl_record *r, struct fl_arena *arena,
+                     struct fl_srec_places *ret_places);
+
 /* Nobody writes any more: all of it goes where it should, within half an hour or so, then the file
  * goes. `done` runs once, later than the return. */
 void fl_record_end(struct fl_record *r, void (*done)(void *arg), void *arg);

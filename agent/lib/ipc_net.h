@@ -119,9 +119,10 @@ struct fl_net_session_close {
 };
 struct fl_net_task_complete {
     char *session_id;
-    char *message_id; /* stable across resends */
-    char *status;     /* Success, Failed, Cancelled */
-    char *output;     /* words for the operator; "" for none */
+    char *message_id;               /* stable across resends */
+    char *status;                   /* Success, Failed, Cancelled */
+    char *output;                   /* words for the operator; "" for none */
+    char *bucket, *key, *log_group; /* where what it showed goes; NULL: not there */
 };
 
 /* Types, names, shapes and phases; the ends add their handlers to a copy. */

@@ -35,18 +35,23 @@ static const struct fl_field end_fields[] = {
     F(fl_srec_end, status),
     F(fl_srec_end, output),
 };
+static const struct fl_field places_fields[] = {
+    F(fl_srec_places, bucket),
+    F(fl_srec_places, key),
+    F(fl_srec_places, log_group),
+};
 #undef F
+static const struct fl_shape places_shape =
+    FL_SHAPE(struct fl_srec_places, "Places", places_fields);
 static const struct fl_shape session_shape = FL_SHAPE(struct fl_session, "Session", session_fields);
 static const struct fl_shape run_shape = FL_SHAPE(struct fl_srec_run, "Run", run_fields);
 static const struct fl_shape child_shape = FL_SHAPE(struct fl_srec_child, "Child", child_fields);
 static const struct fl_shape end_shape = FL_SHAPE(struct fl_srec_end, "End", end_fields);
 
 static const struct fl_journal_row rows[] = {
-    { FL_SREC_SESSION, &session_shape },
-    { FL_SREC_RUN, &run_shape },
-    { FL_SREC_CHILD, &child_shape },
-    { FL_SREC_END, &end_shape },
-    { 0, NULL },
+    { FL_SREC_SESSION, &session_shape }, { FL_SREC_RUN, &run_shape },
+    { FL_SREC_CHILD, &child_shape },     { FL_SREC_END, &end_shape },
+    { FL_SREC_PLACES, &places_shape },   { 0, NULL },
 };
 
 void fl_session_message_id(const char *nonce, char out[FL_UUID_BYTES])
@@ -164,6 +169,8 @@ static int read_log(struct fl_journal *j, struct fl_arena *arena, struct fl_sess
         log->run |= rec.type == FL_SREC_RUN;
         if (rec.type == FL_SREC_CHILD)
             log->child = *(const struct fl_srec_child *)rec.in;
+        if (rec.type == FL_SREC_PLACES)
+            log->places = *(const struct fl_srec_places *)rec.in;
         if (rec.type == FL_SREC_END) {
             log->end = *(const struct fl_srec_end *)rec.in;
             log->ended = true;

@@ -49,9 +49,10 @@ struct fl_session {
 enum fl_session_record_type {
     FL_SREC_SESSION = 1, /* struct fl_session */
     /* journal */
-    FL_SREC_RUN,   /* struct fl_srec_run: a holder took it */
-    FL_SREC_CHILD, /* struct fl_srec_child: the user's process */
-    FL_SREC_END,   /* struct fl_srec_end: the last record */
+    FL_SREC_RUN,    /* struct fl_srec_run: a holder took it */
+    FL_SREC_CHILD,  /* struct fl_srec_child: the user's process */
+    FL_SREC_END,    /* struct fl_srec_end: the last record */
+    FL_SREC_PLACES, /* struct fl_srec_places: where what is shown is to go */
 };
 struct fl_srec_run {
     int64_t time_ms;
@@ -67,11 +68,16 @@ struct fl_srec_end {
     char *output; /* words for the operator; "" for none */
 };
 
+struct fl_srec_places {
+    char *bucket, *key, *log_group; /* NULL: not there */
+};
+
 /* What a journal tells so far. */
 struct fl_session_log {
     bool run, ended;
     struct fl_srec_child child; /* pid 0: none */
     struct fl_srec_end end;
+    struct fl_srec_places places;
 };
 
 /* Makes the folder below `sessions_dir`; whole when it returns, and on disk when it was synced.

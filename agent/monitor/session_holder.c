@@ -53,8 +53,7 @@ static void look(struct session *s, const char *gone)
     int r = dir_fd < 0 ? dir_fd : fl_sessiondir_follow(dir_fd, &arena, &log, NULL);
 
     if (r == 0 && log.ended) {
-        fl_session_ended(s, log.end.status ? log.end.status : FL_SESSION_FAILED, log.end.output,
-                         false);
+        fl_session_ended_by_journal(s, &log);
         return;
     }
     if (!gone)

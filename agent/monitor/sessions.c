@@ -30,6 +30,9 @@ static struct session *free_session(struct session *s)
     free(s->document_name);
     free(s->owner);
     free(s->output);
+    free(s->bucket);
+    free(s->key);
+    free(s->log_group);
     free(s);
     return NULL;
 }
@@ -112,7 +115,10 @@ static int send_report(struct session *s)
         &(struct fl_net_task_complete){ .session_id = s->id,
                                         .message_id = id,
                                         .status = fl_text(s->status),
-                                        .output = s->output ? s->output : fl_text("") });
+                                        .output = s->output ? s->output : fl_text(""),
+                                        .bucket = s->bucket,
+                                        .key = s->key,
+                                        .log_group = s->log_group });
 }
 
 /* Without the file the next monitor tells the end once more. */
@@ -239,6 +245,24 @@ void fl_session_ended(struct session *s, const char *status, const char *output,
     if (s->all->conf.limit)
         fl_doclimit_sweep(s->all->conf.limit);
     pump(s->all);
+}
+
+static char *copy(const char *text)
+{
+    return text ? strdup(text) : NULL;
+}
+
+void fl_session_ended_by_journal(struct session *s, const struct fl_session_log *log)
+{
+    const struct fl_srec_places *p = &log->places;
+
+    if (s->state == SESSION_ENDED)
+        return;
+    s->bucket = copy(p->bucket);
+    s->key = copy(p->key);
+    s->log_group = copy(p->log_group);
+    fl_session_ended(s, log->end.status ? log->end.status : FL_SESSION_FAILED, log->end.output,
+                     false);
 }
 
 static bool has_record(const struct session *s)
@@ -409,8 +433,7 @@ static void resume(struct session *s, int dir_fd)
         return;
     }
     if (r == 0 && log.ended)
-        fl_session_ended(s, log.end.status ? log.end.status : FL_SESSION_FAILED, log.end.output,
-                         false);
+        fl_session_ended_by_journal(s, &log);
     else
         fl_session_ended(s, FL_SESSION_FAILED,
                          "fairlead: the node's agent or the node itself was stopped in the middle "

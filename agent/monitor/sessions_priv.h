@@ -31,8 +31,9 @@ struct session {
     struct fl_backoff backoff;
     struct fl_judge *judge;
 
-    const char *status; /* how it ended */
-    char *output;       /* NULL: no words */
+    const char *status;             /* how it ended */
+    char *output;                   /* NULL: no words */
+    char *bucket, *key, *log_group; /* where what it showed goes; NULL: not there */
     int64_t ended_ms;
     unsigned sends;  /* on this opening of the channel */
     int64_t sent_ms; /* monotonic */
@@ -54,6 +55,8 @@ struct fl_sessions {
 /* ---- sessions.c ---- */
 /* It is over, as its journal says or (`keep`: to be written there first) as is said here. */
 void fl_session_ended(struct session *session, const char *status, const char *output, bool keep);
+/* The same as the journal has it. */
+void fl_session_ended_by_journal(struct session *session, const struct fl_session_log *log);
 int fl_session_open_dir(const struct session *session); /* descriptor or negative errno */
 /* It has ended, and no holder lives: it may be gone after this. */
 void fl_session_left(struct session *session);

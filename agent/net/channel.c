@@ -167,21 +167,21 @@ void fl_channel_task_complete(struct fl_channel *c, const struct fl_net_task_com
 {
     fl_autobuf struct fl_buf text = FL_BUF(MAX_PAYLOAD_BYTES);
     char empty[] = "";
-    int r = fl_json_encode(
-        &fl_shape_task_complete,
-        &(struct fl_msg_task_complete){ .schema_version = 1,
-                                        .task_id = complete->session_id,
-                                        .topic = fl_text(FL_MSG_AGENT_TASK_COMPLETE),
-                                        .final_status = complete->status,
-                                        .account_id = empty,
-                                        .instance_id = c->net->start.node_id,
-                                        .output = complete->output ? complete->output : empty,
-                                        .s3_bucket = empty,
-                                        .s3_suffix = empty,
-                                        .log_group = empty,
-                                        .log_stream = empty,
-                                        .retry_number = 1 },
-        &text);
+    int r = fl_json_encode(&fl_shape_task_complete,
+                           &(struct fl_msg_task_complete){
+                               .schema_version = 1,
+                               .task_id = complete->session_id,
+                               .topic = fl_text(FL_MSG_AGENT_TASK_COMPLETE),
+                               .final_status = complete->status,
+                               .account_id = empty,
+                               .instance_id = c->net->start.node_id,
+                               .output = complete->output ? complete->output : empty,
+                               .s3_bucket = complete->bucket ? complete->bucket : empty,
+                               .s3_suffix = complete->key ? complete->key : empty,
+                               .log_group = complete->log_group ? complete->log_group : empty,
+                               .log_stream = complete->log_group ? complete->session_id : empty,
+                               .retry_number = 1 },
+                           &text);
 
     if (r == 0)
         r = send_frame(c, FL_MSG_AGENT_TASK_COMPLETE, complete->message_id, text.data, text.len);

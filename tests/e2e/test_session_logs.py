@@ -113,6 +113,9 @@ def test_transcript_in_a_bucket(session, plane, store, agent):
     assert record.stat().st_mode & 0o777 == 0o600 and b"shown" in record.read_bytes()
     client.send(b"exit\r")
     over(plane, client, s)
+    told = s.completes[0]
+    assert (told["S3Bucket"], told["S3UrlSuffix"]) == ("b1", f"a/b/{s.session_id}.log")
+    assert (told["CwlGroup"], told["CwlStream"]) == ("", "")
     text = store.transcript(s, "a/b/")
     assert text.encode() == client.output  # as it was shown
     no_folders(agent)
@@ -149,6 +152,8 @@ def test_whole_transcript_in_a_log_group(session, plane, store, agent):
     client.send(b"seq 60000; exit\r")
     over(plane, client, s)
     no_folders(agent)
+    told = s.completes[0]
+    assert (told["CwlGroup"], told["CwlStream"], told["S3Bucket"]) == ("plain", s.session_id, "")
     text = "".join(m + "\n" for m in store.events("plain", s))
     assert FRAME.match(text)[1].encode() == client.output
     assert len(store.events("plain", s)) > 1
