@@ -492,8 +492,7 @@ static int proceed(struct holder *h, struct fl_err *err)
                                          .session = &h->session,
                                          .plan = &h->plan,
                                          .run_as = run_as(h) };
-    int r = conf.run_as ? fl_record_new(&conf, &h->record, err)
-                        : fl_err_nomem(err);
+    int r = conf.run_as ? fl_record_new(&conf, &h->record, err) : fl_err_nomem(err);
 
     if (r < 0 || h->salvage)
         return r;
