@@ -180,6 +180,26 @@ def test_lines_are_streamed(session, plane, store, agent):
     assert store.transcript(s).encode() == client.output
 
 
+def test_streams_go_on_after_a_restart(session, plane, store, agent):
+    client, s = session(logged(cloudWatchLogGroupName="plain", cloudWatchStreamingEnabled=True))
+    client.wait_ready()
+    client.send(b"echo fir''st\r")
+    store.wait(lambda: "first" in store.streamed("plain", s), "the first line")
+    folder = agent.state / "sessions" / s.session_id
+    flsandbox.wait_for("a note of it", lambda: (folder / "record").read_bytes().rfind(b"first") < int(
+        (folder / "logged").read_text()[:20] or "0"), 10)
+    agent.kill()
+    marks(client, "meanwhile")
+    agent.start()
+    plane.wait_online(60)
+    store.wait(lambda: "meanwhile" in store.streamed("plain", s), "the line of meanwhile")
+    client.send(b"exit\r")
+    over(plane, client, s)
+    no_folders(agent)
+    lines = store.streamed("plain", s)
+    assert [n for n in lines if n in ("first", "meanwhile")] == ["first", "meanwhile"]
+
+
 @pytest.mark.parametrize("inputs, words", [
     ({"s3BucketName": "b1", "s3EncryptionEnabled": True}, "bucket b1 does not encrypt"),
     ({"s3BucketName": "b1", "s3EncryptionEnabled": "true"}, "bucket b1 does not encrypt"),
