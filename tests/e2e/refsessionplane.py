@@ -210,6 +210,8 @@ class SessionPlane(refplane.RefPlane):
                 held, session.held = session.held, []
                 for frame in held:
                     ws.send_binary(frame)
+                if self.ack_tasks and session.completes:
+                    self.close_client(session)
         with self.changed:
             session.opened += side == "agent"
             self.changed.notify_all()
@@ -259,16 +261,23 @@ class SessionPlane(refplane.RefPlane):
                 {"SchemaVersion": 1, "MessageId": str(message.id), "TaskId": body["TaskId"], "Topic": "x"})))
         if session:
             with session.lock:
-                if self.ack_tasks and session.client and not session.completes:
-                    text = json.dumps({"MessageType": "channel_closed", "MessageId": sw.new_id(),
-                                       "DestinationId": "mi-x", "SessionId": session.session_id,
-                                       "SchemaVersion": 1, "CreatedDate": "2026-01-01", "Output": body["Output"]})
-                    try:
-                        session.client.send_binary(wire.encode_message("channel_closed", text))
-                    except OSError:
-                        pass
-        with self.changed:
-            if session:
+                first = not session.completes
                 session.completes.append(dict(body, id=str(message.id)))
+                if self.ack_tasks and first:
+                    self.close_client(session)
+        with self.changed:
             self.changed.notify_all()
         return None
+
+    @staticmethod
+    def close_client(session):
+        """Also one that comes when the session is over already."""
+        if not session.client:
+            return
+        text = json.dumps({"MessageType": "channel_closed", "MessageId": sw.new_id(), "DestinationId": "mi-x",
+                           "SessionId": session.session_id, "SchemaVersion": 1, "CreatedDate": "2026-01-01",
+                           "Output": session.completes[0]["Output"]})
+        try:
+            session.client.send_binary(wire.encode_message("channel_closed", text))
+        except OSError:
+            pass
