@@ -87,20 +87,37 @@ class Lossy:
 
     async def _serve(self, reader, writer):
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, asyncio.CancelledError):
-            head = await reader.readuntil(b"\r\n\r\n")
             up_reader, up_writer = await asyncio.open_connection(PLANE, self.port, ssl=self.upstream)
             try:
-                up_writer.write(head)
-                is_data = re.match(rb"GET \S*/v1/data-channel/", head)
-                answer = await up_reader.readuntil(b"\r\n\r\n") if is_data else b""
-                writer.write(answer)
-                if answer.startswith(b"HTTP/1.1 101"):
+                # a call may come first: an agent makes its data channel and opens it on one connection
+                while not re.match(rb"GET \S*/v1/data-channel/", head := await passed_head(reader, up_writer)):
+                    if not await passed_body(head, reader, up_writer) or not await passed_body(
+                            await passed_head(up_reader, writer), up_reader, writer):
+                        await asyncio.gather(pipe(reader, up_writer), pipe(up_reader, writer))
+                        return
+                if (await passed_head(up_reader, writer)).startswith(b"HTTP/1.1 101"):
                     await Channel(self, reader, writer, up_reader, up_writer).run()
                 else:
                     await asyncio.gather(pipe(reader, up_writer), pipe(up_reader, writer))
             finally:
                 abort(up_writer)
-        abort(writer)
+                abort(writer)
+
+
+async def passed_head(reader, writer):
+    head = await reader.readuntil(b"\r\n\r\n")
+    writer.write(head)
+    return head
+
+
+async def passed_body(head, reader, writer):
+    """False: nothing says where it ends."""
+    found = re.search(rb"\r\ncontent-length: *(\d+)\r\n", head, re.I)
+    if not found:
+        return False
+    writer.write(await reader.readexactly(int(found[1])))
+    await writer.drain()
+    return True
 
 
 def abort(writer):
