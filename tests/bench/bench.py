@@ -32,6 +32,7 @@ import flsandbox  # noqa: E402
 import refplane  # noqa: E402
 import report  # noqa: E402
 import sessions  # noqa: E402
+import transcripts  # noqa: E402
 import yardstick  # noqa: E402
 
 BASELINE = HERE / "baseline.json"
@@ -63,6 +64,9 @@ ROWS = {
     "session: exec true": ("ms", 100),
     "session: forward, 100 MB from the node": ("ms", 1000),
     "session: forward, 100 MB to the node": ("ms", 1000),
+    "transcripts: search of 100 MB, by the index": ("ms", 100),
+    "transcripts: index on the disk, of 100 MB": ("x", 2),
+    "transcripts: CPU to index 100 MB": ("s", 30),
     "plane: ListCommands, connection kept": ("ms", None),
     "plane: SendCommand, connection kept": ("ms", None),
     "plane: command to result, our agent": ("ms", None),
@@ -366,6 +370,7 @@ class Bench:
         self.measure_crowd()
         self.measure_plane()
         sessions.measure(self)
+        transcripts.measure(self)
 
 
 def load_rows(path):
