@@ -31,11 +31,11 @@ def pool(box, folder, hashed, bundled):
     return lambda *argv: ["unshare", "-m", "sh", "-c", SCRIPT, "sh", str(folder), *[str(a) for a in argv]]
 
 
-def nodes(box, wrap, home):
-    """`fairlead nodes`, without a word of where CAs are."""
+def client(box, wrap, home, *args):
+    """`fairlead ARGS`, without a word of where CAs are."""
     env = {k: v for k, v in dict(box.env(), HOME=str(home)).items()
            if not k.endswith("CA_BUNDLE") and not k.startswith(("SSL_CERT", "FAIRLEAD_CA"))}
-    return subprocess.run(wrap(box.build / "fairlead", "nodes"), env=env, capture_output=True, text=True, timeout=60)
+    return subprocess.run(wrap(box.build / "fairlead", *args), env=env, capture_output=True, text=True, timeout=60)
 
 
 @pytest.mark.parametrize("hashed, bundled", [(True, True), (True, False), (False, True)])
@@ -50,10 +50,10 @@ def test_the_system_trusts_the_plane(plane, tmp_path, hashed, bundled):
     agent.argv = lambda *args: wrap(*plain(*args))
     agent.start()
     agent.wait_online(plane.plane)
-    done = nodes(plane, wrap, tmp_path)
-    assert done.returncode == 0 and agent.node_id in done.stdout, done.stderr
+    done = client(plane, wrap, tmp_path, "exec", agent.node_id, "--", "echo", "trusted")
+    assert (done.returncode, done.stdout) == (0, "trusted\n"), done.stderr
 
 
 def test_it_does_not(plane, tmp_path):
-    done = nodes(plane, pool(plane, tmp_path / "certs", False, False), tmp_path)
+    done = client(plane, pool(plane, tmp_path / "certs", False, False), tmp_path, "nodes")
     assert done.returncode == 3 and "CA certificates: the system's" in done.stderr, done.stderr
