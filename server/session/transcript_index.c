@@ -317,14 +317,15 @@ static int commit(struct work *w, struct fl_tl_place place)
 static int read_lines(struct work *w, struct fl_tl_reader *rd, struct fl_err *err)
 {
     const struct todo *d = w->todo;
-    int r;
+    int r, committed;
 
     do {
         r = fl_tl_read(rd, (uint64_t)d->file, FL_TI_COMMIT_BYTES, err);
         if (r == 0 && d->ended.ms)
             r = fl_tl_flush(rd);
-        if (r >= 0 && commit(w, fl_tl_where(rd)) < 0)
-            r = -ESTALE;
+        committed = r >= 0 ? commit(w, fl_tl_where(rd)) : 0;
+        if (committed < 0)
+            r = committed;
     } while (r > 0);
     return r;
 }

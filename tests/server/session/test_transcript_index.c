@@ -359,6 +359,7 @@ static void it_goes_with_the_transcript(void **state)
     t->f.plane.conf.transcript_days = -1;
     fl_transcripts_retire(t->f.plane.transcripts);
     must_find(t, "\"Text\":\"marked\"", "");
+    t->f.plane.conf.transcript_days = 30; /* the thread looks for old ones, too */
     a_session(t, "bob-1", "another line\r\n");
     settle(t);
     assert_int_equal(indexed(t, "\"lin\""), 1);
