@@ -178,7 +178,7 @@ def test_everything_is_killed_in_the_middle(new_box):
     agent.wait_online(box.plane)
     session = box.plane.api.call("DescribeSessions", State="Active")["Sessions"][0]["SessionId"]
     file = box.plane.data / "transcripts" / session  # gets what was said within a second
-    flsandbox.wait_for("what was said on disk", lambda: b"without\r\n" in file.read_bytes())
+    flsandbox.wait_for("what was said on disk", lambda: file.exists() and b"without\r\n" in file.read_bytes())
     box.plane.kill()
     box.plane.restart()
     agent.wait_online(box.plane)
