@@ -279,8 +279,6 @@ static int64_t plain_ack(const char *p, size_t len)
 
     if (!take(&p, end, ack_type, sizeof(ack_type) - 1))
         return -1;
-    if (take(&p, end, FL_DATA_ACK, strlen(FL_DATA_ACK)))
-        return -1;
     skip(&p, end, "abcdefghijklmnopqrstuvwxyz_");
     if (!take(&p, end, ack_id, sizeof(ack_id) - 1))
         return -1;
@@ -306,7 +304,7 @@ int fl_data_ack_decode(const char *payload, size_t len, int64_t *ret_sequence)
     if (n < 0) {
         if (fl_json_decode(&fl_shape_data_ack, payload, len, FL_DECODE_NOCASE, &arena, &ack, NULL) <
                 0 ||
-            ack.sequence < 0 || (ack.type && strcmp(ack.type, FL_DATA_ACK) == 0))
+            ack.sequence < 0)
             return -EBADMSG;
         n = ack.sequence;
     }

@@ -203,8 +203,7 @@ int fl_data_frame(const char *type, uint64_t flags, const struct fl_shape *shape
 size_t fl_data_ack_encode(const char *type, const uint8_t message_id[16], int64_t sequence,
                           char out[FL_DATA_ACK_MAX_BYTES]);
 
-/* What an acknowledgement is for: all that counts of it. 0; -EBADMSG for anything else, also for
- * what some clients say to an acknowledgement. */
+/* What an acknowledgement is for: all that counts of it. 0; -EBADMSG for anything else. */
 int fl_data_ack_decode(const char *payload, size_t len, int64_t *ret_sequence);
 
 /* "EXIT_CODE: 3"; decoding takes what follows the colon. -EBADMSG. */

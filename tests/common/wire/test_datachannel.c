@@ -138,10 +138,6 @@ static const struct {
     { ACK_HEAD ACK_N ",\"IsSequentialMessage\":true}", -1 },
     { ACK_HEAD ACK_N "7,\"IsSequentialMessage\":true", -1 },
     { ACK_HEAD "\"IsSequentialMessage\":true}", -1 },
-    { "{\"AcknowledgedMessageType\":\"acknowledge\",\"AcknowledgedMessageId\":\"0\"," ACK_N
-      "0,\"IsSequentialMessage\":true}",
-      -1 },
-    { "{\"AcknowledgedMessageType\": \"acknowledge\"," ACK_N "0}", -1 },
     { "{}", -1 },
     { "", -1 },
 };

@@ -294,6 +294,9 @@ static void rule_4_far_behind_and_far_ahead(void **state)
     (void)state;
     both();
     output(0, 1, "a");
+    output(5, 1, "a");
+    output(FL_FLOW_ACKS, 1, "a");
+    output(10 * FL_FLOW_ACKS, 1, "a");
     ack(FL_SIDE_CLIENT, 0);
     ack(FL_SIDE_CLIENT, 5);            /* out of order */
     ack(FL_SIDE_CLIENT, FL_FLOW_ACKS); /* 0 is forgotten, 5 is not */
@@ -303,6 +306,16 @@ static void rule_4_far_behind_and_far_ahead(void **state)
     ack(FL_SIDE_CLIENT, 10 * FL_FLOW_ACKS);
     assert_int_equal(fl_flow_find(&relay.to[FL_SIDE_CLIENT], 5), FL_FLOW_NEW);
     assert_int_equal(fl_flow_find(&relay.to[FL_SIDE_CLIENT], 10 * FL_FLOW_ACKS), FL_FLOW_ACKED);
+}
+
+static void what_has_not_come_is_not_acknowledged(void **state)
+{
+    (void)state;
+    both();
+    ack(FL_SIDE_CLIENT, 0); /* as some clients say to an acknowledgement */
+    output(0, 1, "a");
+    assert_int_equal(sides[FL_SIDE_CLIENT].n, 1);
+    expect(FL_SIDE_CLIENT, 0, "output_stream_data 0 1 a");
 }
 
 static void rule_6_handshake_complete_waits(void **state)
@@ -466,6 +479,7 @@ int main(void)
         TEST(rule_3_not_where_a_pause_would_harm),
         TEST(rule_4_what_was_acknowledged_is_answered_here),
         TEST(rule_4_far_behind_and_far_ahead),
+        TEST(what_has_not_come_is_not_acknowledged),
         TEST(rule_6_handshake_complete_waits),
         TEST(rule_6_not_if_the_ack_came_first),
         TEST(rule_6_a_client_that_claims_to_have_it),
