@@ -137,6 +137,7 @@ def test_search(recorded):
     def search(*args):
         return [(m["SessionId"], m["Line"].lstrip("$# ")) for m in place.rows("search", *args)]
 
+    flsandbox.wait_for("the transcript's last bytes", lambda: search("PLACE of"))  # what is found is up to a second old
     for where in "in the file", "in the index":
         assert search("place of") == search("RM -RF") == [(session, "rm -rf /no/such/'PLACE of' mine; exit")], where
         assert search("place of", "--case-sensitive") == search("RM -RF", "--case-sensitive") == [], where
