@@ -81,7 +81,8 @@ int fl_tf_block(const uint8_t key[FL_SEAL_KEY_BYTES], int64_t wall_ms, const voi
     put_u64(block, end->blocks);
     put_u64(block + 8, (uint64_t)wall_ms);
     put_u32(block + BODY_LEN_AT, (uint32_t)len);
-    memcpy(block + HEAD_BYTES, body, len);
+    if (len > 0)
+        memcpy(block + HEAD_BYTES, body, len);
     bind_block(key, end->mac, block, bytes, block + bytes);
     r = fl_buf_append(out, block, bytes + FL_TF_MAC_BYTES);
     if (r < 0)
