@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include "agent/lib/policy_priv.h"
 #include "common/codec/json_load.h"
@@ -16,6 +17,8 @@
 #define MAX_RULES         1000
 #define MAX_NAME_BYTES    64
 #define MAX_PATTERN_BYTES 4096
+#define MAX_PATTERN_ATOMS 5000 /* more than its bytes; some kB each in regcomp() */
+#define MAX_PATTERN_DEPTH 100
 #define KEY_PREFIX        "MCowBQYDK2VwAyEA" /* DER of every Ed25519 public key begins so */
 #define KEY_CHARACTERS    60
 #define SHA256_DIGITS     64
@@ -350,6 +353,71 @@ static bool has_back_reference(const char *pattern)
     return false;
 }
 
+/* Behind a bracket expression that begins at p. */
+static const char *skip_bracket(const char *p)
+{
+    p += p[1] == '^' ? 2 : 1;
+    if (*p == ']')
+        p++;
+    for (; *p && *p != ']'; p++)
+        if (*p == '[' && p[1] && strchr(":.=", p[1])) {
+            const char end[] = { p[1], ']', '\0' };
+            const char *q = strstr(p + 2, end);
+
+            p = q ? q + 1 : p;
+        }
+    return *p ? p + 1 : p;
+}
+
+/* Behind the repetitions at p of what has `atoms`. */
+static const char *repeat(const char *p, uint64_t *atoms)
+{
+    for (;; p++) {
+        uint64_t most = *p == '+' ? 2 : 1;
+
+        if (*p == '{' && p[1] >= '0' && p[1] <= '9') {
+            char *end;
+
+            most = strtoul(p + 1, &end, 10);
+            if (*end == ',')
+                most = end[1] == '}' ? most + 1 : strtoul(end + 1, &end, 10);
+            p += strcspn(p, "}");
+            if (!*p)
+                return p;
+        } else if (!*p || !strchr("+*?", *p)) {
+            return p;
+        }
+        *atoms = FL_MIN(*atoms * FL_MIN(FL_MAX(most, (uint64_t)1), (uint64_t)MAX_PATTERN_ATOMS + 1),
+                        (uint64_t)MAX_PATTERN_ATOMS + 1);
+    }
+}
+
+/* regcomp() writes repetitions out, "(a{9}){9}" as 81 and "a++" as 4 of them: up to the end of the
+ * group that *p is in, that many, or more than MAX_PATTERN_ATOMS. */
+static uint64_t count_atoms(const char **p, unsigned depth)
+{
+    uint64_t sum = 0;
+
+    while (**p && (**p != ')' || depth == 0) && sum <= MAX_PATTERN_ATOMS) {
+        uint64_t atoms = 1;
+
+        if (**p == '(') {
+            ++*p;
+            if (depth == MAX_PATTERN_DEPTH)
+                return MAX_PATTERN_ATOMS + 1;
+            atoms = count_atoms(p, depth + 1);
+            *p += **p == ')';
+        } else if (**p == '[') {
+            *p = skip_bracket(*p);
+        } else {
+            *p += **p == '\\' && (*p)[1] ? 2 : 1;
+        }
+        *p = repeat(*p, &atoms);
+        sum += atoms;
+    }
+    return sum;
+}
+
 static int compile_patterns(struct load *l, const struct where *match, const char *key,
                             const struct fl_strmap *in, struct fl_node_policy_patterns *out)
 {
@@ -367,6 +435,8 @@ static int compile_patterns(struct load *l, const struct where *match, const cha
 
         if (strlen(text) > MAX_PATTERN_BYTES)
             return fail(l, &at, "more than 4096 bytes");
+        if (count_atoms(&(const char *){ text }, 0) > MAX_PATTERN_ATOMS)
+            return fail(l, &at, "it repeats too much: written out it has over 5000 characters");
         /* They make matching slow beyond measure. */
         if (has_back_reference(text))
             return fail(l, &at, "back references are not supported");

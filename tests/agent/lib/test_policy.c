@@ -64,6 +64,9 @@ static const struct {
     { MATCH("\"parameters\":{\"a\":[]}"), "rules[0].match.parameters.a: must be a string" },
     { MATCH("\"parameters\":{\"a\":\"(\"}"), "match.parameters.a: not a regular expression: " },
     { MATCH("\"inputs\":{\"a\":\"(x)\\\\1\"}"), "match.inputs.a: back references are not" },
+    { MATCH("\"inputs\":{\"a\":\"[a-z]+++++++++++++\"}"), "match.inputs.a: it repeats too much" },
+    { MATCH("\"inputs\":{\"a\":\"((x{1,99}){99}|y)\"}"), "match.inputs.a: it repeats too much" },
+    { MATCH("\"inputs\":{\"a\":\"(a[]+)]{4}){1250,}\"}"), "it repeats too much" },
     { MATCH("\"documentHashes\":[\"AB\"]"), "documentHashes[0]: must be SHA-256" },
     { MATCH("\"signedBy\":[\"bob\"]"), "signedBy[0]: not the name of one of \"keys\"" },
     { MATCH("\"times\":[\"8:00-18:00\"]"), "times[0]: must be like" },
@@ -178,6 +181,9 @@ static const struct {
     { "\"parameters\":{\"Commands\":\".*\"," ALL_PARAMETERS "}", false, false },
     /* inputs, in any letter case */
     { "\"inputs\":{\"runCommand\":\"uptime|df -h\",\"timeoutSeconds\":\"[0-9]+\"}", true, true },
+    { "\"inputs\":{\"runCommand\":\"([[:alpha:]]{1,49}){1,100}( "
+      "-h)?\",\"timeoutSeconds\":\"[0-9]+\"}",
+      true, true },
     { "\"inputs\":{\"RUNCOMMAND\":\"uptime|df -h\",\"timeoutseconds\":\"[0-9]+\"}", true, true },
     { "\"inputs\":{\"runCommand\":\"uptime|df -h\"}", false, true },
     { "\"inputs\":{\"runCommand\":\"uptime\",\"timeoutSeconds\":\".*\"}", false, true },
