@@ -406,6 +406,7 @@ static uint64_t count_atoms(const char **p, unsigned depth)
             if (depth == MAX_PATTERN_DEPTH)
                 return MAX_PATTERN_ATOMS + 1;
             atoms = count_atoms(p, depth + 1);
+            atoms = FL_MAX(atoms, (uint64_t)1); /* an empty group, too */
             *p += **p == ')';
         } else if (**p == '[') {
             *p = skip_bracket(*p);

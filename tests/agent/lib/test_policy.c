@@ -67,6 +67,7 @@ static const struct {
     { MATCH("\"inputs\":{\"a\":\"[a-z]+++++++++++++\"}"), "match.inputs.a: it repeats too much" },
     { MATCH("\"inputs\":{\"a\":\"((x{1,99}){99}|y)\"}"), "match.inputs.a: it repeats too much" },
     { MATCH("\"inputs\":{\"a\":\"(a[]+)]{4}){1250,}\"}"), "it repeats too much" },
+    { MATCH("\"inputs\":{\"a\":\"(((((()+++++++++++++\"}"), "it repeats too much" },
     { MATCH("\"documentHashes\":[\"AB\"]"), "documentHashes[0]: must be SHA-256" },
     { MATCH("\"signedBy\":[\"bob\"]"), "signedBy[0]: not the name of one of \"keys\"" },
     { MATCH("\"times\":[\"8:00-18:00\"]"), "times[0]: must be like" },
