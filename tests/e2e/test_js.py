@@ -1,4 +1,5 @@
 """Programs from npm: the main path with @aws-sdk/client-ssm, a session with ssm-session."""
+import fcntl
 import json
 import os
 import pathlib
@@ -27,7 +28,13 @@ def node_program():
                                  text=True, check=True).stdout)
     if version < NODE_MIN:
         pytest.skip(f"node {version}: the client needs {NODE_MIN} or newer")
-    wanted = json.loads((JS / "package.json").read_text())["dependencies"]
+    with open(JS / "package.json", encoding="utf-8") as package:
+        fcntl.flock(package, fcntl.LOCK_EX)  # workers share the folder that npm fills
+        install(npm, json.load(package)["dependencies"])
+    return node
+
+
+def install(npm, wanted):
     if not all((JS / "node_modules" / name / "package.json").exists() for name in wanted):
         done = subprocess.run([npm, "ci", "--no-audit", "--no-fund"], cwd=JS, capture_output=True, text=True,
                               timeout=300)
@@ -37,7 +44,6 @@ def node_program():
             if any(word in done.stderr for word in unreachable):
                 pytest.skip("the npm registry cannot be reached")
             pytest.fail(done.stderr[-2000:])
-    return node
 
 
 def test_main_path(node_program, box):

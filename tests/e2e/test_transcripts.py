@@ -121,7 +121,7 @@ def test_search(recorded):
     client.send(b"stty -echo; echo re$((1))ady; read line; stty echo; echo thanks\r")
     client.wait_output(b"re1ady")
     client.send(b"hunter2hunter2\r")
-    client.wait_output(b"thanks\r\n")
+    client.wait(lambda: client.output.endswith((b"$ ", b"# ")) and b"thanks\r\n" in client.output, 30, "the prompt")
     client.send(b"rm -rf /no/such/'PLACE of' mine; exit\r")
     assert client.wait_end() == "closed", client
     session = client.session_id
