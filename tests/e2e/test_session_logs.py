@@ -12,7 +12,7 @@ import pytest
 import flsandbox
 import refsessionplane
 from test_outputs import NAMES, Store
-from test_sessions_agent import CONFIG, OURS, SHELL, USER, commands, holder_of, marks, over
+from test_sessions_agent import CONFIG, OURS, SHELL, USER, commands, holder_of, marks, over, session  # noqa: F401
 
 FRAME = re.compile(r"\AScript started on \S+Z\n(.*)\nScript done on \S+Z\n\Z", re.S)
 ENCRYPTED = "<C><Rule><D><SSEAlgorithm>AES256</SSEAlgorithm></D></Rule></C>"
@@ -72,22 +72,6 @@ def store(plane):
 def agent(plane, store, new_agent):
     return new_agent(plane, config={"Kms": {"Endpoint": plane.endpoint}, "S3": store.config["S3"],
                                     "Fairlead": {**CONFIG["Fairlead"], **store.config["Fairlead"]}})
-
-
-@pytest.fixture
-def session(plane, agent):
-    made = []
-
-    def start(document=SHELL, parameters=None, **content):
-        s, answer = plane.start_session(document, parameters, **content)
-        c = plane.client(answer)
-        made.append(c)
-        return c.start(), s
-
-    yield start
-    for c in made:
-        c.leave()
-        assert c.violations == []
 
 
 def logged(kind=SHELL, **inputs):
