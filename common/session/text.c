@@ -265,14 +265,18 @@ static bool take_utf8(struct fl_text *t, uint8_t c, fl_text_line_fn fn, void *ar
     return false;
 }
 
+/* True: `c` was the last byte of a character that is not part of a sequence; it is in t->code. */
+static bool next_character(struct fl_text *t, uint8_t c, fl_text_line_fn fn, void *arg)
+{
+    return (t->left || !in_sequence(t, c, fn, arg)) && take_utf8(t, c, fn, arg);
+}
+
 void fl_text_output(struct fl_text *t, const void *data, size_t len, fl_text_line_fn fn, void *arg)
 {
     const uint8_t *p = data;
 
     for (size_t i = 0; i < len; i++) {
-        if (!t->left && in_sequence(t, p[i], fn, arg))
-            continue;
-        if (!take_utf8(t, p[i], fn, arg))
+        if (!next_character(t, p[i], fn, arg))
             continue;
         if (t->code == '\n' || t->code == '\v' || t->code == '\f')
             end_line(t, fn, arg);
@@ -306,9 +310,7 @@ void fl_text_typed(struct fl_text *t, const void *data, size_t len, fl_text_line
 
     for (size_t i = 0; i < len; i++) {
         /* What arrows do is up to the program: what it shows then is its output. */
-        if (!t->left && in_sequence(t, p[i], fn, arg))
-            continue;
-        if (!take_utf8(t, p[i], fn, arg))
+        if (!next_character(t, p[i], fn, arg))
             continue;
         t->cursor = t->n;
         if (t->code == '\r' || t->code == '\n')
