@@ -6,6 +6,12 @@
 #include <cmocka.h>
 #include "tests/common/session/link.h"
 
+#define ALL_OF_IT                                                                       \
+    {                                                                                   \
+        .lose = 100, .twice = 100, .shuffle = 200, .unready = 50, .stall = 1, .cut = 5, \
+        .slow_ms = 10                                                                   \
+    }
+
 static const struct {
     const char *name;
     struct link_faults faults;
@@ -33,28 +39,8 @@ static const struct {
       1024,
       { 500000, 500000 },
       600 },
-    { "all of it",
-      { .lose = 100,
-        .twice = 100,
-        .shuffle = 200,
-        .unready = 50,
-        .stall = 1,
-        .cut = 5,
-        .slow_ms = 10 },
-      1024,
-      { 600000, 600000 },
-      3000 },
-    { "all of it, long messages",
-      { .lose = 100,
-        .twice = 100,
-        .shuffle = 200,
-        .unready = 50,
-        .stall = 1,
-        .cut = 5,
-        .slow_ms = 10 },
-      65536,
-      { 6000000, 6000000 },
-      3000 },
+    { "all of it", ALL_OF_IT, 1024, { 600000, 600000 }, 3000 },
+    { "all of it, long messages", ALL_OF_IT, 65536, { 6000000, 6000000 }, 3000 },
 };
 
 static struct link l;
