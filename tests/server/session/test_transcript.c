@@ -18,9 +18,10 @@
 #include "server/session/transcript_priv.h"
 #include "tests/server/fixture.h"
 
-#define ID   "alice-0a1b2c3d4e5f6a7b8"
-#define NODE "mi-0123456789abcdef0"
-#define KEY  "0123456789abcdef0123456789abcdef"
+#define ID    "alice-0a1b2c3d4e5f6a7b8"
+#define NODE  "mi-0123456789abcdef0"
+#define KEY   "0123456789abcdef0123456789abcdef"
+#define SHELL "{\"sessionType\":\"Standard_Stream\",\"inputs\":{}}"
 
 static const uint8_t *key = (const uint8_t *)KEY;
 
@@ -193,6 +194,15 @@ static void end(struct talk *t, bool over)
     fl_transcripts_settle(t->f.plane.transcripts);
 }
 
+/* A session from its begin to its end, or (not `over`) to the plane's, with `shown` in between. */
+static void run_part(struct talk *t, bool resumed, const char *shown, bool over)
+{
+    begin(t, resumed, SHELL);
+    if (shown)
+        say(t, false, FL_DATA_TYPE_OUTPUT, shown);
+    end(t, over);
+}
+
 /* The plane stops and starts again. */
 static void restart(struct talk *t)
 {
@@ -229,8 +239,6 @@ static char *file_path(struct talk *t)
     return path;
 }
 
-#define SHELL "{\"sessionType\":\"Standard_Stream\",\"inputs\":{}}"
-
 static void verified(struct talk *t, const char *valid)
 {
     fl_fixture_ok(&t->f, "fairlead:VerifyTranscript", "{\"SessionId\":\"" ID "\"}");
@@ -238,23 +246,26 @@ static void verified(struct talk *t, const char *valid)
         fail_msg("%s", t->f.reply);
 }
 
-/* Of the records' kinds, as they stand in the file. */
-static void kinds(struct talk *t, char *out)
+/* The records' kinds, as they stand in the file. */
+static void assert_kinds(struct talk *t, const char *wanted)
 {
+    char text[64], *out = text;
+
     fl_fixture_ok(&t->f, "fairlead:GetTranscript", "{\"SessionId\":\"" ID "\"}");
     for (int i = 0; i < fl_fixture_count(&t->f, "Records"); i++) {
         char path[40];
 
         snprintf(path, sizeof(path), "Records.%d.Kind", i);
+        assert_true(out < text + sizeof(text) - 1);
         *out++ = *fl_fixture_text(&t->f, path);
     }
     *out = '\0';
+    assert_string_equal(text, wanted);
 }
 
 static void a_session(void **state)
 {
     struct talk *t = *state;
-    char text[64];
     struct stat st;
 
     plane_open(t);
@@ -269,8 +280,7 @@ static void a_session(void **state)
     verified(t, "true");
     assert_int_equal(stat(file_path(t), &st), 0);
     assert_int_equal(st.st_mode & 0777, 0600);
-    kinds(t, text);
-    assert_string_equal(text, "BSOOZ"); /* what was typed is not there */
+    assert_kinds(t, "BSOOZ"); /* what was typed is not there */
     fl_fixture_ok(&t->f, "fairlead:ListTranscripts", "{}");
     assert_int_equal(fl_fixture_count(&t->f, "Transcripts"), 1);
     assert_string_equal(fl_fixture_text(&t->f, "Transcripts.0.SessionId"), ID);
@@ -290,40 +300,32 @@ static void a_session(void **state)
 static void what_is_typed_if_wanted(void **state)
 {
     struct talk *t = *state;
-    char text[64];
 
     t->f.plane.conf.transcript_input = true;
     plane_open(t);
     begin(t, false, SHELL);
     say(t, true, FL_DATA_TYPE_OUTPUT, "ls\r");
     end(t, true);
-    kinds(t, text);
-    assert_string_equal(text, "BIZ");
+    assert_kinds(t, "BIZ");
 }
 
 /* The plane was killed: the chain goes on, half a block is cut off. */
 static void goes_on_after_a_restart(void **state)
 {
     struct talk *t = *state;
-    char text[64];
     int fd;
 
     plane_open(t);
-    begin(t, false, SHELL);
-    say(t, false, FL_DATA_TYPE_OUTPUT, "before\r\n");
-    end(t, false);
+    run_part(t, false, "before\r\n", false);
     fd = open(file_path(t), O_WRONLY | O_APPEND);
     for (int i = 0; i < 50; i++) /* longer than what is written over it */
         assert_int_equal(write(fd, "half a block", 12), 12);
     close(fd);
     restart(t);
     verified(t, "true");
-    begin(t, true, SHELL);
-    say(t, false, FL_DATA_TYPE_OUTPUT, "after\r\n");
-    end(t, true);
+    run_part(t, true, "after\r\n", true);
     verified(t, "true");
-    kinds(t, text);
-    assert_string_equal(text, "BOROZ");
+    assert_kinds(t, "BOROZ");
     fl_fixture_ok(&t->f, "fairlead:ListTranscripts", "{}");
     assert_string_equal(fl_fixture_text(&t->f, "Transcripts.0.BytesOut"), "15");
 }
@@ -346,9 +348,7 @@ static void a_changed_file_is_left_alone(void **state)
         int fd;
 
         plane_open(t);
-        begin(t, false, SHELL);
-        say(t, false, FL_DATA_TYPE_OUTPUT, "before\r\n");
-        end(t, false);
+        run_part(t, false, "before\r\n", false);
         assert_int_equal(stat(file_path(t), &before), 0);
         fd = open(file_path(t), O_RDWR);
         if (cases[i].cut) {
@@ -360,9 +360,7 @@ static void a_changed_file_is_left_alone(void **state)
         close(fd);
         verified(t, "false");
         restart(t);
-        begin(t, true, SHELL);
-        say(t, false, FL_DATA_TYPE_OUTPUT, "after\r\n");
-        end(t, true);
+        run_part(t, true, "after\r\n", true);
         assert_int_equal(stat(file_path(t), &after), 0);
         assert_int_equal(before.st_size, after.st_size);
         verified(t, "false");
@@ -380,8 +378,7 @@ static void added_behind_the_end(void **state)
     int fd;
 
     plane_open(t);
-    begin(t, false, SHELL);
-    end(t, true);
+    run_part(t, false, NULL, true);
     verified(t, "true");
     fd = open(file_path(t), O_WRONLY | O_APPEND);
     assert_int_equal(write(fd, "x", 1), 1);
@@ -401,8 +398,7 @@ static void forged_with_the_key(void **state)
     size_t len, n;
 
     plane_open(t);
-    begin(t, false, SHELL);
-    end(t, true);
+    run_part(t, false, NULL, true);
     verified(t, "true");
     assert_int_equal(fl_file_read(file_path(t), 1 << 20, &old, &len, NULL), 0);
     fl_tf_start(ID, &file, &at);
@@ -420,7 +416,6 @@ static void forged_with_the_key(void **state)
 static void limits(void **state)
 {
     struct talk *t = *state;
-    char text[64];
 
     plane_open(t);
     t->f.plane.conf.transcript_max_bytes = 10;
@@ -429,8 +424,7 @@ static void limits(void **state)
     say(t, false, FL_DATA_TYPE_OUTPUT, "too much");
     say(t, false, FL_DATA_TYPE_OUTPUT, "too");
     end(t, true);
-    kinds(t, text);
-    assert_string_equal(text, "BOZG");
+    assert_kinds(t, "BOZG");
     fl_fixture_ok(&t->f, "fairlead:ListTranscripts", "{}");
     assert_string_equal(fl_fixture_text(&t->f, "Transcripts.0.BytesOut"), "19");
     verified(t, "true");
@@ -440,20 +434,16 @@ static void limits(void **state)
 static void limits_outlive_the_plane(void **state)
 {
     struct talk *t = *state;
-    char text[64];
 
     plane_open(t);
     t->f.plane.conf.transcript_max_bytes = 10;
-    begin(t, false, SHELL);
-    say(t, false, FL_DATA_TYPE_OUTPUT, "12345678");
-    end(t, false);
+    run_part(t, false, "12345678", false);
     restart(t);
     begin(t, true, SHELL);
     fl_transcripts_settle(t->f.plane.transcripts);
     say(t, false, FL_DATA_TYPE_OUTPUT, "too much");
     end(t, true);
-    kinds(t, text);
-    assert_string_equal(text, "BORZG");
+    assert_kinds(t, "BORZG");
 }
 
 /* The plane was killed before agent and client had both come: to the next one, the session is new.
@@ -461,26 +451,19 @@ static void limits_outlive_the_plane(void **state)
 static void begun_twice(void **state)
 {
     struct talk *t = *state;
-    char text[64];
 
     plane_open(t);
-    begin(t, false, SHELL);
-    say(t, false, FL_DATA_TYPE_OUTPUT, "before\r\n");
-    end(t, false);
+    run_part(t, false, "before\r\n", false);
     restart(t);
-    begin(t, false, SHELL);
-    say(t, false, FL_DATA_TYPE_OUTPUT, "after\r\n");
-    end(t, true);
+    run_part(t, false, "after\r\n", true);
     verified(t, "true");
-    kinds(t, text);
-    assert_string_equal(text, "BOROZ");
+    assert_kinds(t, "BOROZ");
 }
 
 /* The plane was killed, and neither side came back. */
 static void nobody_came_back(void **state)
 {
     struct talk *t = *state;
-    char text[64];
 
     plane_open(t);
     begin(t, false, SHELL);
@@ -488,8 +471,7 @@ static void nobody_came_back(void **state)
     fl_transcripts_settle(t->f.plane.transcripts);
     fl_transcripts_retire(t->f.plane.transcripts); /* not one that goes on */
     fl_transcripts_settle(t->f.plane.transcripts);
-    kinds(t, text);
-    assert_string_equal(text, "BO");
+    assert_kinds(t, "BO");
     end(t, false);
     restart(t);
     fl_fixture_ok(&t->f, "fairlead:ListTranscripts", "{}");
@@ -501,8 +483,7 @@ static void nobody_came_back(void **state)
     assert_string_equal(fl_fixture_text(&t->f, "Transcripts.0.BytesOut"), "8");
     assert_string_equal(fl_fixture_text(&t->f, "Transcripts.0.Target"), NODE);
     verified(t, "true");
-    kinds(t, text);
-    assert_string_equal(text, "BORZ");
+    assert_kinds(t, "BORZ");
 }
 
 static int insert_run(struct fl_call *call, void *arg)
@@ -639,7 +620,6 @@ static void what_has_no_text(void **state)
           "counts, encrypted" },
     };
     struct talk *t = *state;
-    char text[64];
 
     for (size_t i = 0; i < FL_ARRAY_LEN(cases); i++) {
         plane_open(t);
@@ -647,8 +627,7 @@ static void what_has_no_text(void **state)
         say(t, false, FL_DATA_TYPE_OUTPUT, "private");
         say(t, true, FL_DATA_TYPE_OUTPUT, "private too");
         end(t, true);
-        kinds(t, text);
-        assert_string_equal(text, "BZ");
+        assert_kinds(t, "BZ");
         fl_fixture_ok(&t->f, "fairlead:ListTranscripts", "{}");
         assert_string_equal(fl_fixture_text(&t->f, "Transcripts.0.Recorded"), cases[i].recorded);
         assert_string_equal(fl_fixture_text(&t->f, "Transcripts.0.BytesOut"), "7");
@@ -667,7 +646,6 @@ static void alarms_are_told(void **state)
     static const struct fl_conf_alarm rows[] = { { (char *)"sudo", (char *)"sudo su", false } };
     struct talk *t = *state;
     fl_autobuf struct fl_buf page = FL_BUF(1 << 20);
-    char text[64];
 
     t->f.plane.conf.alarms = rows;
     t->f.plane.conf.n_alarms = 1;
@@ -676,8 +654,7 @@ static void alarms_are_told(void **state)
     say(t, true, FL_DATA_TYPE_OUTPUT, "sudo su\r");
     say(t, false, FL_DATA_TYPE_OUTPUT, "$ sudo su\r\n");
     end(t, true);
-    kinds(t, text);
-    assert_string_equal(text, "BAOZ");
+    assert_kinds(t, "BAOZ");
     fl_fixture_ok(&t->f, "fairlead:ListTranscripts", "{}");
     assert_string_equal(fl_fixture_text(&t->f, "Transcripts.0.Alarms"), "1");
     fl_metrics_render(t->f.plane.metrics, &t->f.plane, &page);
