@@ -21,7 +21,8 @@
 #include <string.h>
 
 #define TICK_MS         1000
-#define SLOW_TICKS      6 /* looks within the silence that is allowed */
+#define STALL_MS        3000 /* a tick that comes so late: what was not heard was not read */
+#define SLOW_TICKS      6    /* looks within the silence that is allowed */
 #define DRAIN_TICK_MS   50
 #define TRIM_OPENS      500   /* handshakes that leave holes worth giving back, */
 #define TRIM_MS         15000 /* once the fleet has come and its API calls are closed */
@@ -94,8 +95,16 @@ void fl_ctl_later(struct fl_ctl_channel *ch, int r)
 
 void fl_ctl_arm(struct fl_control *ctl)
 {
-    if (!ctl->stopped && !fl_timer_active(ctl->timer))
-        fl_timer_start(ctl->timer, TICK_MS);
+    if (ctl->stopped || fl_timer_active(ctl->timer))
+        return;
+    ctl->ticked_ms = fl_mono_ms();
+    fl_timer_start(ctl->timer, TICK_MS);
+}
+
+void fl_ctl_ping(struct fl_ctl_channel *ch)
+{
+    if (fl_ws_ping(ch->ws, "keepalive", strlen("keepalive")) == 0)
+        ch->pings++;
 }
 
 int fl_ctl_send(struct fl_ctl_channel *ch, const char *type, const void *payload, size_t len,
@@ -189,12 +198,6 @@ static void let_go(struct fl_ctl_channel *ch)
     fl_ctl_fetch(ch, true);
 }
 
-static void ping(struct fl_ctl_channel *ch)
-{
-    if (fl_ws_ping(ch->ws, "keepalive", strlen("keepalive")) == 0)
-        ch->pings++;
-}
-
 static void settle(struct fl_ctl_channel *ch)
 {
     struct fl_ctl_channel *newest;
@@ -219,7 +222,7 @@ static void retire(struct fl_ctl_channel *ch, const char *other)
     ch->ctl->n_retiring++;
     ch->retired_ms = fl_mono_ms();
     snprintf(ch->other, sizeof(ch->other), "%s", other);
-    ping(ch);
+    fl_ctl_ping(ch);
     settle(ch);
     fl_ctl_arm(ch->ctl);
 }
@@ -437,7 +440,7 @@ static void on_timer(void *arg)
 {
     struct fl_control *ctl = arg;
     int64_t now = fl_mono_ms();
-    bool busy = fl_ctl_submit_waiting(ctl);
+    bool busy = fl_ctl_submit_waiting(ctl), stalled = now - ctl->ticked_ms > STALL_MS;
 
     for (struct fl_ctl_channel *ch = LIST_FIRST(&ctl->channels), *next; ch; ch = next) {
         next = LIST_NEXT(ch, entry);
@@ -453,6 +456,12 @@ static void on_timer(void *arg)
             busy = check_retiring(ch, now) || busy;
             continue;
         }
+        if (stalled)
+            ch->deaf_ms = now;
+        if (ch->starts_ms && !fl_ctl_check_starts(ch, now))
+            ch->starts_ms = 0;
+        if (ch->dead)
+            continue;
         if (ch->held)
             let_go(ch);
         if (ch->again_ms && now >= ch->again_ms) {
@@ -460,7 +469,7 @@ static void on_timer(void *arg)
             fl_ctl_fetch(ch, true);
             fl_ctl_tell_sessions(ch, NULL);
         }
-        busy = busy || ch->held || ch->again_ms;
+        busy = busy || ch->held || ch->again_ms || ch->starts_ms;
         if (ch->n_jobs > 0)
             busy = fl_ctl_check_jobs(ch, now) || busy;
     }
@@ -482,7 +491,7 @@ static void on_slow_timer(void *arg)
             fl_ctl_drop(ch, FL_WS_GOING_AWAY);
         } else if (!ch->pinged) {
             ch->pinged = true;
-            ping(ch);
+            fl_ctl_ping(ch);
         }
     }
     fl_timer_start(ctl->slow_timer, (uint64_t)ctl->silent_ms / SLOW_TICKS);

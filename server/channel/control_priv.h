@@ -25,6 +25,7 @@
 #define FL_CTL_PROBE_MS    5000 /* a replaced channel that is silent for so long is dead */
 #define FL_CTL_LAST_MS     3000 /* one that answers is heard for so long: replies are on their way */
 #define FL_CTL_AGAIN_MS    5000 /* what the store could not do for a new channel */
+#define FL_CTL_ASK_MS      3000 /* silence of a node that is to begin a session: it is pinged */
 
 #define FL_SUBJECT_NODE_OPEN "node.open" /* key: "<node id> <generation> <address>" */
 
@@ -64,6 +65,9 @@ struct fl_ctl_channel {
     uint8_t pings;      /* not answered; the last pong answers the ping after it was replaced */
     int64_t retired_ms; /* monotonic */
     int64_t again_ms;   /* monotonic: the store is asked again; 0: no need */
+    /* Monotonic. It is to begin a session: until `starts_ms` its silence is counted, from `deaf_ms`
+     * on. */
+    int64_t starts_ms, deaf_ms;
     char address[46], other[46]; /* where it is, and, retiring, where the newer one is */
     char node_id[32];
 };
@@ -76,6 +80,7 @@ struct fl_control {
     struct fl_timer *timer;      /* runs while something is timed */
     struct fl_timer *slow_timer; /* looks for dead connections */
     int64_t silent_ms;
+    int64_t ticked_ms; /* monotonic: `timer` was started */
     struct fl_timer *drain_timer;
     struct fl_timer *trim_timer; /* runs until memory is given back */
     uint64_t opens, opens_then;  /* since that was done, and when it was last looked at */
@@ -103,6 +108,9 @@ void fl_ctl_drop(struct fl_ctl_channel *ch, int code);
 /* The store could not do what opening needs: it is asked again soon if it is in trouble, else the
  * node has to come again. */
 void fl_ctl_later(struct fl_ctl_channel *ch, int r);
+
+/* Asks the node whether it is there. */
+void fl_ctl_ping(struct fl_ctl_channel *ch);
 
 /* Makes the manager look at its channels soon. */
 void fl_ctl_arm(struct fl_control *ctl);
@@ -146,6 +154,10 @@ void fl_ctl_free_waiting(struct fl_control *ctl);
 /* Tells the node which sessions it is to begin, and which to end. `session_id` NULL: all that it
  * has missed. */
 void fl_ctl_tell_sessions(struct fl_ctl_channel *ch, const char *session_id);
+
+/* A node that was told to begin a session, and is not heard of, has lost its connection: that is
+ * closed, and what it has not begun ends. True while it is to be looked at. */
+bool fl_ctl_check_starts(struct fl_ctl_channel *ch, int64_t mono_ms);
 
 /* For FL_SUBJECT_NODE_SESSION. */
 void fl_ctl_on_node_session(void *arg, const char *key);

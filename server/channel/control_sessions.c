@@ -83,7 +83,15 @@ static int send_start(struct fl_ctl_channel *ch, const struct fl_session *s)
     };
     int r = fl_json_encode(&fl_shape_task, &task, &payload);
 
-    return r < 0 ? r : fl_ctl_send(ch, FL_MSG_INTERACTIVE_SHELL, payload.data, payload.len, NULL);
+    if (r == 0)
+        r = fl_ctl_send(ch, FL_MSG_INTERACTIVE_SHELL, payload.data, payload.len, NULL);
+    if (r < 0)
+        return r;
+    if (!ch->starts_ms)
+        ch->deaf_ms = fl_mono_ms();
+    ch->starts_ms = fl_mono_ms() + FL_SESSION_START_MS;
+    fl_ctl_arm(ch->ctl);
+    return 0;
 }
 
 static int send_end(struct fl_ctl_channel *ch, const struct fl_session *s)
@@ -159,6 +167,72 @@ void fl_ctl_on_node_session(void *arg, const char *key)
     ch = fl_ctl_find(arg, node_id, 0);
     if (ch)
         fl_ctl_tell_sessions(ch, session_id);
+}
+
+/* ---- nodes that do not begin ---- */
+
+struct unheard {
+    struct fl_control *ctl;
+    char node_id[32];
+};
+
+static int unheard_run(struct fl_engine *engine, void *arg, struct fl_err *err)
+{
+    struct unheard *u = arg;
+    int r = fl_session_node_unheard(engine->call, u->node_id, err);
+
+    engine->effects.again = r > 0;
+    return FL_MIN(r, 0);
+}
+
+static void end_unbegun(struct fl_control *ctl, const char *node_id);
+
+static void unheard_done(void *arg, int r, bool again)
+{
+    struct unheard *u = arg;
+
+    if (again && !u->ctl->stopped)
+        end_unbegun(u->ctl, u->node_id);
+    fl_ctl_unref(u->ctl);
+    free(u);
+}
+
+/* Left undone, the clock ends them. One that has come back by another channel is told again there.
+ */
+static void end_unbegun(struct fl_control *ctl, const char *node_id)
+{
+    struct unheard *u =
+        fl_presence_connected(ctl->plane->presence, node_id) ? NULL : calloc(1, sizeof(*u));
+
+    if (!u)
+        return;
+    u->ctl = ctl;
+    snprintf(u->node_id, sizeof(u->node_id), "%s", node_id);
+    fl_ctl_ref(ctl);
+    if (fl_engine_submit(ctl->plane, ctl->loop, "sessions not begun", unheard_run, unheard_done,
+                         u) == 0)
+        return;
+    free(u);
+    fl_ctl_unref(ctl);
+}
+
+bool fl_ctl_check_starts(struct fl_ctl_channel *ch, int64_t mono_ms)
+{
+    int64_t silent_ms = mono_ms - FL_MAX(fl_ws_heard_ms(ch->ws), ch->deaf_ms);
+
+    if (mono_ms >= ch->starts_ms)
+        return false;
+    if (silent_ms > ch->ctl->plane->conf.session_lost_ms) {
+        fl_log_info("a node that is to begin a session is not heard of", FL_S("node", ch->node_id));
+        fl_ctl_drop(ch, FL_WS_GOING_AWAY);
+        end_unbegun(ch->ctl, ch->node_id);
+        return false;
+    }
+    if (!ch->pinged && mono_ms - fl_ws_heard_ms(ch->ws) >= FL_CTL_ASK_MS) {
+        ch->pinged = true;
+        fl_ctl_ping(ch);
+    }
+    return true;
 }
 
 /* ---- agent_task_complete ---- */

@@ -293,15 +293,15 @@ int fl_session_restarted(struct fl_call *call, const char *id, struct fl_err *er
     return save(call, &s, err);
 }
 
-int fl_session_node_gone(struct fl_call *call, const char *node_id, struct fl_err *err)
+/* Ends those that `c` gives. 1: there may be more. */
+static int end_each(struct fl_call *call, struct fl_cursor *c, enum fl_session_event event,
+                    const char *why, struct fl_err *err)
 {
-    fl_autocursor struct fl_cursor *c = NULL;
     char *ids[NODE_SESSIONS_MAX];
     size_t n = 0;
-    int r = fl_sql_open(call->tx, FL_SQL_session_open_of_node, &c, err, FL_T(node_id),
-                        FL_N(NODE_SESSIONS_MAX));
+    int r;
 
-    while (r >= 0 && (r = fl_sql_next(c, err)) > 0)
+    while ((r = fl_sql_next(c, err)) > 0)
         if (!(ids[n++] = fl_arena_strdup(call->arena, fl_sql_text(c, 0))))
             return fl_err_nomem(err);
     for (size_t i = 0; i < n && r == 0; i++) {
@@ -309,9 +309,30 @@ int fl_session_node_gone(struct fl_call *call, const char *node_id, struct fl_er
 
         r = load_open(call, ids[i], &s, err);
         if (r > 0)
-            r = finish(call, &s, FL_SESS_EV_COMPLETE, "The node was deregistered.", err);
+            r = finish(call, &s, event, why, err);
     }
     return r < 0 ? r : n == NODE_SESSIONS_MAX;
+}
+
+int fl_session_node_gone(struct fl_call *call, const char *node_id, struct fl_err *err)
+{
+    fl_autocursor struct fl_cursor *c = NULL;
+    int r = fl_sql_open(call->tx, FL_SQL_session_open_of_node, &c, err, FL_T(node_id),
+                        FL_N(NODE_SESSIONS_MAX));
+
+    return r < 0 ? r : end_each(call, c, FL_SESS_EV_COMPLETE, "The node was deregistered.", err);
+}
+
+int fl_session_node_unheard(struct fl_call *call, const char *node_id, struct fl_err *err)
+{
+    fl_autocursor struct fl_cursor *c = NULL;
+    int r = fl_sql_open(call->tx, FL_SQL_session_unbegun_of_node, &c, err, FL_T(node_id),
+                        FL_N(FL_SESS_CONNECTING), FL_N(NODE_SESSIONS_MAX));
+
+    return r < 0
+               ? r
+               : end_each(call, c, FL_SESS_EV_FAILED,
+                          "The node does not answer: it is off, or cut off from the network.", err);
 }
 
 /* ---- policies ---- */

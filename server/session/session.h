@@ -75,6 +75,9 @@ int fl_session_restarted(struct fl_call *call, const char *id, struct fl_err *er
 /* The node was deregistered: its sessions are over. 1: there are more. */
 int fl_session_node_gone(struct fl_call *call, const char *node_id, struct fl_err *err);
 
+/* The node is not heard of: what it has not begun is over. 1: there may be more. */
+int fl_session_node_unheard(struct fl_call *call, const char *node_id, struct fl_err *err);
+
 /* For a policy: arn:aws:ssm:<region>:<account>:session/<id>, with the tags that AWS gives sessions:
  * aws:ssmmessages:session-id (the owner's aws:userid) and aws:ssmmessages:target-id. */
 int fl_session_resource(struct fl_call *call, const char *id, struct fl_resources *ret,

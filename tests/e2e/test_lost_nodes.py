@@ -131,6 +131,26 @@ def test_every_client_is_told(new_box, tmp_path, greeter, signals):
         signalled(pids, signal.SIGKILL)
 
 
+def test_a_session_at_a_node_that_is_gone(new_box):
+    """The plane has not noticed yet: its connection says nothing, not even that it is closed."""
+    box = new_box()
+    client, agent = Client(box), box.agents[0]
+    pids = all_of(agent)
+    since = signalled(pids, signal.SIGSTOP)
+    try:
+        r = subprocess.run(client.argv("exec", client.node, "--", "true"), env=client.env, capture_output=True, text=True,
+                           timeout=LOADED_S)
+        print(f"{time.monotonic() - since:.1f} s")
+        assert r.returncode == 255 and "The node does not answer" in r.stderr, r
+        r = subprocess.run(client.argv("exec", client.node, "--", "true"), env=client.env, capture_output=True, text=True,
+                           timeout=LOADED_S)
+        assert r.returncode == 255 and "is not connected" in r.stderr, r
+        signalled(pids, signal.SIGCONT)
+        agent.wait_online(box.plane)
+    finally:
+        signalled(pids, signal.SIGKILL)
+
+
 @pytest.fixture
 def far_node(new_box):
     """A plane, and a node at the other end of a cable: (box, agent, a function that pulls the cable)."""

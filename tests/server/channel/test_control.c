@@ -15,6 +15,8 @@
 #include "server/channel/control_priv.h"
 #include "server/channel/channel_token.h"
 #include "server/http/route.h"
+#include "common/wire/datachannel.h"
+#include "server/session/session.h"
 
 #define WAIT_MS    patience_ms(5000)
 #define INBOX_SIZE 16
@@ -803,6 +805,117 @@ static void a_quiet_node_that_answers_stays(void **state)
     assert_true(fl_presence_connected(f.plane.presence, node));
 }
 
+static char session[FL_SESSION_ID_BYTES];
+
+static void start_session(void)
+{
+    char request[80];
+
+    snprintf(request, sizeof(request), "{\"Target\":\"%s\"}", node);
+    fl_fixture_ok(&f, "StartSession", request);
+    snprintf(session, sizeof(session), "%s", fl_fixture_text(&f, "SessionId"));
+}
+
+static int read_session(struct fl_call *call, void *arg)
+{
+    struct fl_session s;
+
+    assert_int_equal(fl_session_load(call, session, &s, NULL), 1);
+    snprintf(arg, 128, "%s: %s", fl_session_status_name((enum fl_session_status)s.status),
+             s.details);
+    return 0;
+}
+
+static const char *state_of_session(void)
+{
+    static char state[128];
+
+    assert_int_equal(fl_fixture_run(&f, FL_LANE_WRITE, read_session, state), 0);
+    return state;
+}
+
+/* Looks as late as that at a node that is to begin a session. */
+static void look_at_starts(struct fl_ctl_channel *ch, int64_t ms)
+{
+    fl_ctl_check_starts(ch, fl_mono_ms() + ms);
+}
+
+static void run_until_started(struct fl_ctl_channel *ch)
+{
+    for (int64_t end = fl_mono_ms() + WAIT_MS; !ch->starts_ms;) {
+        assert_true(fl_mono_ms() < end);
+        fl_loop_run_once(loop, true);
+    }
+}
+
+static void a_session_at_a_vanished_node_ends(void **state)
+{
+    struct fl_ctl_channel *ch;
+    int fd = open_deaf_peer();
+
+    (void)state;
+    start_session();
+    ch = fl_ctl_find(control, node, 0);
+    run_until_started(ch);
+    look_at_starts(ch, FL_CTL_ASK_MS - 1000);
+    assert_false(ch->pinged);
+    look_at_starts(ch, FL_CTL_ASK_MS);
+    assert_true(ch->pinged);
+    look_at_starts(ch, FL_FIXTURE_LOST_MS - 1000);
+    assert_true(fl_presence_connected(f.plane.presence, node));
+    assert_string_equal(state_of_session(), "Connecting: ");
+    look_at_starts(ch, FL_FIXTURE_LOST_MS + 1000);
+    assert_false(fl_presence_connected(f.plane.presence, node));
+    assert_string_equal(state_of_session(),
+                        "Failed: The node does not answer: it is off, or cut off from the "
+                        "network.");
+    close(fd);
+}
+
+/* The newer channel is told of the session, so it is not over. */
+static void a_session_lives_if_its_node_came_back(void **state)
+{
+    static struct peer p;
+    struct fl_ctl_channel *ch;
+    int fd = open_deaf_peer();
+
+    (void)state;
+    start_session();
+    ch = fl_ctl_find(control, node, 0);
+    run_until_started(ch);
+    assert_int_equal(fl_presence_add(f.plane.presence, node), 0); /* by another thread */
+    look_at_starts(ch, FL_FIXTURE_LOST_MS + 1000);
+    assert_string_equal(state_of_session(), "Connecting: ");
+    fl_presence_drop(f.plane.presence, node);
+    open_peer(&p);
+    next_message(&p, FL_MSG_INTERACTIVE_SHELL);
+    close(fd);
+}
+
+static void a_slow_start_is_no_vanished_node(void **state)
+{
+    struct fl_ctl_channel *ch;
+    static struct peer p;
+
+    (void)state;
+    open_peer(&p);
+    settle(&p);
+    start_session();
+    next_message(&p, FL_MSG_INTERACTIVE_SHELL);
+    ch = fl_ctl_find(control, node, 0);
+    look_at_starts(ch, FL_CTL_ASK_MS);
+    assert_true(ch->pinged);
+    for (int64_t end = fl_mono_ms() + WAIT_MS; ch->pinged;) { /* it answers */
+        assert_true(fl_mono_ms() < end);
+        fl_loop_run_once(loop, true);
+    }
+    look_at_starts(ch, FL_FIXTURE_LOST_MS - 1000);
+    assert_true(fl_presence_connected(f.plane.presence, node));
+    look_at_starts(ch, FL_SESSION_START_MS); /* after which its silence is nobody's business */
+    assert_true(fl_presence_connected(f.plane.presence, node));
+    assert_string_equal(state_of_session(), "Connecting: ");
+}
+
 /* An upgrade without OpenControlChannel is worth nothing. */
 static void an_upgrade_that_says_nothing_is_closed(void **state)
 {
@@ -874,6 +987,9 @@ int main(void)
         CASE(reports_wait_for_a_busy_store),
         CASE(a_vanished_node_is_noticed),
         CASE(a_quiet_node_that_answers_stays),
+        CASE(a_session_at_a_vanished_node_ends),
+        CASE(a_session_lives_if_its_node_came_back),
+        CASE(a_slow_start_is_no_vanished_node),
         CASE(an_upgrade_that_says_nothing_is_closed),
         CASE(an_upgrade_for_another_node_is_refused),
         CASE(draining_closes_and_takes_no_more),
