@@ -1,5 +1,6 @@
 /* policy.c - see policy.h: deciding. Reading the file is policy_load.c. */
 #include "agent/lib/policy.h"
+#include <errno.h>
 #include <fnmatch.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -18,35 +19,34 @@ struct facts {
     const struct fl_node_policy_subject *s;
     json_t *parameters, *inputs; /* NULL: none, or not JSON */
     bool brings_more;
+    unsigned *hard_left; /* matches that may take long */
 };
 
 /* ---- values and patterns ---- */
 
-static bool text_fits(const regex_t *re, const char *text, size_t len)
-{
-    regmatch_t m = { .rm_so = 0, .rm_eo = (regoff_t)len };
-
-    /* POSIX's match is the leftmost and longest: the whole value if it can be. */
-    return regexec(re, text, 1, &m, REG_STARTEND) == 0 && m.rm_so == 0 && (size_t)m.rm_eo == len;
-}
-
-static bool one_fits(const regex_t *re, const json_t *v)
+/* What cannot be told, as it takes too much work, does not fit where all must, and fits where any
+ * would: it is refused either way. */
+static bool one_fits(const struct fl_regexp *re, const json_t *v, bool all, unsigned *hard_left)
 {
     fl_autofree char *text = NULL;
+    int r;
 
-    if (json_is_string(v))
-        return text_fits(re, json_string_value(v), json_string_length(v));
-    text = json_dumps(v, FL_JSON_CANONICAL);
-    return text && text_fits(re, text, strlen(text));
+    if (json_is_string(v)) {
+        r = fl_regexp_match(re, json_string_value(v), json_string_length(v), hard_left, NULL);
+    } else {
+        text = json_dumps(v, FL_JSON_CANONICAL);
+        r = text ? fl_regexp_match(re, text, strlen(text), hard_left, NULL) : -ENOMEM;
+    }
+    return r < 0 ? !all : r > 0;
 }
 
 /* Of a list each element counts: all of them must fit, or any. */
-static bool value_fits(const regex_t *re, const json_t *v, bool all)
+static bool value_fits(const struct fl_regexp *re, const json_t *v, bool all, unsigned *hard_left)
 {
     if (!json_is_array(v))
-        return one_fits(re, v);
+        return one_fits(re, v, all, hard_left);
     for (size_t i = 0; i < json_array_size(v); i++)
-        if (one_fits(re, json_array_get(v, i)) != all)
+        if (one_fits(re, json_array_get(v, i), all, hard_left) != all)
             return !all;
     return all;
 }
@@ -63,7 +63,7 @@ static const struct fl_node_policy_pattern *find_pattern(
 /* For a rule that allows, an object fits if there is nothing in it that was not listed, and every
  * value fits. */
 static bool object_is_bounded(const struct fl_node_policy_patterns *patterns, json_t *object,
-                              bool nocase)
+                              bool nocase, unsigned *hard_left)
 {
     const char *key;
     json_t *v;
@@ -74,7 +74,7 @@ static bool object_is_bounded(const struct fl_node_policy_patterns *patterns, js
 
         if (!nocase && strcmp(key, FL_SIGNATURE_PARAMETER) == 0)
             continue;
-        if (!p || !value_fits(&p->re, v, true))
+        if (!p || !value_fits(p->re, v, true, hard_left))
             return false;
     }
     return true;
@@ -82,7 +82,7 @@ static bool object_is_bounded(const struct fl_node_policy_patterns *patterns, js
 
 /* For a rule that denies, it fits if each listed name has some value that fits. */
 static bool object_is_caught(const struct fl_node_policy_patterns *patterns, json_t *object,
-                             bool nocase)
+                             bool nocase, unsigned *hard_left)
 {
     const char *key;
     json_t *v;
@@ -92,7 +92,7 @@ static bool object_is_caught(const struct fl_node_policy_patterns *patterns, jso
 
         json_object_foreach(object, key,
                             v) if ((nocase ? strcasecmp : strcmp)(patterns->v[i].name, key) == 0)
-            caught |= value_fits(&patterns->v[i].re, v, false);
+            caught |= value_fits(patterns->v[i].re, v, false, hard_left);
         if (!caught)
             return false;
     }
@@ -106,11 +106,11 @@ static bool parameters_fit(const struct fl_node_policy_rule *rule, const struct 
     if (patterns->n == 0)
         return true;
     if (!rule->allow)
-        return object_is_caught(patterns, f->parameters, false);
+        return object_is_caught(patterns, f->parameters, false, f->hard_left);
     for (size_t i = 0; i < patterns->n; i++)
         if (!json_object_get(f->parameters, patterns->v[i].name))
             return false;
-    return object_is_bounded(patterns, f->parameters, false);
+    return object_is_bounded(patterns, f->parameters, false, f->hard_left);
 }
 
 /* The plugin takes its inputs in any letter case, and runs once for each element of an array. */
@@ -128,8 +128,8 @@ static bool inputs_fit(const struct fl_node_policy_rule *rule, const struct fact
         return rule->allow;
     for (size_t i = 0; i < n; i++) {
         json_t *object = is_list ? json_array_get(f->inputs, i) : f->inputs;
-        bool fits = json_is_object(object) &&
-                    (rule->allow ? object_is_bounded : object_is_caught)(patterns, object, true);
+        bool fits = json_is_object(object) && (rule->allow ? object_is_bounded : object_is_caught)(
+                                                  patterns, object, true, f->hard_left);
 
         if (fits != rule->allow)
             return !rule->allow;
@@ -227,8 +227,10 @@ static void decide(const struct fl_node_policy *p, const struct facts *f,
 void fl_node_policy_decide(const struct fl_node_policy *p, const struct fl_node_policy_subject *s,
                            struct fl_node_policy_verdict *ret_verdict)
 {
+    unsigned hard_left = FL_REGEXP_HARD;
     struct facts f = {
         .s = s,
+        .hard_left = &hard_left,
         .parameters = fl_json_load_text(s->parameters, JSON_ALLOW_NUL, NULL),
         .inputs = fl_json_load_text(s->inputs ? s->inputs : "null",
                                     JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL),

@@ -16,9 +16,6 @@
 #define MEMORY_MAX_BYTES  (8u << 20)
 #define MAX_RULES         1000
 #define MAX_NAME_BYTES    64
-#define MAX_PATTERN_BYTES 4096
-#define MAX_PATTERN_ATOMS 5000 /* more than its bytes; some kB each in regcomp() */
-#define MAX_PATTERN_DEPTH 100
 #define KEY_PREFIX        "MCowBQYDK2VwAyEA" /* DER of every Ed25519 public key begins so */
 #define KEY_CHARACTERS    60
 #define SHA256_DIGITS     64
@@ -342,83 +339,6 @@ static int compile_windows(struct load *l, const struct where *match,
     return 0;
 }
 
-static bool has_back_reference(const char *pattern)
-{
-    for (const char *p = pattern; *p; p++)
-        if (*p == '\\' && p[1]) {
-            p++;
-            if (*p >= '0' && *p <= '9')
-                return true;
-        }
-    return false;
-}
-
-/* Behind a bracket expression that begins at p. */
-static const char *skip_bracket(const char *p)
-{
-    p += p[1] == '^' ? 2 : 1;
-    if (*p == ']')
-        p++;
-    for (; *p && *p != ']'; p++)
-        if (*p == '[' && p[1] && strchr(":.=", p[1])) {
-            const char end[] = { p[1], ']', '\0' };
-            const char *q = strstr(p + 2, end);
-
-            p = q ? q + 1 : p;
-        }
-    return *p ? p + 1 : p;
-}
-
-/* Behind the repetitions at p of what has `atoms`. */
-static const char *repeat(const char *p, uint64_t *atoms)
-{
-    for (;; p++) {
-        uint64_t most = *p == '+' ? 2 : 1;
-
-        if (*p == '{' && p[1] >= '0' && p[1] <= '9') {
-            char *end;
-
-            most = strtoul(p + 1, &end, 10);
-            if (*end == ',')
-                most = end[1] == '}' ? most + 1 : strtoul(end + 1, &end, 10);
-            p += strcspn(p, "}");
-            if (!*p)
-                return p;
-        } else if (!*p || !strchr("+*?", *p)) {
-            return p;
-        }
-        *atoms = FL_MIN(*atoms * FL_MIN(FL_MAX(most, (uint64_t)1), (uint64_t)MAX_PATTERN_ATOMS + 1),
-                        (uint64_t)MAX_PATTERN_ATOMS + 1);
-    }
-}
-
-/* regcomp() writes repetitions out, "(a{9}){9}" as 81 and "a++" as 4 of them: up to the end of the
- * group that *p is in, that many, or more than MAX_PATTERN_ATOMS. */
-static uint64_t count_atoms(const char **p, unsigned depth)
-{
-    uint64_t sum = 0;
-
-    while (**p && (**p != ')' || depth == 0) && sum <= MAX_PATTERN_ATOMS) {
-        uint64_t atoms = 1;
-
-        if (**p == '(') {
-            ++*p;
-            if (depth == MAX_PATTERN_DEPTH)
-                return MAX_PATTERN_ATOMS + 1;
-            atoms = count_atoms(p, depth + 1);
-            atoms = FL_MAX(atoms, (uint64_t)1); /* an empty group, too */
-            *p += **p == ')';
-        } else if (**p == '[') {
-            *p = skip_bracket(*p);
-        } else {
-            *p += **p == '\\' && (*p)[1] ? 2 : 1;
-        }
-        *p = repeat(*p, &atoms);
-        sum += atoms;
-    }
-    return sum;
-}
-
 static int compile_patterns(struct load *l, const struct where *match, const char *key,
                             const struct fl_strmap *in, struct fl_node_policy_patterns *out)
 {
@@ -429,23 +349,12 @@ static int compile_patterns(struct load *l, const struct where *match, const cha
         return -ENOMEM;
     for (size_t i = 0; i < in->n; i++) {
         const struct where at = { .up = &map, .key = in->v[i].key };
-        const char *text = in->v[i].value;
-        char fault[200] = "not a regular expression: ";
-        size_t len = strlen(fault);
-        int r;
+        struct fl_err why = { 0 };
+        int r = fl_regexp_new(in->v[i].value, FL_REGEXP_WHOLE | FL_REGEXP_LINES, &out->v[out->n].re,
+                              &why);
 
-        if (strlen(text) > MAX_PATTERN_BYTES)
-            return fail(l, &at, "more than 4096 bytes");
-        if (count_atoms(&(const char *){ text }, 0) > MAX_PATTERN_ATOMS)
-            return fail(l, &at, "it repeats too much: written out it has over 5000 characters");
-        /* They make matching slow beyond measure. */
-        if (has_back_reference(text))
-            return fail(l, &at, "back references are not supported");
-        r = regcomp(&out->v[out->n].re, text, REG_EXTENDED);
-        if (r != 0) {
-            regerror(r, &out->v[out->n].re, fault + len, sizeof(fault) - len);
-            return fail(l, &at, fault);
-        }
+        if (r < 0)
+            return r == -ENOMEM ? r : fail(l, &at, fl_err_text(&why));
         out->v[out->n++].name = in->v[i].key;
     }
     return 0;
@@ -599,7 +508,7 @@ int fl_node_policy_parse(const char *text, size_t len, struct fl_node_policy **r
 static void free_patterns(struct fl_node_policy_patterns *patterns)
 {
     for (size_t i = 0; i < patterns->n; i++)
-        regfree(&patterns->v[i].re);
+        fl_regexp_free(patterns->v[i].re);
 }
 
 struct fl_node_policy *fl_node_policy_free(struct fl_node_policy *p)

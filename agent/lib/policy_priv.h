@@ -1,8 +1,8 @@
 /* policy_priv.h - what policy.c (deciding) and policy_load.c (reading) share. */
 #pragma once
-#include <regex.h>
 #include "agent/lib/policy.h"
 #include "common/codec/codec.h"
+#include "common/codec/regexp.h"
 
 struct fl_node_policy_window {
     uint8_t days; /* bit 0: Sunday */
@@ -12,7 +12,7 @@ struct fl_node_policy_window {
 
 struct fl_node_policy_pattern {
     const char *name; /* of the parameter or input */
-    regex_t re;
+    struct fl_regexp *re;
 };
 struct fl_node_policy_patterns {
     struct fl_node_policy_pattern *v;

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 #include "common/codec/json_load.h"
-#include "common/doc/allowed_pattern.h"
+#include "common/codec/regexp.h"
 
 /* ---- kinds ---- */
 static const struct {
@@ -156,7 +156,7 @@ static bool is_of_kind(const struct fl_doc_param *p, const char *v)
     fl_autojson json_t *map = NULL;
 
     if (pattern)
-        return fl_allowed_pattern_search(pattern, v, NULL) == 1;
+        return fl_regexp_search(pattern, v, NULL) == 1;
     if (kinds[p->kind].json_type != JSON_OBJECT)
         return true;
     map = fl_json_load_text(v, 0, NULL);
@@ -164,9 +164,8 @@ static bool is_of_kind(const struct fl_doc_param *p, const char *v)
     return json_is_object(map) || (p->kind == FL_PARAM_MAP_LIST && json_is_array(map));
 }
 
-static int check_value(const struct fl_doc_param *p, const char *v,
-                       const struct fl_allowed_pattern *pattern, unsigned *hard_left,
-                       struct fl_err *err)
+static int check_value(const struct fl_doc_param *p, const char *v, const struct fl_regexp *pattern,
+                       unsigned *hard_left, struct fl_err *err)
 {
     int64_t len = (int64_t)strlen(v); /* bytes, as the agent counts; protocol 4 §1.2 */
 
@@ -179,7 +178,7 @@ static int check_value(const struct fl_doc_param *p, const char *v,
         return fl_err_set(err, -EINVAL, "InvalidParameters",
                           "Parameter \"%s\" has a value that is not one of its allowed values.",
                           p->name);
-    if (pattern && fl_allowed_pattern_find(pattern, v, hard_left, NULL) != 1)
+    if (pattern && fl_regexp_match(pattern, v, (size_t)len, hard_left, NULL) != 1)
         return fl_err_set(err, -EINVAL, "InvalidParameters",
                           "Parameter \"%s\" has a value that does not match its pattern %s",
                           p->name, p->allowed_pattern);
@@ -194,8 +193,8 @@ int fl_doc_param_check(const struct fl_doc_param *p, const struct fl_strs *value
                        struct fl_err *err)
 {
     bool is_list = kinds[p->kind].is_list;
-    unsigned hard_left = FL_ALLOWED_PATTERN_HARD;
-    struct fl_allowed_pattern *pattern = NULL;
+    unsigned hard_left = FL_REGEXP_HARD;
+    struct fl_regexp *pattern = NULL;
     int64_t n = (int64_t)values->n;
     int r = 0;
 
@@ -208,14 +207,14 @@ int fl_doc_param_check(const struct fl_doc_param *p, const struct fl_strs *value
                           "Parameter \"%s\" has %lld values, which is not allowed.", p->name,
                           (long long)n);
     if (p->allowed_pattern)
-        r = fl_allowed_pattern_new(p->allowed_pattern, &pattern, NULL);
+        r = fl_regexp_new(p->allowed_pattern, 0, &pattern, NULL);
     if (r < 0)
         return r == -ENOMEM ? fl_err_nomem(err)
                             : fl_err_set(err, r, "InvalidParameters",
                                          "Parameter \"%s\" has a pattern that is none.", p->name);
     for (size_t i = 0; r == 0 && i < values->n; i++)
         r = check_value(p, values->v[i], pattern, &hard_left, err);
-    fl_allowed_pattern_free(pattern);
+    fl_regexp_free(pattern);
     return r;
 }
 

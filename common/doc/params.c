@@ -5,7 +5,7 @@
 #include <string.h>
 #include "common/base/buf.h"
 #include "common/codec/json_load.h"
-#include "common/doc/allowed_pattern.h"
+#include "common/codec/regexp.h"
 #include "common/doc/go_text.h"
 #include "common/doc/ssm_refs.h"
 #include "common/doc/subst.h"
@@ -47,9 +47,9 @@ struct seen {
 
 /* Of one declaration, made when the first value is looked at. */
 struct search {
-    struct fl_allowed_pattern *pattern; /* NULL: there is none */
-    json_t *allowed;                    /* the allowed values as keys */
-    unsigned *hard_left;                /* of the whole document */
+    struct fl_regexp *pattern; /* NULL: there is none */
+    json_t *allowed;           /* the allowed values as keys */
+    unsigned *hard_left;       /* of the whole document */
 };
 
 /* Checks give 0 for good, 1 for bad with the words in `out`, or a negative errno. */
@@ -67,11 +67,12 @@ static int check_pattern(const struct param_in *p, const struct seen *v, struct 
     if (!p->allowed_pattern || !p->allowed_pattern[0])
         return 0;
     if (!v->search->pattern)
-        r = fl_allowed_pattern_new(p->allowed_pattern, &v->search->pattern, &why);
+        r = fl_regexp_new(p->allowed_pattern, 0, &v->search->pattern, &why);
     if (r == -ENOMEM)
         return r;
     if (r == 0 && !json_is_null(v->value))
-        r = fl_allowed_pattern_find(v->search->pattern, v->text, v->search->hard_left, &why);
+        r = fl_regexp_match(v->search->pattern, v->text, strlen(v->text), v->search->hard_left,
+                            &why);
     if (r < 0)
         return bad(fl_buf_printf(out, "allowed pattern /%.200s/: %s", p->allowed_pattern,
                                  fl_err_text(&why)));
@@ -331,7 +332,7 @@ static int take_declared(const char *name, const json_t *declaration, bool neste
         return 0; /* not known yet */
     r = validate(name, &p, value, nested, !json_equal(value, json_object_get(params, name)),
                  &search, violations);
-    fl_allowed_pattern_free(search.pattern);
+    fl_regexp_free(search.pattern);
     json_decref(search.allowed);
     if (r < 0)
         return fl_err_nomem(err);
@@ -343,7 +344,7 @@ int fl_params_collect(const char *supplied, const char *declared, bool nested,
                       struct fl_doc *ret_doc, struct fl_err *err)
 {
     fl_autobuf struct fl_buf violations = FL_BUF(VIOLATIONS_MAX_BYTES);
-    unsigned hard_left = FL_ALLOWED_PATTERN_HARD;
+    unsigned hard_left = FL_REGEXP_HARD;
     fl_autojson json_t *decls = fl_json_load_text(declared, LOAD_FLAGS, NULL);
     const char *name;
     json_t *declaration;

@@ -9,7 +9,7 @@
 
 #include <errno.h>
 #include <string.h>
-#include "common/doc/allowed_pattern.h"
+#include "common/codec/regexp.h"
 #include "common/doc/declare.h"
 
 #define STEPS_MAX      1000 /* what the agent takes, FL_DOC_MAX_STEPS */
@@ -34,7 +34,7 @@ static int check_pattern(struct fl_check *c, const json_t *v)
 {
     struct fl_err why = { 0 };
 
-    if (fl_allowed_pattern_search(json_string_value(v), "", &why) < 0)
+    if (fl_regexp_search(json_string_value(v), "", &why) < 0)
         return fl_check_bad(c, "%.200s", why.text);
     return 0;
 }

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "common/codec/utf8.h"
-#include "common/doc/allowed_pattern.h"
+#include "common/codec/regexp.h"
 #include "server/api/parameter_seal.h"
 
 #define POLICIES_MAX  10
@@ -242,7 +242,7 @@ static int check_value(const char *value, const char *pattern, struct fl_err *er
         return invalid(err, "A value may not refer to another parameter by {{}}.");
     if (!pattern)
         return 0;
-    r = fl_allowed_pattern_search(pattern, value, &why);
+    r = fl_regexp_search(pattern, value, &why);
     if (r < 0)
         return fl_err_set(err, r, "InvalidAllowedPatternException", "AllowedPattern: %s",
                           fl_err_text(&why));

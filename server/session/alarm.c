@@ -3,12 +3,12 @@
 
 #include <errno.h>
 #include <string.h>
-#include "server/pattern.h"
+#include "common/codec/regexp.h"
 
 struct fl_alarms {
     size_t n;
     const struct fl_conf_alarm *rows;
-    struct fl_search *patterns[FL_ALARMS_MAX];
+    struct fl_regexp *patterns[FL_ALARMS_MAX];
 };
 
 int fl_alarms_new(const struct fl_conf_alarm *rows, size_t n, struct fl_alarms **ret_alarms,
@@ -23,7 +23,7 @@ int fl_alarms_new(const struct fl_conf_alarm *rows, size_t n, struct fl_alarms *
     a->rows = rows;
     for (; a->n < n; a->n++) {
         struct fl_err found = { 0 };
-        int r = fl_search_new(rows[a->n].pattern, &a->patterns[a->n], &found);
+        int r = fl_regexp_new(rows[a->n].pattern, 0, &a->patterns[a->n], &found);
 
         if (r < 0) {
             fl_err_set(err, r, NULL, "alarm %s: %s", rows[a->n].name, fl_err_text(&found));
@@ -38,7 +38,7 @@ int fl_alarms_new(const struct fl_conf_alarm *rows, size_t n, struct fl_alarms *
 struct fl_alarms *fl_alarms_free(struct fl_alarms *a)
 {
     for (size_t i = 0; a && i < a->n; i++)
-        fl_search_free(a->patterns[i]);
+        fl_regexp_free(a->patterns[i]);
     free(a);
     return NULL;
 }
@@ -59,7 +59,10 @@ struct look {
 static void match(const struct look *k, const char *line, size_t len)
 {
     for (size_t i = 0; i < k->alarms->n; i++) {
-        if (k->watch->raised >> i & 1 || !fl_search_finds(k->alarms->patterns[i], line, len))
+        unsigned hard_left = 1;
+
+        if (k->watch->raised >> i & 1 ||
+            fl_regexp_match(k->alarms->patterns[i], line, len, &hard_left, NULL) != 1)
             continue;
         k->watch->raised |= 1ull << i;
         k->fn(k->arg, &k->alarms->rows[i]);
