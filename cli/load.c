@@ -346,6 +346,6 @@ int fl_cli_load(struct fl_cli *cli, struct fl_err *err)
     }
     fl_profiles_free(p);
     if (r == -ENOMEM)
-        fl_err_set(err, r, NULL, "out of memory");
+        fl_err_nomem(err);
     return r;
 }

@@ -454,7 +454,7 @@ int fl_record_new(const struct fl_record_conf *conf, struct fl_record **ret_reco
             &r->logs);
     if (x < 0) {
         fl_record_free(r);
-        return fl_err_set(err, x, NULL, "out of memory");
+        return fl_err_nomem(err);
     }
     *ret_record = r;
     return 0;

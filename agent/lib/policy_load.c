@@ -499,7 +499,7 @@ int fl_node_policy_parse(const char *text, size_t len, struct fl_node_policy **r
         r = compile(&l);
     if (r < 0) {
         fl_node_policy_free(p);
-        return err && err->code == 0 ? fl_err_set(err, r, NULL, "out of memory") : r;
+        return err && err->code == 0 ? fl_err_nomem(err) : r;
     }
     *ret_policy = p;
     return 0;

@@ -137,7 +137,7 @@ static const char *accept_job(struct fl_jobs *jobs, const struct fl_net_job *in,
     if (r == -ENOBUFS)
         return FL_ACK_BUFFER_FULL;
     if (r == -ENOMEM)
-        fl_err_set(err, r, NULL, "out of memory");
+        fl_err_nomem(err);
     return r < 0 ? FL_ACK_UNEXPECTED : FL_ACK_OK;
 }
 

@@ -86,7 +86,7 @@ static int append_result(struct worker *w, struct fl_jrec_step_done *rec, struct
     int r = fl_output_quote(texts, max_bytes, json);
 
     if (r < 0)
-        return fl_err_set(err, r, NULL, "out of memory");
+        return fl_err_nomem(err);
     rec->output_json = json[0];
     rec->stdout_json = json[1];
     rec->stderr_json = json[2];

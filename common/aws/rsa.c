@@ -161,7 +161,7 @@ static int key_from_text(const char *text, const struct key_form *form, struct f
         return fl_err_set(err, -EINVAL, NULL, "RSA key text over %d bytes", RSA_MAX_TEXT);
     r = fl_base64_decode(text, &der, &len);
     if (r == -ENOMEM)
-        return fl_err_set(err, r, NULL, "out of memory");
+        return fl_err_nomem(err);
     if (r == 0) {
         pkey = form->decode(der, len);
         if (pkey)

@@ -626,7 +626,7 @@ int fl_dial_start(struct fl_dialer *dialer, const char *url, uint32_t timeout_ms
     if (r == 0) {
         r = start_lookup(d);
         if (r < 0)
-            fl_err_set(err, r, NULL, "out of memory");
+            fl_err_nomem(err);
     }
     if (r < 0) {
         dial_free(d);
