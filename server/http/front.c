@@ -14,6 +14,7 @@
 #include "server/auth/revoked.h"
 #include "server/http/exchange.h"
 #include "server/http/route.h"
+#include "server/http/service.h"
 #include "server/http/upgrade.h"
 #include "server/s3/exchange.h"
 
@@ -327,8 +328,7 @@ static int front_start(struct fl_front *f, const struct fl_front_conf *conf, str
     if (r < 0)
         return fl_err_set(err, r, NULL, "cannot subscribe to the bus");
     for (size_t i = 0; r >= 0 && fl_services[i] && i < SERVICES_MAX; i++)
-        if (fl_services[i]->start)
-            r = fl_services[i]->start(f->plane, f->threads[0].loop, &f->services[i], err);
+        r = fl_service_start(fl_services[i], f->plane, f->threads[0].loop, &f->services[i], err);
     return r;
 }
 
@@ -412,8 +412,7 @@ struct fl_front *fl_front_free(struct fl_front *front)
     fl_store_close(front->plane->store);
     last_turns(front);
     for (size_t i = 0; fl_services[i] && i < SERVICES_MAX; i++)
-        if (front->services[i] && fl_services[i]->stop)
-            fl_services[i]->stop(front->services[i]);
+        fl_service_stop(front->services[i]);
     for (unsigned i = 0; i < front->n; i++) {
         struct thread *t = &front->threads[i];
 

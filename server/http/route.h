@@ -61,22 +61,9 @@ struct fl_route {
     void (*stop)(void *state);
 };
 
-/* Work of the whole plane that belongs to no request (deadlines, rate-control ramps): started on
- * the first loop before the threads run, stopped after they ended. */
-struct fl_service {
-    const char *name;
-    int (*start)(struct fl_plane *plane, struct fl_loop *loop, void **ret_state,
-                 struct fl_err *err);
-    void (*stop)(void *state);
-};
-
 #define FL_ROUTES_MAX 8
 extern const struct fl_route *const fl_routes[];        /* ended by NULL; server/http/routes.c */
 const struct fl_route *fl_route_find(const char *path); /* or NULL */
-extern const struct fl_service *const fl_services[];    /* ended by NULL; server/http/routes.c */
 
 extern const struct fl_route fl_route_control_channel; /* server/channel/control.c */
 extern const struct fl_route fl_route_data_channel;    /* server/channel/data.c */
-extern const struct fl_service fl_service_commands;    /* server/command/ */
-extern const struct fl_service fl_service_objects;     /* server/s3/service.c */
-extern const struct fl_service fl_service_sessions;    /* server/session/service.c */

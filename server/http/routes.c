@@ -1,5 +1,6 @@
 /* routes.c - the list of REST and WebSocket services, and of background services. */
 #include "server/http/route.h"
+#include "server/http/service.h"
 
 #include <string.h>
 

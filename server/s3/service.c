@@ -8,7 +8,7 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "server/conf.h"
-#include "server/http/route.h"
+#include "server/http/service.h"
 #include "server/s3/retire.h"
 #include "server/s3/s3.h"
 
@@ -87,19 +87,11 @@ struct fl_s3 *fl_s3_free(struct fl_s3 *s3)
 /* ---- by the clock ---- */
 
 struct service {
-    struct fl_plane *plane;
-    struct fl_loop *loop;
-    struct fl_timer *timer;
+    struct fl_duty duty;
     struct fl_arena arena; /* of one run */
     struct fl_s3_call c;
-    bool more, swept, busy, stopped;
+    bool more, swept;
 };
-
-static void release(struct service *s)
-{
-    fl_arena_done(&s->arena);
-    free(s);
-}
 
 static int retire(struct fl_tx *tx, void *arg)
 {
@@ -107,9 +99,9 @@ static int retire(struct fl_tx *tx, void *arg)
 
     s->c = (struct fl_s3_call){ .call = { .tx = tx,
                                           .arena = &s->arena,
-                                          .account = s->plane->conf.account,
+                                          .account = s->duty.plane->conf.account,
                                           .now_ms = fl_now_ms() } };
-    return fl_s3_retire(&s->c, &s->plane->conf.bucket_days, &s->more);
+    return fl_s3_retire(&s->c, &s->duty.plane->conf.bucket_days, &s->more);
 }
 
 struct question {
@@ -137,14 +129,14 @@ static int is_known(void *arg, char (*ids)[FL_BLOB_ID_BYTES], size_t n)
     struct service *s = arg;
     struct question q = { ids, n };
 
-    return fl_store_run(s->plane->store, FL_LANE_READ, ask_known, &q);
+    return fl_store_run(s->duty.plane->store, FL_LANE_READ, ask_known, &q);
 }
 
 /* On a pool thread. */
 static void remove_files(void *arg)
 {
     struct service *s = arg;
-    struct fl_blobs *blobs = s->plane->s3->blobs;
+    struct fl_blobs *blobs = s->duty.plane->s3->blobs;
     uint64_t removed;
 
     for (size_t i = 0; i < s->c.gone.n; i++)
@@ -162,13 +154,10 @@ static void removed(void *arg)
 {
     struct service *s = arg;
 
-    s->busy = false;
     fl_arena_done(&s->arena);
-    fl_arena_init(&s->arena, ARENA_BYTES);
-    if (s->stopped)
-        release(s);
-    else
-        fl_timer_start(s->timer, s->more ? AGAIN_MS : EVERY_MS);
+    if (!s->duty.stopped)
+        fl_timer_start(s->duty.timer, s->more ? AGAIN_MS : EVERY_MS);
+    fl_duty_unref(&s->duty);
 }
 
 static void retired(void *arg, int r)
@@ -177,43 +166,24 @@ static void retired(void *arg, int r)
 
     if (r < 0)
         s->c.gone.n = 0;
-    if (s->stopped || fl_loop_work(s->loop, remove_files, removed, s) < 0)
+    if (s->duty.stopped || fl_loop_work(s->duty.loop, remove_files, removed, s) < 0)
         removed(s);
 }
 
 static void on_timer(void *arg)
 {
     struct service *s = arg;
+    struct fl_duty *duty = &s->duty;
 
-    s->busy = true;
-    if (fl_store_submit(s->plane->store, FL_LANE_WRITE, retire, retired, s, s->loop) < 0)
+    fl_duty_ref(duty);
+    fl_arena_init(&s->arena, ARENA_BYTES);
+    if (fl_store_submit(duty->plane->store, FL_LANE_WRITE, retire, retired, s, duty->loop) < 0)
         removed(s);
 }
 
-static int start(struct fl_plane *plane, struct fl_loop *loop, void **ret_state, struct fl_err *err)
-{
-    struct service *s = calloc(1, sizeof(*s));
-
-    if (!s || !(s->timer = fl_timer_new(loop, on_timer, s))) {
-        free(s);
-        return fl_err_nomem(err);
-    }
-    s->plane = plane;
-    s->loop = loop;
-    fl_arena_init(&s->arena, ARENA_BYTES);
-    fl_timer_start(s->timer, AGAIN_MS);
-    *ret_state = s;
-    return 0;
-}
-
-static void stop(void *state)
-{
-    struct service *s = state;
-
-    s->stopped = true;
-    s->timer = fl_timer_free(s->timer);
-    if (!s->busy)
-        release(s);
-}
-
-const struct fl_service fl_service_objects = { .name = "objects", .start = start, .stop = stop };
+const struct fl_service fl_service_objects = {
+    .name = "objects",
+    .state_bytes = sizeof(struct service),
+    .first_ms = AGAIN_MS,
+    .on_timer = on_timer,
+};

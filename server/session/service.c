@@ -4,7 +4,7 @@
 #include "common/base/clock.h"
 #include "server/api/list.h"
 #include "server/command/job.h"
-#include "server/http/route.h"
+#include "server/http/service.h"
 #include "server/session/session.h"
 
 #include <errno.h>
@@ -16,24 +16,14 @@
 #define LONGEST_MS (3600 * 1000) /* between two looks */
 
 struct service {
-    struct fl_plane *plane;
-    struct fl_loop *loop;
-    struct fl_timer *timer;
+    struct fl_duty duty;
     int64_t due_ms;    /* wall: of the session that is due next; 0: none */
     int64_t forget_ms; /* monotonic */
-    unsigned refs;     /* work on its way, and one for the owner */
     bool busy;         /* reading or writing */
     bool again;        /* and then once more */
-    bool stopped;
 };
 
-static void unref(struct service *s)
-{
-    if (--s->refs == 0)
-        free(s);
-}
-
-static void look(struct service *s);
+static void look(void *arg);
 
 /* ---- what is due ---- */
 
@@ -60,11 +50,11 @@ static void tick_done(void *arg, int r, bool again)
     struct service *s = arg;
 
     s->busy = false;
-    if (!s->stopped && r < 0)
-        fl_timer_start(s->timer, RETRY_MS);
-    else if (!s->stopped)
+    if (!s->duty.stopped && r < 0)
+        fl_timer_start(s->duty.timer, RETRY_MS);
+    else if (!s->duty.stopped)
         look(s);
-    unref(s);
+    fl_duty_unref(&s->duty);
 }
 
 static int forget_run(struct fl_engine *e, void *arg, struct fl_err *err)
@@ -87,13 +77,14 @@ static int look_run(struct fl_tx *tx, void *arg)
 /* Runs `fn` if there is room in the store, else asks again soon. */
 static void write_now(struct service *s, fl_engine_job_fn fn)
 {
-    s->refs++;
+    fl_duty_ref(&s->duty);
     s->busy = true;
-    if (fl_engine_submit(s->plane, s->loop, "deadlines of sessions", fn, tick_done, s) == 0)
+    if (fl_engine_submit(s->duty.plane, s->duty.loop, "deadlines of sessions", fn, tick_done, s) ==
+        0)
         return;
     s->busy = false;
-    s->refs--;
-    fl_timer_start(s->timer, RETRY_MS);
+    fl_duty_unref(&s->duty);
+    fl_timer_start(s->duty.timer, RETRY_MS);
 }
 
 static void look_done(void *arg, int r)
@@ -102,12 +93,12 @@ static void look_done(void *arg, int r)
     int64_t wait_ms = s->due_ms ? s->due_ms - fl_now_ms() : LONGEST_MS;
 
     s->busy = false;
-    if (s->stopped) {
-        unref(s);
+    if (s->duty.stopped) {
+        fl_duty_unref(&s->duty);
         return;
     }
     if (r < 0) {
-        fl_timer_start(s->timer, RETRY_MS);
+        fl_timer_start(s->duty.timer, RETRY_MS);
     } else if (wait_ms <= 0) {
         s->again = false;
         write_now(s, tick_run);
@@ -117,30 +108,28 @@ static void look_done(void *arg, int r)
     } else if (s->again) {
         look(s);
     } else {
-        fl_timer_start(s->timer, (uint64_t)FL_MIN(wait_ms, (int64_t)LONGEST_MS));
+        fl_timer_start(s->duty.timer, (uint64_t)FL_MIN(wait_ms, (int64_t)LONGEST_MS));
     }
-    unref(s);
+    fl_duty_unref(&s->duty);
 }
 
-static void look(struct service *s)
+static void look(void *arg)
 {
+    struct service *s = arg;
+    struct fl_duty *duty = &s->duty;
+
     if (s->busy) {
         s->again = true;
         return;
     }
     s->again = false;
-    s->refs++;
+    fl_duty_ref(&s->duty);
     s->busy = true;
-    if (fl_store_submit(s->plane->store, FL_LANE_READ, look_run, look_done, s, s->loop) == 0)
+    if (fl_store_submit(duty->plane->store, FL_LANE_READ, look_run, look_done, s, duty->loop) == 0)
         return;
     s->busy = false;
-    s->refs--;
-    fl_timer_start(s->timer, RETRY_MS);
-}
-
-static void on_timer(void *arg)
-{
-    look(arg);
+    fl_duty_unref(&s->duty);
+    fl_timer_start(s->duty.timer, RETRY_MS);
 }
 
 static void on_due(void *arg, const char *key)
@@ -151,56 +140,21 @@ static void on_due(void *arg, const char *key)
 
 /* ---- a node that is gone ---- */
 
-struct gone {
-    struct service *s;
-    char node_id[];
-};
-
-static void end_sessions_of(struct service *s, const char *node_id);
-
-static int gone_run(struct fl_engine *e, void *arg, struct fl_err *err)
+static int node_gone(struct fl_engine *e, const char *node_id, struct fl_err *err)
 {
-    struct gone *g = arg;
-    int r = fl_session_node_gone(e->call, g->node_id, err);
+    int r = fl_session_node_gone(e->call, node_id, err);
 
     e->effects.again = r > 0;
     return FL_MIN(r, 0);
 }
 
-static void gone_done(void *arg, int r, bool again)
-{
-    struct gone *g = arg;
-    struct service *s = g->s;
-
-    if (again && !s->stopped)
-        end_sessions_of(s, g->node_id);
-    free(g);
-    unref(s);
-}
-
 /* Left undone, its agent's connections are closed all the same, and the clock ends the sessions. */
-static void end_sessions_of(struct service *s, const char *node_id)
-{
-    size_t len = strlen(node_id) + 1;
-    struct gone *g = malloc(sizeof(*g) + len);
-
-    if (!g)
-        return;
-    g->s = s;
-    memcpy(g->node_id, node_id, len);
-    s->refs++;
-    if (fl_engine_submit(s->plane, s->loop, "sessions of a node", gone_run, gone_done, g) == 0)
-        return;
-    s->refs--;
-    free(g);
-}
-
 static void on_node_drop(void *arg, const char *node_id)
 {
-    end_sessions_of(arg, node_id);
+    fl_duty_errand(arg, "sessions of a node", node_gone, node_id);
 }
 
-/* ---- start and stop ---- */
+/* ---- the service ---- */
 
 /* Nobody is connected any more; both sides get their time to come back. */
 static int restarted(struct fl_engine *e, void *arg, struct fl_err *err)
@@ -222,41 +176,23 @@ static int restarted(struct fl_engine *e, void *arg, struct fl_err *err)
     return FL_MIN(r, 0);
 }
 
-static void service_stop(void *state)
+static int begin(void *state)
 {
     struct service *s = state;
 
-    s->stopped = true;
-    s->timer = fl_timer_free(s->timer);
-    unref(s);
+    return fl_engine_run(s->duty.plane, 0, restarted, NULL, NULL);
 }
 
-static int service_start(struct fl_plane *plane, struct fl_loop *loop, void **ret_state,
-                         struct fl_err *err)
-{
-    struct service *s = calloc(1, sizeof(*s));
-    int r;
-
-    if (!s)
-        return fl_err_nomem(err);
-    *s = (struct service){ .plane = plane, .loop = loop, .refs = 1 };
-    s->timer = fl_timer_new(loop, on_timer, s);
-    r = s->timer ? fl_engine_run(plane, 0, restarted, NULL, NULL) : -ENOMEM;
-    if (r == 0)
-        r = fl_bus_subscribe(plane->bus, FL_SUBJECT_SESSION_DUE, loop, on_due, s);
-    if (r == 0)
-        r = fl_bus_subscribe(plane->bus, FL_SUBJECT_NODE_DROP, loop, on_node_drop, s);
-    if (r < 0) {
-        service_stop(s);
-        return fl_err_set(err, r, NULL, "sessions: %s", strerror(-r));
-    }
-    fl_timer_start(s->timer, 0);
-    *ret_state = s;
-    return 0;
-}
+static const struct fl_service_hint hints[] = {
+    { FL_SUBJECT_SESSION_DUE, on_due },
+    { FL_SUBJECT_NODE_DROP, on_node_drop },
+    { NULL, NULL },
+};
 
 const struct fl_service fl_service_sessions = {
     .name = "sessions",
-    .start = service_start,
-    .stop = service_stop,
+    .state_bytes = sizeof(struct service),
+    .begin = begin,
+    .on_timer = look,
+    .hints = hints,
 };

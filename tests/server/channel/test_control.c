@@ -15,6 +15,7 @@
 #include "server/channel/control_priv.h"
 #include "server/channel/channel_token.h"
 #include "server/http/route.h"
+#include "server/http/service.h"
 #include "common/wire/datachannel.h"
 #include "server/session/session.h"
 
@@ -241,7 +242,7 @@ static int setup(void **state)
     make_node(&f, NULL, false, node);
     assert_int_equal(fl_loop_new(&loop), 0);
     assert_int_equal(fl_route_control_channel.start(&f.plane, loop, 0, &control, &err), 0);
-    assert_int_equal(fl_service_commands.start(&f.plane, loop, &commands, &err), 0);
+    assert_int_equal(fl_service_start(&fl_service_commands, &f.plane, loop, &commands, &err), 0);
     if (fl_server_new(loop, &conf, &events, NULL, &server, &err) < 0)
         fail_msg("server: %s", fl_err_text(&err));
     if (fl_ws_client_new(loop, &client_conf, &client, &err) < 0)
@@ -258,7 +259,7 @@ static int teardown(void **state)
         fl_loop_run_once(loop, false);
         usleep(1000);
     }
-    fl_service_commands.stop(commands);
+    fl_service_stop(commands);
     fl_route_control_channel.stop(control);
     for (int i = 0; i < 50; i++) {
         fl_loop_run_once(loop, false);
