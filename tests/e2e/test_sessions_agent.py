@@ -354,6 +354,27 @@ def marks(client, text):
     client.wait_output(f"{text}\r\n".encode())
 
 
+@pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
+def test_credentials_are_sent_once(session, plane, agent, tmp_path):
+    """By the monitor to the holder, by the holder to the session process."""
+    log = tmp_path / "strace"
+    tracer = subprocess.Popen(["strace", "-f", "-s", "8000", "-e", "trace=sendmsg", "-o", str(log), "-p", str(agent.pid)],
+                              stderr=subprocess.PIPE, text=True)
+    assert "attached" in tracer.stderr.readline()
+    threading.Thread(target=tracer.stderr.read, daemon=True).start()
+    try:
+        client, s = session()
+        client.wait_ready()
+        marks(client, "hello")
+        client.send(b"exit\r")
+        over(plane, client, s)
+    finally:
+        tracer.send_signal(signal.SIGINT)
+        tracer.wait(30)
+    keys = [line for line in log.read_text().splitlines() if any(key in line for key in plane.tokens)]
+    assert len(keys) == 2, keys
+
+
 @pytest.mark.parametrize("victims", [["monitor"], ["net"], ["monitor", "net"]])
 def test_agent_killed_in_the_middle(session, plane, agent, victims):
     """kill -9 of monitor, net, both: the session lives, and ends once."""
