@@ -2,6 +2,7 @@
 #include "common/net/ca_pool.h"
 #include <dirent.h>
 #include <openssl/x509.h>
+#include <pthread.h>
 #include <string.h>
 #include "common/base/file.h"
 #include "common/base/util.h"
@@ -44,11 +45,20 @@ bool fl_ca_pool_is_complete(const char *dir, const char *bundle)
     return n > 0 && n >= count_bundled(bundle);
 }
 
+static bool system_is_complete;
+
+static void look_at_system(void)
+{
+    system_is_complete =
+        fl_ca_pool_is_complete(X509_get_default_cert_dir(), X509_get_default_cert_file());
+}
+
 const char *fl_ca_pool_dir(void)
 {
-    const char *dir = X509_get_default_cert_dir();
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
 
     if (getenv(X509_get_default_cert_file_env()) || getenv(X509_get_default_cert_dir_env()))
         return NULL;
-    return fl_ca_pool_is_complete(dir, X509_get_default_cert_file()) ? dir : NULL;
+    pthread_once(&once, look_at_system);
+    return system_is_complete ? X509_get_default_cert_dir() : NULL;
 }

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 
 /* The folder, if it has all that the bundle has. NULL: OpenSSL's own way is to be gone, as always
- * where SSL_CERT_FILE or SSL_CERT_DIR is set. */
+ * where SSL_CERT_FILE or SSL_CERT_DIR is set. They are looked at once in a process's life. */
 const char *fl_ca_pool_dir(void);
 
 /* Whether `dir` has as many certificates by their hash (`openssl rehash`) as `bundle` has. */

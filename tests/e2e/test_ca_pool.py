@@ -54,6 +54,18 @@ def test_the_system_trusts_the_plane(plane, tmp_path, hashed, bundled):
     assert (done.returncode, done.stdout) == (0, "trusted\n"), done.stderr
 
 
+@pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
+def test_the_client_looks_once(plane, tmp_path):
+    """For its calls and for its session."""
+    wrap, log = pool(plane, tmp_path / "certs", True, True), tmp_path / "strace"
+    agent = plane.new_agent()
+    agent.wait_online(plane.plane)
+    done = client(plane, lambda *argv: wrap("strace", "-f", "-e", "trace=openat", "-o", log, *argv), tmp_path,
+                  "exec", agent.node_id, "--", "echo", "trusted")
+    assert (done.returncode, done.stdout) == (0, "trusted\n"), done.stderr
+    assert log.read_text().count("/cert.pem") == 1
+
+
 def test_it_does_not(plane, tmp_path):
     done = client(plane, pool(plane, tmp_path / "certs", False, False), tmp_path, "nodes")
     assert done.returncode == 3 and "CA certificates: the system's" in done.stderr, done.stderr
