@@ -176,9 +176,7 @@ static int run_create(struct fl_cli *cli, const void *options, const struct fl_a
         r = print_created(cli, &c);
     if (c.code)
         fl_wipe(c.code, strlen(c.code));
-    if (r < 0 && !err.code)
-        fl_err_set(&err, r, NULL, "%s", strerror(-r));
-    return r < 0 ? fl_cli_fail(&err) : FL_EXIT_OK;
+    return r < 0 ? fl_cli_failed(r, &err) : FL_EXIT_OK;
 }
 
 const struct fl_command fl_cmd_activation_create = {

@@ -521,9 +521,7 @@ int fl_attach(struct fl_cli *cli, const struct fl_session_grant *grant,
         fl_session_terminate(cli, grant->id, NULL);
     fl_session_free(a.session);
     if (r < 0) {
-        if (!err.code)
-            fl_err_set(&err, r, NULL, "%s", strerror(-r));
-        fl_cli_fail(&err);
+        fl_cli_failed(r, &err);
         return conf->failure;
     }
     if (a.signo) {

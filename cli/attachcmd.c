@@ -32,9 +32,7 @@ static int attach(struct fl_cli *cli, int r, const struct fl_session_grant *gran
 {
     if (r == 0)
         return fl_attach(cli, grant, conf);
-    if (!err->code)
-        fl_err_set(err, r, NULL, "%s", strerror(-r));
-    fl_cli_fail(err);
+    fl_cli_failed(r, err);
     return conf->failure;
 }
 

@@ -128,3 +128,9 @@ bool fl_api_refused(int r, const struct fl_err *err, const char *name);
 /* Prints "fairlead: …" with the error, and what to do about it if that is known; FL_EXIT_SERVICE.
  */
 int fl_cli_fail(const struct fl_err *err);
+
+/* The same of a call that gave `r`, and maybe no words for it. */
+int fl_cli_failed(int r, struct fl_err *err);
+
+/* The same where -EINVAL is the fault of what was typed: FL_EXIT_USAGE then. */
+int fl_cli_failed_input(int r, struct fl_err *err);

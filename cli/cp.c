@@ -359,7 +359,7 @@ static int run_cp(struct fl_cli *cli, const void *options, const struct fl_args 
                         from ? "one of the two must be local" : "neither is NODE:PATH");
     c = calloc(1, sizeof(*c));
     if (!c)
-        return fl_cli_fail(&(struct fl_err){ .code = -ENOMEM, .text = "out of memory" });
+        return fl_cli_failed(-ENOMEM, &(struct fl_err){ 0 });
     there[up ? to : from] = '\0';
     c->cli = cli;
     c->up = up;

@@ -136,14 +136,6 @@ static const struct fl_op op_default = { "UpdateDocumentDefaultVersion", &reques
                                          false };
 static const struct fl_op op_delete = { "DeleteDocument", &request_shape, NULL, true };
 
-static int fail(int r, struct fl_err *err)
-{
-    if (!err->code)
-        fl_err_set(err, r, NULL, "%s", strerror(-r));
-    fl_cli_fail(err);
-    return r == -EINVAL ? FL_EXIT_USAGE : FL_EXIT_SERVICE;
-}
-
 /* ---- list, versions ---- */
 
 struct list_options {
@@ -192,7 +184,8 @@ static int run_list(struct fl_cli *cli, const void *options, const struct fl_arg
         r = add_filter(&q, fl_arena_printf(&arena, "tag:%s", tags[i].key), tags[i].value, &arena);
     if (r == 0)
         r = fl_json_encode(&request_shape, &q, &body);
-    return r < 0 ? fail(r, &err) : fl_list_print(cli, &document_list, body.data, NULL, NULL);
+    return r < 0 ? fl_cli_failed_input(r, &err)
+                 : fl_list_print(cli, &document_list, body.data, NULL, NULL);
 }
 
 const struct fl_command fl_cmd_doc_list = {
@@ -280,7 +273,7 @@ static int run_show(struct fl_cli *cli, const void *options, const struct fl_arg
         r = fl_err_set(&err, -EBADMSG, NULL, "DescribeDocument: the answer has no Document");
     if (r == 0)
         r = fl_table_print_one(cli, one_columns, FL_ARRAY_LEN(one_columns), a.document);
-    return r < 0 ? fail(r, &err) : FL_EXIT_OK;
+    return r < 0 ? fl_cli_failed_input(r, &err) : FL_EXIT_OK;
 }
 
 const struct fl_command fl_cmd_doc_show = {
@@ -307,7 +300,7 @@ static int run_get(struct fl_cli *cli, const void *options, const struct fl_args
     int r = ask(cli, &op_get, &q, &arena, &d, &err);
 
     if (r < 0)
-        return fail(r, &err);
+        return fl_cli_failed_input(r, &err);
     if (r == 0 && d.content) {
         fl_put_text(stdout, d.content);
         if (isatty(STDOUT_FILENO) && *d.content && d.content[strlen(d.content) - 1] != '\n')
@@ -386,7 +379,7 @@ static int run_create(struct fl_cli *cli, const void *options, const struct fl_a
 
     if (r == 0)
         r = write_document(cli, &op_create, args, o, &q, &arena, &d, &err);
-    return r < 0 ? fail(r, &err) : FL_EXIT_OK;
+    return r < 0 ? fl_cli_failed_input(r, &err) : FL_EXIT_OK;
 }
 
 const struct fl_command fl_cmd_doc_create = {
@@ -415,7 +408,7 @@ static int run_update(struct fl_cli *cli, const void *options, const struct fl_a
 
         r = fl_api_call(cli, &op_default, &def, &arena, NULL, &err);
     }
-    return r < 0 ? fail(r, &err) : FL_EXIT_OK;
+    return r < 0 ? fl_cli_failed_input(r, &err) : FL_EXIT_OK;
 }
 
 const struct fl_command fl_cmd_doc_update = {
@@ -439,7 +432,7 @@ static int run_default(struct fl_cli *cli, const void *options, const struct fl_
     int r = fl_api_call(cli, &op_default, &q, NULL, NULL, &err);
 
     (void)options;
-    return r < 0 ? fail(r, &err) : FL_EXIT_OK;
+    return r < 0 ? fl_cli_failed_input(r, &err) : FL_EXIT_OK;
 }
 
 const struct fl_command fl_cmd_doc_default = {
@@ -461,7 +454,7 @@ static int run_delete(struct fl_cli *cli, const void *options, const struct fl_a
     struct fl_err err = { 0 };
     int r = fl_api_call(cli, &op_delete, &q, NULL, NULL, &err);
 
-    return r < 0 ? fail(r, &err) : FL_EXIT_OK;
+    return r < 0 ? fl_cli_failed_input(r, &err) : FL_EXIT_OK;
 }
 
 static const struct fl_opt delete_options[] = {

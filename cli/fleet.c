@@ -275,10 +275,10 @@ int fl_fleet_print(struct fl_cli *cli, const struct fl_fleet_node *node,
 
 int fl_fleet_fail(int r, struct fl_err *err)
 {
+    int status;
+
     if (r == -EINTR || r == -EPIPE) /* or whoever read it has enough */
         return FL_EXIT_INTERRUPTED;
-    if (!err->code)
-        fl_err_set(err, r, NULL, "%s", strerror(-r));
-    fl_cli_fail(err);
-    return r == -EREMOTE ? FL_EXIT_FAILED : r == -EINVAL ? FL_EXIT_USAGE : FL_EXIT_SERVICE;
+    status = fl_cli_failed_input(r, err);
+    return r == -EREMOTE ? FL_EXIT_FAILED : status;
 }

@@ -77,8 +77,7 @@ static void on_ready(void *arg, const struct fl_session_info *info)
         return;
     r = fl_tunnel_begin(f->tunnel, f->session, info, NULL, NULL);
     if (r < 0) {
-        fl_err_set(&err, r, NULL, "%s", strerror(-r));
-        leave(f->all, fl_cli_fail(&err));
+        leave(f->all, fl_cli_failed(r, &err));
     } else {
         put_listening(f);
     }
@@ -260,9 +259,7 @@ static int run_forward(struct fl_cli *cli, const void *options, const struct fl_
         fl_signal_free(signals[i]);
     if (r == 0)
         return all.status;
-    if (!err.code)
-        fl_err_set(&err, r, NULL, "%s", strerror(-r));
-    return fl_cli_fail(&err);
+    return fl_cli_failed(r, &err);
 }
 
 const struct fl_command fl_cmd_forward = {

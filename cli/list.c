@@ -132,7 +132,5 @@ int fl_list_print(struct fl_cli *cli, const struct fl_list *l, const char *query
     if (r == 0 && !cli->json)
         r = fl_table_print(p.table);
     fl_table_free(p.table);
-    if (r < 0 && !err.code)
-        fl_err_set(&err, r, NULL, "%s", strerror(-r));
-    return r < 0 ? fl_cli_fail(&err) : FL_EXIT_OK;
+    return r < 0 ? fl_cli_failed(r, &err) : FL_EXIT_OK;
 }

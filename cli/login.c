@@ -250,10 +250,8 @@ static int run_login(struct fl_cli *cli, const void *options, const struct fl_ar
         r = get_identity(cli, &arena, &id, &err);
     if (r == 0)
         r = store_profile(cli, path, &err);
-    if (r < 0 && !err.code)
-        fl_err_set(&err, r, NULL, "%s", strerror(-r));
     if (r < 0) {
-        fl_cli_fail(&err);
+        fl_cli_failed(r, &err);
         return r == -EINTR ? FL_EXIT_INTERRUPTED : FL_EXIT_SERVICE;
     }
     fl_put_text(stdout, id.arn);
@@ -367,9 +365,7 @@ static int run_profiles(struct fl_cli *cli, const void *options, const struct fl
         r = fl_table_print(l.table);
     fl_table_free(l.table);
     fl_profiles_free(profiles);
-    if (r < 0 && !err.code)
-        fl_err_set(&err, r, NULL, "%s", strerror(-r));
-    return r < 0 ? fl_cli_fail(&err) : FL_EXIT_OK;
+    return r < 0 ? fl_cli_failed(r, &err) : FL_EXIT_OK;
 }
 
 const struct fl_command fl_cmd_profiles = {

@@ -34,7 +34,7 @@ static int run_command(const struct fl_command *c, struct fl_globals *g, int arg
     int status;
 
     if (!options)
-        return fl_cli_fail(&(struct fl_err){ .code = -ENOMEM, .text = "out of memory" });
+        return fl_cli_failed(-ENOMEM, &(struct fl_err){ 0 });
     snprintf(name, sizeof(name), "fairlead %s", c->name);
     argv[0] = name;
     status = fl_command_parse(c, argc, argv, g, options, &args);

@@ -127,14 +127,6 @@ static const struct fl_op op_label = { "LabelParameterVersion", &request_shape, 
 static const struct fl_op op_unlabel = { "UnlabelParameterVersion", &request_shape, &answer_shape,
                                          false };
 
-static int fail(int r, struct fl_err *err)
-{
-    if (!err->code)
-        fl_err_set(err, r, NULL, "%s", strerror(-r));
-    fl_cli_fail(err);
-    return r == -EINVAL ? FL_EXIT_USAGE : FL_EXIT_SERVICE;
-}
-
 /* ---- list ---- */
 
 struct list_options {
@@ -235,7 +227,7 @@ static int run_get(struct fl_cli *cli, const void *options, const struct fl_args
         int r = get_one(cli, args->v[i], o->decrypt, &err);
 
         if (r < 0)
-            return fail(r, &err);
+            return fl_cli_failed_input(r, &err);
     }
     return FL_EXIT_OK;
 }
@@ -293,7 +285,7 @@ static int run_history(struct fl_cli *cli, const void *options, const struct fl_
     if (r == 0 && !cli->json)
         r = fl_table_print(h.table);
     fl_table_free(h.table);
-    return r < 0 ? fail(r, &err) : FL_EXIT_OK;
+    return r < 0 ? fl_cli_failed_input(r, &err) : FL_EXIT_OK;
 }
 
 const struct fl_command fl_cmd_param_history = {
@@ -375,10 +367,11 @@ static int run_put(struct fl_cli *cli, const void *options, const struct fl_args
     if (r == 0)
         r = fl_api_call(cli, &op_put, &q, &arena, &a, &err);
     fl_free_secret(value, value ? strlen(value) : 0);
-    if (r < 0)
-        return fail(r, &err) == FL_EXIT_USAGE ? FL_EXIT_USAGE
-               : r == -EINTR                  ? FL_EXIT_INTERRUPTED
-                                              : FL_EXIT_SERVICE;
+    if (r < 0) {
+        int status = fl_cli_failed_input(r, &err);
+
+        return r == -EINTR ? FL_EXIT_INTERRUPTED : status;
+    }
     if (cli->json)
         printf("{\"Version\":%lld}\n", (long long)a.version);
     else
@@ -414,7 +407,7 @@ static int run_delete(struct fl_cli *cli, const void *options, const struct fl_a
         int r = fl_api_call(cli, &op_delete, &q, &arena, &a, &err);
 
         if (r < 0)
-            return fail(r, &err);
+            return fl_cli_failed_input(r, &err);
         for (size_t k = 0; k < a.invalid.n; k++, missing++)
             fprintf(stderr, "fairlead: there is no parameter \"%s\"\n", a.invalid.v[k]);
     }
@@ -463,7 +456,7 @@ static int run_label(struct fl_cli *cli, const void *options, const struct fl_ar
         return fl_usage(&fl_cmd_param_label, "versions count from 1");
     r = fl_api_call(cli, o->remove ? &op_unlabel : &op_label, &q, &arena, &a, &err);
     if (r < 0)
-        return fail(r, &err);
+        return fl_cli_failed_input(r, &err);
     for (size_t i = 0; i < a.invalid_labels.n; i++)
         fprintf(stderr, "fairlead: \"%s\" %s\n", a.invalid_labels.v[i],
                 o->remove ? "is no label of that version" : "cannot be a label");

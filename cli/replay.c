@@ -130,7 +130,5 @@ static int run(struct fl_cli *cli, const void *options, const struct fl_args *ar
     fl_signal_free(interrupt);
     if (p.tty && !p.text)
         fputs(RESTORE, stdout);
-    if (r < 0 && !err.code)
-        fl_err_set(&err, r, NULL, "%s", strerror(-r));
-    return r < 0 ? fl_cli_fail(&err) : p.stopped ? FL_EXIT_INTERRUPTED : FL_EXIT_OK;
+    return r < 0 ? fl_cli_failed(r, &err) : p.stopped ? FL_EXIT_INTERRUPTED : FL_EXIT_OK;
 }

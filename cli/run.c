@@ -209,9 +209,7 @@ static int run_run(struct fl_cli *cli, const void *options, const struct fl_args
         r = send_it(cli, o, &in, &arena, &err);
     if (r >= 0)
         return r;
-    if (!err.code)
-        fl_err_set(&err, r, NULL, "%s", strerror(-r));
-    fl_cli_fail(&err);
+    fl_cli_failed(r, &err);
     return usage ? FL_EXIT_USAGE : FL_EXIT_SERVICE;
 }
 

@@ -105,7 +105,7 @@ static int run_sessions(struct fl_cli *cli, const void *options, const struct fl
         if (wanted[i].value)
             filters[q.n_filters++] = wanted[i];
     if (fl_json_encode(&query_shape, &q, &body) < 0)
-        return fl_cli_fail(&(struct fl_err){ .code = -ENOMEM, .text = "out of memory" });
+        return fl_cli_failed(-ENOMEM, &err);
     if (o->history) {
         list.columns = history_columns;
         list.n_columns = FL_ARRAY_LEN(history_columns);

@@ -248,3 +248,17 @@ int fl_cli_fail(const struct fl_err *err)
             fprintf(stderr, "%s\n", next_steps[i].text);
     return FL_EXIT_SERVICE;
 }
+
+int fl_cli_failed(int r, struct fl_err *err)
+{
+    if (!err->code)
+        fl_err_set(err, r, NULL, "%s", strerror(-r));
+    return fl_cli_fail(err);
+}
+
+int fl_cli_failed_input(int r, struct fl_err *err)
+{
+    int status = fl_cli_failed(r, err);
+
+    return r == -EINVAL ? FL_EXIT_USAGE : status;
+}

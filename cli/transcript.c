@@ -437,9 +437,7 @@ static int run_export(struct fl_cli *cli, const void *options, const struct fl_a
     if (o->output)
         fclose(x.out);
     fl_buf_done(&x.part);
-    if (r < 0 && !err.code)
-        fl_err_set(&err, r, NULL, "%s", strerror(-r));
-    return r < 0 ? fl_cli_fail(&err) : FL_EXIT_OK;
+    return r < 0 ? fl_cli_failed(r, &err) : FL_EXIT_OK;
 }
 
 const struct fl_command fl_cmd_transcripts_export = {
