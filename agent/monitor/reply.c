@@ -17,17 +17,7 @@ struct step_out {
 };
 #define F(member, key) FL_FIELD(struct step_out, member, key, FL_ALWAYS)
 static const struct fl_field step_fields[] = {
-    F(status, "status"),
-    F(code, "code"),
-    F(name, "name"),
-    F(output, "output"),
-    F(start_time, "startDateTime"),
-    F(end_time, "endDateTime"),
-    F(s3_bucket, "outputS3BucketName"),
-    F(s3_prefix, "outputS3KeyPrefix"),
-    F(step_name, "stepName"),
-    F(standard_output, "standardOutput"),
-    F(standard_error, "standardError"),
+    FL_MSG_STEP_MEMBERS(F),
 };
 #undef F
 static const struct fl_shape step_shape = FL_SHAPE(struct step_out, "StepReply", step_fields);

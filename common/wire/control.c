@@ -132,17 +132,7 @@ const struct fl_shape fl_shape_result = FL_SHAPE(struct fl_msg_result, "result",
 
 #define F(member, key) FL_FIELD(struct fl_msg_step, member, key, FL_ALWAYS)
 static const struct fl_field step_fields[] = {
-    F(status, "status"),
-    F(code, "code"),
-    F(name, "name"),
-    F(output, "output"),
-    F(start_time, "startDateTime"),
-    F(end_time, "endDateTime"),
-    F(s3_bucket, "outputS3BucketName"),
-    F(s3_prefix, "outputS3KeyPrefix"),
-    F(step_name, "stepName"),
-    F(standard_output, "standardOutput"),
-    F(standard_error, "standardError"),
+    FL_MSG_STEP_MEMBERS(F),
 };
 #undef F
 const struct fl_shape fl_shape_step = FL_SHAPE(struct fl_msg_step, "step", step_fields);

@@ -100,6 +100,13 @@ struct fl_msg_step {
     char *step_name;
     char *standard_output, *standard_error;
 };
+/* Its members and their keys, also for who has the texts as JSON. */
+#define FL_MSG_STEP_MEMBERS(F)                                                  \
+    F(status, "status"), F(code, "code"), F(name, "name"), F(output, "output"), \
+        F(start_time, "startDateTime"), F(end_time, "endDateTime"),             \
+        F(s3_bucket, "outputS3BucketName"), F(s3_prefix, "outputS3KeyPrefix"),  \
+        F(step_name, "stepName"), F(standard_output, "standardOutput"),         \
+        F(standard_error, "standardError")
 /* Session start, told to agents by interactive_shell. */
 struct fl_msg_task {
     char *content;
