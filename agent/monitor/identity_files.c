@@ -2,7 +2,6 @@
 #include "agent/monitor/identity_files.h"
 #include "agent/lib/text.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -11,7 +10,6 @@
 #include "common/aws/credfile.h"
 #include "common/base/clock.h"
 #include "common/base/file.h"
-#include "common/base/rand.h"
 #include "common/codec/codec.h"
 
 #define MAX_FILE_BYTES (1u << 20)
@@ -83,44 +81,6 @@ static bool free_or_ours(const char *text, const char *profile)
     return fl_credfile_get(text, profile, MARK_KEY, &mark) == 0;
 }
 
-/* As fl_file_replace, but an existing file keeps its owner and mode: it may be a service user's. */
-static int replace_keeping_owner(const char *path, const char *text, struct fl_err *err)
-{
-    fl_autofree char *temp = NULL;
-    fl_autofd int fd = -1;
-    char suffix[13];
-    struct stat st;
-    bool exists = lstat(path, &st) == 0;
-    int r;
-
-    /* Following a link would let its owner choose what we overwrite. */
-    if (exists && !S_ISREG(st.st_mode))
-        return fl_err_set(err, -EINVAL, NULL, "%s: not a regular file", path);
-    fl_random_hex(suffix, sizeof(suffix) - 1);
-    if (asprintf(&temp, "%s.%s", path, suffix) < 0) {
-        temp = NULL;
-        return fl_err_nomem(err);
-    }
-    fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return fl_err_set(err, -errno, NULL, "%s: cannot create: %s", path, strerror(errno));
-    r = fl_fd_write_all(fd, text, strlen(text));
-    if (r == 0 && exists && (st.st_uid != geteuid() || st.st_gid != getegid()) &&
-        fchown(fd, st.st_uid, st.st_gid) < 0)
-        r = -errno;
-    if (r == 0 && exists && fchmod(fd, st.st_mode & 0777) < 0)
-        r = -errno;
-    if (r == 0 && fsync(fd) < 0)
-        r = -errno;
-    if (r == 0 && rename(temp, path) < 0)
-        r = -errno;
-    if (r < 0) {
-        unlink(temp);
-        return fl_err_set(err, r, NULL, "%s: cannot write: %s", path, strerror(-r));
-    }
-    return 0;
-}
-
 static int make_parent(const char *path, struct fl_err *err)
 {
     fl_autofree char *dir = strdup(path);
@@ -133,7 +93,7 @@ static int make_parent(const char *path, struct fl_err *err)
 }
 
 /* A link that its own user made (dotfiles kept elsewhere) is followed; anybody else's is refused by
- * replace_keeping_owner. */
+ * fl_file_replace_kept. */
 static char *follow_own_link(char *path)
 {
     char resolved[PATH_MAX];
@@ -176,7 +136,7 @@ static int share(const struct fl_identity_files *f, const char *path,
     if (r < 0)
         return fl_err_set(err, r, NULL, "%s: cannot set profile %s", path, profile);
     r = make_parent(path, err);
-    return r < 0 ? r : replace_keeping_owner(path, text, err);
+    return r < 0 ? r : fl_file_replace_kept(path, 0600, text, strlen(text), err);
 }
 
 /* ---- our own files ---- */

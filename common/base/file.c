@@ -135,7 +135,9 @@ static int sync_parent(const char *path)
     return fl_dir_sync(dir, NULL);
 }
 
-int fl_file_replace(const char *path, mode_t mode, const void *data, size_t len, struct fl_err *err)
+/* `like`: whose owner and mode it gets; NULL: ours, and `mode`. */
+static int replace(const char *path, const struct stat *like, mode_t mode, const void *data,
+                   size_t len, struct fl_err *err)
 {
     fl_autofree char *temp = NULL;
     fl_autofd int fd = -1;
@@ -147,12 +149,16 @@ int fl_file_replace(const char *path, mode_t mode, const void *data, size_t len,
         temp = NULL;
         return fl_err_set(err, -ENOMEM, NULL, "%s: out of memory", path);
     }
-    fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode & 0700);
+    fd =
+        open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, like ? 0600 : mode & 0700);
     if (fd < 0)
         return fl_err_set(err, -errno, NULL, "%s: cannot create: %s", path, strerror(errno));
 
     r = fl_fd_write_all(fd, data, len);
-    if (r == 0 && fchmod(fd, mode) < 0)
+    if (r == 0 && like && (like->st_uid != geteuid() || like->st_gid != getegid()) &&
+        fchown(fd, like->st_uid, like->st_gid) < 0)
+        r = -errno;
+    if (r == 0 && fchmod(fd, like ? like->st_mode & 0777 : mode) < 0)
         r = -errno;
     if (r == 0 && fsync(fd) < 0)
         r = -errno;
@@ -166,6 +172,23 @@ int fl_file_replace(const char *path, mode_t mode, const void *data, size_t len,
     if (r < 0)
         return fl_err_set(err, r, NULL, "%s: cannot sync its directory: %s", path, strerror(-r));
     return 0;
+}
+
+int fl_file_replace(const char *path, mode_t mode, const void *data, size_t len, struct fl_err *err)
+{
+    return replace(path, NULL, mode, data, len, err);
+}
+
+int fl_file_replace_kept(const char *path, mode_t mode, const void *data, size_t len,
+                         struct fl_err *err)
+{
+    struct stat st;
+    bool exists = lstat(path, &st) == 0;
+
+    /* Following a link would let its owner choose what we overwrite. */
+    if (exists && !S_ISREG(st.st_mode))
+        return fl_err_set(err, -EINVAL, NULL, "%s: not a regular file", path);
+    return replace(path, exists ? &st : NULL, mode, data, len, err);
 }
 
 int fl_dir_make(const char *path, mode_t mode, struct fl_err *err)

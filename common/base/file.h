@@ -30,6 +30,11 @@ int fl_file_read(const char *path, size_t max_bytes, char **ret_data, size_t *re
 int fl_file_replace(const char *path, mode_t mode, const void *data, size_t len,
                     struct fl_err *err);
 
+/* The same, but a file that is there keeps its owner and its mode, and is no link or else
+ * (-EINVAL): it may be somebody else's. */
+int fl_file_replace_kept(const char *path, mode_t mode, const void *data, size_t len,
+                         struct fl_err *err);
+
 /* Creates the directory and its missing parents, all with `mode` (umask ignored for what it makes).
  * An existing directory is success and keeps its mode. */
 int fl_dir_make(const char *path, mode_t mode, struct fl_err *err);
