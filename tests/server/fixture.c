@@ -69,6 +69,21 @@ void fl_fixture_close(struct fl_fixture *f)
     fl_dir_remove(f->dir, NULL);
 }
 
+int fl_fixture_setup(void **state)
+{
+    static struct fl_fixture f;
+
+    fl_fixture_open(&f);
+    *state = &f;
+    return 0;
+}
+
+int fl_fixture_teardown(void **state)
+{
+    fl_fixture_close(*state);
+    return 0;
+}
+
 void fl_fixture_as_admin(struct fl_fixture *f)
 {
     f->who = (struct fl_identity){ .kind = FL_ID_USER,

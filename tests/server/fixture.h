@@ -27,6 +27,10 @@ struct fl_fixture {
 void fl_fixture_open(struct fl_fixture *f);
 void fl_fixture_close(struct fl_fixture *f);
 
+/* The same for cmocka; the fixture is *state. */
+int fl_fixture_setup(void **state);
+int fl_fixture_teardown(void **state);
+
 /* Calls an operation of the service "ssm" (or "service:Name") with a JSON request: decodes it,
  * checks the model's constraints, runs the handler in its lane, commits, publishes, encodes. 0 with
  * f->reply, or a negative errno with f->err. */

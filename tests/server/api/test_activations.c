@@ -15,21 +15,6 @@
 
 #define DAY_S 86400
 
-static int setup(void **state)
-{
-    static struct fl_fixture f;
-
-    fl_fixture_open(&f);
-    *state = &f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fl_fixture_close(*state);
-    return 0;
-}
-
 static void created_is_described(void **state)
 {
     struct fl_fixture *f = *state;
@@ -189,7 +174,7 @@ static void the_stored_hash_depends_on_all(void **state)
 
 int main(void)
 {
-#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define T(fn) cmocka_unit_test_setup_teardown(fn, fl_fixture_setup, fl_fixture_teardown)
     const struct CMUnitTest tests[] = {
         T(created_is_described), T(the_limit_is_one_by_default), T(bad_requests_are_refused),
         T(deleting_twice_fails), T(pages_cover_everything_once), T(the_stored_hash_depends_on_all),

@@ -68,12 +68,6 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
-{
-    fl_fixture_close(*state);
-    return 0;
-}
-
 static const char *request(const char *id, const char *with_code, const char *key, const char *type)
 {
     static char text[8192];
@@ -400,7 +394,7 @@ static void there_are_no_associations(void **state)
 
 int main(void)
 {
-#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, fl_fixture_teardown)
     const struct CMUnitTest tests[] = {
         T(a_node_bears_its_activation),
         T(the_same_key_is_the_same_node),

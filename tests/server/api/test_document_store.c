@@ -23,21 +23,6 @@
 #define UPDATE(name, text) \
     "{\"Name\":\"" name "\",\"DocumentVersion\":\"$LATEST\"," CONTENT(text) "}"
 
-static int setup(void **state)
-{
-    static struct fl_fixture f;
-
-    fl_fixture_open(&f);
-    *state = &f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fl_fixture_close(*state);
-    return 0;
-}
-
 static void expect(struct fl_fixture *f, const char *path, const char *want)
 {
     const char *got = fl_fixture_text(f, path);
@@ -597,7 +582,7 @@ static void numbers_are_limited(void **state)
 
 int main(void)
 {
-#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define T(fn) cmocka_unit_test_setup_teardown(fn, fl_fixture_setup, fl_fixture_teardown)
     const struct CMUnitTest tests[] = {
         T(documents_are_created),
         T(bad_requests_are_refused),

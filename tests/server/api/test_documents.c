@@ -21,21 +21,6 @@
 #define SHELL    "AWS-RunShellScript"
 #define BUILTINS 37
 
-static int setup(void **state)
-{
-    static struct fl_fixture f;
-
-    fl_fixture_open(&f);
-    *state = &f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fl_fixture_close(*state);
-    return 0;
-}
-
 static void documents_are_described(void **state)
 {
     static const struct {
@@ -451,7 +436,7 @@ static void nodes_understand_the_documents(void **state)
 
 int main(void)
 {
-#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define T(fn) cmocka_unit_test_setup_teardown(fn, fl_fixture_setup, fl_fixture_teardown)
     const struct CMUnitTest tests[] = {
         T(documents_are_described),        T(names_and_versions_are_checked),
         T(formats_are_converted),          cmocka_unit_test(yaml_keeps_types),

@@ -28,12 +28,6 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
-{
-    fl_fixture_close(*state);
-    return 0;
-}
-
 struct hits {
     const struct fl_target *targets;
     size_t n_targets;
@@ -215,7 +209,7 @@ static void a_fleet_is_walked_in_batches(void **state)
 
 int main(void)
 {
-#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, fl_fixture_teardown)
     const struct CMUnitTest tests[] = {
         T(targets_name_nodes),
         T(a_fleet_is_walked_in_batches),

@@ -26,12 +26,6 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
-{
-    fl_fixture_close(*state);
-    return 0;
-}
-
 static void item_has_every_member(void **state)
 {
     static const struct {
@@ -490,7 +484,7 @@ static void node_ids_have_one_form(void **state)
 
 int main(void)
 {
-#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, fl_fixture_teardown)
     const struct CMUnitTest tests[] = {
         T(item_has_every_member),
         T(filters_select),

@@ -20,21 +20,6 @@
 #define OVER     "\"Overwrite\":true"
 #define ADVANCED "\"Tier\":\"Advanced\""
 
-static int setup(void **state)
-{
-    static struct fl_fixture f;
-
-    fl_fixture_open(&f);
-    *state = &f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fl_fixture_close(*state);
-    return 0;
-}
-
 /* `more`: further members, or "". */
 static int try_put(struct fl_fixture *f, const char *name, const char *value, const char *more)
 {
@@ -528,19 +513,22 @@ static void a_hundred_versions_are_kept(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_parameter_lives, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_leading_slash_makes_no_difference, setup, teardown),
-        cmocka_unit_test_setup_teardown(bad_puts, setup, teardown),
-        cmocka_unit_test_setup_teardown(tiers, setup, teardown),
-        cmocka_unit_test_setup_teardown(policies_are_shown, setup, teardown),
-        cmocka_unit_test_setup_teardown(secure_strings, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_seal_is_bound_to_its_place, setup, teardown),
-        cmocka_unit_test_setup_teardown(the_key_file, setup, teardown),
-        cmocka_unit_test_setup_teardown(several_at_once, setup, teardown),
-        cmocka_unit_test_setup_teardown(below_a_path, setup, teardown),
-        cmocka_unit_test_setup_teardown(filters, setup, teardown),
-        cmocka_unit_test_setup_teardown(labels_move, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_hundred_versions_are_kept, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_parameter_lives, fl_fixture_setup, fl_fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_leading_slash_makes_no_difference, fl_fixture_setup,
+                                        fl_fixture_teardown),
+        cmocka_unit_test_setup_teardown(bad_puts, fl_fixture_setup, fl_fixture_teardown),
+        cmocka_unit_test_setup_teardown(tiers, fl_fixture_setup, fl_fixture_teardown),
+        cmocka_unit_test_setup_teardown(policies_are_shown, fl_fixture_setup, fl_fixture_teardown),
+        cmocka_unit_test_setup_teardown(secure_strings, fl_fixture_setup, fl_fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_seal_is_bound_to_its_place, fl_fixture_setup,
+                                        fl_fixture_teardown),
+        cmocka_unit_test_setup_teardown(the_key_file, fl_fixture_setup, fl_fixture_teardown),
+        cmocka_unit_test_setup_teardown(several_at_once, fl_fixture_setup, fl_fixture_teardown),
+        cmocka_unit_test_setup_teardown(below_a_path, fl_fixture_setup, fl_fixture_teardown),
+        cmocka_unit_test_setup_teardown(filters, fl_fixture_setup, fl_fixture_teardown),
+        cmocka_unit_test_setup_teardown(labels_move, fl_fixture_setup, fl_fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_hundred_versions_are_kept, fl_fixture_setup,
+                                        fl_fixture_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -24,12 +24,6 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
-{
-    fl_fixture_close(*state);
-    return 0;
-}
-
 /* ---- what is there ---- */
 
 struct object {
@@ -235,7 +229,7 @@ static void log_events_go_by_their_groups_retention(void **state)
 
 int main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, fl_fixture_teardown)
     const struct CMUnitTest tests[] = {
         T(objects_go_by_their_buckets_days),
         T(an_object_put_again_is_young),
