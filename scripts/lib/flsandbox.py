@@ -192,6 +192,11 @@ class Plane(Program):
         self.port = port
         self.open_api()
 
+    def configure(self, **settings):
+        """Changes server.json, for the next start."""
+        conf = self.data / "server.json"
+        conf.write_text(json.dumps(dict(json.loads(conf.read_text()), **settings)))
+
     def open_api(self):
         """Reads the CA and the administrator's key that `init` made."""
         # A copy outside the data folder: agents that drop root must be able to read it.

@@ -50,8 +50,7 @@ def with_room_for(plane, n):
 
     def init_with_room():
         init()
-        path = plane.data / "server.json"
-        path.write_text(json.dumps({**json.loads(path.read_text()), "SessionsMaxPerNode": n}))
+        plane.configure(SessionsMaxPerNode=n)
     plane.init = init_with_room
 
 

@@ -100,8 +100,7 @@ def one(path, statement):
 
 def restart(plane, index_max, indexed):
     plane.stop()
-    conf = plane.data / "server.json"
-    conf.write_text(json.dumps(dict(json.loads(conf.read_text()), TranscriptIndexMaxBytes=index_max)))
+    plane.configure(TranscriptIndexMaxBytes=index_max)
     one(plane.data / "db/fairlead.db", NUMBER.format(indexed))
     plane.start()
 

@@ -1,4 +1,5 @@
 """Fixtures: private planes, agents, reference ends. Nothing has a fixed port; all may run in parallel."""
+import contextlib
 import json
 import os
 import pathlib
@@ -69,10 +70,10 @@ def awscli_ends():
     awscli_server.stop()
 
 
-@pytest.fixture(scope="session")
-def shared_box():
-    """A plane with one online agent for tests that leave both as they found them."""
-    box = flsandbox.Sandbox(nodes=1)
+@contextlib.contextmanager
+def box_of_many(nodes):
+    """A plane with online agents for many tests; what the sanitizers said fails the last of them."""
+    box = flsandbox.Sandbox(nodes=nodes)
     with box:
         yield box
         box.keep = True
@@ -80,6 +81,13 @@ def shared_box():
         reports = box.sanitizer_reports()
         subprocess.run(["rm", "-rf", str(box.folder)], check=False)
         assert not reports, "\n".join(reports)
+
+
+@pytest.fixture(scope="session")
+def shared_box():
+    """A plane with one online agent for tests that leave both as they found them."""
+    with box_of_many(nodes=1) as box:
+        yield box
 
 
 @pytest.fixture
@@ -91,15 +99,20 @@ def box(shared_box, request):
 
 @pytest.fixture
 def new_box(request):
-    """A function that makes a plane of the test's own: new_box(nodes=1). `before(box)` is called before it starts."""
+    """A function that makes a plane of the test's own: new_box(nodes=1). `before(box)` is called before it starts;
+    with `conf`, settings of server.json, it is started again with those."""
     made = []
 
-    def make(nodes=1, before=None, **kw):
+    def make(nodes=1, before=None, conf=None, **kw):
         b = flsandbox.Sandbox(nodes=nodes, **kw)
         made.append(b)
         if before:
             before(b)
         b.start()
+        if conf:
+            b.plane.stop()
+            b.plane.configure(**conf)
+            b.plane.start()
         return b
 
     yield make
@@ -107,16 +120,22 @@ def new_box(request):
         check_and_stop(b, request)
 
 
-@pytest.fixture
-def ref_plane(tmp_path):
-    """A reference plane; the test fails if the agent broke the protocol."""
+@contextlib.contextmanager
+def reference(make, tmp_path, **kw):
+    """make(folder, …), a RefPlane or more than that; the test fails if the agent broke the protocol."""
     place = tmp_path / "refplane"
     place.mkdir()
     place.chmod(0o755)
-    plane = refplane.RefPlane(place)
+    plane = make(place, **kw)
     yield plane
     plane.close()
     assert plane.violations == []
+
+
+@pytest.fixture
+def ref_plane(tmp_path):
+    with reference(refplane.RefPlane, tmp_path) as plane:
+        yield plane
 
 
 @pytest.fixture

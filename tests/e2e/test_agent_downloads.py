@@ -5,7 +5,6 @@ import io
 import json
 import os
 import pathlib
-import ssl
 import subprocess
 import threading
 import time
@@ -14,6 +13,7 @@ from xml.sax.saxutils import escape
 
 import pytest
 
+import conftest
 import refplane
 import wire
 
@@ -110,13 +110,8 @@ class Files:
 
 @pytest.fixture
 def plane(tmp_path):
-    place = tmp_path / "refplane"
-    place.mkdir()
-    place.chmod(0o755)
-    plane = refplane.RefPlane(place, names=NAMES)
-    yield plane
-    plane.close()
-    assert plane.violations == []
+    with conftest.reference(refplane.RefPlane, tmp_path, names=NAMES) as plane:
+        yield plane
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ import time
 
 import pytest
 
+import conftest
 import flsandbox
 
 OK, FAILED, USAGE, SERVICE, INTERRUPTED = 0, 1, 2, 3, 130
@@ -29,14 +30,8 @@ AWS_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKE
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory):
     """A plane with two nodes for all tests of this file."""
-    box = flsandbox.Sandbox(nodes=2)
-    with box:
+    with conftest.box_of_many(nodes=2) as box:
         yield box
-        box.keep = True
-        box.stop()
-        reports = box.sanitizer_reports()
-        subprocess.run(["rm", "-rf", str(box.folder)], check=False)
-        assert not reports, "\n".join(reports)
 
 
 class Cli:

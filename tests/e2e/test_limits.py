@@ -31,8 +31,7 @@ def start_plane(folder, nofile=None, settings=None, port=None):
     """A plane with settings of the test's own and, if given, few descriptors."""
     plane = flsandbox.Plane(folder, flsandbox.default_build(), port=port)
     plane.init()
-    conf = plane.data / "server.json"
-    conf.write_text(json.dumps(dict(json.loads(conf.read_text()), **(settings or {}))))
+    plane.configure(**(settings or {}))
     if nofile:
         spawn = plane.spawn
         plane.spawn = lambda argv, log, env: spawn(["prlimit", f"--nofile={nofile}:{nofile}", *argv], log, env)

@@ -123,12 +123,7 @@ def test_what_is_refused(logs):
 
 
 def test_the_oldest_make_room(new_box):
-    box = new_box(nodes=0)
-    conf = flsandbox.json.loads((box.plane.data / "server.json").read_text())
-    conf["LogsMaxBytes"] = 500_000
-    (box.plane.data / "server.json").write_text(flsandbox.json.dumps(conf))
-    box.plane.stop()
-    box.plane.start()
+    box = new_box(nodes=0, conf={"LogsMaxBytes": 500_000})
     logs = conftest.client(box.plane, "logs")
     fresh(logs, "/room", "s")
     for i in range(30):

@@ -10,6 +10,7 @@ import urllib.parse
 
 import pytest
 
+import conftest
 import flsandbox
 import refplane
 import wire
@@ -192,13 +193,8 @@ class Store:
 
 @pytest.fixture
 def plane(tmp_path):
-    place = tmp_path / "refplane"
-    place.mkdir()
-    place.chmod(0o755)
-    plane = refplane.RefPlane(place, names=NAMES)
-    yield plane
-    plane.close()
-    assert plane.violations == []
+    with conftest.reference(refplane.RefPlane, tmp_path, names=NAMES) as plane:
+        yield plane
 
 
 @pytest.fixture

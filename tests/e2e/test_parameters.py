@@ -332,8 +332,7 @@ def test_a_secret_stands_in_no_file(new_box):
     """Not in the database, its journal, logs at the level debug, the audit log; nor in any error's text."""
     box = new_box(nodes=0)
     plane = box.plane
-    conf = json.loads((plane.data / "server.json").read_text())
-    (plane.data / "server.json").write_text(json.dumps(dict(conf, LogLevel="debug")))
+    plane.configure(LogLevel="debug")
     plane.stop()
     plane.restart()
     texts = use_it(plane, SECRET)

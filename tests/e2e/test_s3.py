@@ -489,12 +489,7 @@ def test_policies(place, s3):
 # ---- limits, and the disk ----
 
 def test_quota_and_size(new_box, tmp_path):
-    box = new_box(nodes=0)
-    conf = flsandbox.json.loads((box.plane.data / "server.json").read_text())
-    conf.update(ObjectsMaxBytes=1_000_000, ObjectMaxBytes=400_000, ObjectsMaxFiles=5)
-    (box.plane.data / "server.json").write_text(flsandbox.json.dumps(conf))
-    box.plane.stop()
-    box.plane.start()
+    box = new_box(nodes=0, conf={"ObjectsMaxBytes": 1_000_000, "ObjectMaxBytes": 400_000, "ObjectsMaxFiles": 5})
     s3 = s3_client(box.plane)
     s3.create_bucket(Bucket="small")
     assert code_of(s3.put_object, Bucket="small", Key="big", Body=b"x" * 500_000) == "EntityTooLarge"

@@ -167,8 +167,7 @@ def the_secrets(box, activation):
 def loud_box(new_box):
     """A plane and an agent that say all they have to say."""
     box = new_box(nodes=0)
-    conf = json.loads((box.plane.data / "server.json").read_text())
-    (box.plane.data / "server.json").write_text(json.dumps(dict(conf, LogLevel="debug")))
+    box.plane.configure(LogLevel="debug")
     box.plane.stop()
     # Cores are possible as far as the limits go; each program has to see to itself.
     resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))

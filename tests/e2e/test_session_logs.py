@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+import conftest
 import flsandbox
 import refsessionplane
 from test_outputs import NAMES, Store
@@ -51,13 +52,8 @@ class LogStore(Store):
 
 @pytest.fixture
 def plane(tmp_path):
-    place = tmp_path / "refplane"
-    place.mkdir()
-    place.chmod(0o755)
-    p = refsessionplane.SessionPlane(place, names=NAMES)
-    yield p
-    p.close()
-    assert p.violations == []
+    with conftest.reference(refsessionplane.SessionPlane, tmp_path, names=NAMES) as p:
+        yield p
 
 
 @pytest.fixture

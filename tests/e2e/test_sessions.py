@@ -99,13 +99,7 @@ def own_place(new_box):
     made = []
 
     def make(**conf):
-        box = new_box(nodes=0)
-        if conf:
-            path = box.plane.data / "server.json"
-            path.write_text(json.dumps(dict(json.loads(path.read_text()), **conf)))
-            box.plane.stop()
-            box.plane.start()
-        made.append(Place(box.plane))
+        made.append(Place(new_box(nodes=0, conf=conf).plane))
         return made[-1]
 
     yield make

@@ -14,8 +14,8 @@ import time
 
 import pytest
 
+import conftest
 import flsandbox
-import refsession
 import refsessionplane
 import sessionwire as sw
 import tcpecho
@@ -29,13 +29,8 @@ CONFIG = {"Fairlead": {"SessionUser": USER, "PamService": "none"}}
 
 @pytest.fixture
 def plane(tmp_path):
-    place = tmp_path / "refplane"
-    place.mkdir()
-    place.chmod(0o755)
-    p = refsessionplane.SessionPlane(place)
-    yield p
-    p.close()
-    assert p.violations == []
+    with conftest.reference(refsessionplane.SessionPlane, tmp_path) as p:
+        yield p
 
 
 @pytest.fixture

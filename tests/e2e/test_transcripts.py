@@ -69,13 +69,7 @@ def recorded(new_box):
     made = []
 
     def make(**conf):
-        box = new_box(nodes=0)
-        if conf:
-            path = box.plane.data / "server.json"
-            path.write_text(json.dumps(dict(json.loads(path.read_text()), **conf)))
-            box.plane.stop()
-            box.plane.start()
-        made.append(Recorded(box))
+        made.append(Recorded(new_box(nodes=0, conf=conf)))
         return made[-1]
 
     yield make
