@@ -8,7 +8,7 @@
 #include "common/base/log.h"
 #include "common/base/rand.h"
 #include "common/codec/json_load.h"
-#include "server/auth/policy.h"
+#include "server/auth/match.h"
 #include "server/pattern.h"
 #include "server/session/alarm.h"
 

@@ -3,7 +3,7 @@
 
 #include <string.h>
 #include "common/base/clock.h"
-#include "server/auth/policy.h"
+#include "server/auth/match.h"
 #include "server/command/status.h"
 
 #define PAGE_MAX_BYTES (4 * 1024 * 1024)
