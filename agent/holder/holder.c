@@ -1,4 +1,4 @@
-/* holder.c - see holder.h: the role itself, between monitor, session process and user's process. */
+/* holder.c - see holder.h: the role itself, from its begin to its end, and the monitor. */
 #include "agent/holder/holder.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -21,13 +20,10 @@
 #include "common/base/log.h"
 #include "common/base/nodump.h"
 
-#define MONITOR_FD             3
-#define ARENA_MAX_BYTES        (8u << 20)
-#define ACCEPT_PAUSE_MS        1000
-#define LAST_WORD_MS           10000 /* for the session process, once it was told to end */
-#define SESSION_FILE_MAX_BYTES ((rlim_t)1 << 30)
-
-static const char nothing[1];
+#define MONITOR_FD      3
+#define ARENA_MAX_BYTES (8u << 20)
+#define ACCEPT_PAUSE_MS 1000
+#define LAST_WORD_MS    10000 /* for the session process, once it was told to end */
 
 /* ---- the end ---- */
 
@@ -47,9 +43,7 @@ static void note_places(struct holder *h)
         fl_journal_append(&h->journal, FL_SREC_PLACES, &places, NULL);
 }
 
-/* Once: on disk, then the monitor is told, then this process ends as soon as what the session
- * printed is where it should be. */
-static void finish(struct holder *h, const char *status, const char *output)
+void fl_holder_finish(struct holder *h, const char *status, const char *output)
 {
     struct fl_err err = { 0 };
 
@@ -71,7 +65,7 @@ static void finish(struct holder *h, const char *status, const char *output)
         h->exit_status = FL_HOLDER_EXIT_IO;
     }
     if (h->monitor)
-        fl_ipc_send(h->monitor, FL_HOLDER_LOOK, 0, nothing, NULL, 0);
+        fl_ipc_send(h->monitor, FL_HOLDER_LOOK, 0, "", NULL, 0);
     fl_values_cancel(&h->values);
     if (h->record)
         fl_record_end(h->record, on_record_gone, h);
@@ -79,17 +73,17 @@ static void finish(struct holder *h, const char *status, const char *output)
         fl_loop_stop(h->loop);
 }
 
-static void fail(struct holder *h, const char *why)
+void fl_holder_fail(struct holder *h, const char *why)
 {
     char text[FL_ERR_TEXT_BYTES + 64];
 
     snprintf(text, sizeof(text), "fairlead: %s", why);
-    finish(h, FL_SESSION_FAILED, text);
+    fl_holder_finish(h, FL_SESSION_FAILED, text);
 }
 
 static void on_deadline(void *arg)
 {
-    finish(arg, FL_SESSION_SUCCESS, ""); /* as it was asked for */
+    fl_holder_finish(arg, FL_SESSION_SUCCESS, ""); /* as it was asked for */
 }
 
 /* The service ended the session. */
@@ -98,8 +92,8 @@ static void end(struct holder *h)
     if (h->ending)
         return;
     h->ending = true;
-    if (!h->net || fl_ipc_send(h->net, FL_SESS_END, 0, nothing, NULL, 0) < 0)
-        finish(h, FL_SESSION_SUCCESS, "");
+    if (!h->net || fl_ipc_send(h->net, FL_SESS_END, 0, "", NULL, 0) < 0)
+        fl_holder_finish(h, FL_SESSION_SUCCESS, "");
     else
         fl_timer_start(h->deadline, LAST_WORD_MS);
 }
@@ -141,189 +135,6 @@ void fl_holder_child_ended(void *arg, int status)
         fl_ipc_send(h->net, FL_SESS_EXITED, 0, &out, NULL, 0);
 }
 
-/* ---- the session process ---- */
-
-static int on_run(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err)
-{
-    struct holder *h = arg;
-    int fds[FL_HOLDER_MAX_FDS] = { -1, -1, -1 };
-    struct fl_err why = { 0 };
-    size_t n = 0;
-    int r;
-
-    if (h->started || h->plan.kind == FL_SESSION_PORT)
-        return fl_err_set(err, -EPROTO, NULL, "not to be started");
-    h->started = true;
-    r = fl_holder_start_child(h, msg->in, fds, &n, &why);
-    if (r < 0)
-        fl_log_warn("session not started", FL_S("session", h->session.session_id),
-                    FL_S("error", fl_err_text(&why)));
-    r = fl_ipc_send(h->net, FL_SESS_CHILD, 0,
-                    &(struct fl_sess_child){ .ok = r == 0, .error = why.text }, fds, n);
-    for (size_t i = 0; i < n; i++)
-        close(fds[i]);
-    malloc_trim(0);
-    return r;
-}
-
-static int on_signal(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err)
-{
-    const struct fl_sess_signal *in = msg->in;
-    struct holder *h = arg;
-
-    if (in->signo != SIGINT && in->signo != SIGQUIT)
-        return fl_err_set(err, -EPROTO, NULL, "no such signal");
-    if (h->user_child)
-        fl_child_kill(h->user_child, in->signo);
-    return 0;
-}
-
-static int on_over(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err)
-{
-    const struct fl_sess_over *in = msg->in;
-    bool ok = in->status && strcmp(in->status, FL_SESSION_SUCCESS) == 0;
-
-    finish(arg, ok ? FL_SESSION_SUCCESS : FL_SESSION_FAILED, in->output);
-    return 0;
-}
-
-static void ask_creds(struct holder *h)
-{
-    if (h->monitor)
-        fl_ipc_send(h->monitor, FL_HOLDER_NEED_CREDS, 0, nothing, NULL, 0);
-}
-
-static int on_net_needs_creds(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err)
-{
-    ask_creds(arg);
-    return 0;
-}
-
-static const struct fl_ipc_binding net_bindings[] = {
-    { FL_SESS_RUN, on_run },
-    { FL_SESS_SIGNAL, on_signal },
-    { FL_SESS_OVER, on_over },
-    { FL_SESS_NEED_CREDS, on_net_needs_creds },
-};
-
-static void on_net_close(void *arg, int why, const struct fl_err *err)
-{
-    struct holder *h = arg;
-
-    if (why < 0)
-        fl_log_error("the session process broke the protocol",
-                     FL_S("session", h->session.session_id), FL_S("error", fl_err_text(err)));
-    h->net = fl_ipc_free(h->net);
-    if (h->net_child)
-        fl_child_kill(h->net_child, SIGKILL);
-}
-
-static void on_net_exit(void *arg, int status)
-{
-    struct holder *h = arg;
-    char text[128];
-
-    h->net_child = fl_child_free(h->net_child);
-    h->net = fl_ipc_free(h->net);
-    if (h->ending) {
-        finish(h, FL_SESSION_SUCCESS, "");
-        return;
-    }
-    if (WIFSIGNALED(status))
-        snprintf(text, sizeof(text),
-                 "the process of this session's data channel was killed by "
-                 "signal %d",
-                 WTERMSIG(status));
-    else
-        snprintf(text, sizeof(text),
-                 "the process of this session's data channel ended with "
-                 "status %d",
-                 WEXITSTATUS(status));
-    fail(h, text);
-}
-
-/* A session process gone bad fills no disk. */
-static void limit_files(struct holder *h)
-{
-    const struct rlimit limit = { SESSION_FILE_MAX_BYTES, SESSION_FILE_MAX_BYTES };
-
-    prlimit(fl_child_pid(h->net_child), RLIMIT_FSIZE, &limit, NULL);
-}
-
-/* What is not kept is no reason to have no session. */
-static int open_record(struct holder *h, int64_t *ret_max_bytes)
-{
-    struct fl_err err = { 0 };
-    int fd = -1;
-
-    if (h->record && fl_record_open(h->record, &fd, ret_max_bytes, &err) < 0)
-        fl_log_warn("what the session prints is not kept", FL_S("session", h->session.session_id),
-                    FL_S("error", fl_err_text(&err)));
-    return fd;
-}
-
-static int start_net(struct holder *h, struct fl_err *err)
-{
-    int64_t record_max_bytes = 0;
-    fl_autofd int record_fd = open_record(h, &record_max_bytes);
-    const struct fl_session *s = &h->session;
-    const struct fl_session_plan *p = &h->plan;
-    const struct fl_sess_start start = {
-        .session_id = s->session_id,
-        .node_id = s->node_id,
-        .region = s->region,
-        .mgs_url = s->mgs_url,
-        .kms_url = s->kms_url,
-        .agent_version = s->agent_version,
-        .ca_file = s->ca_file,
-        .proxy_http = s->proxy_http,
-        .proxy_https = s->proxy_https,
-        .no_proxy = s->no_proxy,
-        .log_level = s->log_level,
-        .log_format = s->log_format,
-        .type = fl_text(p->type),
-        .properties = p->properties,
-        .kms_key_id = p->kms_key_id,
-        .require_challenge = s->require_challenge,
-        .handshake = p->extras.handshake,
-        .max_payload = p->extras.max_payload,
-        .end_of_input = p->extras.end_of_input,
-        .separate_output = p->separate_output,
-        .has_stdin = p->has_stdin,
-        .stdout_prefix = p->stdout_prefix,
-        .stderr_prefix = p->stderr_prefix,
-        .profile = p->profile,
-        .denied_ips = s->denied_ips,
-        .record_max_bytes = record_max_bytes,
-    };
-    int fds[2], r;
-
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
-        return fl_err_set(err, -errno, NULL, "cannot make a socket pair: %s", strerror(errno));
-    r = fl_role_spawn(h->loop, &h->paths,
-                      &(struct fl_role_spec){
-                          .program = "fairlead-agent-session",
-                          .fds = (const struct fl_child_fd[]){ { FL_ROLE_SOCKET_FD, fds[1] } },
-                          .n_fds = 1,
-                          .user = s->net_user,
-                          .ca_file = s->ca_file,
-                      },
-                      on_net_exit, h, &h->net_child, err);
-    close(fds[1]);
-    if (r < 0) {
-        close(fds[0]);
-        return r;
-    }
-    limit_files(h);
-    r = fl_ipc_new(h->loop, fds[0], h->net_rows, FL_N_SESS_ROWS, on_net_close, h, &h->net);
-    if (r == 0)
-        r = fl_ipc_send(h->net, FL_SESS_START, 0, &start, &record_fd, record_fd >= 0);
-    if (r == 0)
-        ask_creds(h); /* what came before went nowhere */
-    return r < 0 ? fl_err_set(err, r, NULL, "cannot speak to the session process: %s", strerror(-r))
-                 : 0;
-}
-
 /* ---- the monitor ---- */
 
 /* Where the disk takes nothing the session lives on without: whoever is to mend it must get in. */
@@ -335,7 +146,7 @@ static void keep(struct holder *h)
     if (fl_sessiondir_sync(h->dir_fd, &h->journal, &err) < 0)
         fl_log_warn("session may be forgotten if the power fails",
                     FL_S("session", h->session.session_id), FL_S("error", fl_err_text(&err)));
-    fl_ipc_send(h->net, FL_SESS_KEPT, 0, nothing, NULL, 0);
+    fl_ipc_send(h->net, FL_SESS_KEPT, 0, "", NULL, 0);
 }
 
 static int on_creds(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err)
@@ -392,8 +203,7 @@ static int need_fetch(void *arg)
 {
     struct holder *h = arg;
 
-    return h->monitor ? fl_ipc_send(h->monitor, FL_HOLDER_NEED_FETCH, 0, nothing, NULL, 0)
-                      : -ENOTCONN;
+    return h->monitor ? fl_ipc_send(h->monitor, FL_HOLDER_NEED_FETCH, 0, "", NULL, 0) : -ENOTCONN;
 }
 
 /* A monitor that was restarted. Only our own user or root can be one. */
@@ -411,7 +221,7 @@ static void on_connection(void *arg, unsigned events)
     if (peer.uid == 0 || peer.uid == geteuid())
         attach(h, FL_TAKE_FD(fd));
     if (h->monitor)
-        fl_ipc_send(h->monitor, FL_HOLDER_LOOK, 0, nothing, NULL, 0);
+        fl_ipc_send(h->monitor, FL_HOLDER_LOOK, 0, "", NULL, 0);
 }
 
 static void open_sockets(struct holder *h)
@@ -420,8 +230,6 @@ static void open_sockets(struct holder *h)
 
     fl_ipc_bind(fl_holder_rows, FL_N_HOLDER_ROWS, monitor_bindings, FL_ARRAY_LEN(monitor_bindings),
                 h->monitor_rows);
-    fl_ipc_bind(fl_sess_rows, FL_N_SESS_ROWS, net_bindings, FL_ARRAY_LEN(net_bindings),
-                h->net_rows);
     if (fstat(MONITOR_FD, &st) == 0 && S_ISSOCK(st.st_mode)) {
         fcntl(MONITOR_FD, F_SETFD, FD_CLOEXEC);
         attach(h, MONITOR_FD);
@@ -468,9 +276,9 @@ static void on_checked(void *arg, const struct fl_err *err)
     if (h->ended)
         return;
     if (err)
-        fail(h, fl_err_text(err));
-    else if (start_net(h, &why) < 0)
-        fail(h, fl_err_text(&why));
+        fl_holder_fail(h, fl_err_text(err));
+    else if (fl_holder_start_net(h, &why) < 0)
+        fl_holder_fail(h, fl_err_text(&why));
 }
 
 /* As whom a session runs, for its log; the arena's. */
@@ -497,7 +305,7 @@ static int proceed(struct holder *h, struct fl_err *err)
     if (r < 0 || h->salvage)
         return r;
     if (!h->record)
-        return start_net(h, err);
+        return fl_holder_start_net(h, err);
     fl_record_check(h->record, on_checked, h);
     return 0;
 }
@@ -529,7 +337,7 @@ static void go_on(struct holder *h, int r, const struct fl_err *err)
     if (h->salvage)
         salvage(h, r < 0 ? fl_err_text(err) : NULL);
     else if (r < 0)
-        fail(h, fl_err_text(err));
+        fl_holder_fail(h, fl_err_text(err));
 }
 
 static void on_values(void *arg, const struct fl_err *err)

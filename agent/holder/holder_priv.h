@@ -1,4 +1,4 @@
-/* holder_priv.h - what holder.c and start.c share. */
+/* holder_priv.h - what the parts of the holder share. */
 #pragma once
 #include "agent/calls/values.h"
 #include "agent/holder/login.h"
@@ -54,5 +54,13 @@ struct holder {
 int fl_holder_start_child(struct holder *h, const struct fl_sess_run *run,
                           int ret_fds[FL_HOLDER_MAX_FDS], size_t *ret_n, struct fl_err *err);
 
+/* ---- net.c ---- */
+/* Starts the session process. Its end is the session's. */
+int fl_holder_start_net(struct holder *h, struct fl_err *err);
+
 /* ---- holder.c ---- */
+/* The session's end, once: on disk, then the monitor is told, then this process ends as soon as
+ * what the session printed is where it should be. `output` may be NULL. */
+void fl_holder_finish(struct holder *h, const char *status, const char *output);
+void fl_holder_fail(struct holder *h, const char *why);
 void fl_holder_child_ended(void *arg, int status); /* an fl_child_fn */
