@@ -656,13 +656,29 @@ def test_a_folder_is_whole_however_late_it_is_written(client, ours, tmp_path):
 
 
 def test_a_folder_brings_no_rights_along(client, ours, tmp_path):
-    """What is set-user-ID on the node is not set-user-ID of whoever copies it: root, it may be."""
+    """What is set-user-ID at one end is not set-user-ID of whoever copies it: root, it may be."""
     tree = tmp_path / "tree"
     tree.mkdir()
     (tree / "f").write_text("x")
-    (tree / "f").chmod(0o6755)
-    assert client("cp", "-r", f"{NODE}:{tree}", tmp_path / "back").returncode == 0
-    assert (tmp_path / "back/f").stat().st_mode & 0o7777 == 0o755
+    (tree / "f").chmod(0o7777)
+    umask = os.umask(0)
+    os.umask(umask)
+    for source, target, copy in ((f"{NODE}:{tree}", tmp_path / "back", tmp_path / "back"),
+                                 (tree, f"{NODE}:{tmp_path}/up", tmp_path / "up")):
+        assert client("cp", "-r", source, target).returncode == 0
+        assert (copy / "f").stat().st_mode & 0o7777 == 0o777 & ~umask
+
+
+def test_what_takes_a_file_s_place_takes_none_of_its_rights(client, ours, tmp_path, monkeypatch):
+    """Also where its owner may not be taken over, which would take them away."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/chown").symlink_to("/bin/false")
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    (tmp_path / "f").write_text("new")
+    (tmp_path / "old").write_text("old")
+    (tmp_path / "old").chmod(0o6750)
+    assert client("cp", tmp_path / "f", f"{NODE}:{tmp_path}/old").returncode == 0
+    assert (tmp_path / "old").read_text() == "new" and (tmp_path / "old").stat().st_mode & 0o7777 == 0o750
 
 
 def test_progress_on_a_terminal(client, ours, tmp_path):
