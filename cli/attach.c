@@ -121,8 +121,7 @@ static void on_output(void *arg, uint32_t type, const char *data, size_t len)
             leave(a, a->conf->failure);
         return;
     }
-    if (fl_conn_write(to, data, len) == -ENOMEM)
-        leave(a, a->conf->failure);
+    fl_conn_write(to, data, len);
     if (fl_conn_queued(to) > HELD_BYTES)
         fl_session_hold(a->session, true);
 }
@@ -199,8 +198,11 @@ static void on_input(void *arg, const char *data, size_t len)
  * that the shell runs, the shell wants one of its own. */
 static void type_eot(struct attach *a)
 {
-    fl_session_write(a->session, EOT, strlen(EOT));
-    if (++a->eots < EOT_TIMES)
+    bool room = fl_session_room(a->session) >= strlen(EOT);
+
+    if (room)
+        fl_session_write(a->session, EOT, strlen(EOT));
+    if (!room || ++a->eots < EOT_TIMES)
         fl_timer_start(a->timer, EOT_MS);
 }
 
@@ -418,7 +420,7 @@ static void on_key_signal(void *arg, int signo)
     /* The keys of a terminal that is not raw, or another's signal: what the node's terminal makes
      * of the key. */
     for (size_t i = 0; i < FL_ARRAY_LEN(keys); i++)
-        if (keys[i].signo == signo)
+        if (keys[i].signo == signo && fl_session_room(a->session) > 0)
             fl_session_write(a->session, keys[i].key, 1);
 }
 

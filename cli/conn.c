@@ -135,6 +135,11 @@ static ssize_t give(const struct fl_conn *c, const void *data, size_t len)
 
 static void set_broken(struct fl_conn *c, int r)
 {
+    const struct linger now = { .l_onoff = 1 };
+
+    /* Not as if that had been all. */
+    if (c->is_socket)
+        setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
     drop_queue(c);
     c->broken = r;
     fl_timer_start(c->soon, 0);
@@ -207,6 +212,8 @@ int fl_conn_write(struct fl_conn *c, const void *data, size_t len)
     if (!len)
         return 0;
     r = keep(c, at, len);
+    if (r < 0)
+        set_broken(c, r);
     watch(c);
     return r;
 }

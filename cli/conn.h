@@ -15,7 +15,8 @@ struct fl_conn_events {
     /* Reading has ended: 0 at the end of the stream, or -errno. Once. */
     void (*on_eof)(void *arg, int r);
     void (*on_drain)(void *arg); /* everything queued was written */
-    /* Writing has ended with -errno (-EPIPE: nobody reads); what is queued is gone. Once. */
+    /* Writing has ended with -errno (-EPIPE: nobody reads; -ENOMEM); what is queued is gone, and a
+     * socket's peer sees a reset when it is freed. Once. */
     void (*on_broken)(void *arg, int r);
 };
 
@@ -33,8 +34,8 @@ struct fl_conn *fl_conn_free(struct fl_conn *c);
 /* There is room again, or for the first time: nothing is read before the first kick. */
 void fl_conn_kick(struct fl_conn *c);
 
-/* Writes what the kernel takes and keeps a copy of the rest. 0, -EPIPE when writing has ended,
- * -ENOMEM. The caller limits fl_conn_queued. */
+/* Writes what the kernel takes and keeps a copy of the rest. 0, or writing has ended, of which
+ * on_broken tells. The caller limits fl_conn_queued. */
 int fl_conn_write(struct fl_conn *c, const void *data, size_t len);
 size_t fl_conn_queued(const struct fl_conn *c);
 

@@ -98,6 +98,9 @@ static int putv(struct fl_session *s, uint32_t type, const struct iovec *iov, si
     if (s->ended)
         return -EPIPE;
     r = fl_reliable_writev(s->reliable, type, iov, n_iov, fl_now_ms(), fl_mono_ms());
+    /* With a hole in it, what follows would mean something else. A size is said again. */
+    if (r < 0 && type != FL_DATA_TYPE_SIZE)
+        fl_session_end(s, r, "what was to be sent to the node is lost: %s", strerror(-r));
     if (r == 0 && !fl_timer_active(s->resend))
         set_resend(s);
     return r;

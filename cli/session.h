@@ -89,6 +89,8 @@ const char *fl_session_words(const char *text);
 
 /* Bytes that fl_session_write takes now; on_room tells of more after 0. */
 size_t fl_session_room(const struct fl_session *s);
+
+/* What cannot be taken ends the session: on_end follows, and nobody has to look at the result. */
 int fl_session_write(struct fl_session *s, const void *data, size_t len);
 int fl_session_writev(struct fl_session *s, const struct iovec *iov, size_t n_iov);
 void fl_session_size(struct fl_session *s, uint32_t cols, uint32_t rows);

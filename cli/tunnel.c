@@ -176,7 +176,9 @@ static void conn_broken(void *arg, int r)
     struct link *l = arg;
     struct fl_tunnel *t = l->tunnel;
 
-    (void)r;
+    if (r == -ENOMEM)
+        fprintf(stderr, "fairlead: %s: a connection is cut off: %s\n", t->listen.name,
+                strerror(-r));
     link_free(l);
     check_full(t);
 }

@@ -193,7 +193,7 @@ static int input(struct fl_sess *s, uint32_t type, const char *data, size_t len)
     if (!c->sides[OUT].pipe || (in && fl_conduit_queued(in) > INPUT_MAX_BYTES))
         return -EAGAIN;
     if (type == FL_DATA_TYPE_OUTPUT && in)
-        fl_conduit_write(in, data, len); /* what nobody reads any more goes nowhere */
+        fl_sess_give(s, in, data, len); /* what nobody reads any more goes nowhere */
     else if (in && fl_data_flag_decode(data, len, &flag) == 0 && flag == FL_DATA_FLAG_END_OF_INPUT)
         fl_conduit_end_writing(in);
     return 0;

@@ -184,7 +184,8 @@ static void on_stream_data(void *arg, struct fl_smux_stream *stream, const char 
 {
     struct link *l = fl_smux_stream_arg(stream);
 
-    fl_conduit_write(l->connection, data, len); /* if it broke, its end comes by reading */
+    fl_sess_give(l->mux->p->s, l->connection, data,
+                 len); /* if it broke, its end comes by reading */
     if (fl_conduit_queued(l->connection) > FL_PORT_QUEUE_BYTES)
         fl_smux_stream_pause(stream, true);
 }

@@ -100,7 +100,7 @@ static int input(struct fl_port *p, uint32_t type, const char *data, size_t len)
         return -ENOMEM;
     if (!one->connection || fl_conduit_queued(one->connection) > FL_PORT_QUEUE_BYTES)
         return -EAGAIN;
-    fl_conduit_write(one->connection, data, len); /* if it broke, its end comes by reading */
+    fl_sess_give(one->p->s, one->connection, data, len); /* if it broke, its end comes by reading */
     return 0;
 }
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "agent/lib/text.h"
+#include "agent/session/conduit.h"
 #include "agent/session/session.h"
 #include "common/base/clock.h"
 #include "common/base/file.h"
@@ -159,14 +160,20 @@ static void record(struct fl_sess *s, const struct iovec *iov, size_t n)
     close(FL_TAKE_FD(s->record_fd));
 }
 
+static void fail_without_memory(struct fl_sess *s)
+{
+    if (s->phase < FL_SESS_DRAINING)
+        fl_sess_finish(s, FL_SESSION_FAILED, "fairlead: out of memory");
+}
+
 int fl_sess_sendv(struct fl_sess *s, uint32_t type, const struct iovec *iov, size_t n)
 {
     int r = fl_reliable_writev(s->reliable, type, iov, n, fl_now_ms(), fl_mono_ms());
 
     if (s->record_fd >= 0 && (type == FL_DATA_TYPE_OUTPUT || type == FL_DATA_TYPE_STDERR))
         record(s, iov, n);
-    if (r < 0 && s->phase < FL_SESS_DRAINING)
-        fl_sess_finish(s, FL_SESSION_FAILED, "fairlead: out of memory");
+    if (r < 0)
+        fail_without_memory(s);
     rearm(s);
     return r;
 }
@@ -174,6 +181,14 @@ int fl_sess_sendv(struct fl_sess *s, uint32_t type, const struct iovec *iov, siz
 int fl_sess_send(struct fl_sess *s, uint32_t type, const void *data, size_t len)
 {
     return fl_sess_sendv(s, type, &(struct iovec){ (void *)(uintptr_t)data, len }, 1);
+}
+
+void fl_sess_give(struct fl_sess *s, struct fl_conduit *to, const void *data, size_t len)
+{
+    int r = fl_conduit_write(to, data, len);
+
+    if (r < 0 && r != -EPIPE)
+        fail_without_memory(s);
 }
 
 static void check(struct fl_sess *s, int r)

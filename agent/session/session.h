@@ -17,6 +17,7 @@
 
 struct fl_sess;
 struct fl_data;
+struct fl_conduit;
 
 struct fl_sess_type {
     const char *name;
@@ -95,6 +96,8 @@ size_t fl_sess_room(struct fl_sess *s);
 /* Within the room. Output, stderr and exit code are encrypted if the session is. */
 int fl_sess_send(struct fl_sess *s, uint32_t type, const void *data, size_t len);
 int fl_sess_sendv(struct fl_sess *s, uint32_t type, const struct iovec *iov, size_t n);
+/* For the node's side, which may have ended. Without memory for it the session fails. */
+void fl_sess_give(struct fl_sess *s, struct fl_conduit *to, const void *data, size_t len);
 /* `input` said -EAGAIN, and now it would not. */
 void fl_sess_ready(struct fl_sess *s);
 /* The session is over: what was sent is waited for, then the service and the holder are told. */

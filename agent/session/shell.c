@@ -118,8 +118,8 @@ static int child(struct fl_sess *s, int *fds, size_t n, struct fl_err *err)
         return fl_err_set(err, -EPROTO, NULL, "fairlead: no terminal came");
     set_size(sh); /* it may have changed meanwhile */
     if (s->start.profile) {
-        fl_conduit_write(sh->terminal, s->start.profile, strlen(s->start.profile));
-        fl_conduit_write(sh->terminal, "\n", 1);
+        fl_sess_give(s, sh->terminal, s->start.profile, strlen(s->start.profile));
+        fl_sess_give(s, sh->terminal, "\n", 1);
     }
     fl_sess_ready(s);
     return 0;
@@ -172,7 +172,7 @@ static int input(struct fl_sess *s, uint32_t type, const char *data, size_t len)
         return 0;
     if (!sh->terminal || fl_conduit_queued(sh->terminal) > INPUT_MAX_BYTES)
         return -EAGAIN;
-    fl_conduit_write(sh->terminal, data, len); /* after the end it goes nowhere */
+    fl_sess_give(s, sh->terminal, data, len); /* after the end it goes nowhere */
     return 0;
 }
 
