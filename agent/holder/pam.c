@@ -2,12 +2,18 @@
 #include "agent/holder/pam.h"
 #include <dlfcn.h>
 #include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include "agent/holder/tree.h"
 #include "agent/lib/text.h"
 #include "common/base/log.h"
 
 #define ANSWER_S 60
+#define LATE_S   5 /* after which the process ends whatever its watch does */
 
 #define PAM_SUCCESS        0
 #define PAM_CONV_ERR       19
@@ -56,6 +62,52 @@ struct fl_pam {
     char **env;
     struct fl_buf *text; /* while it is opened */
 };
+
+/* ---- modules that do not answer ---- */
+
+/* While modules run. A thread, as what they started has to be looked for: they put it into sessions
+ * of its own, and it would be nobody's with this process gone. */
+struct watch {
+    pthread_t thread;
+    int over_fd; /* -1: there is none */
+};
+
+static void *keep_watch(void *arg)
+{
+    const struct watch *w = arg;
+    struct pollfd over = { .fd = w->over_fd, .events = POLLIN };
+
+    if (poll(&over, 1, ANSWER_S * 1000) == 0) {
+        fl_tree_kill(0);
+        kill(getpid(), SIGALRM);
+    }
+    return NULL;
+}
+
+static void begin_watch(struct watch *w)
+{
+    sigset_t all, before;
+
+    sigfillset(&all);
+    w->over_fd = eventfd(0, EFD_CLOEXEC);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    if (w->over_fd >= 0 && pthread_create(&w->thread, NULL, keep_watch, w) != 0)
+        close(FL_TAKE_FD(w->over_fd));
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    alarm(ANSWER_S + LATE_S);
+}
+
+static void end_watch(struct watch *w)
+{
+    alarm(0);
+    if (w->over_fd < 0)
+        return;
+    eventfd_write(w->over_fd, 1);
+    pthread_join(w->thread, NULL);
+    close(FL_TAKE_FD(w->over_fd));
+}
+
+/* ---- the library ---- */
 
 static const struct {
     const char *name;
@@ -158,6 +210,7 @@ int fl_pam_open(const char *service, const char *user, const char *tty, struct f
                 struct fl_pam **ret_pam, struct fl_err *err)
 {
     const char *name = choose(service);
+    struct watch watch;
     struct fl_pam *pam;
     int r;
 
@@ -169,11 +222,11 @@ int fl_pam_open(const char *service, const char *user, const char *tty, struct f
         return fl_err_nomem(err);
     pam->conv = (struct pam_conv){ converse, pam };
     pam->text = text;
-    alarm(ANSWER_S);
+    begin_watch(&watch);
     r = load(pam, err);
     if (r == 0)
         r = open_session(pam, name, user, tty, err);
-    alarm(0);
+    end_watch(&watch);
     pam->text = NULL;
     if (r == 0) {
         *ret_pam = pam;
@@ -191,16 +244,18 @@ char *const *fl_pam_env(const struct fl_pam *pam)
 
 struct fl_pam *fl_pam_close(struct fl_pam *pam)
 {
+    struct watch watch;
+
     if (!pam)
         return NULL;
-    alarm(ANSWER_S);
+    begin_watch(&watch);
     if (pam->is_open)
         pam->status = pam->call.close_session(pam->handle, 0);
     if (pam->has_cred)
         pam->status = pam->call.setcred(pam->handle, PAM_DELETE_CRED);
     if (pam->handle)
         pam->call.end(pam->handle, pam->status);
-    alarm(0);
+    end_watch(&watch);
     for (char **e = pam->env; e && *e; e++)
         free(*e);
     free(pam->env);

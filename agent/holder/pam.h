@@ -14,7 +14,7 @@ struct fl_pam;
  * they refuse the user.
  *
  * Modules run in this process and may ask anybody: one that has not answered after a minute, here
- * or in fl_pam_close(), ends the process by SIGALRM. */
+ * or in fl_pam_close(), ends the process by SIGALRM, and before it all that came from it. */
 int fl_pam_open(const char *service, const char *user, const char *tty, struct fl_buf *text,
                 struct fl_pam **ret_pam, struct fl_err *err);
 /* What the modules set; valid until it is closed. NULL for none. */

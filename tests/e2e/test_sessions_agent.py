@@ -773,10 +773,13 @@ takes_pam = pytest.mark.skipif(not ROOT or not pathlib.Path("/lib/x86_64-linux-g
 @takes_pam
 @pytest.mark.long  # PAM has a minute
 def test_a_module_of_pam_that_hangs(plane, new_agent, tmp_path):
-    etc = tmp_path / "pam.d"
+    """Nor does what it started stay behind."""
+    etc, pid, script = tmp_path / "pam.d", tmp_path / "pid", tmp_path / "script"
     etc.mkdir()
+    script.write_text(f"#!/bin/sh\necho $$ >{pid}\nexec sleep 150\n")
+    script.chmod(0o755)
     (etc / "fairlead").write_text("auth required pam_permit.so\naccount required pam_permit.so\n"
-                                  "session required pam_exec.so /bin/sleep 150\n")
+                                  f"session required pam_exec.so {script}\n")
     agent = new_agent(plane, start=False, config={"Fairlead": {"SessionUser": USER, "PamService": ""}})
     argv = agent.argv
     agent.argv = lambda *args: ["unshare", "--mount", "--propagation", "private", "sh", "-c",
@@ -788,6 +791,7 @@ def test_a_module_of_pam_that_hangs(plane, new_agent, tmp_path):
     client = plane.client(answer).start()
     assert plane.wait_status(s, 120) == "Failed" and "PAM did not answer" in s.completes[0]["Output"]
     client.leave()
+    assert not pathlib.Path(f"/proc/{pid.read_text().strip()}/exe").exists()
     agent.stop()
 
 
