@@ -235,15 +235,22 @@ extern const struct fl_command fl_cmd_cp;
 static int make_line(const struct fl_copy *c, struct fl_buf *line)
 {
     fl_autofree char *copy = NULL;
+    const char *base;
 
     if (!c->up)
         return fl_cp_down_line(c->remote, c->recursive, line);
-    copy = realpath(c->local, NULL); /* the name of "." */
+    copy = strdup(c->local);
+    base = copy ? basename(copy) : "";
+    if (strcmp(base, ".") == 0 || strcmp(base, "..") == 0) {
+        free(copy);
+        copy = realpath(c->local, NULL);
+        base = copy ? basename(copy) : "";
+    }
     if (!copy)
         return -errno;
 
     const struct fl_cp_up up = { .target = c->remote,
-                                 .base = basename(copy),
+                                 .base = base,
                                  .folder = S_ISDIR(c->st.st_mode),
                                  .force = c->force,
                                  .mode = c->st.st_mode };

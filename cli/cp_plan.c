@@ -15,7 +15,8 @@ static const char common_lines[] =
     "digest() { if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi | "
     "cut -c 1-64; }\n"
     "scratch() {\n"
-    "    tmp=$(mktemp -d \"$1/.fairlead-XXXXXX\") || exit 1\n"
+    "    [ -d \"$1\" ] || fail \"$1: no such folder\"\n"
+    "    tmp=$(mktemp -d \"$1/.fairlead-XXXXXX\" 2>&1) || fail \"$1: ${tmp##*: }\"\n"
     "    trap 'rm -rf \"$tmp\"' EXIT\n"
     "    trap 'exit 1' HUP INT TERM\n"
     "    mkfifo \"$tmp/pipe\" || exit 1\n"
@@ -48,6 +49,7 @@ static const char up_lines[] =
 
 static const char down_lines[] =
     "[ -e \"$path\" ] || fail \"$path: no such file\"\n"
+    "[ -f \"$path\" ] || [ -d \"$path\" ] || fail \"$path: neither file nor folder\"\n"
     "[ -r \"$path\" ] || fail \"$path: permission denied\"\n"
     "[ -d \"$path\" ] && [ $folders = 0 ] && fail \"$path: is a folder; -r copies it\"\n"
     "scratch \"${TMPDIR:-/tmp}\"\n"

@@ -1,9 +1,11 @@
 /* main.c - fairlead: the operator's client. */
 #include <errno.h>
+#include <fcntl.h>
 #include <locale.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include "cli/command.h"
 #include "cli/plugin.h"
 #include "common/base/nodump.h"
@@ -89,6 +91,18 @@ static int finish_output(int status)
     return status == FL_EXIT_OK ? FL_EXIT_SERVICE : status;
 }
 
+/* A standard stream that is closed would be the next file or socket to be opened. */
+static void open_standard_streams(void)
+{
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDWR | O_NOCTTY);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
 int main(int argc, char **argv)
 {
     static char program[] = "fairlead"; /* stands in getopt's complaints */
@@ -97,6 +111,7 @@ int main(int argc, char **argv)
     struct fl_args args;
     int status, words = 0;
 
+    open_standard_streams();
     fl_nodump(false);
     setlocale(LC_CTYPE, "");  /* tables show letters of UTF-8 as they are where the terminal can */
     signal(SIGPIPE, SIG_IGN); /* TLS meets closed connections, too */

@@ -284,6 +284,19 @@ def test_streams_and_status_are_the_commands(client, ours):
     assert client("exec", "-n", NODE, "--", "cat", stdin=b"x").stdout == b""
 
 
+def test_streams_that_are_closed(client, ours):
+    """Nothing of the session comes to stand in their place."""
+    def run(closed, *command):
+        return subprocess.run(["sh", "-c", f'exec "$@" {closed}', "sh", client.program, "exec", NODE, "--", *command],
+                              env=client.env(), capture_output=True, stdin=subprocess.DEVNULL, timeout=60)
+
+    done = run("<&- >&- 2>&-", "true")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b""), done
+    done = run("<&-", "sh", "-c", "wc -c; exit 3")
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (3, b"0", b""), done
+    assert run(">&-", "echo", "x").returncode == 0
+
+
 def test_commands_without_an_exit_status_fail(client, relay):
     relay.documents["Fairlead-Exec"] = clientrelay.session_document(
         "NonInteractiveCommands", ["command"], linux={"commands": "{{ command }}"})
@@ -531,6 +544,10 @@ def test_files_there_and_back(client, ours, tmp_path):
     assert (there / "a b").read_bytes() == data and (there / "a b").stat().st_mode & 0o777 == 0o750
     assert client("cp", f"{NODE}:{there}/a b", here / "back").returncode == 0
     assert (here / "back").read_bytes() == data and (here / "back").stat().st_mode & 0o777 == 0o750
+    (here / "link").symlink_to("a b")
+    assert client("cp", here / "link", f"{NODE}:{there}").returncode == 0
+    assert (there / "link").read_bytes() == data and not (there / "link").is_symlink()
+    (here / "link").unlink(), (there / "link").unlink()
     (here / "empty").write_bytes(b"")
     assert client("cp", here / "empty", f"{NODE}:{there}/e").returncode == 0
     assert (there / "e").read_bytes() == b""
@@ -563,17 +580,20 @@ def test_folders_there_and_back(client, ours, tmp_path):
 def test_copies_that_fail_leave_all_as_it_was(client, ours, tmp_path):
     there, mine = tmp_path / "there", tmp_path / "mine"
     there.mkdir()
+    os.mkfifo(tmp_path / "fifo")
     (there / "f").write_text("old")
     mine.write_text("mine")
     for args, words in (((f"{NODE}:{there}/nope", mine), b"no such file"),
                         ((f"{NODE}:{there}", mine), b"is a folder"),
+                        ((f"{NODE}:{tmp_path}/fifo", mine), b"neither file nor folder"),
                         ((mine, f"{NODE}:{there}/no/"), b"no such folder"),
-                        ((mine, f"{NODE}:{there}/no/f"), b"No such file"),
+                        ((mine, f"{NODE}:{there}/no/f"), b": %s/no: no such folder\n" % bytes(there)),
+                        ((mine, f"{NODE}:/proc/f"), b": /proc: No such file or directory\n"),
                         ((f"{NODE}:{there}/f", f"{tmp_path}/no/"), b"no such folder")):
         done = client("cp", *args)
         assert done.returncode == 1 and words in done.stderr, done
     assert (there / "f").read_text() == "old" and mine.read_text() == "mine"
-    assert sorted(os.listdir(tmp_path)) == ["mine", "there"] and os.listdir(there) == ["f"]
+    assert sorted(os.listdir(tmp_path)) == ["fifo", "mine", "there"] and os.listdir(there) == ["f"]
 
 
 def test_a_copy_that_is_interrupted_leaves_nothing(client, ours, tmp_path):
