@@ -5,14 +5,20 @@
 #include "common/codec/json_load.h"
 #include "plugins/exit.h"
 
+/* Known to the official agent, without a handler on Linux. */
 static const char *const no_handler_here[] = {
-    /* Known to the official agent, without a handler on Linux. Its other actions that we do not
-     * have are told apart from these: a step that should have run must not be skipped in silence.
-     */
     "aws:applications",
     "aws:psModule",
     "aws:updateAgent",
     "aws:configureDaemon",
+};
+
+/* It has a handler for these, and we do not: a step that should have run is not skipped in silence.
+ */
+static const char *const only_official[] = {
+    "aws:configureDocker",
+    "aws:domainJoin",
+    "aws:updateSsmAgent",
 };
 
 static bool is_value(const json_t *inputs, const char *key, const char *want)
@@ -50,8 +56,8 @@ void fl_flow_props_read(const struct fl_doc_step *step, struct fl_flow_props *re
 
 enum {
     STOPPED = 1,
-    UNKNOWN = 2,    /* nobody knows this action */
-    NO_HANDLER = 4, /* known, not here */
+    UNKNOWN = 2,    /* not an action of this agent */
+    NO_HANDLER = 4, /* the official agent has no handler for it either */
     PRE_ANY = 8,
     PRE_FALSE = 16,
     PRE_INVALID = 32,
@@ -87,12 +93,20 @@ static const struct {
       "{S}" },
 };
 
-static bool known_without_handler(const char *action)
+static bool is_in(const char *const *list, size_t n, const char *action)
 {
-    for (size_t i = 0; i < FL_ARRAY_LEN(no_handler_here); i++)
-        if (strcmp(action, no_handler_here[i]) == 0)
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(action, list[i]) == 0)
             return true;
     return false;
+}
+
+static unsigned without_handler(const char *action)
+{
+    if (is_in(no_handler_here, FL_ARRAY_LEN(no_handler_here), action))
+        return NO_HANDLER;
+    return is_in(only_official, FL_ARRAY_LEN(only_official), action) ? UNKNOWN
+                                                                     : UNKNOWN | NO_HANDLER;
 }
 
 static char *fill(const char *text, const struct fl_doc_step *step, struct fl_arena *arena)
@@ -128,7 +142,7 @@ enum fl_flow_verdict fl_flow_decide(enum fl_doc_schema schema, const struct fl_d
     if (stopped && !(last && props->finally))
         facts |= STOPPED;
     if (!handled)
-        facts |= known_without_handler(step->action) ? NO_HANDLER : UNKNOWN;
+        facts |= without_handler(step->action);
     for (size_t i = 0; i < FL_ARRAY_LEN(rules); i++)
         if ((rules[i].schemas & 1u << schema) && (facts & rules[i].needs) == rules[i].needs) {
             *ret_text = fill(rules[i].text, step, arena);

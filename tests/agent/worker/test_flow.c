@@ -35,8 +35,15 @@ static const struct {
       "Plugin with name aws:bogus is not supported by this version of ssm agent, please update to "
       "latest "
       "version. Step name: s" },
+    /* an action nobody knows fails only where the precondition lets it run */
+    { FL_DOC_2_2, "aws:bogus", FL_PRE_TRUE, false, false, false, false, FAIL,
+      "Plugin with name aws:bogus is not supported by" },
     { FL_DOC_2_2, "aws:bogus", FL_PRE_FALSE, false, false, false, false, SKIP,
-      "Step execution skipped due to unsatisfied" },
+      "Step execution skipped due to unsupported plugin: aws:bogus. Step name: s" },
+    { FL_DOC_2_2, "aws:bogus", FL_PRE_INVALID, false, false, false, false, SKIP,
+      "Step execution skipped due to unsupported plugin: aws:bogus. Step name: s" },
+    { FL_DOC_2_0, "aws:bogus", FL_PRE_FALSE, false, false, false, false, FAIL,
+      "Plugin with name aws:bogus is not supported by" },
     { FL_DOC_1, "aws:bogus", FL_PRE_NONE, false, false, false, false, FAIL,
       "Plugin with name aws:bogus is not supported by" },
     { FL_DOC_2_2, "aws:psModule", FL_PRE_NONE, false, false, false, false, SKIP,
@@ -47,8 +54,14 @@ static const struct {
       "Precondition is not supported" },
     /* An action of the official agent that is not built in here must never be skipped in silence.
      */
-    { FL_DOC_2_2, "aws:configurePackage", FL_PRE_NONE, false, false, false, false, FAIL,
-      "Plugin with name aws:configurePackage is not supported by" },
+    { FL_DOC_2_2, "aws:domainJoin", FL_PRE_NONE, false, false, false, false, FAIL,
+      "Plugin with name aws:domainJoin is not supported by" },
+    { FL_DOC_2_2, "aws:domainJoin", FL_PRE_FALSE, false, false, false, false, SKIP,
+      "Step execution skipped due to unsatisfied" },
+    { FL_DOC_2_2, "aws:domainJoin", FL_PRE_INVALID, false, false, false, false, FAIL,
+      "Unrecognized precondition(s): 'LIST'" },
+    { FL_DOC_2_2, "aws:psModule", FL_PRE_FALSE, false, false, false, false, SKIP,
+      "Step execution skipped due to unsupported plugin: aws:psModule. Step name: s" },
 };
 
 static void decisions(void **state)
