@@ -250,6 +250,19 @@ struct steps {
     const struct extra *row;
 };
 
+/* Which step a result is of, by its key. The updater of official agents ends the step that started
+ * it under the action's name, whatever the step is called (protocol 4 §5.5). */
+static size_t step_of(const struct extra *row, const char *key)
+{
+    for (size_t i = 0; i < row->n_steps; i++)
+        if (strcmp(row->steps[i].name, key) == 0)
+            return i;
+    for (size_t i = 0; i < row->n_steps; i++)
+        if (strcmp(row->steps[i].action, key) == 0)
+            return i;
+    return row->n_steps;
+}
+
 static int load_steps(struct fl_call *call, const char *command_id, const char *node_id,
                       const struct extra *row, struct steps *ret, struct fl_err *err)
 {
@@ -263,13 +276,16 @@ static int load_steps(struct fl_call *call, const char *command_id, const char *
     r = fl_sql_open(call->tx, FL_SQL_step_list, &c, err, FL_T(command_id), FL_T(node_id));
     while (r >= 0 && (r = fl_sql_next(c, err)) > 0) {
         struct fl_step_result *s = fl_arena_alloc(call->arena, sizeof(*s));
+        size_t i;
 
         if (!s)
             return fl_err_nomem(err);
         r = fl_step_read(call->arena, c, s, err);
-        for (size_t i = 0; i < row->n_steps && r == 0; i++)
-            if (strcmp(row->steps[i].name, s->step) == 0)
-                ret->results[i] = s;
+        if (r < 0)
+            return r;
+        i = step_of(row, s->step);
+        if (i < row->n_steps && (!ret->results[i] || fl_step_replaces(ret->results[i], s)))
+            ret->results[i] = s;
     }
     return r;
 }
@@ -287,6 +303,20 @@ static enum fl_inv_state silent_state(const struct steps *steps, size_t i)
     if (state == FL_INV_PENDING || state == FL_INV_DELAYED || !first)
         return FL_INV_PENDING;
     return FL_INV_IN_PROGRESS;
+}
+
+/* What a step shows, and whether it has ended. One that was running when its invocation came to an
+ * end without it, such as a node that did not come back from a reboot, has come to that end too. */
+static enum fl_inv_state state_of(const struct steps *steps, size_t i, bool *ret_ended)
+{
+    const struct fl_step_result *s = steps->results[i];
+    enum fl_inv_state state = FL_INV_PENDING;
+
+    *ret_ended = false;
+    if (s)
+        state = fl_inv_state_of_step(s->status, ret_ended);
+    return s && (*ret_ended || !fl_inv_info[steps->row->state].terminal) ? state
+                                                                         : silent_state(steps, i);
 }
 
 static char *output_url(struct fl_call *call, const struct extra *row,
@@ -314,9 +344,8 @@ static int make_plugins(struct fl_call *call, const struct steps *steps,
     out->n_plugins = row->n_steps;
     for (size_t i = 0; i < row->n_steps; i++) {
         const struct fl_step_result *s = steps->results[i];
-        bool ended = false;
-        enum fl_inv_state state =
-            s ? fl_inv_state_of_step(s->status, &ended) : silent_state(steps, i);
+        bool ended;
+        enum fl_inv_state state = state_of(steps, i, &ended);
 
         out->plugins[i] = (struct fl_plugin_out){
             .name = row->steps[i].name,
@@ -475,13 +504,13 @@ static int choose_step(const struct fl_get_invocation_in *req, const struct extr
                       req->plugin_name);
 }
 
-static int fill_result(struct fl_call *call, const struct fl_step_result *s,
-                       const struct extra *row, struct fl_get_invocation_out *out,
-                       struct fl_err *err)
+static int fill_result(struct fl_call *call, const struct steps *steps, size_t i,
+                       struct fl_get_invocation_out *out, struct fl_err *err)
 {
+    const struct fl_step_result *s = steps->results[i];
     char elapsed[ELAPSED_BYTES];
     bool ended;
-    enum fl_inv_state state = fl_inv_state_of_step(s->status, &ended);
+    enum fl_inv_state state = state_of(steps, i, &ended);
 
     out->status = (char *)fl_inv_info[state].status;
     out->status_details = (char *)fl_inv_info[state].details;
@@ -498,8 +527,8 @@ static int fill_result(struct fl_call *call, const struct fl_step_result *s,
     }
     out->out = s->out;
     out->err = fl_step_show_stderr(call->arena, s->err);
-    out->out_url = output_url(call, row, s, "stdout");
-    out->err_url = output_url(call, row, s, "stderr");
+    out->out_url = output_url(call, steps->row, s, "stdout");
+    out->err_url = output_url(call, steps->row, s, "stderr");
     return out->err && out->out_url && out->err_url ? 0 : fl_err_nomem(err);
 }
 
@@ -546,7 +575,7 @@ int fl_op_get_command_invocation(struct fl_call *call, const void *in, void *out
         .log = inv.log,
     };
     if (step >= 0 && steps.results[step])
-        return fill_result(call, steps.results[step], &row, res, err);
+        return fill_result(call, &steps, (size_t)step, res, err);
     if (step >= 0 && row.n_steps > 1) {
         enum fl_inv_state state = silent_state(&steps, (size_t)step);
 

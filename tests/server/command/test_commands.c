@@ -475,6 +475,56 @@ static void steps_are_told_apart(void **state)
     assert_string_equal(fl_fixture_text(&f, "StandardOutputContent"), "");
 }
 
+#define PLUGIN "CommandInvocations.0.CommandPlugins."
+
+/* A poll for the end must see one. */
+static void a_node_that_does_not_come_back_has_no_step_in_progress(void **state)
+{
+    char request[200];
+
+    (void)state;
+    send_to(&f, node, cmd);
+    ack(&f, cmd, node, "200");
+    reply(&f, cmd, node,
+          "{\"documentStatus\":\"SuccessAndReboot\",\"runtimeStatus\":{" STEP(
+              "aws:runShellScript", "SuccessAndReboot", "1") "}}");
+    get(NULL);
+    assert_string_equal(fl_fixture_text(&f, "Status"), "InProgress");
+    f.now_ms += 7201 * 1000;
+    tick(&f);
+    assert_string_equal(invocation(&f, cmd, node), "TimedOut/DeliveryTimedOut");
+    get(NULL);
+    assert_string_equal(fl_fixture_text(&f, "Status"), "TimedOut");
+    assert_string_equal(fl_fixture_text(&f, "StatusDetails"), "DeliveryTimedOut");
+    assert_string_equal(fl_fixture_text(&f, "ResponseCode"), "-1");
+    snprintf(request, sizeof(request), "{\"CommandId\":\"%s\",\"Details\":true}", cmd);
+    fl_fixture_ok(&f, "ListCommandInvocations", request);
+    assert_string_equal(fl_fixture_text(&f, PLUGIN "0.StatusDetails"), "DeliveryTimedOut");
+}
+
+/* protocol 4 §5.5: the step stays in progress, and the updater speaks for it by its action. */
+static void an_updater_ends_the_step_of_its_action(void **state)
+{
+    char request[200];
+
+    (void)state;
+    strcpy(cmd, "11111111-2222-4333-8444-555555555556");
+    assert_int_equal(fl_fixture_run(&f, FL_LANE_WRITE, insert_two_steps, NULL), 0);
+    ack(&f, cmd, node, "200");
+    reply(&f, cmd, node,
+          "{\"documentStatus\":\"InProgress\",\"runtimeStatus\":{" STEP("one", "InProgress",
+                                                                        "") "}}");
+    reply(&f, cmd, node,
+          "{\"documentStatus\":\"Success\",\"runtimeStatus\":{" STEP("aws:runShellScript",
+                                                                     "Success", "updated") "}}");
+    snprintf(request, sizeof(request), "{\"CommandId\":\"%s\",\"Details\":true}", cmd);
+    fl_fixture_ok(&f, "ListCommandInvocations", request);
+    assert_string_equal(fl_fixture_text(&f, PLUGIN "0.Status"), "Success");
+    assert_string_equal(fl_fixture_text(&f, PLUGIN "0.ResponseCode"), "0");
+    assert_string_equal(fl_fixture_text(&f, PLUGIN "0.Output"), "updated");
+    assert_string_equal(fl_fixture_text(&f, PLUGIN "1.Output"), "");
+}
+
 static void a_plugin_is_chosen_by_its_name(void **state)
 {
     char request[200];
@@ -557,6 +607,8 @@ int main(void)
         CASE(what_lists_refuse),
         CASE(cancel_names_what_is_wrong),
         CASE(steps_are_told_apart),
+        CASE(a_node_that_does_not_come_back_has_no_step_in_progress),
+        CASE(an_updater_ends_the_step_of_its_action),
         CASE(a_plugin_is_chosen_by_its_name),
         CASE(details_only_when_asked),
         CASE(the_older_message_service),
