@@ -121,6 +121,7 @@ static int take_step(const char *name, const json_t *value, struct fl_arena *are
                      struct fl_step_result *s, struct fl_err *err)
 {
     struct fl_msg_step in;
+    bool named;
     int r;
 
     r = fl_json_decode_value(&fl_shape_step, value, FL_DECODE_NOCASE | FL_DECODE_LAX, arena, &in,
@@ -137,11 +138,12 @@ static int take_step(const char *name, const json_t *value, struct fl_arena *are
     s->out = cut(arena, in.standard_output, FL_STEP_MAX_STDOUT);
     s->err = cut(arena, in.standard_error, FL_STEP_MAX_STDERR);
     s->s3_bucket = cut(arena, in.s3_bucket, FL_REPLY_MAX_NAME);
-    /* the prefix ends in the plugin; files lie in a folder of the step below it (protocol 4 §4.3)
-     */
+    /* The prefix ends in the plugin; files lie in a folder of the step below it, or beside it where
+     * a property of a 1.x document has no id (protocol 4 §4.3). */
+    named = in.step_name && *in.step_name;
     s->s3_prefix = in.s3_bucket && *in.s3_bucket
-                       ? fl_arena_printf(arena, "%.1024s/%.256s", in.s3_prefix ? in.s3_prefix : "",
-                                         in.step_name ? in.step_name : "")
+                       ? fl_arena_printf(arena, "%.1024s%s%.256s", in.s3_prefix ? in.s3_prefix : "",
+                                         named ? "/" : "", named ? in.step_name : "")
                        : cut(arena, "", 0);
     if (!s->step || !s->plugin || !s->status || !s->output || !s->out || !s->err || !s->s3_bucket ||
         !s->s3_prefix)

@@ -63,6 +63,31 @@ static void the_example(void **state)
     assert_int_equal(r.steps[0].finished_ms - r.steps[0].started_ms, 70);
 }
 
+static void where_the_files_of_a_step_are(void **state)
+{
+#define BUCKET "\"outputS3BucketName\":\"b\",\"outputS3KeyPrefix\":\"p/c/n/awsrunShellScript\""
+    static const struct {
+        const char *members, *want;
+    } cases[] = {
+        { BUCKET ",\"stepName\":\"runIt\"", "p/c/n/awsrunShellScript/runIt" },
+        { BUCKET ",\"stepName\":\"\"", "p/c/n/awsrunShellScript" },
+        { BUCKET, "p/c/n/awsrunShellScript" },
+        { "\"outputS3BucketName\":\"\",\"outputS3KeyPrefix\":\"x\",\"stepName\":\"s\"", "" },
+    };
+#undef BUCKET
+
+    (void)state;
+    for (size_t i = 0; i < FL_ARRAY_LEN(cases); i++) {
+        char text[300];
+        struct fl_reply r;
+        int len =
+            snprintf(text, sizeof(text), "{\"runtimeStatus\":{\"s\":{%s}}}", cases[i].members);
+
+        assert_int_equal(fl_reply_decode_content("j", text, (size_t)len, &arena, &r, NULL), 0);
+        assert_string_equal(r.steps[0].s3_prefix, cases[i].want);
+    }
+}
+
 static void what_a_document_status_means(void **state)
 {
     static const struct {
@@ -271,6 +296,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_example),
+        cmocka_unit_test(where_the_files_of_a_step_are),
         cmocka_unit_test(what_a_document_status_means),
         cmocka_unit_test(what_cannot_be_read),
         cmocka_unit_test(long_texts_are_cut_by_characters),
