@@ -93,10 +93,17 @@ static void send_reply_ack(struct fl_ctl_channel *ch, const char *job_id, const 
         fl_ctl_send(ch, FL_MSG_AGENT_JOB_REPLY_ACK, payload.data, payload.len, NULL);
 }
 
-/* The start report is fire-and-forget: the agent does not wait for its ack. */
+static bool is_start_report(const struct fl_reply *reply)
+{
+    return reply->bare && reply->event == FL_EV_DELIVERED;
+}
+
+/* The start report and the failure that follows an ack 51408 are fire-and-forget: an ack would
+ * only be warned of. A failure with words is our agents', who wait for it. */
 static bool wants_ack(const struct fl_reply *reply)
 {
-    return !(reply->bare && reply->event == FL_EV_DELIVERED);
+    return !is_start_report(reply) &&
+           !(reply->bare && reply->event == FL_EV_FAILED && !*reply->trace);
 }
 
 static void ack_stored(struct fl_ctl_channel *ch, const struct fl_ctl_report *p, int r)
@@ -266,7 +273,7 @@ static bool says_nothing_new(struct fl_ctl_channel *ch, const struct fl_reply *r
     char id[FL_UUID_BYTES];
     const struct fl_ctl_job *job;
 
-    if (wants_ack(reply) || fl_job_command_id(reply->job_id, id, sizeof(id)) < 0)
+    if (!is_start_report(reply) || fl_job_command_id(reply->job_id, id, sizeof(id)) < 0)
         return false;
     job = fl_ctl_job_by_command(ch, id);
     return reply->cancel || (job && job->acked) || fl_ctl_is_recent(ch, id);

@@ -302,6 +302,36 @@ static void a_job_from_delivery_to_the_last_ack(void **state)
     expect_reply_ack(&p, id);
 }
 
+/* protocol 2 §3.5 */
+static void a_failure_without_words_gets_no_ack(void **state)
+{
+    static struct peer p;
+    uint8_t id[16];
+
+    (void)state;
+    open_peer(&p);
+    settle(&p);
+    send_to(&f, node, cmd);
+    next_message(&p, FL_MSG_AGENT_JOB);
+    send_ack(&p, cmd, "51408");
+    send_reply(
+        &p, cmd,
+        "{\"documentStatus\":\"Failed\",\"documentTraceOutput\":\"\",\"runtimeStatus\":null}",
+        NULL);
+    settle(&p);
+    assert_string_equal(invocation(&f, cmd, node), "Failed/Failed");
+
+    send_to(&f, node, cmd);
+    next_message(&p, FL_MSG_AGENT_JOB);
+    send_ack(&p, cmd, "200");
+    send_reply(&p, cmd,
+               "{\"documentStatus\":\"Failed\",\"documentTraceOutput\":\"why\","
+               "\"runtimeStatus\":null}",
+               id);
+    expect_reply_ack(&p, id);
+    assert_string_equal(invocation(&f, cmd, node), "Failed/Failed");
+}
+
 static void what_waited_is_sent_on_connect(void **state)
 {
     static struct peer p;
@@ -968,6 +998,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(a_job_from_delivery_to_the_last_ack),
+        CASE(a_failure_without_words_gets_no_ack),
         CASE(what_waited_is_sent_on_connect),
         CASE(not_acknowledged_is_sent_again_after_a_reconnect),
         CASE(not_acknowledged_is_sent_again_on_the_same_channel),
