@@ -10,6 +10,7 @@
 #include "agent/calls/s3_put.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/wire/output_names.h"
 
 #define NAMES_MAX_BYTES  (64 << 10)
 #define UPLOAD_BASE_MS   60000u   /* and a second for each MiB, … */
@@ -208,7 +209,7 @@ int fl_delivery_new(const struct fl_delivery_conf *conf, struct fl_delivery **re
     d->node_id = fl_arena_strdup(&d->arena, conf->node_id);
     d->bucket = fl_arena_strdup(&d->arena, to_s3 ? conf->bucket : "");
     d->prefix = fl_arena_strdup(&d->arena, conf->prefix ? conf->prefix : "");
-    group = fl_name_log_group(conf->log_group, conf->document_name, &d->arena);
+    group = fl_output_log_group(conf->log_group, conf->document_name, &d->arena);
     d->nothing = fl_timer_new(conf->loop, on_nothing, d);
     if (!d->command_id || !d->node_id || !d->bucket || !d->prefix || !group || !d->nothing)
         r = -ENOMEM;

@@ -7,17 +7,13 @@
 /* Without ':'. A NULL text is NULL. */
 char *fl_name_without_colons(const char *text, struct fl_arena *arena);
 
-/* "<prefix>/<command>/<node>/<action>", as replies tell it: keys begin with it. Empty, "." and ".."
- * parts of the prefix go, as in the official agent's path.Join. */
+/* "<prefix>/<command>/<node>/<action>", as replies tell it: keys begin with it. */
 char *fl_name_s3_prefix(const char *prefix, const char *command_id, const char *node_id,
                         const char *action, struct fl_arena *arena);
 
 /* "<prefix>/<step>/<file>"; a step without a name has no part of its own. */
 char *fl_name_s3_key(const char *s3_prefix, const char *step, const char *file,
                      struct fl_arena *arena);
-
-/* The group asked for, or "/aws/ssm/<document>". */
-char *fl_name_log_group(const char *group, const char *document, struct fl_arena *arena);
 
 /* "<command>/<node>/<step>/<file>" */
 char *fl_name_log_stream(const char *command_id, const char *node_id, const char *step,

@@ -1,10 +1,10 @@
 /* place.c - see place.h. */
 #include "server/command/place.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <string.h>
 #include "common/base/rand.h"
+#include "common/wire/output_names.h"
 #include "server/api/commands.h"
 #include "server/api/nodes.h"
 
@@ -35,20 +35,13 @@ static bool take_ids(const char *name, char command[FL_UUID_BYTES], char node[FL
 static const char *group_of(struct fl_call *call, const char *config, const char *document)
 {
     struct fl_log_config log;
-    char *name;
 
     if (!config ||
         fl_json_decode(&fl_log_config_shape, config, strlen(config), 0, call->arena, &log, NULL) <
             0 ||
         !log.enabled)
         return NULL;
-    if (log.group && *log.group)
-        return log.group;
-    name = fl_arena_printf(call->arena, "/aws/ssm/%s", document);
-    for (char *p = name; p && *p; p++)
-        if (!isalnum((unsigned char)*p) && !strchr("_-/.#", *p))
-            *p = '.';
-    return name;
+    return fl_output_log_group(log.group, document, call->arena);
 }
 
 int fl_output_place(struct fl_call *call, const char *name, const char *node_id,
@@ -70,7 +63,7 @@ int fl_output_place(struct fl_call *call, const char *name, const char *node_id,
     if (r <= 0)
         return r;
     out.bucket = fl_arena_strdup(call->arena, fl_sql_text(row, 0));
-    out.prefix = fl_arena_strdup(call->arena, fl_sql_text(row, 1));
+    out.prefix = fl_output_prefix(fl_sql_text(row, 1), call->arena);
     out.log_group = group_of(call, fl_sql_text(row, 2), fl_sql_text(row, 3));
     if (!out.bucket || !out.prefix)
         return fl_err_nomem(err);

@@ -4,9 +4,9 @@
 #include "server/op.h"
 
 struct fl_output_place {
-    size_t at;          /* where the command's id begins in the name */
-    const char *bucket; /* in the call's arena, here and below; "" for none */
-    const char *prefix;
+    size_t at;             /* where the command's id begins in the name */
+    const char *bucket;    /* in the call's arena, here and below; "" for none */
+    const char *prefix;    /* as fl_output_prefix makes it */
     const char *log_group; /* NULL: not to logs */
 };
 

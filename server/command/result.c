@@ -121,6 +121,7 @@ static int take_step(const char *name, const json_t *value, struct fl_arena *are
                      struct fl_step_result *s, struct fl_err *err)
 {
     struct fl_msg_step in;
+    const char *below;
     bool named;
     int r;
 
@@ -139,11 +140,13 @@ static int take_step(const char *name, const json_t *value, struct fl_arena *are
     s->err = cut(arena, in.standard_error, FL_STEP_MAX_STDERR);
     s->s3_bucket = cut(arena, in.s3_bucket, FL_REPLY_MAX_NAME);
     /* The prefix ends in the plugin; files lie in a folder of the step below it, or beside it where
-     * a property of a 1.x document has no id (protocol 4 §4.3). */
+     * a property of a 1.x document has no id (protocol 4 §4.3). No key begins with a slash,
+     * whatever the prefix did. */
     named = in.step_name && *in.step_name;
+    below = in.s3_prefix ? in.s3_prefix + strspn(in.s3_prefix, "/") : "";
     s->s3_prefix = in.s3_bucket && *in.s3_bucket
-                       ? fl_arena_printf(arena, "%.1024s%s%.256s", in.s3_prefix ? in.s3_prefix : "",
-                                         named ? "/" : "", named ? in.step_name : "")
+                       ? fl_arena_printf(arena, "%.1024s%s%.256s", below, named ? "/" : "",
+                                         named ? in.step_name : "")
                        : cut(arena, "", 0);
     if (!s->step || !s->plugin || !s->status || !s->output || !s->out || !s->err || !s->s3_bucket ||
         !s->s3_prefix)

@@ -107,14 +107,11 @@ static int is_output(struct fl_s3_call *c, const char *key, struct fl_err *err)
 {
     struct fl_output_place place;
     int r = fl_output_place(&c->call, key, c->caller.id.node_id, &place, err);
-    size_t len;
 
     if (r <= 0)
         return r;
-    for (len = place.at; len && key[len - 1] == '/';)
-        len--;
-    return strcmp(place.bucket, c->bucket) == 0 && strncmp(place.prefix, key, len) == 0 &&
-           strlen(place.prefix) >= len && !place.prefix[len + strspn(place.prefix + len, "/")];
+    return strcmp(place.bucket, c->bucket) == 0 && strlen(place.prefix) == place.at &&
+           memcmp(place.prefix, key, place.at) == 0;
 }
 
 int fl_s3_allowed(struct fl_s3_call *c, const char *action, const char *key, struct fl_err *err)

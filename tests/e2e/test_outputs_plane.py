@@ -15,7 +15,7 @@ def test_outputs_are_read_back(new_box, aws_of):
     assert made.code == 0, made
     command = aws.ok("send-command", "--document-name", "AWS-RunShellScript", "--instance-ids", node,
                      "--parameters", json.dumps({"commands": [SCRIPT]}),
-                     "--output-s3-bucket-name", "outputs", "--output-s3-key-prefix", "nightly",
+                     "--output-s3-bucket-name", "outputs", "--output-s3-key-prefix", "/nightly//./",
                      "--cloud-watch-output-config", "CloudWatchOutputEnabled=true")["Command"]["CommandId"]
     got = aws.settled(command, node)
     assert got["Status"] == "Success" and got["StandardOutputContent"].endswith("--output truncated--")

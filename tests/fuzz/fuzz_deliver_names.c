@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "agent/worker/deliver_names.h"
+#include "common/wire/output_names.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -36,7 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         abort();
     if (prefix && name)
         check_key(fl_name_s3_key(prefix, name, "stdout", &arena));
-    name = fl_name_log_group("", part[1], &arena);
+    name = fl_output_log_group("", part[1], &arena);
     if (name && strpbrk(name, ":* \t"))
         abort();
     name = fl_name_log_stream("c-1", "mi-1", part[2], "stdout", &arena);

@@ -72,6 +72,8 @@ static void where_the_files_of_a_step_are(void **state)
         { BUCKET ",\"stepName\":\"runIt\"", "p/c/n/awsrunShellScript/runIt" },
         { BUCKET ",\"stepName\":\"\"", "p/c/n/awsrunShellScript" },
         { BUCKET, "p/c/n/awsrunShellScript" },
+        { "\"outputS3BucketName\":\"b\",\"outputS3KeyPrefix\":\"/c/n/x\",\"stepName\":\"s\"",
+          "c/n/x/s" },
         { "\"outputS3BucketName\":\"\",\"outputS3KeyPrefix\":\"x\",\"stepName\":\"s\"", "" },
     };
 #undef BUCKET
