@@ -171,8 +171,10 @@ bool fl_shape_secret(const struct fl_shape *shape);
 extern const struct fl_shape fl_shape_empty;
 
 enum {
-    FL_DECODE_NOCASE = 1, /* member names match in any letter case (what Go's decoder does) */
-    FL_DECODE_LAX = 2,    /* missing required members are left to fl_shape_check */
+    /* what Go's decoder does: member names match in any letter case, null elements of lists and
+     * maps are empty */
+    FL_DECODE_NOCASE = 1,
+    FL_DECODE_LAX = 2, /* missing required members are left to fl_shape_check */
 };
 
 /* Decodes JSON text into *out (shape->size bytes, zeroed first). 0; -EBADMSG for text that is not

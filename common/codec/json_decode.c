@@ -34,10 +34,17 @@ static int wrong_type(struct ctx *c, const struct fl_shape *shape, const struct 
     return fl_err_set(c->err, -EINVAL, NULL, "%s.%s: must be %s", shape->name, f->key, want);
 }
 
+/* An element that is null: as if it were empty where Go's decoder is followed, an error elsewhere.
+ */
+static bool is_go_null(const struct ctx *c, const json_t *v)
+{
+    return json_is_null(v) && (c->flags & FL_DECODE_NOCASE);
+}
+
 /* A C string cannot carry NUL: it becomes U+FFFD, as invalid UTF-8 does elsewhere. */
 static char *copy_string(struct ctx *c, const json_t *v)
 {
-    const char *s = json_string_value(v);
+    const char *s = json_is_string(v) ? json_string_value(v) : "";
     size_t len = json_string_length(v), nuls = 0;
     char *p, *w;
 
@@ -103,7 +110,7 @@ static int decode_strs(struct ctx *c, const struct fl_shape *shape, const struct
     for (size_t i = 0; i < n; i++) {
         const json_t *e = json_array_get(v, i);
 
-        if (!json_is_string(e))
+        if (!json_is_string(e) && !is_go_null(c, e))
             return wrong_type(c, shape, f, "a list of strings");
         out->v[i] = copy_string(c, e);
         if (!out->v[i])
@@ -144,20 +151,20 @@ static int decode_map(struct ctx *c, const struct fl_shape *shape, const struct 
             struct fl_listmap_entry *e = (void *)entry;
 
             e->key = k;
-            r = decode_strs(c, shape, f, value, &e->values);
+            r = is_go_null(c, value) ? 0 : decode_strs(c, shape, f, value, &e->values);
             if (r < 0)
                 return r;
         } else if (f->kind == FL_KIND_INTMAP) {
             struct fl_intmap_entry *e = (void *)entry;
 
             e->key = k;
-            if (!get_int(value, &e->value))
+            if (!get_int(value, &e->value) && !is_go_null(c, value))
                 return wrong_type(c, shape, f, "a map of integers");
         } else {
             struct fl_strmap_entry *e = (void *)entry;
 
             e->key = k;
-            if (!json_is_string(value))
+            if (!json_is_string(value) && !is_go_null(c, value))
                 return wrong_type(c, shape, f, "a map of strings");
             e->value = copy_string(c, value);
             if (!e->value)
@@ -308,11 +315,10 @@ static int decode_object(struct ctx *c, const struct fl_shape *shape, const json
 
     for (size_t i = 0; i < shape->n_fields; i++) {
         const struct fl_field *f = &shape->fields[i];
-        const json_t *v = json_object_get(json, f->key);
+        const json_t *v = (c->flags & FL_DECODE_NOCASE) ? find_nocase(json, f->key)
+                                                        : json_object_get(json, f->key);
         int r;
 
-        if (!v && (c->flags & FL_DECODE_NOCASE))
-            v = find_nocase(json, f->key);
         if (!v || json_is_null(v)) {
             if ((f->flags & FL_REQUIRED) && !(c->flags & FL_DECODE_LAX))
                 return fl_err_set(c->err, -EINVAL, NULL, "%s.%s: missing", shape->name, f->key);

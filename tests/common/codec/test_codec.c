@@ -120,6 +120,31 @@ static void wrong_json_is_named(void **state)
     }
 }
 
+/* Go's decoder makes an empty element of null; others refuse it. */
+static void elements_that_are_null(void **state)
+{
+    static const char *const texts[] = {
+        "{\"Name\":\"\",\"List\":[\"a\",null]}",
+        "{\"Name\":\"\",\"Map\":{\"k\":null}}",
+        "{\"Name\":\"\",\"Lists\":{\"k\":null}}",
+        "{\"Name\":\"\",\"Counts\":{\"k\":null}}",
+    };
+    struct sample s;
+
+    for (size_t i = 0; i < FL_ARRAY_LEN(texts); i++)
+        assert_int_equal(decode(texts[i], 0, &s), -EINVAL);
+    assert_int_equal(decode(texts[0], FL_DECODE_NOCASE, &s), 0);
+    assert_int_equal(s.list.n, 2);
+    assert_string_equal(s.list.v[1], "");
+    assert_int_equal(decode(texts[1], FL_DECODE_NOCASE, &s), 0);
+    assert_string_equal(s.map.v[0].value, "");
+    assert_int_equal(decode(texts[2], FL_DECODE_NOCASE, &s), 0);
+    assert_int_equal(s.lists.n, 1);
+    assert_int_equal(s.lists.v[0].values.n, 0);
+    assert_int_equal(decode(texts[3], FL_DECODE_NOCASE, &s), 0);
+    assert_int_equal(s.counts.v[0].value, 0);
+}
+
 static void lenient_forms(void **state)
 {
     struct sample s;
@@ -128,6 +153,8 @@ static void lenient_forms(void **state)
                      0);
     assert_string_equal(s.name, "a");
     assert_int_equal(s.when.ms, 1000000);
+    assert_int_equal(decode("{\"Name\":\"a\",\"NAME\":\"b\"}", FL_DECODE_NOCASE, &s), 0);
+    assert_string_equal(s.name, "b"); /* the last, however it is written */
     assert_int_equal(decode("{\"Name\":\"a\",\"Name\":\"b\",\"Big\":2.0}", 0, &s), 0);
     assert_string_equal(s.name, "b"); /* the last of duplicate keys */
     assert_int_equal(s.big, 2);
@@ -273,11 +300,17 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(json_round_trip),          T(pack_round_trip),
-        T(packed_bytes_may_be_any),  T(wrong_json_is_named),
-        T(wrong_json_is_not_quoted), T(lenient_forms),
-        T(arena_limit_holds),        T(strings_are_always_valid_utf8),
-        T(timestamps_are_seconds),   T(constraints_speak_as_aws_does),
+        T(json_round_trip),
+        T(pack_round_trip),
+        T(packed_bytes_may_be_any),
+        T(wrong_json_is_named),
+        T(wrong_json_is_not_quoted),
+        T(lenient_forms),
+        T(elements_that_are_null),
+        T(arena_limit_holds),
+        T(strings_are_always_valid_utf8),
+        T(timestamps_are_seconds),
+        T(constraints_speak_as_aws_does),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

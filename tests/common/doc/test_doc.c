@@ -353,6 +353,7 @@ static const struct {
     { "{\"StringEquals\":[\"x{{ p }}\",\"xv\"]}", FL_PRE_TRUE, "" },
     { "{\"StringEquals\":[\"{{ p }}\",\"V\"]}", FL_PRE_FALSE, EQ "[{{ p }}, V]" },
     { "{\"StringEquals\":[\"a\"]}", FL_PRE_INVALID, EQ "operator accepts exactly 2 arguments" },
+    { "{\"StringEquals\":null}", FL_PRE_INVALID, EQ "operator accepts exactly 2 arguments" },
     { "{\"StringEquals\":[\"platformType\",\"platformType\"]}", FL_PRE_INVALID,
       EQ "[platformType platformType]" },
     { "{\"StringEquals\":[\"a\",\"a\"]}", FL_PRE_INVALID,
