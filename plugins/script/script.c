@@ -48,8 +48,10 @@ int64_t fl_script_timeout(const char *json_text)
 
     s += quoted;
     d = strtod(s, &end);
-    /* The text is JSON: what follows a number is its end or the closing quote. */
-    if (end == s || strcmp(end, quoted ? "\"" : "") != 0 || !isfinite(d))
+    /* The text is JSON: what follows a number is its end or the closing quote. Blanks before it and
+     * hexadecimal digits are strtod's own. */
+    if (end == s || strspn(s, "+-.0123456789eE") < (size_t)(end - s) ||
+        strcmp(end, quoted ? "\"" : "") != 0 || !isfinite(d))
         return TIMEOUT_DEFAULT_S;
     d = trunc(d);
     return d >= TIMEOUT_MIN_S && d <= TIMEOUT_MAX_S ? (int64_t)d : TIMEOUT_DEFAULT_S;
