@@ -2,6 +2,9 @@
 #include "common/doc/go_text.h"
 #include <errno.h>
 #include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -12,22 +15,93 @@ static int compare_keys(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
+/* ---- numbers: Go has float64 for all of them, written with as few digits as tell it ---- */
+
+#define DIGITS_MAX 17 /* of a double */
+
+/* v = 0.DIGITS * 10^*ret_point; "0" for 0. The sign is not told. */
+static void shortest_digits(double v, char digits[DIGITS_MAX + 1], int *ret_point)
+{
+    char text[40];
+    size_t n = 0;
+
+    for (int p = 0; p < DIGITS_MAX; p++) {
+        snprintf(text, sizeof(text), "%.*e", p, fabs(v));
+        if (strtod(text, NULL) == fabs(v))
+            break;
+    }
+    for (const char *c = text; *c != 'e'; c++)
+        if (*c != '.')
+            digits[n++] = *c;
+    digits[n] = '\0';
+    *ret_point = atoi(strchr(text, 'e') + 1) + 1;
+}
+
+/* d.ddde±x */
+static int put_with_exponent(const char *digits, int exponent, int width, struct fl_buf *out)
+{
+    return fl_buf_printf(out, "%c%s%se%c%0*d", digits[0], digits[1] ? "." : "", digits + 1,
+                         exponent < 0 ? '-' : '+', width, abs(exponent));
+}
+
+static int put_without_exponent(const char *digits, int point, struct fl_buf *out)
+{
+    int n = (int)strlen(digits), r;
+
+    if (point <= 0) /* 0.00ddd */
+        return fl_buf_printf(out, "0.%.*s%s", -point, "000000", digits);
+    r = fl_buf_printf(out, "%.*s", point, digits);
+    for (int i = n; i < point && r == 0; i++)
+        r = fl_buf_puts(out, "0");
+    return r == 0 && n > point ? fl_buf_printf(out, ".%s", digits + point) : r;
+}
+
+/* How Go writes them: without exponent where least <= that < most, else with that many digits. */
+struct number_form {
+    int least, most; /* `least` is -6 or more */
+    int width;
+};
+static const struct number_form in_words = { -4, 6, 2 }, in_json = { -6, 21, 1 };
+
+static int put_number(double v, const struct number_form *form, struct fl_buf *out)
+{
+    char digits[DIGITS_MAX + 1];
+    int point, r = signbit(v) ? fl_buf_puts(out, "-") : 0;
+
+    shortest_digits(v, digits, &point);
+    if (r < 0)
+        return r;
+    return point - 1 >= form->least && point - 1 < form->most
+               ? put_without_exponent(digits, point, out)
+               : put_with_exponent(digits, point - 1, form->width, out);
+}
+
+/* ---- %v ---- */
+
 static int print_value(const json_t *v, struct fl_buf *out, int depth);
 
-static int print_map(const json_t *v, struct fl_buf *out, int depth)
+/* Fresh memory; NULL without. */
+static const char **sorted_keys(const json_t *v, size_t *ret_n)
 {
-    fl_autofree const char **keys = calloc(json_object_size(v) + 1, sizeof(*keys));
+    const char **keys = calloc(json_object_size(v) + 1, sizeof(*keys));
     size_t n = 0;
     const char *key;
     json_t *value;
-    int r;
 
     if (!keys)
-        return -ENOMEM;
+        return NULL;
     json_object_foreach((json_t *)v, key, value) keys[n++] = key;
     qsort(keys, n, sizeof(*keys), compare_keys);
+    *ret_n = n;
+    return keys;
+}
 
-    r = fl_buf_puts(out, "map[");
+static int print_map(const json_t *v, struct fl_buf *out, int depth)
+{
+    size_t n = 0;
+    fl_autofree const char **keys = sorted_keys(v, &n);
+    int r = keys ? fl_buf_puts(out, "map[") : -ENOMEM;
+
     for (size_t i = 0; i < n && r == 0; i++) {
         r = fl_buf_printf(out, "%s%s:", i ? " " : "", keys[i]);
         if (r == 0)
@@ -60,9 +134,8 @@ static int print_value(const json_t *v, struct fl_buf *out, int depth)
     case JSON_STRING:
         return fl_buf_append(out, json_string_value(v), json_string_length(v));
     case JSON_INTEGER:
-        return fl_buf_printf(out, "%lld", (long long)json_integer_value(v));
     case JSON_REAL:
-        return fl_buf_printf(out, "%g", json_real_value(v));
+        return put_number(json_number_value(v), &in_words, out);
     case JSON_TRUE:
         return fl_buf_puts(out, "true");
     case JSON_FALSE:
@@ -198,15 +271,70 @@ int fl_go_mismatch_text(const struct fl_shape *shape, const void *json, struct f
     return 0;
 }
 
+/* ---- json.Marshal ---- */
+
+static int put_json(const json_t *v, struct fl_buf *out);
+
+static int put_members(const json_t *v, struct fl_buf *out)
+{
+    size_t n = 0;
+    fl_autofree const char **keys = sorted_keys(v, &n);
+    int r = keys ? fl_buf_puts(out, "{") : -ENOMEM;
+
+    for (size_t i = 0; i < n && r == 0; i++) {
+        r = i ? fl_buf_puts(out, ",") : 0;
+        if (r == 0)
+            r = fl_json_quote(out, keys[i], strlen(keys[i]));
+        if (r == 0)
+            r = fl_buf_puts(out, ":");
+        if (r == 0)
+            r = put_json(json_object_get(v, keys[i]), out);
+    }
+    return r < 0 ? r : fl_buf_puts(out, "}");
+}
+
+static int put_elements(const json_t *v, struct fl_buf *out)
+{
+    int r = fl_buf_puts(out, "[");
+
+    for (size_t i = 0; i < json_array_size(v) && r == 0; i++) {
+        r = i ? fl_buf_puts(out, ",") : 0;
+        if (r == 0)
+            r = put_json(json_array_get(v, i), out);
+    }
+    return r < 0 ? r : fl_buf_puts(out, "]");
+}
+
+static int put_json(const json_t *v, struct fl_buf *out)
+{
+    switch (json_typeof(v)) {
+    case JSON_OBJECT:
+        return put_members(v, out);
+    case JSON_ARRAY:
+        return put_elements(v, out);
+    case JSON_STRING:
+        return fl_json_quote(out, json_string_value(v), json_string_length(v));
+    case JSON_INTEGER: /* with every digit, also where a float64 has lost some */
+        return fl_buf_printf(out, "%lld", (long long)json_integer_value(v));
+    case JSON_REAL:
+        return put_number(json_real_value(v), &in_json, out);
+    case JSON_TRUE:
+        return fl_buf_puts(out, "true");
+    case JSON_FALSE:
+        return fl_buf_puts(out, "false");
+    case JSON_NULL:
+        return fl_buf_puts(out, "null");
+    }
+    return -EINVAL;
+}
+
 int fl_go_json_text(const void *json, struct fl_buf *out)
 {
-    fl_autofree char *text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
-    int r = 0;
+    fl_autobuf struct fl_buf text = FL_BUF(out->max_bytes);
+    int r = put_json(json, &text);
 
-    if (!text)
-        return -ENOMEM;
     /* These bytes stand only inside strings in JSON text, so they can be replaced afterwards. */
-    for (const char *p = text; *p && r == 0;) {
+    for (const char *p = text.data; r == 0 && *p;) {
         size_t plain = strcspn(p, "<>&\xe2");
 
         r = fl_buf_append(out, p, plain);

@@ -8,12 +8,14 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/doc/go_text.h"
 #include "common/doc/subst.h"
 
 static const char params[] =
     "{\"s\":\"x y\",\"list\":[\"p\",\"q r\"],\"flag\":true,\"num\":7,\"none\":null,"
     "\"map\":{\"b\":\"<1>&\\u2028\",\"a\":\"2\"},\"money\":\"a$$b$c$$\",\"ref\":\"{{ s "
-    "}}\",\"e\":\"\"}";
+    "}}\",\"e\":\"\",\"signs\":[\"\\u001b\\b\\f\\n\"],\"reals\":[0.1,1.0,-2.50,1e20,1e21,1e-6,1e-7,"
+    "0.3333333333333333,123456.789,0.0]}";
 
 static const struct {
     const char *in, *want;
@@ -35,6 +37,9 @@ static const struct {
     { "\"{{ flag }} {{ num }} {{ none }}\"", "\"true 7 null\"" },
     { "\"m={{ map }}\"",
       "\"m={\\\"a\\\":\\\"2\\\",\\\"b\\\":\\\"\\\\u003c1\\\\u003e\\\\u0026\\\\u2028\\\"}\"" },
+    { "\"{{ signs }}.\"", "\"[\\\"\\\\u001b\\\\u0008\\\\u000c\\\\n\\\"].\"" },
+    { "\"{{ reals }}.\"", "\"[0.1,1,-2.5,100000000000000000000,1e+21,0.000001,1e-7,0."
+                          "3333333333333333,123456.789,0].\"" },
     { "\"v={{ money }}\"", "\"v=a$b$c$\"" },
     { "\"<{{ e }}>\"", "\"<>\"" },
     /* one pass */
@@ -105,12 +110,25 @@ static void names(void **state)
     assert_false(fl_param_name_valid("a b"));
 }
 
+static void values_in_gos_words(void **state)
+{
+    json_t *v = json_loads(
+        "{\"b\":[1,\"x\",null,{}],\"a\":1000000,\"r\":0.5,\"s\":1e-5,\"t\":true}", 0, NULL);
+    fl_autobuf struct fl_buf out = FL_BUF(1000);
+
+    (void)state;
+    assert_int_equal(fl_go_value_text(v, &out), 0);
+    assert_string_equal(out.data, "map[a:1e+06 b:[1 x <nil> map[]] r:0.5 s:1e-05 t:true]");
+    json_decref(v);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rules),
         cmocka_unit_test(a_long_value_named_often_is_refused),
         cmocka_unit_test(names),
+        cmocka_unit_test(values_in_gos_words),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
