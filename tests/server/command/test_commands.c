@@ -261,6 +261,33 @@ static void the_job_has_values_as_documents_see_them(void **state)
 }
 
 /* ---- reading ---- */
+/* protocol 2 §3.2: the official agent reads every member as a string, and a map as an object. */
+static void every_member_of_the_job_is_there(void **state)
+{
+    char request[512], job[8192], want[300];
+
+    (void)state;
+    snprintf(request, sizeof(request),
+             "{\"DocumentName\":\"AWS-RunRemoteScript\",\"InstanceIds\":[\"%s\"],\"Parameters\":{"
+             "\"sourceType\":[\"S3\"],\"sourceInfo\":[\"{\\\"path\\\":\\\"p\\\"}\"],"
+             "\"commandLine\":[\"true\"]}}",
+             node);
+    fl_fixture_ok(&f, "SendCommand", request);
+    snprintf(cmd, sizeof(cmd), "%s", fl_fixture_text(&f, "Command.CommandId"));
+    fl_fixture_run(&f, FL_LANE_READ, read_job, job);
+    snprintf(want, sizeof(want),
+             "{\"Parameters\":{\"sourceType\":\"S3\",\"sourceInfo\":{\"path\":\"p\"},"
+             "\"commandLine\":\"true\"},\"DocumentContent\":{");
+    assert_memory_equal(job, want, strlen(want));
+    snprintf(
+        want, sizeof(want),
+        "},\"CommandId\":\"%s\",\"DocumentName\":\"AWS-RunRemoteScript\","
+        "\"OutputS3BucketName\":\"\",\"OutputS3KeyPrefix\":\"\",\"CloudWatchLogGroupName\":\"\","
+        "\"CloudWatchOutputEnabled\":\"false\"}",
+        cmd);
+    assert_string_equal(job + strlen(job) - strlen(want), want);
+}
+
 static void pages_show_every_command_once_newest_first(void **state)
 {
     char ids[5][37], request[4096], token[3000] = "";
@@ -602,6 +629,7 @@ int main(void)
         CASE(every_member_of_the_reply_is_there),
         CASE(timeouts_add_up),
         CASE(the_job_has_values_as_documents_see_them),
+        CASE(every_member_of_the_job_is_there),
         CASE(pages_show_every_command_once_newest_first),
         CASE(filters_of_commands),
         CASE(what_lists_refuse),

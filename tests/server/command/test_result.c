@@ -63,6 +63,35 @@ static void the_example(void **state)
     assert_int_equal(r.steps[0].finished_ms - r.steps[0].started_ms, 70);
 }
 
+/* Members that only official agents send, of other versions too, and those that they leave out. */
+static void what_our_agents_never_send(void **state)
+{
+    static const char text[] =
+        "{\"AdditionalInfo\":{\"agent\":null,\"ableToOpenMGSConnection\":true,"
+        "\"runtimeStatusCounts\":null},\"documentStatus\":\"InProgress\",\"added\":[{}],"
+        "\"runtimeStatus\":{"
+        "\"a\":{\"status\":\"PassedAndReboot\",\"code\":-1,\"name\":\"aws:domainJoin\","
+        "\"output\":\"<nil>\",\"startDateTime\":\"0001-01-01T00:00:00.000Z\","
+        "\"standardError\":null,\"added\":{}},"
+        "\"b\":{\"Status\":\"TestFailure\",\"Code\":3}}}";
+    struct fl_reply r;
+    bool ended;
+
+    (void)state;
+    assert_int_equal(fl_reply_decode_content("j", text, sizeof(text) - 1, &arena, &r, NULL), 0);
+    assert_int_equal(r.event, FL_EV_DELIVERED);
+    assert_int_equal(r.n_steps, 2);
+    assert_int_equal(r.steps[0].code, -1);
+    assert_int_equal(r.steps[0].started_ms, 0);
+    assert_string_equal(r.steps[0].output, "<nil>");
+    assert_string_equal(r.steps[0].err, "");
+    assert_int_equal(fl_inv_state_of_step(r.steps[0].status, &ended), FL_INV_IN_PROGRESS);
+    assert_false(ended);
+    assert_int_equal(r.steps[1].code, 3);
+    assert_int_equal(fl_inv_state_of_step(r.steps[1].status, &ended), FL_INV_FAILED);
+    assert_true(ended);
+}
+
 static void where_the_files_of_a_step_are(void **state)
 {
 #define BUCKET "\"outputS3BucketName\":\"b\",\"outputS3KeyPrefix\":\"p/c/n/awsrunShellScript\""
@@ -298,6 +327,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_example),
+        cmocka_unit_test(what_our_agents_never_send),
         cmocka_unit_test(where_the_files_of_a_step_are),
         cmocka_unit_test(what_a_document_status_means),
         cmocka_unit_test(what_cannot_be_read),
