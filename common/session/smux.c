@@ -490,6 +490,8 @@ int fl_smux_tick(struct fl_smux *m, int64_t mono_ms, int64_t *ret_next_ms)
     *ret_next_ms = INT64_MAX;
     if (!m->conf.keepalive)
         return m->broken;
+    if (fl_smux_full(m)) /* what the peer says is not read */
+        m->heard_ms = mono_ms;
     if (mono_ms - m->heard_ms >= SILENCE_MS)
         return -ETIMEDOUT;
     /* what waits for room says as much */

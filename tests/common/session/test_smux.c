@@ -451,6 +451,25 @@ static void keepalive_is_a_choice(void **state)
     stop(quiet);
 }
 
+/* Nothing is heard of a peer whose words wait for a slow reader. */
+static void who_is_not_read_is_not_silent(void **state)
+{
+    struct end *s =
+        start(&(struct fl_smux_conf){ .server = true, .keepalive = true, .max_kept_bytes = 3 });
+    int64_t next;
+
+    assert_int_equal(input_hex(s, SYN3), 0);
+    fl_smux_stream_pause(s->streams[1], true);
+    assert_int_equal(input_hex(s, GET3), 0);
+    assert_true(fl_smux_full(s->smux));
+    assert_int_equal(fl_smux_tick(s->smux, 100000, &next), 0);
+    assert_int_equal(next, 110000);
+    fl_smux_stream_pause(s->streams[1], false);
+    assert_int_equal(fl_smux_tick(s->smux, 129999, &next), 0);
+    assert_int_equal(fl_smux_tick(s->smux, 130000, &next), -ETIMEDOUT);
+    stop(s);
+}
+
 static uint32_t lcg(uint64_t *s)
 {
     *s = *s * 6364136223846793005u + 1442695040888963407u;
@@ -546,6 +565,7 @@ int main(void)
         cmocka_unit_test(frames_fit_messages),
         cmocka_unit_test(one_direction_may_end_alone),
         cmocka_unit_test(keepalive_is_a_choice),
+        cmocka_unit_test(who_is_not_read_is_not_silent),
         cmocka_unit_test(streams_do_not_mix),
     };
 
