@@ -378,9 +378,9 @@ int fl_reliable_input(struct fl_reliable *rel, const void *frame, size_t len, in
     struct fl_frame f;
     int r = fl_frame_parse(frame, len, &f, NULL);
 
-    /* Agents do not look at the digest, and there are clients whose is wrong (protocol 3 §4); what
-     * is on the way is TLS's to keep whole. */
-    if (r < 0 || (!rel->conf.agent && !fl_frame_intact(frame, &f))) {
+    /* Agents do not look at the digest, nor clients at that of nothing, and there are clients whose
+     * is wrong (protocol 3 §4); what is on the way is TLS's to keep whole. */
+    if (r < 0 || (!rel->conf.agent && f.payload_len > 0 && !fl_frame_intact(frame, &f))) {
         rel->counters.bad++;
         return 0;
     }

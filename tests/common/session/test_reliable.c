@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <cmocka.h>
+#include "common/aws/crypto.h"
 #include "common/base/rand.h"
 #include "common/session/reliable.h"
 
@@ -379,6 +380,25 @@ static void a_wrong_digest_is_the_clients_affair(void **state)
     }
 }
 
+/* That of nothing is looked at by nobody (protocol 3 §4). */
+static void nothing_has_any_digest(void **state)
+{
+    struct end *e = start(&(struct fl_reliable_conf){ .agent = false });
+    fl_autobuf struct fl_buf out = FL_BUF(4096);
+    struct fl_frame f = { .type = FL_DATA_OUTPUT,
+                          .schema_version = 1,
+                          .created_ms = WALL,
+                          .payload_type = FL_DATA_TYPE_OUTPUT };
+
+    (void)state;
+    assert_int_equal(fl_frame_encode(&f, &out), 0);
+    memset(out.data + 80, 0, FL_SHA256_BYTES);
+    assert_int_equal(fl_reliable_input(e->reliable, out.data, out.len, WALL, T0), 0);
+    assert_int_equal(fl_reliable_counters(e->reliable)->delivered, 1);
+    assert_int_equal(fl_reliable_counters(e->reliable)->bad, 0);
+    stop(e);
+}
+
 static void what_is_wrong_is_ignored(void **state)
 {
     struct end *e = start_agent();
@@ -725,6 +745,7 @@ int main(void)
         cmocka_unit_test(the_acknowledgement_leaves_before_the_answer),
         cmocka_unit_test(acknowledgements_wait_for_the_socket_too),
         cmocka_unit_test(a_wrong_digest_is_the_clients_affair),
+        cmocka_unit_test(nothing_has_any_digest),
         cmocka_unit_test(what_is_wrong_is_ignored),
         cmocka_unit_test(resends_follow_the_rule),
         cmocka_unit_test(a_silent_peer_is_asked_ever_less),
