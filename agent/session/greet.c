@@ -235,6 +235,7 @@ int fl_greet_start(struct fl_sess *s, struct fl_err *err)
         .properties = start->properties,
         .kms_key_id = start->kms_key_id,
         .customer_message = start->kms_key_id ? "This session is encrypted using AWS KMS." : NULL,
+        .separate_output = start->separate_output,
         .extras = fl_sess_is_ours(s) ? &extras : NULL,
     };
     struct fl_greet *g = calloc(1, sizeof(*g));

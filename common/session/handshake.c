@@ -5,6 +5,7 @@
 #include <string.h>
 #include "common/aws/crypto.h"
 #include "common/base/rand.h"
+#include "common/session/gate.h"
 
 #define ARENA_BYTES     ((size_t)1 << 20)
 #define TEXT_MAX_BYTES  ((size_t)256 << 10)
@@ -17,6 +18,9 @@
 #define ACTION_KMS      "KMSEncryption"
 #define MAX_ACTIONS     16
 #define SHOWN_CHARS     200 /* of what a peer says, in an error's text */
+#define OLD_CLIENT                                                                    \
+    "This session tells standard error and the exit code from standard output, which" \
+    " your Session Manager plugin may not show. Please update it."
 
 enum step {
     AGENT_ASKED,
@@ -33,7 +37,7 @@ struct fl_handshake {
     enum step step;
     struct fl_arena arena; /* all strings */
     struct fl_msg_extras extras;
-    bool has_extras;
+    bool has_extras, separate_output;
     struct fl_handshake_result result;
     int64_t began_ms, deadline_ms;
     uint8_t random[CHALLENGE_BYTES];
@@ -184,6 +188,7 @@ int fl_handshake_new_agent(const struct fl_handshake_agent_conf *conf, int64_t m
         return -ENOMEM;
     h->began_ms = mono_ms;
     h->deadline_ms = mono_ms + STEP_MS;
+    h->separate_output = conf->separate_output;
     h->result.session_type = fl_arena_strdup(&h->arena, conf->session_type);
     h->result.properties = fl_arena_strdup(&h->arena, conf->properties ? conf->properties : "null");
     h->result.customer_message =
@@ -212,10 +217,15 @@ int fl_handshake_new_agent(const struct fl_handshake_agent_conf *conf, int64_t m
 
 static int complete(struct fl_handshake *h, int64_t mono_ms)
 {
-    struct fl_msg_handshake_complete msg = { .took_ns = (mono_ms - h->began_ms) * 1000000,
-                                             .customer_message =
-                                                 (char *)h->result.customer_message };
+    bool old =
+        h->separate_output && !fl_gate_open(FL_GATE_CLIENT_SEPARATE_OUTPUT, h->result.peer_version);
+    const char *words = h->result.customer_message;
+    struct fl_msg_handshake_complete msg = { .took_ns = (mono_ms - h->began_ms) * 1000000 };
 
+    msg.customer_message = fl_arena_printf(&h->arena, "%s%s%s", words, old && *words ? "\n" : "",
+                                           old ? OLD_CLIENT : "");
+    if (!msg.customer_message)
+        return -ENOMEM;
     h->step = DONE;
     h->deadline_ms = INT64_MAX;
     h->result.seal = h->seal;

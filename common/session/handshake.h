@@ -27,6 +27,7 @@ struct fl_handshake_agent_conf {
     const char *properties;             /* JSON text; NULL: null. Only Port has some */
     const char *kms_key_id;             /* NULL: no encryption */
     const char *customer_message;       /* the client prints it; NULL: "" */
+    bool separate_output;               /* an old client is told that it cannot tell them apart */
     const struct fl_msg_extras *extras; /* what this end can do; NULL: nothing more */
 };
 struct fl_handshake_client_conf {

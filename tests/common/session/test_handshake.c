@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <stdint.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <cmocka.h>
 #include "common/session/handshake.h"
@@ -100,6 +101,44 @@ static void an_agent_speaks_like_the_official_one(void **state)
     assert_null(fl_handshake_result(h)->seal);
     assert_true(fl_handshake_deadline(h) == INT64_MAX);
     fl_handshake_free(h);
+}
+
+/* Protocol 3 §6: the last step, and the gate at client 1.2.295. */
+static void an_old_client_is_told_what_it_does_not_show(void **state)
+{
+    static const struct {
+        const char *version, *words;
+        bool separate_output, told;
+    } cases[] = {
+        { "1.2.295.0", NULL, true, true },
+        { "1.2.295.0", "welcome", true, true },
+        { "1.2.295.0", "welcome", false, false },
+        { "1.2.296.0", NULL, true, false },
+    };
+
+    for (size_t i = 0; i < FL_ARRAY_LEN(cases); i++) {
+        struct fl_handshake_agent_conf conf = { .agent_version = "3.3.0.0",
+                                                .session_type = "NonInteractiveCommands",
+                                                .separate_output = cases[i].separate_output,
+                                                .customer_message = cases[i].words };
+        struct fl_handshake *h;
+        char response[400];
+        const char *said;
+
+        assert_int_equal(fl_handshake_new_agent(&conf, T0, &h), 0);
+        next(h, FL_DATA_TYPE_HANDSHAKE_REQUEST);
+        snprintf(response, sizeof(response),
+                 "{\"ClientVersion\":\"%s\",\"ProcessedClientActions\":[{\"ActionType\":"
+                 "\"SessionType\",\"ActionStatus\":1}]}",
+                 cases[i].version);
+        assert_int_equal(input(h, FL_DATA_TYPE_HANDSHAKE_RESPONSE, response, NULL), 0);
+        said = next(h, FL_DATA_TYPE_HANDSHAKE_COMPLETE);
+        assert_int_equal(strstr(said, "Please update it.") != NULL, cases[i].told);
+        assert_int_equal(strstr(said, "\"CustomerMessage\":\"welcome") != NULL,
+                         cases[i].words != NULL);
+        assert_int_equal(strstr(said, "welcome\\nThis") != NULL, cases[i].told && cases[i].words);
+        fl_handshake_free(h);
+    }
 }
 
 static void a_client_speaks_like_the_official_one(void **state)
@@ -405,6 +444,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_agent_speaks_like_the_official_one),
+        cmocka_unit_test(an_old_client_is_told_what_it_does_not_show),
         cmocka_unit_test(a_client_speaks_like_the_official_one),
         cmocka_unit_test(our_own_ends_agree_on_more),
         cmocka_unit_test(the_challenge_is_in_the_context_of_our_own_ends),
