@@ -183,7 +183,9 @@ static bool on_stream(struct fl_relay *relay, enum fl_side from, struct fl_msg *
         return false;
     case FL_FLOW_ACKED:
         if (from == FL_SIDE_AGENT) {
-            answer_ack(relay, from, f, wall_ms);
+            /* But any acknowledgement ends a pause: while its client is away it hears of none. */
+            if (relay->attached[to] || relay->conf.no_pause)
+                answer_ack(relay, from, f, wall_ms);
             return false;
         }
         m->sequence = -1; /* the agent acknowledges it again: passed on, and not kept */

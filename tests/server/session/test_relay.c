@@ -289,6 +289,23 @@ static void rule_4_what_was_acknowledged_is_answered_here(void **state)
     expect(FL_SIDE_AGENT, 3, "input_stream_data 0 1 x");
 }
 
+/* It would end the pause. What was on its way is said again after it. */
+static void rule_3_a_paused_agent_is_answered_nothing(void **state)
+{
+    (void)state;
+    both();
+    output(0, 1, "a");
+    ack(FL_SIDE_CLIENT, 0);
+    fl_relay_detach(&relay, FL_SIDE_CLIENT, WALL);
+    expect(FL_SIDE_AGENT, 1, "pause_publication");
+    output(0, 1, "a");
+    assert_int_equal(sides[FL_SIDE_AGENT].n, 2);
+    attach(FL_SIDE_CLIENT);
+    expect(FL_SIDE_AGENT, 2, "start_publication");
+    output(0, 1, "a");
+    expect(FL_SIDE_AGENT, 3, "acknowledge 0 0 ");
+}
+
 static void rule_4_far_behind_and_far_ahead(void **state)
 {
     (void)state;
@@ -477,6 +494,7 @@ int main(void)
         TEST(rule_3_replayed_to_a_client_that_comes_back),
         TEST(rule_3_an_agent_that_comes_back_is_paused_again),
         TEST(rule_3_not_where_a_pause_would_harm),
+        TEST(rule_3_a_paused_agent_is_answered_nothing),
         TEST(rule_4_what_was_acknowledged_is_answered_here),
         TEST(rule_4_far_behind_and_far_ahead),
         TEST(what_has_not_come_is_not_acknowledged),
