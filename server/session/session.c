@@ -62,7 +62,9 @@ static int64_t due_of(const struct fl_session *s, int64_t back_ms, int64_t now_m
 {
     switch ((enum fl_session_status)s->status) {
     case FL_SESS_CONNECTING:
-        return s->started_ms + FL_SESSION_START_MS;
+        return s->started_ms + (!s->agent_came && now_ms < s->started_ms + FL_SESSION_AGAIN_MS
+                                    ? FL_SESSION_AGAIN_MS
+                                    : FL_SESSION_START_MS);
     case FL_SESS_CONNECTED:
     case FL_SESS_DISCONNECTED:
         return back_ms && s->ends_ms ? FL_MIN(back_ms, s->ends_ms) : back_ms + s->ends_ms;
@@ -160,7 +162,7 @@ int fl_session_insert(struct fl_call *call, const struct fl_session *s, const ch
                     FL_T(call->region), FL_T(s->node_id), FL_N(FL_SESS_CONNECTING), FL_T(s->owner),
                     FL_T(s->owner_id), FL_T(s->document_name), FL_T(s->session_type), FL_T(reason),
                     FL_N(call->now_ms), FL_N(max_minutes), FL_N(s->idle_minutes),
-                    time_or_null(ends_ms), FL_N(call->now_ms + FL_SESSION_START_MS));
+                    time_or_null(ends_ms), FL_N(call->now_ms + FL_SESSION_AGAIN_MS));
 
     if (r >= 0)
         r = fl_sql_exec(call->tx, FL_SQL_session_job_insert, err, FL_T(s->id), FL_T(s->content));
@@ -254,6 +256,16 @@ int fl_session_complete(struct fl_call *call, const char *node_id,
     return r < 0 ? r : 1;
 }
 
+/* The agent is told once more, and then waited for to the end. */
+static int start_again(struct fl_call *call, struct fl_session *s, struct fl_err *err)
+{
+    int r;
+
+    s->due_ms = due_of(s, 0, call->now_ms);
+    r = save(call, s, err);
+    return r < 0 ? r : tell(call, s, !s->agent_came, err);
+}
+
 int fl_session_overdue(struct fl_call *call, const char *id, struct fl_err *err)
 {
     struct fl_session s;
@@ -263,6 +275,8 @@ int fl_session_overdue(struct fl_call *call, const char *id, struct fl_err *err)
         return FL_MIN(r, 0);
     switch ((enum fl_session_status)s.status) {
     case FL_SESS_CONNECTING:
+        if (call->now_ms < s.started_ms + FL_SESSION_START_MS)
+            return start_again(call, &s, err);
         return finish(call, &s, FL_SESS_EV_FAILED,
                       s.agent_came ? "No client connected to the session in time."
                                    : "The node did not begin the session in time.",

@@ -16,6 +16,9 @@ struct fl_msg_task_complete; /* common/wire/datachannel.h */
 #define FL_SUBJECT_SESSION_DUE "session.due" /* key: "": the clock may be asked for earlier */
 
 #define FL_SESSION_START_MS 60000 /* for agent and client to come */
+/* For an agent to come before it is told once more: one whose sessions are not up yet drops what it
+ * is told without a word (protocol 2 §3.7). */
+#define FL_SESSION_AGAIN_MS 5000
 /* For an agent to come back while nobody waits for it: after a start of the plane, or with its
  * client away. Else it is conf.session_lost_ms. */
 #define FL_SESSION_LOST_MS  120000

@@ -162,9 +162,17 @@ static void a_start_has_its_time(void **state)
     (void)state;
     assert_string_equal(status(), "Connecting");
     assert_true(arg.has_content);
-    assert_int_equal(due_in(), FL_SESSION_START_MS);
-    pass(FL_SESSION_START_MS - 1);
+    act(NOTED(.client = true));
+    assert_int_equal(due_in(), FL_SESSION_AGAIN_MS);
+    pass(FL_SESSION_AGAIN_MS - 1);
+    assert_int_equal(n_told_node, 0);
+    pass(1);
+    assert_int_equal(n_told_node, 1); /* once more */
+    n_told = n_told_node = 0;
+    assert_int_equal(due_in(), FL_SESSION_START_MS - FL_SESSION_AGAIN_MS);
+    pass(FL_SESSION_START_MS - FL_SESSION_AGAIN_MS - 1);
     assert_string_equal(status(), "Connecting");
+    assert_int_equal(n_told_node, 0);
     pass(1);
     assert_string_equal(status(), "Failed");
     assert_string_equal(arg.details, "The node did not begin the session in time.");
