@@ -537,6 +537,18 @@ static int begin(struct fl_http_call *call, struct fl_err *err)
 
 /* ---- public ---- */
 
+/* NULL: curl's own way. Unlike OpenSSL, which WebSockets are opened with, libcurl does not look at
+ * the variables. */
+static void choose_ca(struct fl_http *http, const char *ca_file)
+{
+    const char *file = getenv("SSL_CERT_FILE"), *dir = getenv("SSL_CERT_DIR");
+
+    if (ca_file || (file && access(file, R_OK) == 0))
+        http->ca_file = strdup(ca_file ? ca_file : file);
+    if (!ca_file)
+        http->ca_dir = dir ? dir : fl_ca_pool_dir();
+}
+
 int fl_http_new(struct fl_loop *loop, const struct fl_http_conf *conf, struct fl_http **ret_http,
                 struct fl_err *err)
 {
@@ -551,8 +563,7 @@ int fl_http_new(struct fl_loop *loop, const struct fl_http_conf *conf, struct fl
     LIST_INIT(&http->calls);
     http->loop = loop;
     http->proxy = conf->proxy;
-    http->ca_file = conf->ca_file ? strdup(conf->ca_file) : NULL;
-    http->ca_dir = conf->ca_file ? NULL : fl_ca_pool_dir();
+    choose_ca(http, conf->ca_file);
     http->user_agent = conf->user_agent ? strdup(conf->user_agent) : NULL;
     http->timer = fl_timer_new(loop, on_timer, http);
     http->multi = curl_multi_init();

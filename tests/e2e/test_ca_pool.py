@@ -31,10 +31,10 @@ def pool(box, folder, hashed, bundled):
     return lambda *argv: ["unshare", "-m", "sh", "-c", SCRIPT, "sh", str(folder), *[str(a) for a in argv]]
 
 
-def client(box, wrap, home, *args):
+def client(box, wrap, home, *args, **more):
     """`fairlead ARGS`, without a word of where CAs are."""
     env = {k: v for k, v in dict(box.env(), HOME=str(home)).items()
-           if not k.endswith("CA_BUNDLE") and not k.startswith(("SSL_CERT", "FAIRLEAD_CA"))}
+           if not k.endswith("CA_BUNDLE") and not k.startswith(("SSL_CERT", "FAIRLEAD_CA"))} | more
     return subprocess.run(wrap(box.build / "fairlead", *args), env=env, capture_output=True, text=True, timeout=60)
 
 
@@ -69,3 +69,12 @@ def test_the_client_looks_once(plane, tmp_path):
 def test_it_does_not(plane, tmp_path):
     done = client(plane, pool(plane, tmp_path / "certs", False, False), tmp_path, "nodes")
     assert done.returncode == 3 and "CA certificates: the system's" in done.stderr, done.stderr
+
+
+def test_what_openssl_is_told_holds_for_calls(plane, tmp_path):
+    """As for the official plugin; sessions are opened by OpenSSL itself."""
+    for name, value in (("SSL_CERT_FILE", plane.plane.ca_file), ("SSL_CERT_DIR", tmp_path)):
+        ca = plane.plane.ca_file
+        subprocess.run(f"cp {ca} {tmp_path}/$(openssl x509 -hash -noout -in {ca}).0", shell=True, check=True)
+        done = client(plane, lambda *argv: argv, tmp_path, "nodes", **{name: str(value)})
+        assert done.returncode == 0, (name, done.stderr)
