@@ -90,6 +90,8 @@ static int input(struct fl_port *p, uint32_t type, const char *data, size_t len)
     if (type == FL_DATA_TYPE_FLAG) {
         if (p->way == &fl_port_basic && fl_data_flag_decode(data, len, &flag) == 0 &&
             flag == FL_DATA_FLAG_DISCONNECT) {
+            if (one->connection && fl_conduit_queued(one->connection) > 0)
+                return -EAGAIN; /* what was said before is still to be written */
             one->dial = fl_tcp_cancel(one->dial);
             one->connection = fl_conduit_free(one->connection);
             one->again = true;

@@ -390,7 +390,8 @@ class Client:
         properties = self.properties or {}
         if properties.get("type") != "LocalPortForwarding":
             self.port = SshPort(self)
-        elif len(self.agent_version.split(".")) == 4 and sw.newer(self.agent_version, "3.0.196.0"):
+        elif (len(self.agent_version.split(".")) == 4 and sw.newer(self.agent_version, "3.0.196.0")
+              and not sw.newer("1.1.70", self.version)):  # those before know nothing of it
             self.port = MuxPort(self)
         else:
             self.port = BasicPort(self)

@@ -42,3 +42,25 @@ def through(address, data, timeout_s=120):
     """The same over a connection of its own."""
     with socket.create_connection(address, timeout_s) as sock:
         return exchange(sock, data)
+
+
+def banner_server(connections):
+    """Says something first, and tells what each connection said."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        while True:
+            try:
+                sock, _ = server.accept()
+            except OSError:
+                return
+            with sock:
+                sock.sendall(b"hello\n")
+                said = bytearray()
+                while data := sock.recv(65536):
+                    said += data
+                    sock.sendall(data)
+                connections.append(bytes(said))
+
+    threading.Thread(target=serve, daemon=True).start()
+    return server

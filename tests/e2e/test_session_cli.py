@@ -453,32 +453,10 @@ def test_a_forward_outlives_its_connection(client, relay, echo):
     assert b"connected again" in p.communicate()[1]
 
 
-def banner_server(connections):
-    """Says something first, and tells what each connection said."""
-    server = socket.create_server(("127.0.0.1", 0))
-
-    def serve():
-        while True:
-            try:
-                sock, _ = server.accept()
-            except OSError:
-                return
-            with sock:
-                sock.sendall(b"hello\n")
-                said = bytearray()
-                while data := sock.recv(65536):
-                    said += data
-                    sock.sendall(data)
-                connections.append(bytes(said))
-
-    threading.Thread(target=serve, daemon=True).start()
-    return server
-
-
 def test_agents_of_times_before_smux_have_one_connection_at_a_time(client, relay):
     relay.node = {"quirks": clientrelay.FAST, "version": "3.0.100.0"}
     said = []
-    with banner_server(said) as server:
+    with tcpecho.banner_server(said) as server:
         p = client.start("forward", NODE, f"0:{server.getsockname()[1]}")
         port = int(first_line(p).split(" ")[0].rpartition(":")[2])
         big = os.urandom(200_000)

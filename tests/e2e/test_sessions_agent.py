@@ -201,12 +201,48 @@ def test_mux_of_a_client_that_speaks_no_smux(session, plane, echo):
     over(plane, client, s, "Failed", "fairlead: what the client sent is not smux")
 
 
-def test_basic(session, plane, echo):
-    client, s = session(port_document(portNumber=str(echo), type="LocalPortForwarding"),
-                        client={"version": "1.1.69.0"})
+def basic(session, port):
+    """A client of times before smux: one connection after the other."""
+    client, s = session(port_document(portNumber=str(port), type="LocalPortForwarding"),
+                        client={"version": "1.1.69.0", "quirks": refsession.Quirks(pause_s=0)})
     client.wait(lambda: client.port)
-    assert client.port.kind in ("basic", "mux")
-    plane.channel_closed(s)
+    assert client.port.kind == "basic"
+    return client, s
+
+
+def test_basic(session, plane):
+    said = []
+    with tcpecho.banner_server(said) as server:
+        client, s = basic(session, server.getsockname()[1])
+        with socket.create_connection(client.port.address, 30) as sock:
+            assert sock.recv(6) == b"hello\n"  # dialled at the start
+        client.wait(lambda: said, what="the node's end of it")
+        with socket.create_connection(client.port.address, 30) as sock:
+            sock.sendall(b"second")  # dialled again for this
+            assert sock.makefile("rb").read(12) == b"hello\nsecond"
+        client.wait(lambda: len(said) == 2, what="the node's end of it")
+        assert said == [b"", b"second"]
+    client.interrupt()
+    assert plane.wait_status(s) == "Success"
+
+
+def test_basic_ends_behind_its_data(session, plane):
+    """What was sent before the flag that ends a connection is written, however slowly it is read."""
+    data = os.urandom(3_200_000)  # more than a kernel holds for one connection
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        client, s = basic(session, server.getsockname()[1])
+        target, _ = server.accept()
+        with target:
+            with socket.create_connection(client.port.address, 30) as sock:
+                sock.sendall(data)
+            time.sleep(1)
+            got = b"".join(iter(lambda: target.recv(65536), b""))
+    assert got == data
+    client.leave()
+    plane.channel_closed(s, "control")
     assert plane.wait_status(s) == "Success"
 
 
