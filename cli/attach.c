@@ -517,8 +517,8 @@ int fl_attach(struct fl_cli *cli, const struct fl_session_grant *grant,
     fl_conn_free(a.out);
     fl_conn_free(a.err);
     put_end(&a, grant->id);
-    if (!a.ended && a.ready && a.info.kind == FL_SESSION_PORT)
-        fl_session_flag(a.session, FL_DATA_FLAG_TERMINATE);
+    if (!a.ended && a.session)
+        fl_session_leave(a.session);
     if (!a.ended)
         fl_session_terminate(cli, grant->id, NULL);
     fl_session_free(a.session);

@@ -220,7 +220,7 @@ static void end_all(struct forwards *all)
 
         fl_tunnel_free(f->tunnel);
         if (f->session && !f->ended)
-            fl_session_flag(f->session, FL_DATA_FLAG_TERMINATE);
+            fl_session_leave(f->session);
         if (f->id && !f->ended)
             fl_session_terminate(all->cli, f->id, NULL);
         fl_session_free(f->session);

@@ -356,6 +356,12 @@ void fl_session_flag(struct fl_session *s, uint32_t flag)
     put(s, FL_DATA_TYPE_FLAG, bytes, sizeof(bytes));
 }
 
+void fl_session_leave(struct fl_session *s)
+{
+    if (s->ready && s->info.kind == FL_SESSION_PORT && s->info.end_flag)
+        fl_session_flag(s, FL_DATA_FLAG_TERMINATE);
+}
+
 bool fl_session_settled(const struct fl_session *s)
 {
     return fl_reliable_idle(s->reliable);

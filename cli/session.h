@@ -53,7 +53,9 @@ struct fl_session_port {
 struct fl_session_info {
     enum fl_session_kind kind;
     struct fl_session_port port; /* FL_SESSION_PORT */
-    bool mux;                    /* connections are smux streams */
+    bool mux;                    /* connections are smux streams, */
+    bool keepalive;              /* and the node wants to hear of the client all the time */
+    bool end_flag;               /* FL_DATA_FLAG_TERMINATE is understood */
     bool end_of_input;           /* fl_session_end_input() is understood */
 };
 
@@ -95,6 +97,14 @@ int fl_session_write(struct fl_session *s, const void *data, size_t len);
 int fl_session_writev(struct fl_session *s, const struct iovec *iov, size_t n_iov);
 void fl_session_size(struct fl_session *s, uint32_t cols, uint32_t rows);
 void fl_session_flag(struct fl_session *s, uint32_t flag);
+
+/* The session cannot go on: on_end comes from the loop, so that nobody frees what still runs. Only
+ * the first call counts. */
+void FL_PRINTF(3, 4) fl_session_end(struct fl_session *s, int r, const char *fmt, ...);
+
+/* The user leaves: the node of a port is told, if it understands that; anything else the plane
+ * ends (fl_session_terminate). */
+void fl_session_leave(struct fl_session *s);
 
 /* Everything written was acknowledged by the node. */
 bool fl_session_settled(const struct fl_session *s);

@@ -78,6 +78,8 @@ static void agreed(struct fl_session_hello *h)
         if (strcmp(types[i].name, known->session_type) == 0)
             out.info.kind = types[i].kind;
     out.info.mux = fl_gate_open(FL_GATE_AGENT_MUX, known->peer_version);
+    out.info.keepalive = !fl_gate_open(FL_GATE_AGENT_NO_KEEPALIVE, known->peer_version);
+    out.info.end_flag = fl_gate_open(FL_GATE_AGENT_TERMINATE_FLAG, known->peer_version);
     out.info.end_of_input = known->end_of_input;
     if (out.info.kind == FL_SESSION_PORT && strcmp(known->properties, "null") != 0)
         r = fl_json_decode(&port_shape, known->properties, strlen(known->properties),

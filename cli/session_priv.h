@@ -42,9 +42,6 @@ struct fl_session_resume {
 
 /* ---- session.c ---- */
 
-/* on_end comes from the loop, so that nobody frees what still runs. Only the first call counts. */
-void FL_PRINTF(3, 4) fl_session_end(struct fl_session *s, int r, const char *fmt, ...);
-
 /* After whatever may have delivered something; `r` is what came of it. */
 void fl_session_settle(struct fl_session *s, int r);
 

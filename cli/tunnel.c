@@ -48,6 +48,7 @@ struct fl_tunnel {
     struct fl_listen listen;
     struct door doors[FL_LISTEN_MAX];
     struct fl_timer *linger;
+    struct fl_timer *tick; /* of `smux` */
     LIST_HEAD(, link) links;
     void (*on_accept)(void *arg);
     void *arg;
@@ -266,6 +267,21 @@ static const struct fl_smux_events smux_events = {
     .on_fin = smux_fin,
 };
 
+/* Nodes of some times end the session of a client that says nothing for half a minute (protocol 3
+ * §6). They are to be heard of as often themselves. */
+static void on_tick(void *arg)
+{
+    struct fl_tunnel *t = arg;
+    int64_t now = fl_mono_ms(), next = INT64_MAX;
+    int r = fl_smux_tick(t->smux, now, &next);
+
+    if (r < 0)
+        fl_session_end(t->session, r, "the tunnel: %s",
+                       r == -ETIMEDOUT ? "the node is silent" : strerror(-r));
+    else if (next != INT64_MAX)
+        fl_timer_start(t->tick, (uint64_t)FL_MAX(next - now, (int64_t)1));
+}
+
 /* ---- connections ---- */
 
 static int link_new(struct fl_tunnel *t, int fd)
@@ -338,7 +354,8 @@ int fl_tunnel_new(struct fl_loop *loop, const struct fl_forward_spec *spec,
     if (r == 0) {
         t->linger = fl_timer_new(loop, on_linger, t);
         t->turn = fl_timer_new(loop, on_turn, t);
-        r = t->linger && t->turn ? 0 : -ENOMEM;
+        t->tick = fl_timer_new(loop, on_tick, t);
+        r = t->linger && t->turn && t->tick ? 0 : -ENOMEM;
     }
     if (r < 0) {
         fl_tunnel_free(t);
@@ -361,6 +378,7 @@ struct fl_tunnel *fl_tunnel_free(struct fl_tunnel *t)
         fl_io_free(t->doors[i].io);
     fl_smux_free(t->smux);
     fl_timer_free(t->linger);
+    fl_timer_free(t->tick);
     fl_listen_done(&t->listen);
     free(t);
     return NULL;
@@ -369,7 +387,8 @@ struct fl_tunnel *fl_tunnel_free(struct fl_tunnel *t)
 int fl_tunnel_begin(struct fl_tunnel *t, struct fl_session *session,
                     const struct fl_session_info *info, void (*on_accept)(void *arg), void *arg)
 {
-    const struct fl_smux_conf conf = { .half_close = info->end_of_input };
+    const struct fl_smux_conf conf = { .keepalive = info->keepalive,
+                                       .half_close = info->end_of_input };
     int r = 0;
 
     t->session = session;
@@ -380,6 +399,8 @@ int fl_tunnel_begin(struct fl_tunnel *t, struct fl_session *session,
         fl_session_hold(session, true);
     else
         r = fl_smux_new(&conf, &smux_events, t, fl_mono_ms(), &t->smux);
+    if (t->smux)
+        on_tick(t);
     for (size_t i = 0; i < t->listen.n && r == 0; i++) {
         struct door *d = &t->doors[i];
 

@@ -608,7 +608,8 @@ class PortForward(Handler):
         for data in self.pending:
             self.smux.input(data)
         self.kind = "mux"
-        beat = None if sw.newer(s.client_version, "1.2.331.0") else 10
+        # agents of times before that gate want to hear of every client
+        beat = None if sw.newer(s.client_version, "1.2.331.0") and sw.newer(s.version, "3.1.1511.0") else 10
         while not s.stopped.wait(beat):
             s.say(sw.smux_frame(sw.SMUX_NOP, 0))
 

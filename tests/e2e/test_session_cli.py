@@ -479,6 +479,31 @@ def test_agents_of_times_before_smux_have_one_connection_at_a_time(client, relay
         p.communicate(timeout=30)
 
 
+def test_agents_that_want_to_hear_of_the_client_do(client, relay, echo):
+    """Up to 3.1.1511 they end a tunnel that says nothing for half a minute."""
+    relay.node = {"quirks": clientrelay.FAST, "version": "3.1.1511.0"}
+    p = client.start("forward", NODE, f"0:{echo}")
+    port = int(first_line(p).split(" ")[0].rpartition(":")[2])
+    until(lambda: relay.last.handler.smux.count[sw.SMUX_NOP] > 0, "a word of the client")
+    data = os.urandom(50_000)
+    assert tcpecho.through(("127.0.0.1", port), data) == data
+    p.terminate()
+    p.communicate(timeout=30)
+
+
+@pytest.mark.parametrize("version, flags", [("2.3.722.0", []), ("2.3.722.1", [sw.TERMINATE_SESSION])])
+def test_agents_that_know_no_flag_for_the_end_get_none(client, relay, echo, version, flags):
+    relay.node = {"quirks": clientrelay.FAST, "version": version}
+    p = client.start("forward", NODE, f"0:{echo}")
+    first_line(p)
+    p.send_signal(signal.SIGINT)
+    assert p.wait(30) == 130
+    p.communicate()
+    until(lambda: [m.payload for side, m in relay.trace if side == "client" and m.ptype == sw.FLAG] == [
+        struct.pack(">I", f) for f in flags], "what the node is told")
+    assert len(relay.terminated) == 1
+
+
 def test_a_port_that_is_taken_is_found_first(client, relay, echo):
     done = client("forward", NODE, f"{echo}:1")
     assert done.returncode == 3 and b"in use" in done.stderr and relay.started == []
