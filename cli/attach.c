@@ -33,6 +33,7 @@ struct attach {
     struct fl_escape escape;
     struct fl_tty_size size;
     bool ready, raw, input_ended, ended, left, done;
+    bool interrupted;            /* the command was sent a key of its terminal */
     int status, code;            /* of the command; -1: none was told */
     int64_t output_ms;           /* when something came last */
     bool out_inside, err_inside; /* of a line: no prefix stands before what follows */
@@ -402,6 +403,23 @@ static const struct fl_session_events session_events = {
 
 /* ---- signals ---- */
 
+/* What finds no room was one key too many. */
+static bool type_key(struct attach *a, const char *key)
+{
+    return fl_session_room(a->session) > 0 && fl_session_write(a->session, key, 1) == 0;
+}
+
+/* The official plugin's command gets the key, too, which its agent makes a signal of (protocol 3
+ * §8). Whoever presses it again leaves. */
+static bool interrupt(struct attach *a, const char *key)
+{
+    bool first =
+        a->conf->plugin && a->ready && a->info.kind == FL_SESSION_COMMAND && !a->interrupted;
+
+    a->interrupted |= first;
+    return first && type_key(a, key);
+}
+
 static void on_key_signal(void *arg, int signo)
 {
     static const struct {
@@ -409,19 +427,19 @@ static void on_key_signal(void *arg, int signo)
         const char *key;
     } keys[] = { { SIGINT, "\x03" }, { SIGQUIT, "\x1c" }, { SIGTSTP, "\x1a" } };
     struct attach *a = arg;
+    const char *key = NULL;
 
-    if (!a->ready || a->info.kind != FL_SESSION_SHELL) {
-        if (signo == SIGTSTP)
-            fl_tty_suspend();
-        else
-            leave(a, 128 + signo);
-        return;
-    }
+    for (size_t i = 0; i < FL_ARRAY_LEN(keys); i++)
+        if (keys[i].signo == signo)
+            key = keys[i].key;
     /* The keys of a terminal that is not raw, or another's signal: what the node's terminal makes
      * of the key. */
-    for (size_t i = 0; i < FL_ARRAY_LEN(keys); i++)
-        if (keys[i].signo == signo && fl_session_room(a->session) > 0)
-            fl_session_write(a->session, keys[i].key, 1);
+    if (a->ready && a->info.kind == FL_SESSION_SHELL)
+        type_key(a, key);
+    else if (signo == SIGTSTP)
+        fl_tty_suspend();
+    else if (!interrupt(a, key))
+        leave(a, 128 + signo);
 }
 
 static void on_end_signal(void *arg, int signo)
@@ -497,6 +515,17 @@ static int wait_for_end(struct attach *a, const struct fl_session_grant *grant, 
     return r;
 }
 
+/* The AWS CLI takes any status but 0 for a crash of its plugin, and prints the call with the token
+ * in it. So the official one ends with 0 as soon as the session has ended, whatever became of it,
+ * or its user has left (protocol 3 §1, §8). */
+static int status_of(const struct attach *a)
+{
+    bool over = a->ended ? a->end_r == 0 || a->end_r == -ESTALE
+                         : a->status == 128 + SIGINT || a->status == 128 + SIGQUIT;
+
+    return a->conf->plugin && over ? FL_EXIT_OK : a->status;
+}
+
 int fl_attach(struct fl_cli *cli, const struct fl_session_grant *grant,
               const struct fl_attach_conf *conf)
 {
@@ -530,5 +559,5 @@ int fl_attach(struct fl_cli *cli, const struct fl_session_grant *grant,
         signal(a.signo, SIG_DFL);
         raise(a.signo);
     }
-    return a.status;
+    return status_of(&a);
 }

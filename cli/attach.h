@@ -17,7 +17,7 @@ struct fl_attach_conf {
 
 /* Runs the session, whatever its kind is. The exit status: the command's if it told one, 0 at an
  * end that nothing is said of, FL_EXIT_INTERRUPTED if the user left, else conf->failure: the plane
- * says why it ended a session, or that its node is lost. Complaints are printed. A
- * session that was left is ended at the plane. */
+ * says why it ended a session, or that its node is lost. A plugin's is 0 for all of these.
+ * Complaints are printed. A session that was left is ended at the plane. */
 int fl_attach(struct fl_cli *cli, const struct fl_session_grant *grant,
               const struct fl_attach_conf *conf);

@@ -742,6 +742,49 @@ def test_the_stock_cli_runs_commands(client, relay):
                         done.stdout), done
 
 
+@pytest.mark.parametrize("how", ["fails", "terminated", "over meanwhile"])
+def test_the_stock_cli_takes_no_end_for_a_crash(client, relay, how):
+    """Any status but 0 of its plugin makes it print the call, with the token in it (protocol 3 §8: 0)."""
+    command = "sh -c 'echo begun; exit 3'" if how == "fails" else "sh -c 'echo begun; exec sleep 1000'"
+    p = subprocess.Popen(aws(client, "start-session", "--target", NODE, "--document-name",
+                             "AWS-StartNonInteractiveCommand", "--parameters", json.dumps({"command": [command]})),
+                         env=client.as_plugin(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                         stderr=subprocess.PIPE)
+    head = [p.stdout.readline() for _ in range(3)]
+    assert head[2] == b"begun\n"
+    if how == "terminated":
+        relay.close_channel(relay.last.session_id, ("agent", "client"), output="by somebody")
+    elif how == "over meanwhile":
+        relay.done_with[relay.last.session_id] = "Success", ""
+        relay.lose_client()
+    out, err = p.communicate(timeout=60)
+    assert p.returncode == 0 and b"TokenValue" not in err and b"Traceback" not in err, err
+    assert (b" : by somebody\n" in out) == (how == "terminated")
+
+
+def test_the_stock_cli_interrupts_commands(client, relay):
+    """The key is for the command; whoever presses it twice leaves."""
+    def start(trap):
+        p = subprocess.Popen(aws(client, "start-session", "--target", NODE, "--document-name",
+                                 "AWS-StartNonInteractiveCommand", "--parameters", json.dumps(
+                                     {"command": [f"sh -c 'trap \"{trap}\" INT; echo go; "
+                                                  "while :; do sleep 0.05; done'"]})),
+                             env=client.as_plugin(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             start_new_session=True)
+        assert [p.stdout.readline() for _ in range(3)][2] == b"go\n"
+        os.killpg(p.pid, signal.SIGINT)
+        return p
+
+    p = start("echo caught; exit 5")
+    out, _ = p.communicate(timeout=30)
+    assert p.returncode == 0 and out.startswith(b"caught\n") and relay.terminated == []
+    p = start("echo stays")
+    assert p.stdout.readline() == b"stays\n"
+    os.killpg(p.pid, signal.SIGINT)
+    p.communicate(timeout=30)
+    assert p.returncode == 0 and relay.terminated == [relay.last.session_id]
+
+
 @pytest.mark.parametrize("document, more", [("AWS-StartPortForwardingSession", ""),
                                             ("AWS-StartPortForwardingSessionToRemoteHost", ",host=localhost"),
                                             ("AWS-StartPortForwardingSessionToSocket", "unix")])
@@ -765,7 +808,7 @@ def test_the_stock_cli_forwards(client, relay, echo, tmp_path, document, more):
         assert tcpecho.exchange(s, data) == data
     assert p.stdout.readline() == "\n" and p.stdout.readline() == f"Connection accepted for session [{found[1]}]\n"
     os.killpg(p.pid, signal.SIGINT)
-    p.wait(30)
+    assert p.wait(30) == 0
     assert relay.terminated == [found[1]]
 
 
