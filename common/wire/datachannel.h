@@ -61,7 +61,7 @@ struct fl_msg_extras {
     bool end_of_input;   /* FL_DATA_FLAG_END_OF_INPUT is understood, and half_close of smux.h */
     bool handshake;      /* Content only: run the handshake whatever the session's type is */
     bool beats;          /* OpenDataChannel only: pings come every FL_DATA_BEAT_MS */
-    /* Content only: what is shown goes to the bucket, to the log group by way of the plane */
+    /* Content only: the plane itself takes what is shown to the bucket, to the log group */
     bool keeps_bucket, keeps_group;
 };
 

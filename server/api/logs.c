@@ -6,6 +6,7 @@
 #include "common/base/rand.h"
 #include "server/api/list.h"
 #include "server/command/place.h"
+#include "server/session/place.h"
 
 #define PAGE 50
 
@@ -158,11 +159,12 @@ static char *arn_of(struct fl_call *call, const char *group, const char *stream)
                            stream ? stream : "");
 }
 
-/* A node needs no policy for its own streams, in the group its command names, and for that group.
- */
+/* A node needs no policy for its own streams, in the group its command names, and for groups in
+ * which it has some. */
 static int add_resource(struct fl_call *call, const char *group, const char *stream,
                         struct fl_resources *ret, struct fl_err *err)
 {
+    const char *node_id = call->who->node_id;
     struct fl_output_place place;
     int r = 0;
 
@@ -173,10 +175,12 @@ static int add_resource(struct fl_call *call, const char *group, const char *str
     if (call->who->kind != FL_ID_NODE)
         return 0;
     if (stream) {
-        r = fl_output_place(call, stream, call->who->node_id, &place, err);
+        r = fl_output_place(call, stream, node_id, &place, err);
         ret->builtin = r > 0 && place.log_group && group && strcmp(group, place.log_group) == 0;
     } else if (group) {
-        r = fl_output_group(call, group, call->who->node_id, err);
+        r = fl_output_group(call, group, node_id, err);
+        if (r == 0)
+            r = fl_session_group(call, group, node_id, err);
         ret->builtin = r > 0;
     }
     return r < 0 ? r : 0;
@@ -188,8 +192,13 @@ static int stream_made(struct fl_call *call, const void *in, struct fl_resources
                        struct fl_err *err)
 {
     const struct name_in *req = in;
+    int r = add_resource(call, req->group, req->stream, ret, err);
 
-    return add_resource(call, req->group, req->stream, ret, err);
+    if (r < 0 || ret->builtin || call->who->kind != FL_ID_NODE)
+        return r;
+    r = fl_session_stream(call, req->group, req->stream, call->who->node_id, err);
+    ret->builtin = r > 0;
+    return FL_MIN(r, 0);
 }
 
 static int group_made(struct fl_call *call, const void *in, struct fl_resources *ret,
@@ -204,7 +213,8 @@ static int group_made(struct fl_call *call, const void *in, struct fl_resources 
 static int name_resource(struct fl_call *call, const void *in, struct fl_resources *ret,
                          struct fl_err *err)
 {
-    int r = stream_made(call, in, ret, err);
+    const struct name_in *req = in;
+    int r = add_resource(call, req->group, req->stream, ret, err);
 
     ret->builtin = false;
     return r;
@@ -453,6 +463,8 @@ static int streams_resource(struct fl_call *call, const void *in, struct fl_reso
         struct fl_output_place place;
 
         r = fl_output_place(call, req->prefix, call->who->node_id, &place, err);
+        if (r == 0)
+            r = fl_session_stream(call, req->group, req->prefix, call->who->node_id, err);
         ret->builtin = r > 0;
     }
     return r < 0 ? r : 0;

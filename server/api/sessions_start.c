@@ -10,6 +10,8 @@
 #include "server/channel/channel_token.h"
 #include "server/plane.h"
 #include "server/session/document.h"
+#include "server/session/inputs.h"
+#include "server/session/place.h"
 #include "server/session/session.h"
 #include "server/session/transcript.h"
 
@@ -125,34 +127,39 @@ static int check_target(struct fl_call *call, const char *node_id, struct fl_err
     return 0;
 }
 
-/* Does what is shown go to a bucket or a group by way of the plane? What it has, and what can be
- * nowhere else, is its own; what a parameter names, too. */
-static bool keeps(struct fl_call *call, const char *name, int64_t found)
+/* What is shown goes to the bucket and the group that the document names once: the plane takes it
+ * there if it can read it and has that place, or no other plane could; else the node does. */
+static int find_places(struct fl_call *call, const struct fl_msg_session_content *content,
+                       const char *type, struct fl_session_place *ret, struct fl_err *err)
 {
-    return name &&
-           (found >= 0 || !call->plane->conf.output_buckets_elsewhere || strstr(name, "{{"));
-}
+    const struct fl_plane *plane = call->plane;
+    struct fl_session_inputs in;
+    bool reads, bucket_here, group_here;
 
-static bool keeps_bucket(struct fl_call *call, const char *name)
-{
-    return keeps(call, name,
-                 name ? fl_sql_scalar(call->tx, FL_SQL_bucket_exists, -1, NULL, FL_T(call->account),
-                                      FL_T(name))
-                      : 0);
-}
-
-static bool keeps_group(struct fl_call *call, const char *name)
-{
-    return keeps(call, name,
-                 name ? fl_sql_scalar(call->tx, FL_SQL_log_group_get, -1, NULL, FL_T(call->account),
-                                      FL_T(call->region), FL_T(name))
-                      : 0);
+    *ret = (struct fl_session_place){ 0 };
+    fl_session_inputs_read(content, type, call->arena, &in);
+    if (strcmp(type, "Port") == 0)
+        return 0;
+    reads = plane->transcripts && !in.encrypted;
+    bucket_here = !plane->conf.output_buckets_elsewhere ||
+                  (in.bucket && fl_sql_scalar(call->tx, FL_SQL_bucket_exists, -1, NULL,
+                                              FL_T(call->account), FL_T(in.bucket)) >= 0);
+    group_here = !plane->conf.output_buckets_elsewhere ||
+                 (in.log_group &&
+                  fl_sql_scalar(call->tx, FL_SQL_log_group_get, -1, NULL, FL_T(call->account),
+                                FL_T(call->region), FL_T(in.log_group)) >= 0);
+    ret->bucket = bucket_here ? in.bucket : NULL;
+    ret->log_group = group_here ? in.log_group : NULL;
+    ret->key = fl_session_object_key(call->arena, in.prefix, content->session_id);
+    ret->keeps_object = reads && ret->bucket;
+    ret->keeps_events = reads && ret->log_group;
+    return ret->key ? 0 : fl_err_nomem(err);
 }
 
 /* The Content of interactive_shell. */
 static int make_content(struct fl_call *call, const struct fl_session *s,
-                        const struct fl_session_document *doc, char **ret_content,
-                        struct fl_err *err)
+                        const struct fl_session_document *doc, struct fl_session_place *ret_place,
+                        char **ret_content, struct fl_err *err)
 {
     static char nobody[] = "";
     struct fl_msg_extras extras = {
@@ -160,8 +167,6 @@ static int make_content(struct fl_call *call, const struct fl_session *s,
         .end_of_input = true,
         .handshake =
             call->user_agent && strncmp(call->user_agent, OUR_CLIENT, strlen(OUR_CLIENT)) == 0,
-        .keeps_bucket = keeps_bucket(call, doc->bucket),
-        .keeps_group = keeps_group(call, doc->log_group),
     };
     const struct fl_msg_session_content content = {
         .session_id = s->id,
@@ -173,8 +178,13 @@ static int make_content(struct fl_call *call, const struct fl_session *s,
         .extras = &extras,
     };
     fl_autobuf struct fl_buf text = FL_BUF(CONTENT_MAX_BYTES);
-    int r = fl_json_encode(&fl_shape_session_content, &content, &text);
+    int r = find_places(call, &content, doc->type, ret_place, err);
 
+    if (r < 0)
+        return r;
+    extras.keeps_bucket = ret_place->keeps_object;
+    extras.keeps_group = ret_place->keeps_events;
+    r = fl_json_encode(&fl_shape_session_content, &content, &text);
     if (r < 0)
         return fl_err_set(err, -EINVAL, "InvalidDocument", "Document %s is too large.", doc->name);
     *ret_content = fl_arena_strdup(call->arena, text.data);
@@ -185,6 +195,7 @@ int fl_op_start_session(struct fl_call *call, const void *in, void *out, struct 
 {
     const struct fl_start_session_in *req = in;
     struct fl_session_document doc;
+    struct fl_session_place place;
     struct fl_session s = { .node_id = req->target, .owner = (char *)call->who->arn };
     int r = fl_session_document(call, req->document_name, &req->parameters, &doc, err);
 
@@ -203,9 +214,11 @@ int fl_op_start_session(struct fl_call *call, const void *in, void *out, struct 
     s.document_name = (char *)doc.name;
     s.session_type = (char *)doc.type;
     s.idle_minutes = doc.idle_minutes;
-    r = make_content(call, &s, &doc, &s.content, err);
+    r = make_content(call, &s, &doc, &place, &s.content, err);
     if (r == 0)
         r = fl_session_insert(call, &s, req->reason ? req->reason : "", doc.max_minutes, err);
+    if (r == 0)
+        r = fl_session_place_add(call, s.id, &place, err);
     return r < 0 ? r : give_access(call, s.id, out, err);
 }
 

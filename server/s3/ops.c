@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 #include "server/command/place.h"
+#include "server/session/place.h"
 
 #define READ  FL_LANE_READ
 #define WRITE FL_LANE_WRITE
@@ -114,6 +115,23 @@ static int is_output(struct fl_s3_call *c, const char *key, struct fl_err *err)
            memcmp(place.prefix, key, place.at) == 0;
 }
 
+/* Operations by which an output gets to its place. */
+static bool is_put(const struct fl_s3_op *op)
+{
+    return op->input == FL_S3_DATA || op->fn == fl_s3_create_upload ||
+           op->fn == fl_s3_complete_upload || op->fn == fl_s3_abort_upload;
+}
+
+/* A node needs no policy for its own outputs and transcripts. */
+static int is_own(struct fl_s3_call *c, const char *key, struct fl_err *err)
+{
+    int r = is_output(c, key, err);
+
+    return r != 0 || !is_put(c->op)
+               ? r
+               : fl_session_object(&c->call, c->bucket, key, c->caller.id.node_id, err);
+}
+
 int fl_s3_allowed(struct fl_s3_call *c, const char *action, const char *key, struct fl_err *err)
 {
     struct fl_resource res = { 0 };
@@ -126,13 +144,10 @@ int fl_s3_allowed(struct fl_s3_call *c, const char *action, const char *key, str
     if (!res.arn)
         return fl_s3_nomem(err);
     if (c->caller.id.kind == FL_ID_NODE) {
-        r = c->op->nodes ? 1 : is_output(c, key, err);
+        r = c->op->nodes ? 1 : is_own(c, key, err);
         if (r < 0)
             return r;
-        access.builtin =
-            r > 0 &&
-            (c->op->nodes || c->op->input == FL_S3_DATA || c->op->fn == fl_s3_create_upload ||
-             c->op->fn == fl_s3_complete_upload || c->op->fn == fl_s3_abort_upload);
+        access.builtin = r > 0 && (c->op->nodes || is_put(c->op));
     }
     return fl_authorize(&c->call, &c->caller, &access, err);
 }

@@ -85,7 +85,7 @@ const struct fl_s3_op *fl_s3_op_find(const char *method, enum fl_s3_level level,
 
 /* May this caller? Everything but `asks` operations comes through here; handlers call it for
  * another key. A node may put below <command>/<itself>/ where that command says, and nothing
- * elsewhere that names another node. */
+ * elsewhere that names another node; and transcripts of its sessions as session/place.h says. */
 int fl_s3_allowed(struct fl_s3_call *c, const char *action, const char *key, struct fl_err *err);
 
 /* ---- for handlers ---- */

@@ -63,11 +63,11 @@ static int64_t minutes(const json_t *inputs, const char *key, int64_t max, int64
     return n >= 1 && n <= max ? n : dflt;
 }
 
-static const char *input(struct fl_call *call, const json_t *inputs, const char *key)
+static bool has_input(const json_t *inputs, const char *key)
 {
     const char *text = json_string_value(json_object_get(inputs, key));
 
-    return text && *text ? fl_arena_strdup(call->arena, text) : NULL;
+    return text && *text;
 }
 
 /* All references are borrowed. */
@@ -90,12 +90,10 @@ static int build(struct fl_call *call, json_t *json, const json_t *preferences,
     if (!ret->type || !ret->content)
         return fl_err_set(err, -EINVAL, "InvalidDocument", "Document %s has no sessionType.",
                           ret->name);
-    if (strcmp(ret->name, FL_PASSWORD_RESET) == 0 && !input(call, inputs, "kmsKeyId"))
+    if (strcmp(ret->name, FL_PASSWORD_RESET) == 0 && !has_input(inputs, "kmsKeyId"))
         return fl_err_set(err, -EINVAL, "ValidationException",
                           "%s needs a session encrypted with KMS: set kmsKeyId in %s.", ret->name,
                           FL_SESSION_PREFERENCES);
-    ret->bucket = input(call, inputs, "s3BucketName");
-    ret->log_group = input(call, inputs, "cloudWatchLogGroupName");
     ret->idle_minutes =
         minutes(inputs, "idleSessionTimeout", IDLE_MINUTES_MAX, conf->session_idle_minutes);
     ret->max_minutes =

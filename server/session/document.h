@@ -13,7 +13,6 @@ struct fl_session_document {
     char *content;                     /* JSON: the document as the agent gets it */
     char *parameters;                  /* JSON object: those given, as the agent gets them */
     int64_t idle_minutes, max_minutes; /* 0: no limit */
-    const char *bucket, *log_group;    /* of its inputs, as written; NULL: none */
 };
 
 /* The document `name` (NULL: the account's preferences, or the plane's own where it has none) with

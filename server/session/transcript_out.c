@@ -1,6 +1,6 @@
 /* transcript_out.c - what a session's document wants kept elsewhere (protocol 3 §10): lines in a
- * log stream while it runs, or all of it in a log stream and an object at its end. Buckets and
- * groups that this plane does not have are the agent's. */
+ * log stream while it runs, or all of it in a log stream and an object at its end. What the plane
+ * does not have, or cannot read, is the agent's (server/api/sessions_start.c decides). */
 #include "server/session/transcript_priv.h"
 
 #include <errno.h>
@@ -13,6 +13,7 @@
 #include "server/call.h"
 #include "server/s3/body.h"
 #include "server/s3/s3.h"
+#include "server/session/inputs.h"
 #include "server/session/session.h"
 
 #define PLAIN_EVENT_BYTES 200000 /* of an event after the end */
@@ -273,10 +274,7 @@ struct object_put {
 
 static char *object_key(struct fl_call *call, const struct fl_rec *rec)
 {
-    size_t n = rec->prefix ? strlen(rec->prefix) : 0;
-
-    return fl_arena_printf(call->arena, "%s%s%s.log", rec->prefix ? rec->prefix : "",
-                           n && rec->prefix[n - 1] != '/' ? "/" : "", rec->about.session_id);
+    return fl_session_object_key(call->arena, rec->prefix, rec->about.session_id);
 }
 
 static int put_object(struct fl_call *call, void *arg, struct fl_err *err)

@@ -513,6 +513,24 @@ def test_who_takes_the_transcript_away(own_place):
     assert flags() == {"KeepsGroup": True}
 
 
+@pytest.mark.parametrize("conf, inputs, kept", [
+    ({}, {}, {"KeepsBucket": True, "KeepsGroup": True}),
+    ({}, {"kmsKeyId": "k"}, {}),
+    ({}, {"kmsKeyId": "{{ key }}"}, {"KeepsBucket": True, "KeepsGroup": True}),
+    ({}, {"s3BucketName": "{{ssm:bucket}}"}, {"KeepsGroup": True}),
+    ({"Transcripts": "off"}, {}, {}),
+], ids=["plain", "encrypted", "by-parameter", "parameter-store", "off"])
+def test_what_the_plane_cannot_read_the_node_takes_away(own_place, conf, inputs, kept):
+    place = own_place(**conf)
+    document = place.document("Mine", parameters={"key": {"type": "String", "default": ""}}, inputs={
+        "s3BucketName": "ours", "cloudWatchLogGroupName": "ours", **inputs})
+    flags = place.start(document, client=False)[1].content["Fairlead"]
+    assert {k: v for k, v in flags.items() if k.startswith("Keeps")} == kept
+    if inputs.get("kmsKeyId", "").startswith("{"):
+        flags = place.start(document, client=False, Parameters={"key": ["k"]})[1].content["Fairlead"]
+        assert not any(k.startswith("Keeps") for k in flags)
+
+
 def test_passwords_are_typed_into_encrypted_sessions_only(own_place):
     place = own_place()
     start = lambda: place.start("AWS-PasswordReset", client=False, Parameters={"username": ["op"]})  # noqa: E731

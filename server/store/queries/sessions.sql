@@ -78,3 +78,18 @@ ORDER BY started_ms DESC, session_id DESC LIMIT $11;
 
 -- :name session_done_set
 UPDATE session SET agent_done = 1 WHERE session_id = $1;
+
+-- :name session_place_add
+INSERT INTO session_place (session_id, bucket, object_key, log_group, object_by_plane, events_by_plane)
+VALUES ($1, $2, $3, $4, $5, $6);
+
+-- :name session_place_get
+SELECT s.node_id, COALESCE(s.ended_ms, 0), p.bucket, p.object_key, p.log_group, p.object_by_plane,
+       p.events_by_plane
+FROM session_place p JOIN session s ON s.session_id = p.session_id WHERE p.session_id = $1;
+
+-- A node's group, of sessions that have not ended before $3.
+-- :name session_place_group
+SELECT 1 FROM session s JOIN session_place p ON p.session_id = s.session_id
+WHERE s.node_id = $1 AND p.log_group = $2 AND p.events_by_plane = 0
+  AND (s.ended_ms IS NULL OR s.ended_ms > $3) LIMIT 1;

@@ -168,7 +168,7 @@ static void begin(struct talk *t, bool resumed, const char *document)
                   "{\"SessionId\":\"" ID
                   "\",\"DocumentName\":\"d\",\"DocumentContent\":%s,\"Parameters\":"
                   "{\"portNumber\":\"5432\",\"host\":\"db.example\"},\"RunAsUser\":\"\","
-                  "\"SessionOwner\":\"a\"}",
+                  "\"SessionOwner\":\"a\",\"Fairlead\":{\"KeepsBucket\":true,\"KeepsGroup\":true}}",
                   document);
     s.content = content.data;
     assert_int_equal(fl_tap_transcript.start(&t->f.plane, NULL, &s, &t->state), 0);
