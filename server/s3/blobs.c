@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/rand.h"
+#include "server/counts.h"
 
 #define SHELVES   256
 #define SWEEP_IDS 200
@@ -21,6 +23,10 @@ struct fl_blobs {
     uint64_t max_bytes, max_files;
     atomic_uint_fast64_t bytes, files;
     struct timespec start; /* by the clock of the file system */
+    pthread_rwlock_t looking;
+    pthread_mutex_t lock;
+    struct fl_counts held;   /* id -> how often */
+    struct fl_counts doomed; /* id -> bytes, of held ones that are to be removed */
 };
 
 static int full(const struct fl_blobs *b, struct fl_err *err)
@@ -69,11 +75,18 @@ static int clean_start(struct fl_blobs *b, struct fl_err *err)
 int fl_blobs_new(const struct fl_blobs_conf *conf, struct fl_blobs **ret_blobs, struct fl_err *err)
 {
     struct fl_blobs *b = calloc(1, sizeof(*b));
+    pthread_rwlockattr_t attr;
     int r;
 
     if (!b)
         return fl_err_nomem(err);
     b->dir_fd = -1;
+    /* Those who come do not keep one waiting who removes. */
+    pthread_rwlockattr_init(&attr);
+    pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(&b->looking, &attr);
+    pthread_rwlockattr_destroy(&attr);
+    pthread_mutex_init(&b->lock, NULL);
     b->dir = strdup(conf->dir);
     b->max_bytes = conf->max_bytes;
     b->max_files = conf->max_files;
@@ -92,6 +105,10 @@ struct fl_blobs *fl_blobs_free(struct fl_blobs *b)
         return NULL;
     if (b->dir_fd >= 0)
         close(b->dir_fd);
+    fl_counts_done(&b->held);
+    fl_counts_done(&b->doomed);
+    pthread_mutex_destroy(&b->lock);
+    pthread_rwlock_destroy(&b->looking);
     free(b->dir);
     free(b);
     return NULL;
@@ -261,7 +278,7 @@ int fl_blob_open(const struct fl_blobs *b, const char *id)
     return fd < 0 ? -errno : fd;
 }
 
-void fl_blob_remove(struct fl_blobs *b, const char *id, uint64_t bytes)
+static void unlink_blob(struct fl_blobs *b, const char *id, uint64_t bytes)
 {
     char path[64];
 
@@ -270,6 +287,81 @@ void fl_blob_remove(struct fl_blobs *b, const char *id, uint64_t bytes)
         fl_log_warn("an object's file cannot be removed", FL_S("error", strerror(errno)));
     atomic_fetch_sub(&b->bytes, bytes);
     atomic_fetch_sub(&b->files, 1);
+}
+
+void fl_blobs_look(struct fl_blobs *b)
+{
+    pthread_rwlock_rdlock(&b->looking);
+}
+
+void fl_blobs_looked(struct fl_blobs *b)
+{
+    pthread_rwlock_unlock(&b->looking);
+}
+
+int fl_blob_hold(struct fl_blobs *b, const char *id)
+{
+    int64_t *n;
+
+    pthread_mutex_lock(&b->lock);
+    n = fl_counts_put(&b->held, id);
+    if (n)
+        ++*n;
+    pthread_mutex_unlock(&b->lock);
+    return n ? 0 : -ENOMEM;
+}
+
+void fl_blob_unhold(struct fl_blobs *b, const char *id)
+{
+    int64_t *n, *doomed = NULL;
+    uint64_t bytes = 0;
+
+    pthread_mutex_lock(&b->lock);
+    n = fl_counts_get(&b->held, id);
+    if (n && --*n == 0) {
+        fl_counts_remove(&b->held, id);
+        doomed = fl_counts_get(&b->doomed, id);
+        bytes = doomed ? (uint64_t)*doomed : 0;
+        if (doomed)
+            fl_counts_remove(&b->doomed, id);
+    }
+    pthread_mutex_unlock(&b->lock);
+    if (doomed)
+        unlink_blob(b, id, bytes);
+}
+
+/* Without memory it stays, counted, until the next start. */
+static bool doom_if_held(struct fl_blobs *b, const char *id, uint64_t bytes)
+{
+    int64_t *doomed;
+    bool held;
+
+    pthread_mutex_lock(&b->lock);
+    held = fl_counts_get(&b->held, id);
+    doomed = held ? fl_counts_put(&b->doomed, id) : NULL;
+    if (doomed)
+        *doomed = (int64_t)bytes;
+    pthread_mutex_unlock(&b->lock);
+    return held;
+}
+
+static bool is_held(struct fl_blobs *b, const char *id)
+{
+    bool held;
+
+    pthread_mutex_lock(&b->lock);
+    held = fl_counts_get(&b->held, id);
+    pthread_mutex_unlock(&b->lock);
+    return held;
+}
+
+void fl_blob_remove(struct fl_blobs *b, const char *id, uint64_t bytes)
+{
+    /* Who looks now may still see it named; who looks later does not. */
+    pthread_rwlock_wrlock(&b->looking);
+    pthread_rwlock_unlock(&b->looking);
+    if (!doom_if_held(b, id, bytes))
+        unlink_blob(b, id, bytes);
 }
 
 /* ---- what nothing names ---- */
@@ -281,7 +373,7 @@ static int remove_unknown(struct fl_blobs *b, fl_blobs_known_fn known, void *arg
     int r = n ? known(arg, ids, n) : 0;
 
     for (size_t i = 0; r >= 0 && i < n; i++) {
-        if (!ids[i][0])
+        if (!ids[i][0] || is_held(b, ids[i]))
             continue;
         place_path(ids[i], path);
         if (unlinkat(b->dir_fd, path, 0) == 0)

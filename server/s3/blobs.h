@@ -57,7 +57,17 @@ int fl_blob_link(struct fl_blobs *b, const char *id, uint64_t bytes, char ret_id
 /* A descriptor for reading, or -errno. */
 int fl_blob_open(const struct fl_blobs *b, const char *id);
 
-/* Removes one of `bytes` that the store has forgotten. */
+/* Who reads from the store which files to send does so between these two, from the first statement
+ * of its transaction on; what it then has open, or holds, stays whole for it whatever becomes of
+ * the object. Not for long: fl_blob_remove waits for it. */
+void fl_blobs_look(struct fl_blobs *b);
+void fl_blobs_looked(struct fl_blobs *b);
+
+/* Held files are removed only when nobody holds them any more. -ENOMEM. */
+int fl_blob_hold(struct fl_blobs *b, const char *id);
+void fl_blob_unhold(struct fl_blobs *b, const char *id);
+
+/* Removes one of `bytes` that the store has forgotten, at once or when it is not held any more. */
 void fl_blob_remove(struct fl_blobs *b, const char *id, uint64_t bytes);
 
 /* Removes kept files that were there before the start and that `known` does not know; it is asked

@@ -83,11 +83,12 @@ static void release_now(void *arg)
     free(x);
 }
 
-/* Files are removed on a pool thread. */
+/* On a pool thread, as files are removed. */
 static void remove_files(void *arg)
 {
     struct fl_s3_exchange *x = arg;
 
+    fl_s3_unhold(x);
     fl_blob_drop(&x->c.blob);
     for (size_t i = 0; i < x->c.gone.n; i++)
         fl_blob_remove(x->c.s3->blobs, x->c.gone.v[i].blob_id, x->c.gone.v[i].bytes);
@@ -95,7 +96,7 @@ static void remove_files(void *arg)
 
 void fl_s3_release(struct fl_s3_exchange *x)
 {
-    if (!x->c.blob.id[0] && !x->c.gone.n)
+    if (!x->c.blob.id[0] && !x->c.gone.n && x->down.held == x->down.held_end)
         release_now(x);
     else if (fl_loop_work(x->ctx->loop, remove_files, release_now, x) < 0) {
         remove_files(x);
@@ -211,9 +212,8 @@ static int check_place(struct fl_s3_exchange *x)
     return fl_blobs_fits(c->s3->blobs, x->length == UINT64_MAX ? 0 : x->length, &x->err);
 }
 
-static int stage_admit(struct fl_tx *tx, void *arg)
+static int admit(struct fl_s3_exchange *x, struct fl_tx *tx)
 {
-    struct fl_s3_exchange *x = arg;
     struct fl_s3_call *c = &x->c;
     int64_t now_ms = fl_now_ms();
     int r;
@@ -232,6 +232,17 @@ static int stage_admit(struct fl_tx *tx, void *arg)
         return r;
     r = c->op->fn(c, &x->err);
     return r < 0 ? r : fl_s3_open_first(x);
+}
+
+static int stage_admit(struct fl_tx *tx, void *arg)
+{
+    struct fl_s3_exchange *x = arg;
+    int r;
+
+    fl_blobs_look(x->c.s3->blobs);
+    r = admit(x, tx);
+    fl_blobs_looked(x->c.s3->blobs);
+    return r;
 }
 
 static int stage_handle(struct fl_tx *tx, void *arg)

@@ -32,8 +32,9 @@ struct fl_s3_exchange {
     } up;
     struct {
         int fd;
-        size_t piece; /* of c.pieces, the one that is open */
-        uint64_t at;  /* in it */
+        size_t piece;          /* of c.pieces, the one that is open */
+        size_t held, held_end; /* of c.pieces, those that are held */
+        uint64_t at;           /* in it */
         uint64_t left;
         struct fl_buf data;
         int r;
@@ -55,8 +56,10 @@ void fl_s3_handle(struct fl_s3_exchange *x);
 void fl_s3_receive(struct fl_s3_exchange *x);
 bool fl_s3_on_body(void *arg, const void *data, size_t len, bool end);
 
-/* On the store's thread, with the row in hand: opens what is sent first. */
+/* On the store's thread, with the row in hand: opens what is sent first, and holds the rest. */
 int fl_s3_open_first(struct fl_s3_exchange *x);
+/* On a pool thread: may remove files. */
+void fl_s3_unhold(struct fl_s3_exchange *x);
 
 /* Sends the data, then fl_s3_release. */
 void fl_s3_send(struct fl_s3_exchange *x, int status);

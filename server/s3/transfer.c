@@ -165,20 +165,45 @@ static int open_piece(struct fl_s3_exchange *x)
     if (x->down.piece >= x->c.pieces.n)
         return fl_err_set(&x->err, -EIO, NULL, "an object is shorter than it should be");
     x->down.fd = fl_blob_open(x->c.s3->blobs, x->c.pieces.v[x->down.piece].blob_id);
-    if (x->down.fd == -ENOENT) /* replaced since the row was read, or lost */
-        return fl_err_set(&x->err, -ENOENT, "SlowDown", "The object changes; please try again.");
     return x->down.fd < 0 ? fl_err_set(&x->err, x->down.fd, NULL, "an object's file: %s",
                                        strerror(-x->down.fd))
                           : 0;
 }
 
+/* They are opened one after the other, perhaps long after the object was replaced. */
+static int hold_rest(struct fl_s3_exchange *x)
+{
+    const struct fl_s3_pieces *p = &x->c.pieces;
+    uint64_t have = p->v[x->down.piece].bytes - x->down.at;
+    int r = 0;
+
+    x->down.held = x->down.held_end = x->down.piece + 1;
+    while (r >= 0 && have < x->down.left && x->down.held_end < p->n) {
+        have += p->v[x->down.held_end].bytes;
+        r = fl_blob_hold(x->c.s3->blobs, p->v[x->down.held_end].blob_id);
+        if (r >= 0)
+            x->down.held_end++;
+    }
+    return r < 0 ? fl_s3_nomem(&x->err) : 0;
+}
+
 int fl_s3_open_first(struct fl_s3_exchange *x)
 {
+    int r;
+
     if (!x->c.has_data || x->c.len == 0)
         return 0;
     x->down.left = x->c.len;
     seek(x, x->c.first);
-    return open_piece(x);
+    r = open_piece(x);
+    return r < 0 ? r : hold_rest(x);
+}
+
+void fl_s3_unhold(struct fl_s3_exchange *x)
+{
+    for (size_t i = x->down.held; i < x->down.held_end; i++)
+        fl_blob_unhold(x->c.s3->blobs, x->c.pieces.v[i].blob_id);
+    x->down.held_end = x->down.held;
 }
 
 /* On a pool thread: up to PIECE_BYTES, all of one file. */
