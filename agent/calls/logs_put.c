@@ -4,12 +4,15 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+#include "agent/lib/boot.h"
 #include "common/base/backoff.h"
 #include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/rand.h"
+#include "common/wire/logposition.h"
 
 #define TICK_MS          1000
 #define LATE_MAX_MS      10000 /* after a step that waited in vain */
@@ -20,8 +23,11 @@
 #define BACKOFF_CAP_MS   20000
 #define TOKEN_TRIES      3
 #define NOTE_FILE        "logged"
-#define NOTE_BYTES       42 /* two offsets of 20 digits, a blank, a line feed */
+/* Two offsets of 20 digits, then the writer and a line feed; a blank before each but the first. */
+#define OFFSETS_BYTES    41
+#define NOTE_BYTES       (OFFSETS_BYTES + 1 + FL_LOG_WRITER_BYTES)
 #define REFUSED_MAX      4096
+#define HALF_BYTES       (FL_LOG_WRITER_BYTES / 2) /* of a writer, without a NUL */
 
 /* ---- what is said (protocol 6 §1.6) ---- */
 
@@ -82,6 +88,7 @@ struct stream {
     bool made;
     uint64_t sent, sending; /* up to there it arrived; is under way */
     char *token;            /* NULL: none is known */
+    bool plain;             /* positions mean nothing to the service */
     unsigned token_tries;
 };
 
@@ -94,9 +101,10 @@ struct fl_logs_put {
     bool group_made;
     bool given_up; /* for the rest of the document */
     struct stream streams[FL_LOGS_PUT_FILES];
-    struct stream *turn; /* whose call is under way; NULL: the group's */
-    int dir_fd, note_fd; /* -1: no step is under way */
-    uint32_t call;       /* under way; 0: none */
+    struct stream *turn;              /* whose call is under way; NULL: the group's */
+    int dir_fd, note_fd;              /* -1: no step is under way */
+    char writer[FL_LOG_WRITER_BYTES]; /* of the step */
+    uint32_t call;                    /* under way; 0: none */
     struct fl_timer *tick, *limit;
     struct fl_backoff backoff;
     bool ending;
@@ -164,24 +172,51 @@ static void give_up(struct fl_logs_put *p, const char *why)
 
 /* ---- how far it came ---- */
 
-static void read_note(struct fl_logs_put *p)
+/* Offsets mean the same as long as the machine runs: after that a file may be shorter than it was,
+ * and go on with something else. So a writer's second half is of the boot. */
+static void new_writer(const char *boot, char out[FL_LOG_WRITER_BYTES])
 {
-    unsigned long long sent[FL_LOGS_PUT_FILES];
-    char text[NOTE_BYTES + 1] = "";
+    fl_random_hex(out, FL_LOG_WRITER_BYTES - 1);
+    memcpy(out + HALF_BYTES, boot, strlen(boot));
+}
 
-    if (fl_fd_pread_upto(p->note_fd, text, NOTE_BYTES, 0) == NOTE_BYTES &&
-        sscanf(text, "%20llu %20llu\n", &sent[0], &sent[1]) == 2)
-        for (size_t i = 0; i < FL_LOGS_PUT_FILES; i++)
-            p->streams[i].sent = sent[i];
+/* The first digits of its id, without dashes; "" if it is not known. */
+static void read_boot(char out[HALF_BYTES + 1])
+{
+    char id[FL_BOOT_ID_BYTES];
+    size_t n = 0;
+
+    fl_boot_id(id);
+    for (const char *p = id; *p && n < HALF_BYTES; p++)
+        if (*p != '-')
+            out[n++] = *p;
+    out[n] = '\0';
 }
 
 static void write_note(struct fl_logs_put *p)
 {
     char text[NOTE_BYTES + 1];
 
-    snprintf(text, sizeof(text), "%020llu %020llu\n", (unsigned long long)p->streams[0].sent,
-             (unsigned long long)p->streams[1].sent);
+    snprintf(text, sizeof(text), "%020llu %020llu %s\n", (unsigned long long)p->streams[0].sent,
+             (unsigned long long)p->streams[1].sent, p->writer);
     (void)!fl_fd_pwrite_all(p->note_fd, text, NOTE_BYTES, 0);
+}
+
+static void read_note(struct fl_logs_put *p)
+{
+    char text[NOTE_BYTES + 1] = "", boot[HALF_BYTES + 1];
+    unsigned long long sent[FL_LOGS_PUT_FILES];
+    ssize_t n = fl_fd_pread_upto(p->note_fd, text, NOTE_BYTES, 0);
+
+    read_boot(boot);
+    if (n >= OFFSETS_BYTES && sscanf(text, "%20llu %20llu", &sent[0], &sent[1]) == 2)
+        for (size_t i = 0; i < FL_LOGS_PUT_FILES; i++)
+            p->streams[i].sent = sent[i];
+    if (n == NOTE_BYTES && *boot && sscanf(text + OFFSETS_BYTES, " %32[0-9a-f]", p->writer) == 1 &&
+        strcmp(p->writer + HALF_BYTES, boot) == 0)
+        return;
+    new_writer(boot, p->writer);
+    write_note(p);
 }
 
 /* ---- events ---- */
@@ -271,8 +306,22 @@ static int make_batch(const struct fl_logs_put *p, struct stream *s, struct put_
 
 static void learn_token(struct stream *s, const char *token)
 {
+    s->plain = true;
     free(s->token);
     s->token = token ? strdup(token) : NULL;
+}
+
+/* The call went well: up to where it came, and with what token it goes on. */
+static void learn_position(struct fl_logs_put *p, struct stream *s, const char *token)
+{
+    struct fl_log_position at;
+    struct stat st;
+
+    s->token_tries = 0;
+    if (!fl_log_position_read(token, &at) || strcmp(at.writer, p->writer) != 0)
+        learn_token(s, token);
+    else if (at.to >= s->sent && fstat(s->fd, &st) == 0 && at.to <= (uint64_t)st.st_size)
+        s->sending = at.to; /* an earlier call may have been heard and not answered */
 }
 
 /* A refusal that is none, or can be put right. */
@@ -320,10 +369,8 @@ static void on_reply(void *arg, const struct fl_step_reply *reply)
     } else if (!s->made) {
         s->made = true;
     } else {
-        if (out) {
-            learn_token(s, out->token);
-            s->token_tries = 0;
-        }
+        if (out)
+            learn_position(p, s, out->token);
         s->sent = s->sending;
         write_note(p);
     }
@@ -343,9 +390,17 @@ static int serve(struct fl_logs_put *p, struct stream *s)
     struct event events[EVENTS_A_CALL] = { 0 };
     struct put_in in = { p->group, s->name, s->token, events, 0 };
     const struct create_in create = { p->group, p->group_made ? s->name : NULL };
+    char position[FL_LOG_POSITION_BYTES];
     int r = make_batch(p, s, &in);
 
     if (r == 1) {
+        if (!s->plain) {
+            struct fl_log_position at = { .from = s->sent, .to = s->sending };
+
+            memcpy(at.writer, p->writer, sizeof(at.writer));
+            fl_log_position_write(&at, position);
+            in.token = position;
+        }
         p->turn = p->group_made ? s : NULL;
         if (!p->group_made)
             r = call(p, "CreateLogGroup", &create_shape, &create, &fl_shape_empty);

@@ -4,8 +4,9 @@
  * One per document: steps one after the other, each with two files that grow; a session has one
  * step, and one file. Events are made of
  * whole lines. How far each file came stands beside it ("logged"), so that whoever goes on after a
- * reboot or a death sends what is left. An event can stand in a stream twice only if this process
- * dies between the service's answer and its note of it.
+ * reboot or a death sends what is left. Our plane stores nothing twice (common/wire/logposition.h).
+ * Elsewhere, and after a loss of power, an event can stand in a stream twice: the service took it,
+ * and its answer, or the note of it, was lost.
  */
 #pragma once
 #include "agent/calls/calls.h"

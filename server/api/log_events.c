@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "common/base/rand.h"
+#include "common/wire/logposition.h"
 #include "server/api/list.h"
 #include "server/api/log_pattern.h"
 #include "server/plane.h"
@@ -37,7 +38,7 @@ struct put_in {
     char *group, *stream;
     struct put_event *v;
     size_t n;
-    char *token; /* any will do */
+    char *token; /* any will do; logposition.h */
 };
 static const struct fl_field put_in_fields[] = {
     FL_FIELD(struct put_in, group, "logGroupName", FL_REQUIRED, .limits = FL_LOG_GROUP_LIMITS),
@@ -189,6 +190,40 @@ static int make_room(struct fl_call *call, int64_t bytes, struct fl_err *err)
     return r < 0 ? r : 0;
 }
 
+/* What comes a second time, as its writer says: 1, and where it is to go on. Otherwise notes how
+ * far it comes with this. */
+static int is_known(struct fl_call *call, const char *stream, const char *token,
+                    struct put_out *res, struct fl_err *err)
+{
+    struct fl_log_position p;
+    fl_autocursor struct fl_cursor *row = NULL;
+    char next[FL_LOG_POSITION_BYTES];
+    bool known;
+    int r;
+
+    if (!fl_log_position_read(token, &p))
+        return 0;
+    r = fl_sql_open(call->tx, FL_SQL_log_stream_written, &row, err, FL_T(stream));
+    if (r >= 0)
+        r = fl_sql_next(row, err);
+    if (r < 0)
+        return r;
+    known =
+        r > 0 && strcmp(fl_sql_text(row, 0), p.writer) == 0 && (int64_t)p.from < fl_sql_int(row, 1);
+    if (known)
+        p.to = (uint64_t)fl_sql_int(row, 1);
+    p.from = p.to;
+    fl_log_position_write(&p, next);
+    res->token = fl_arena_strdup(call->arena, next);
+    if (!res->token)
+        return fl_err_nomem(err);
+    if (known)
+        return 1;
+    r = fl_sql_exec(call->tx, FL_SQL_log_stream_write, err, FL_T(stream), FL_T(p.writer),
+                    FL_N((int64_t)p.to));
+    return FL_MIN(r, 0);
+}
+
 static int reject(struct fl_call *call, const struct put_in *req, struct put_out *res,
                   size_t *first, size_t *end)
 {
@@ -226,11 +261,13 @@ int fl_op_put_log_events(struct fl_call *call, const void *in, void *out, struct
         r = fl_log_group_find(call, req->group, &group, err);
     if (r >= 0)
         r = fl_log_stream_find(call, group, req->stream, &stream, err);
-    if (r < 0)
-        return r;
+    res->token = (char *)"1";
+    if (r >= 0)
+        r = is_known(call, stream, req->token, res, err);
+    if (r != 0)
+        return FL_MIN(r, 0);
     if (reject(call, req, res, &first, &end) < 0)
         return fl_err_nomem(err);
-    res->token = (char *)"1";
     for (size_t i = first; i < end; i++)
         bytes += (int64_t)strlen(req->v[i].message) + EVENT_OVERHEAD;
     if (first == end)

@@ -122,6 +122,29 @@ def test_what_is_refused(logs):
     assert code_of(put, logs, "/refuse", "none", "x") == "ResourceNotFoundException"
 
 
+def test_positions(logs):
+    """A writer that says how far it comes is heard once; any other token means nothing."""
+    fresh(logs, "/positions", "s", "t")
+    one, two = "1" * 32, "2" * 32
+
+    def say(text, token, stream="s"):
+        return logs.put_log_events(logGroupName="/positions", logStreamName=stream, sequenceToken=token, logEvents=[
+            {"timestamp": now_ms(), "message": text}])["nextSequenceToken"]
+
+    def said(stream="s"):
+        return [e["message"] for e in logs.get_log_events(logGroupName="/positions", logStreamName=stream,
+                                                          startFromHead=True)["events"]]
+    assert say("a", f"fairlead:{one}:0:5") == f"fairlead:{one}:5:5"
+    for again in ("0:5", "0:7", "4:9"):
+        assert say("again", f"fairlead:{one}:{again}") == f"fairlead:{one}:5:5"
+    assert say("b", f"fairlead:{one}:5:9") == f"fairlead:{one}:9:9"
+    assert say("t", f"fairlead:{one}:0:5", "t") == f"fairlead:{one}:5:5"
+    for token in ("1", "fairlead:", f"fairlead:{one}:0", f"fairlead:{one}:5:0", f"fairlead:{one}:0:5:", f"fairlead:{one}:-1:5"):
+        assert say("c", token) == "1"
+    assert say("d", f"fairlead:{two}:0:5") == f"fairlead:{two}:5:5"
+    assert said() == ["a", "b"] + ["c"] * 6 + ["d"] and said("t") == ["t"]
+
+
 def test_the_oldest_make_room(new_box):
     box = new_box(nodes=0, conf={"LogsMaxBytes": 500_000})
     logs = conftest.client(box.plane, "logs")

@@ -3,6 +3,7 @@ is S3 and CloudWatch Logs in one, checks every signature and keeps what it is gi
 import hashlib
 import http.server
 import json
+import re
 import os
 import signal
 import threading
@@ -22,6 +23,7 @@ BUCKET_HOSTS = ["b1.s3.local.amazonaws.com", "b1.s3.eu-west-9.amazonaws.com", "b
 NAMES = ("127.0.0.1", "localhost", "store.test", *AWS_HOSTS, *BUCKET_HOSTS)
 EVENT_MAX = 200_000
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="needs mounts")
+POSITION = re.compile(r"fairlead:([0-9a-f]{32}):(\d+):(\d+)")
 
 
 class Store:
@@ -36,6 +38,8 @@ class Store:
         self.bucket_region = plane.region
         self.encryption = ""
         self.tokens = False  # sequence tokens matter
+        self.positions = {}  # of streams, if it is to know ours: {stream: (writer, offset)}; None: it does not
+        self.unsaid = {}  # {operation: how many answers get lost}
         self.changed = threading.Condition()
         store = self
 
@@ -94,6 +98,10 @@ class Store:
             self.gates[what].wait(120)
         body = request.rfile.read(int(h.get("content-length", 0)))
         status, answer, headers = self.answer(request.command, host, path, query, h, body, logs, what)
+        if self.unsaid.get(what):
+            self.unsaid[what] -= 1
+            request.close_connection = True
+            return
         try:
             request.send_response(status)
             for name, value in headers.items():
@@ -166,13 +174,21 @@ class Store:
             self.groups[group][stream] = []
         elif what == "PutLogEvents":
             events, kept = members["logEvents"], self.groups[group][stream]
-            expected = str(len(kept)) if kept else None
-            if self.tokens and members.get("sequenceToken") != expected:
+            expected, token = str(len(kept)) if kept else None, members.get("sequenceToken")
+            position = POSITION.fullmatch(token or "") if self.positions is not None else None
+            if position and not self.tokens:
+                writer, start, end = position[1], int(position[2]), int(position[3])
+                at = self.positions.get((group, stream), ("", 0))
+                if at[0] == writer and start < at[1]:
+                    return 200, json.dumps({"nextSequenceToken": f"fairlead:{writer}:{at[1]}:{at[1]}"}).encode(), {}
+                self.positions[group, stream] = writer, end
+            if self.tokens and token != expected:
                 return error("InvalidSequenceTokenException", expectedSequenceToken=expected)
             self.expect(1 <= len(events) <= 4, f"{len(events)} events in a call")
             self.expect(all(0 < len(e["message"].encode()) <= EVENT_MAX for e in events), "length of an event")
             kept += [e["message"] for e in events]
-            return 200, json.dumps({"nextSequenceToken": str(len(kept))}).encode(), {}
+            following = f"fairlead:{writer}:{end}:{end}" if position and not self.tokens else str(len(kept))
+            return 200, json.dumps({"nextSequenceToken": following}).encode(), {}
         else:
             self.violations.append(f"logs: {what}")
         return 200, b"{}", {}
@@ -406,6 +422,29 @@ def test_lines_are_streamed_while_the_step_runs(plane, store, new_agent, tmp_pat
     plane.finished(job)
     assert store.lines("/my/group", f"{stream}/stdout") == "first\nhalf line\nend\n"
     assert store.lines("/my/group", f"{stream}/stderr") == "err\n"
+
+
+def test_an_answer_that_is_lost(plane, store, new_agent, tmp_path):
+    """The service has taken the events, and nobody knows: with our plane they do not stand twice."""
+    new_agent(plane, config=store.config)
+    store.unsaid["PutLogEvents"] = 2
+    go = tmp_path / "go"
+    job = plane.send_job(document(("a", "echo one", f"while [ ! -e {go} ]; do sleep 0.05; done", "echo two; echo err >&2")),
+                         CloudWatchOutputEnabled="true", CloudWatchLogGroupName="/my/group")
+    store.wait(lambda: store.began.get("PutLogEvents", 0) >= 2, "another try")
+    go.write_text("")
+    plane.finished(job, 60)
+    assert store.lines("/my/group", f"{place(plane, job)}/a/stdout") == "one\ntwo\n"
+    assert store.lines("/my/group", f"{place(plane, job)}/a/stderr") == "err\n"
+    assert store.unsaid["PutLogEvents"] == 0
+
+
+def test_a_service_that_knows_no_positions(plane, store, new_agent):
+    new_agent(plane, config=store.config)
+    store.positions = None
+    job = plane.finished(plane.send_job(document(("a", "seq 300000")), CloudWatchOutputEnabled="true",
+                                        CloudWatchLogGroupName="/my/group"))
+    assert store.lines("/my/group", f"{place(plane, job)}/a/stdout") == "".join(f"{i}\n" for i in range(1, 300001))
 
 
 def test_much_at_once(plane, store, new_agent):

@@ -180,6 +180,20 @@ def test_streams_go_on_after_a_restart(session, plane, store, agent):
     assert [n for n in lines if n in ("first", "meanwhile")] == ["first", "meanwhile"]
 
 
+def test_a_holder_that_dies_before_the_answer(session, plane, store, agent):
+    """What the service took stands there once, although nobody could note it."""
+    client, s = session(logged(cloudWatchLogGroupName="plain", cloudWatchStreamingEnabled=True))
+    client.wait_ready()
+    store.unsaid["PutLogEvents"] = 1000
+    client.send(b"echo fir''st\r")
+    store.wait(lambda: "first" in store.streamed("plain", s), "the first line")
+    os.kill(holder_of(agent), signal.SIGKILL)
+    store.unsaid.clear()
+    assert plane.wait_status(s) == "Failed"
+    no_folders(agent)
+    assert store.streamed("plain", s).count("first") == 1
+
+
 @pytest.mark.parametrize("inputs, words", [
     ({"s3BucketName": "b1", "s3EncryptionEnabled": True}, "bucket b1 does not encrypt"),
     ({"s3BucketName": "b1", "s3EncryptionEnabled": "true"}, "bucket b1 does not encrypt"),

@@ -47,6 +47,12 @@ SET first_ms = CASE WHEN first_ms IS NULL OR first_ms > $2 THEN $2 ELSE first_ms
     ingested_ms = $4
 WHERE stream_id = $1;
 
+-- :name log_stream_written
+SELECT writer, written FROM log_stream WHERE stream_id = $1;
+
+-- :name log_stream_write
+UPDATE log_stream SET writer = $2, written = $3 WHERE stream_id = $1;
+
 -- ---- events ----
 
 -- :name log_event_add
