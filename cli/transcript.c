@@ -60,14 +60,14 @@ static const struct fl_field record_fields[] = { F(kind, "Kind"), F(data, "Data"
 static const struct fl_shape record_shape = FL_SHAPE(struct record, "Record", record_fields);
 
 struct verdict {
-    bool valid;
+    bool valid, ended;
     char *error, *head;
-    int64_t bytes, blocks;
+    int64_t bytes, blocks, tail;
 };
 #define F(member, key) FL_FIELD(struct verdict, member, key, 0)
 static const struct fl_field verdict_fields[] = {
-    F(valid, "Valid"),     F(error, "Error"),   F(head, "Head"),
-    F(bytes, "FileBytes"), F(blocks, "Blocks"),
+    F(valid, "Valid"),   F(error, "Error"), F(head, "Head"), F(bytes, "FileBytes"),
+    F(blocks, "Blocks"), F(ended, "Ended"), F(tail, "Tail"),
 };
 #undef F
 static const struct fl_shape verdict_shape = FL_SHAPE(struct verdict, "Verdict", verdict_fields);
@@ -219,8 +219,12 @@ static int run_verify(struct fl_cli *cli, const void *options, const struct fl_a
         if (r < 0)
             return fl_cli_fail(&err);
         if (v.valid) {
-            printf("%s: whole, %lld bytes in %lld blocks, %s\n", args->v[i], (long long)v.bytes,
-                   (long long)v.blocks, v.head);
+            printf("%s: %s, %lld bytes in %lld blocks, %s\n", args->v[i],
+                   v.ended ? "whole" : "whole so far, its session has not ended",
+                   (long long)v.bytes, (long long)v.blocks, v.head);
+            if (v.tail)
+                printf("%s: %lld bytes behind them are no block: being written, or cut short\n",
+                       args->v[i], (long long)v.tail);
             continue;
         }
         printf("%s: NOT WHOLE: %s\n", args->v[i], v.error ? v.error : "");

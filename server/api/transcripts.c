@@ -6,7 +6,9 @@
  *   SearchTranscripts transcripts_search.c
  *   GetTranscript     {SessionId, NextToken?}
  *                     -> {Records: [{Kind, Time, Data (base64)}], NextToken?}
- *   VerifyTranscript  {SessionId} -> {Valid, Error?, FileBytes, Blocks, Head}
+ *   VerifyTranscript  {SessionId} -> {Valid, Error?, Missing, Ended, FileBytes, Blocks, Head, Tail}
+ *                     Missing: the file is so many bytes shorter than it was; Tail: behind the last
+ *                     block of one that has not ended, what is being written or was cut short
  *
  * None changes anything.
  */
@@ -21,6 +23,7 @@
 
 #define PAGE          50
 #define RECORDS_BYTES (1024 * 1024) /* of file, in an answer */
+#define VERIFY_BYTES  (64 * 1024 * 1024)
 #define SESSION_ID_LIMITS                                 \
     {                                                     \
         .min = 1, .max = 96, .pattern = "[A-Za-z0-9._-]+" \
@@ -104,14 +107,20 @@ static const struct fl_shape get_out_shape =
     FL_SHAPE(struct answer, "GetTranscriptResult", get_out_fields);
 
 struct verdict {
-    bool valid;
+    bool valid, ended;
     char *error, *head;
-    int64_t bytes, blocks;
+    int64_t bytes, blocks, missing, tail;
 };
 #define F(member, key, flags) FL_FIELD(struct verdict, member, key, flags)
 static const struct fl_field verdict_fields[] = {
-    F(valid, "Valid", FL_ALWAYS),   F(error, "Error", 0), F(bytes, "FileBytes", FL_ALWAYS),
-    F(blocks, "Blocks", FL_ALWAYS), F(head, "Head", 0),
+    F(valid, "Valid", FL_ALWAYS),
+    F(error, "Error", 0),
+    F(missing, "Missing", FL_ALWAYS),
+    F(ended, "Ended", FL_ALWAYS),
+    F(bytes, "FileBytes", FL_ALWAYS),
+    F(blocks, "Blocks", FL_ALWAYS),
+    F(head, "Head", 0),
+    F(tail, "Tail", FL_ALWAYS),
 };
 #undef F
 static const struct fl_shape verdict_shape =
@@ -237,6 +246,8 @@ static int add_record(void *arg, char kind, int64_t wall_ms, const void *data, s
     fl_autofree char *text = fl_base64_encode(data, len);
     struct record *rec;
 
+    if (kind == FL_TF_NUMBERS)
+        return 0; /* for the plane alone */
     res->records = fl_list_room(c->call->arena, res->records, res->n, &res->cap, sizeof(*rec));
     if (!res->records || !text)
         return -ENOMEM;
@@ -247,11 +258,34 @@ static int add_record(void *arg, char kind, int64_t wall_ms, const void *data, s
     return rec->kind && rec->data ? 0 : -ENOMEM;
 }
 
+/* Reads on, as fl_tf_read does, to where the row says that the file ends. One whose session goes on
+ * may have more blocks, which are as good, and then half a one. -ENODATA: the end is missing. */
+static int read_blocks(struct fl_call *call, const struct entry *e, int fd, struct fl_tf_end *at,
+                       uint64_t max, fl_tf_fn fn, void *arg, struct fl_err *err)
+{
+    uint64_t known = (uint64_t)e->bytes;
+    int r;
+
+    if (at->bytes >= known && e->ended.ms)
+        return 0;
+    r = fl_tf_read(fd, fl_transcript_key(call->plane->transcripts), e->session_id, at,
+                   at->bytes < known ? FL_MIN(max, known - at->bytes) : max, fn, arg, err);
+    if (r >= 0 && at->bytes >= known && e->ended.ms)
+        return 0;
+    if (at->bytes >= known && (r == -EBADMSG || r == -ENODATA))
+        return 0;
+    if (r == 0 && at->bytes < known)
+        return fl_err_set(err, -ENODATA, NULL, "the file ends at byte %llu",
+                          (unsigned long long)at->bytes);
+    return r;
+}
+
 static int op_get(struct fl_call *call, const void *in, void *out, struct fl_err *err)
 {
     const struct query *q = in;
     struct collect c = { call, out };
     struct fl_tf_end at = { 0 };
+    struct fl_err why = { 0 };
     struct place place;
     struct entry e;
     fl_autofd int fd = -1;
@@ -266,52 +300,73 @@ static int op_get(struct fl_call *call, const void *in, void *out, struct fl_err
     fd = fl_transcript_open(call, q->session_id, err);
     r = fd;
     if (r >= 0 && place.bytes)
-        r = fl_tf_seek(fd, q->session_id, place.bytes, &at, err);
-    /* What the row does not know yet may be half written. */
-    if (r >= 0 && at.bytes < (uint64_t)e.bytes)
-        r = fl_tf_read(fd, fl_transcript_key(call->plane->transcripts), q->session_id, &at,
-                       FL_MIN(RECORDS_BYTES, (uint64_t)e.bytes - at.bytes), add_record, &c, err);
+        r = fl_tf_seek(fd, q->session_id, place.bytes, &at, &why);
+    if (r >= 0)
+        r = read_blocks(call, &e, fd, &at, RECORDS_BYTES, add_record, &c, &why);
     if (r == -EBADMSG || r == -ENODATA)
-        return fl_err_set(err, r, "InvalidTranscript", "The transcript was tampered with: %s",
-                          fl_err_text(err));
+        return fl_err_set(err, r, "InvalidTranscript",
+                          "The transcript is not as it was written: %s", fl_err_text(&why));
     if (r < 0)
         return r;
     place = (struct place){ 0, q->session_id, at.bytes };
-    return at.bytes < (uint64_t)e.bytes
-               ? put_place(call, "GetTranscript", &place, &c.res->token, err)
-               : 0;
+    return r > 0 ? put_place(call, "GetTranscript", &place, &c.res->token, err) : 0;
+}
+
+/* To the end, which must be where the row says, or of one that goes on, behind that. */
+static int check_blocks(struct fl_call *call, const struct entry *e, int fd, struct verdict *res,
+                        struct fl_err *why)
+{
+    struct fl_tf_end at = { 0 };
+    char head[FL_SHA256_HEX_BYTES];
+    bool known = false;
+    int64_t size;
+    int r = 1;
+
+    while (r > 0) {
+        r = read_blocks(call, e, fd, &at, VERIFY_BYTES, NULL, NULL, why);
+        fl_hex_encode(at.mac, sizeof(at.mac), head);
+        if (r >= 0 && at.bytes == (uint64_t)e->bytes)
+            known = strcmp(head, e->head) == 0;
+    }
+    size = lseek(fd, 0, SEEK_END);
+    if (r == -ENODATA) {
+        res->missing = e->bytes - FL_MIN(size, e->bytes);
+        return fl_err_set(why, r, NULL, "%lld bytes are missing at the end",
+                          (long long)res->missing);
+    }
+    if (r >= 0 && !known)
+        return fl_err_set(why, -EBADMSG, NULL, "it does not end as it did when it was written");
+    if (r >= 0 && e->ended.ms && size != e->bytes)
+        return fl_err_set(why, -EBADMSG, NULL, "something was added at its end");
+    if (r < 0)
+        return r;
+    res->bytes = (int64_t)at.bytes;
+    res->blocks = (int64_t)at.blocks;
+    res->tail = FL_MAX(size, res->bytes) - res->bytes;
+    res->head = fl_arena_strdup(call->arena, head);
+    return res->head ? 0 : -ENOMEM;
 }
 
 static int op_verify(struct fl_call *call, const void *in, void *out, struct fl_err *err)
 {
     const struct query *q = in;
     struct verdict *res = out;
-    struct fl_tf_end at = { 0 };
     struct fl_err why = { 0 };
-    char head[FL_SHA256_HEX_BYTES];
     fl_autofd int fd = -1;
     struct entry e;
     int r = get_entry(call, q->session_id, &e, err);
 
     if (r < 0)
         return r;
-    *res = (struct verdict){ .bytes = e.bytes, .blocks = e.blocks, .head = e.head };
+    *res = (struct verdict){
+        .bytes = e.bytes, .blocks = e.blocks, .head = e.head, .ended = e.ended.ms != 0
+    };
     fd = fl_transcript_open(call, q->session_id, &why);
-    r = fd;
-    while (r >= 0 && at.bytes < (uint64_t)e.bytes) {
-        uint64_t before = at.bytes;
-
-        r = fl_tf_read(fd, fl_transcript_key(call->plane->transcripts), q->session_id, &at,
-                       (uint64_t)e.bytes - at.bytes, NULL, NULL, &why);
-        if (r >= 0 && at.bytes == before)
-            r = fl_err_set(&why, -EBADMSG, NULL, "%llu bytes are missing at the end",
-                           (unsigned long long)e.bytes - at.bytes);
-    }
-    fl_hex_encode(at.mac, sizeof(at.mac), head);
-    if (r >= 0 && (at.bytes != (uint64_t)e.bytes || strcmp(head, e.head) != 0))
-        r = fl_err_set(&why, -EBADMSG, NULL, "it does not end as it did when it was written");
-    if (r >= 0 && e.ended.ms && lseek(fd, 0, SEEK_END) != e.bytes)
-        r = fl_err_set(&why, -EBADMSG, NULL, "something was added at its end");
+    if (fd == -ENOENT)
+        res->missing = e.bytes;
+    r = fd < 0 ? fd : check_blocks(call, &e, fd, res, &why);
+    if (r == -ENOMEM)
+        return fl_err_nomem(err);
     if (r >= 0 && e.note)
         r = fl_err_set(&why, -EBADMSG, NULL, "%s", e.note);
     res->valid = r >= 0;

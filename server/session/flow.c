@@ -139,6 +139,11 @@ void fl_flow_sent(struct fl_flow *flow)
     m->sent = true;
 }
 
+void fl_flow_skip(struct fl_flow *flow)
+{
+    drop(flow, flow->next);
+}
+
 void fl_flow_ack(struct fl_flow *flow, int64_t sequence)
 {
     struct fl_msg *m = look(flow, sequence);

@@ -58,6 +58,9 @@ void fl_flow_put(struct fl_flow *flow, struct fl_msg *m, struct fl_msg *before);
 /* The first that is not sent was sent: it is kept or forgotten. */
 void fl_flow_sent(struct fl_flow *flow);
 
+/* The first that is not sent is not to be sent. */
+void fl_flow_skip(struct fl_flow *flow);
+
 /* The receiver has it. */
 void fl_flow_ack(struct fl_flow *flow, int64_t sequence);
 

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include "server/counts.h"
 #include "server/session/hub.h"
+#include "server/session/pass.h"
 #include "server/session/taps.h"
 
 #define FL_LIVE_TICK_MS 1000
@@ -29,6 +30,9 @@ struct fl_live {
     struct fl_relay relay;
     struct fl_end *ends[FL_SIDE__N];
     struct fl_tapped taps;
+    struct fl_pass *pass;
+    int64_t waits_ms; /* monotonic: since then messages wait for a tap; 0: none do */
+    bool waited;      /* too long: they pass until the tap has all of them */
     unsigned n_ends; /* attached, or not released yet */
     bool noting, note_again;
     bool joined; /* both sides have been here since the last note */

@@ -17,6 +17,7 @@
 #define LAST_MS     10000 /* for an agent to hang up when its session is over */
 #define WORD_MS     1000  /* between an agent's "Terminating" and the client's end, for its task */
 #define STUCK_MS    60000 /* a peer that takes nothing for so long is dropped */
+#define WAIT_MS     1000  /* for a tap that need not have everything */
 #define PONG_MS     (FL_DATA_QUIET_MS / 3) /* to a peer that is not read, nor its pings */
 #define ARENA_BYTES (256 * 1024)
 
@@ -271,14 +272,64 @@ static void on_word(void *arg, enum fl_relay_word word)
     ask_end(live);
 }
 
-static void on_stream(void *arg, enum fl_side from, const struct fl_msg *m, const char *payload,
-                      size_t len)
+/* All that came from there was put down. */
+static bool has_all(const struct fl_live *live, enum fl_side from)
+{
+    const struct fl_flow *to =
+        &live->relay.to[from == FL_SIDE_AGENT ? FL_SIDE_CLIENT : FL_SIDE_AGENT];
+
+    return fl_pass_get(live->pass, from) > to->newest;
+}
+
+static void look_at_pass(struct fl_live *live)
+{
+    fl_tapped_moved(&live->taps);
+    if (live->waited && has_all(live, FL_SIDE_AGENT) && has_all(live, FL_SIDE_CLIENT))
+        live->waited = false;
+    if (fl_pass_is_shut(live->pass))
+        fl_relay_shut(&live->relay);
+    for (int side = 0; side < FL_SIDE__N && !live->waited; side++)
+        fl_relay_let(&live->relay, (enum fl_side)side, fl_pass_get(live->pass, (enum fl_side)side));
+}
+
+static void on_passed(void *arg)
 {
     struct fl_live *live = arg;
 
-    if (live->taps.n > 0)
-        fl_tapped_message(&live->taps, from, m->sequence, m->payload_type, payload, len,
+    live->waits_ms = 0; /* it goes on */
+    look_at_pass(live);
+}
+
+/* A disk that is stuck does not hold those up whose transcript may have gaps. */
+static void check_waiting(struct fl_live *live, int64_t mono_ms)
+{
+    look_at_pass(live);
+    if (!fl_relay_waits(&live->relay) || fl_pass_is_strict(live->pass)) {
+        live->waits_ms = 0;
+        return;
+    }
+    if (!live->waits_ms)
+        live->waits_ms = mono_ms;
+    if (mono_ms - live->waits_ms < WAIT_MS)
+        return;
+    live->waited = true;
+    for (int side = 0; side < FL_SIDE__N; side++)
+        fl_relay_let(&live->relay, (enum fl_side)side, INT64_MAX);
+}
+
+static int on_stream(void *arg, enum fl_side from, const struct fl_msg *m, const char *payload,
+                     size_t len)
+{
+    struct fl_live *live = arg;
+    int r;
+
+    if (live->taps.n == 0)
+        return 0;
+    r = fl_tapped_message(&live->taps, from, m->sequence, m->payload_type, payload, len,
                           fl_now_ms());
+    if (!live->waited)
+        live->relay.before[from] = fl_pass_get(live->pass, from);
+    return r;
 }
 
 static const struct fl_relay_events relay_events = { on_send, on_pause, on_word, on_stream };
@@ -297,7 +348,7 @@ struct fl_live *fl_live_new(struct fl_hub *hub, struct fl_session_info *info)
         .no_pause = strcmp(s->session_type, "NonInteractiveCommands") == 0,
         .any_counts = !shell, /* a forwarded port may be read for hours and nothing be sent */
     };
-    const struct fl_tap_session tapped = {
+    struct fl_tap_session tapped = {
         .session_id = s->id,
         .node_id = s->node_id,
         .owner = s->owner,
@@ -309,11 +360,22 @@ struct fl_live *fl_live_new(struct fl_hub *hub, struct fl_session_info *info)
 
     if (!live)
         return NULL;
+    live->pass = fl_pass_new(hub->loop, on_passed, live);
+    if (!live->pass) {
+        free(live);
+        return NULL;
+    }
+    tapped.pass = live->pass;
     live->hub = hub;
     live->info = info;
     fl_relay_init(&live->relay, &conf, &relay_events, live, fl_mono_ms());
-    if (fl_tapped_start(&live->taps, hub->plane, hub->loop, &tapped) < 0) /* the clock ends it */
+    if (fl_tapped_start(&live->taps, hub->plane, hub->loop, &tapped) < 0) { /* the clock ends it */
         snprintf(live->why, sizeof(live->why), "The session must be recorded, and it cannot be.");
+        for (int side = 0; side < FL_SIDE__N; side++)
+            fl_pass_set(live->pass, (enum fl_side)side, 0, false);
+        fl_pass_shut(live->pass);
+    }
+    look_at_pass(live);
     return live;
 }
 
@@ -322,6 +384,8 @@ void fl_live_free(struct fl_live *live, bool over)
     const struct fl_tap_end end = { .over = over, .details = "", .wall_ms = fl_now_ms() };
 
     fl_tapped_end(&live->taps, &end); /* nothing, if they have had it */
+    fl_pass_leave(live->pass);
+    fl_pass_unref(live->pass);
     fl_relay_done(&live->relay);
     fl_session_info_free(live->info);
     free(live);
@@ -437,6 +501,7 @@ static void check_ends(struct fl_live *live, int64_t mono_ms)
 bool fl_live_tick(struct fl_live *live, int64_t mono_ms)
 {
     check_idle(live, mono_ms);
+    check_waiting(live, mono_ms);
     check_ends(live, mono_ms);
     if (live->note_again && !live->noting)
         note(live);

@@ -19,8 +19,10 @@ void fl_relay_init(struct fl_relay *relay, const struct fl_relay_conf *conf,
     *relay = (struct fl_relay){
         .conf = *conf, .events = events, .arg = arg, .response = -1, .active_ms = mono_ms
     };
-    for (int side = 0; side < FL_SIDE__N; side++)
+    for (int side = 0; side < FL_SIDE__N; side++) {
         fl_flow_init(&relay->to[side]);
+        relay->before[side] = INT64_MAX;
+    }
 }
 
 void fl_relay_done(struct fl_relay *relay)
@@ -38,6 +40,13 @@ static bool is_barred(const struct fl_relay *relay, const struct fl_flow *flow)
     return relay->barrier && flow->next == relay->barrier;
 }
 
+static bool must_wait(const struct fl_relay *relay, enum fl_side to)
+{
+    const struct fl_msg *next = relay->to[to].next;
+
+    return next && next->sequence >= relay->before[OTHER(to)];
+}
+
 static void set_paused(struct fl_relay *relay, enum fl_side side, bool paused)
 {
     if (relay->paused[side] == paused)
@@ -50,7 +59,8 @@ static void judge(struct fl_relay *relay, enum fl_side to)
 {
     size_t bytes = relay->to[to].unsent_bytes;
 
-    if (bytes > FL_FLOW_HIGH_BYTES)
+    relay->full[OTHER(to)] = relay->full[OTHER(to)] && must_wait(relay, to);
+    if (bytes > FL_FLOW_HIGH_BYTES || relay->full[OTHER(to)])
         set_paused(relay, OTHER(to), true);
     else if (bytes <= FL_FLOW_LOW_BYTES)
         set_paused(relay, OTHER(to), false);
@@ -60,7 +70,9 @@ static void pump(struct fl_relay *relay, enum fl_side to)
 {
     struct fl_flow *flow = &relay->to[to];
 
-    while (relay->attached[to] && flow->next && !is_barred(relay, flow)) {
+    while (relay->shut && must_wait(relay, to))
+        fl_flow_skip(flow);
+    while (relay->attached[to] && flow->next && !is_barred(relay, flow) && !must_wait(relay, to)) {
         if (relay->events->send(relay->arg, to, flow->next) < 0)
             break;
         fl_flow_sent(flow);
@@ -169,8 +181,13 @@ static bool on_stream(struct fl_relay *relay, enum fl_side from, struct fl_msg *
         return false; /* its last frame is under way */
     m->sequence = f->sequence;
     m->payload_type = f->payload_type;
-    if (relay->events->stream)
-        relay->events->stream(relay->arg, from, m, f->payload, f->payload_len);
+    if (relay->events->stream) {
+        int r = relay->events->stream(relay->arg, from, m, f->payload, f->payload_len);
+
+        if (r < 0)
+            return false;
+        relay->full[from] |= r > 0;
+    }
     switch (fl_flow_find(flow, m->sequence)) {
     case FL_FLOW_NEW:
         break;
@@ -276,6 +293,24 @@ int fl_relay_input(struct fl_relay *relay, enum fl_side from, struct fl_msg *m, 
     if (!taken)
         fl_msg_unref(m);
     return r;
+}
+
+void fl_relay_let(struct fl_relay *relay, enum fl_side from, int64_t before)
+{
+    relay->before[from] = before;
+    pump(relay, OTHER(from));
+}
+
+void fl_relay_shut(struct fl_relay *relay)
+{
+    relay->shut = true;
+    for (int side = 0; side < FL_SIDE__N; side++)
+        pump(relay, (enum fl_side)side);
+}
+
+bool fl_relay_waits(const struct fl_relay *relay)
+{
+    return must_wait(relay, FL_SIDE_AGENT) || must_wait(relay, FL_SIDE_CLIENT);
 }
 
 void fl_relay_room(struct fl_relay *relay, enum fl_side side)

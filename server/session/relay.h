@@ -22,9 +22,11 @@ struct fl_relay_events {
     /* Nothing more is to be read from a side, or it is again. */
     void (*pause)(void *arg, enum fl_side from, bool paused);
     void (*word)(void *arg, enum fl_relay_word word);
-    /* May be NULL. Each stream message that came, whatever its order; repeated ones too. */
-    void (*stream)(void *arg, enum fl_side from, const struct fl_msg *m, const char *payload,
-                   size_t len);
+    /* May be NULL. Each stream message that came, whatever its order; repeated ones too. 0; 1:
+     * nothing more is to be read from there until those that wait (fl_relay_let) are sent; <0: it
+     * is not taken, and its sender repeats it. */
+    int (*stream)(void *arg, enum fl_side from, const struct fl_msg *m, const char *payload,
+                  size_t len);
 };
 
 struct fl_relay_conf {
@@ -43,6 +45,9 @@ struct fl_relay {
     int64_t response;       /* … HandshakeResponse; -1: none was seen, or it was acknowledged */
     int64_t active_ms;      /* monotonic: of the last activity of the user */
     uint64_t bad;           /* frames that were dropped */
+    int64_t before[FL_SIDE__N]; /* of a side's messages only those before this number may be sent */
+    bool full[FL_SIDE__N];      /* events->stream gave 1 */
+    bool shut;
 };
 
 void fl_relay_init(struct fl_relay *relay, const struct fl_relay_conf *conf,
@@ -57,6 +62,16 @@ void fl_relay_detach(struct fl_relay *relay, enum fl_side side, int64_t wall_ms)
  * there are dropped and counted. */
 int fl_relay_input(struct fl_relay *relay, enum fl_side from, struct fl_msg *m, int64_t wall_ms,
                    int64_t mono_ms);
+
+/* Of what a side sent, messages before this number may be sent on, the others wait. At the
+ * beginning all may. */
+void fl_relay_let(struct fl_relay *relay, enum fl_side from, int64_t before);
+
+/* What waits is forgotten, and what comes to wait. */
+void fl_relay_shut(struct fl_relay *relay);
+
+/* Whether there are any that wait. */
+bool fl_relay_waits(const struct fl_relay *relay);
 
 /* The socket of a side has room again. */
 void fl_relay_room(struct fl_relay *relay, enum fl_side side);

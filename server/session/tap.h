@@ -2,7 +2,8 @@
  *
  * A tap is one const struct and a line in server/session/taps.c. Its functions run on the loop
  * thread that relays the session and must not block: what they do with the disk or the store goes
- * through fl_loop_work or fl_store_submit. The relay does not wait for a tap.
+ * through fl_loop_work or fl_store_submit. A tap that keeps what it sees says by the session's pass
+ * what may be sent on already; without that the relay does not wait for it.
  *
  * A session is one chain of start, message…, end. If the plane goes down in mid-session the chain
  * ends with `over` false, and the next one, in another process, begins with `resumed` true: what
@@ -13,6 +14,7 @@
 #include "common/base/util.h"
 #include "server/session/state.h"
 
+struct fl_pass;
 struct fl_plane;
 
 /* All strings live as long as the chain. */
@@ -21,9 +23,10 @@ struct fl_tap_session {
     const char *node_id;
     const char *owner; /* ARN */
     const char *document_name;
-    const char *content; /* JSON of struct fl_msg_session_content, as the agent got it */
-    int64_t started_ms;  /* wall */
-    bool resumed;        /* by this process from an earlier one; the beginning is not seen */
+    const char *content;  /* JSON of struct fl_msg_session_content, as the agent got it */
+    int64_t started_ms;   /* wall */
+    struct fl_pass *pass; /* pass.h; may be NULL */
+    bool resumed;         /* by this process from an earlier one; the beginning is not seen */
 };
 
 struct fl_tap_message {
@@ -49,7 +52,8 @@ struct fl_tap {
      * logged and the same as 1, but for -EACCES: the session must not go on without this tap. */
     int (*start)(struct fl_plane *plane, struct fl_loop *loop, const struct fl_tap_session *session,
                  void **ret_state);
-    void (*message)(void *state, const struct fl_tap_message *message);
+    /* 0; 1: nothing more is to be read from its sender until what waits was sent on. */
+    int (*message)(void *state, const struct fl_tap_message *message);
     void (*end)(void *state, const struct fl_tap_end *end); /* frees the state */
 };
 

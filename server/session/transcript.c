@@ -14,14 +14,22 @@
 
 #define ABOUT_BYTES (64 * 1024) /* strings of one session */
 
-/* With the lock held: the thread has something to do. */
-static void wake(struct fl_transcripts *t, bool urgent)
+/* What it keeps waits from now on; of the rest only numbers are kept. */
+static void watch_pass(struct fl_rec *rec, struct fl_pass *pass)
 {
-    if ((t->dirty && !urgent) || t->urgent)
+    rec->kept[FL_SIDE_AGENT] = rec->bytes_kept;
+    rec->kept[FL_SIDE_CLIENT] = rec->bytes_kept && rec->input_kept;
+    if (!pass)
         return;
-    t->dirty = true;
-    t->urgent = urgent;
-    pthread_cond_broadcast(&t->changed);
+    rec->pass = fl_pass_ref(pass);
+    if (rec->t->required)
+        fl_pass_set_strict(pass);
+    for (int side = 0; side < FL_SIDE__N; side++)
+        if (rec->kept[side]) {
+            fl_pass_set(pass, (enum fl_side)side, 0, false);
+            if (rec->resumed)
+                fl_pass_begin(pass, (enum fl_side)side, FL_PASS_ASKED);
+        }
 }
 
 int fl_transcript_begin(struct fl_transcripts *t, const struct fl_tap_session *session,
@@ -37,6 +45,7 @@ int fl_transcript_begin(struct fl_transcripts *t, const struct fl_tap_session *s
         return -ENOMEM;
     rec->t = t;
     rec->fd = -1;
+    rec->numbers[0] = rec->numbers[1] = -1;
     rec->resumed = session->resumed;
     rec->started_ms = session->started_ms;
     fl_arena_init(&rec->arena, ABOUT_BYTES);
@@ -54,9 +63,10 @@ int fl_transcript_begin(struct fl_transcripts *t, const struct fl_tap_session *s
         fl_rec_free(rec);
         return -ENOMEM;
     }
+    watch_pass(rec, session->pass);
     pthread_mutex_lock(&t->lock);
     TAILQ_INSERT_TAIL(&t->recs, rec, link);
-    wake(t, t->required); /* before much is said */
+    fl_rec_queue(rec);
     pthread_mutex_unlock(&t->lock);
     *ret_state = rec;
     return 0;
@@ -83,18 +93,22 @@ static void record(struct fl_rec *rec, char kind, int64_t wall_ms, const void *d
     struct fl_transcripts *t = rec->t;
     size_t bytes = FL_TF_RECORD_BYTES + len;
     bool small = kind != FL_TF_OUTPUT && kind != FL_TF_ERRORS && kind != FL_TF_INPUT;
+    const char *why = NULL;
 
-    if (rec->body.len + bytes > FL_TRANSCRIPT_HELD_ONE - (small ? 1024 : 8192) ||
-        t->held_bytes + bytes > FL_TRANSCRIPT_HELD_BYTES) {
-        fl_rec_gap(rec, len, "the disk was slower");
-        return;
-    }
-    if (fl_tf_record(&rec->body, kind, wall_ms, data, len) < 0) {
-        fl_rec_gap(rec, len, "out of memory");
+    /* What must be recorded is not sent on before it is, and its sender is held back by that. */
+    if (!t->required && (rec->body.len + bytes > FL_TRANSCRIPT_HELD_ONE - (small ? 1024 : 8192) ||
+                         t->held_bytes + bytes > FL_TRANSCRIPT_HELD_BYTES))
+        why = "the disk was slower";
+    else if (fl_tf_record(&rec->body, kind, wall_ms, data, len) < 0)
+        why = "out of memory";
+    if (why) {
+        fl_rec_lose(rec, len, why);
+        if (rec->shut)
+            fl_rec_end_it(rec, "The session must be recorded, and it cannot be: %s.", why);
         return;
     }
     t->held_bytes += bytes;
-    wake(t, rec->body.len > FL_TRANSCRIPT_FLUSH_BYTES);
+    fl_rec_queue(rec);
 }
 
 struct raise {
@@ -132,11 +146,11 @@ static void on_alarm(void *arg, const struct fl_conf_alarm *alarm)
     fl_log_warn("an alarm was raised in a session", FL_S("session", rec->about.session_id),
                 FL_S("node", rec->about.node_id), FL_S("alarm", alarm->name));
     pthread_mutex_lock(&rec->t->lock);
-    rec->n_alarms++;
+    rec->now.alarms++;
     record(rec, FL_TF_ALARM, k->wall_ms, alarm->name, strlen(alarm->name));
     if (alarm->end)
         fl_rec_end_it(rec, "The session was ended by the alarm %.64s.", alarm->name);
-    wake(rec->t, true);
+    fl_transcripts_wake(rec->t, true);
     pthread_mutex_unlock(&rec->t->lock);
 }
 
@@ -171,12 +185,10 @@ static void record_bytes(struct fl_rec *rec, char kind, const struct fl_tap_mess
     const struct fl_plane_conf *conf = &rec->t->plane->conf;
 
     rec->over_limit |= rec->recorded_bytes + m->len > (uint64_t)conf->transcript_max_bytes;
-    if (rec->over_limit && rec->t->required && !rec->end_it) {
-        fl_rec_end_it(rec, "The session must be recorded, and its transcript is full.");
-        wake(rec->t, true);
-    }
     if (rec->over_limit) {
-        fl_rec_gap(rec, m->len, "TranscriptMaxBytes");
+        fl_rec_lose(rec, m->len, "TranscriptMaxBytes");
+        if (rec->shut)
+            fl_rec_end_it(rec, "The session must be recorded, and its transcript is full.");
         return;
     }
     rec->recorded_bytes += m->len;
@@ -191,33 +203,50 @@ static void record_lost(struct fl_rec *rec, const struct fl_tap_message *m)
     record(rec, FL_TF_GAP, m->wall_ms, text, (size_t)n);
 }
 
-static void tap_message(void *state, const struct fl_tap_message *m)
+/* With the lock held: it was told. With nothing before it that is to be written, it may pass. */
+static void told(struct fl_rec *rec, const struct fl_tap_message *m)
+{
+    enum fl_side side = m->input ? FL_SIDE_CLIENT : FL_SIDE_AGENT;
+
+    rec->told[side] = m->sequence + 1;
+    if (rec->pass && rec->kept[side] && !rec->queued && !rec->writing && !rec->shut)
+        fl_pass_set(rec->pass, side, rec->told[side], false);
+}
+
+static int tap_message(void *state, const struct fl_tap_message *m)
 {
     struct fl_rec *rec = state;
     struct raise k = { rec, m->wall_ms };
     char kind = kind_of(rec, m);
     bool data = m->type == FL_DATA_TYPE_OUTPUT || m->type == FL_DATA_TYPE_STDERR;
+    bool much;
 
     pthread_mutex_lock(&rec->t->lock);
+    if (rec->shut) {
+        pthread_mutex_unlock(&rec->t->lock);
+        return 0;
+    }
     if (m->lost)
         record_lost(rec, m);
     if (data)
-        rec->bytes[m->input ? 0 : 1] += (int64_t)m->len;
+        rec->now.bytes[m->input ? 0 : 1] += (int64_t)m->len;
     if (kind == FL_TF_SIZE)
         record_size(rec, m);
     else if (kind && rec->bytes_kept)
         record_bytes(rec, kind, m);
-    else if (data)
-        wake(rec->t, false); /* for the numbers */
+    told(rec, m);
     rec->row_due = true;
+    fl_transcripts_wake(rec->t, rec->end_it);
+    much = rec->t->held_bytes > FL_TRANSCRIPT_HELD_BYTES / 2;
     pthread_mutex_unlock(&rec->t->lock);
 
     if (!rec->bytes_kept || m->type != FL_DATA_TYPE_OUTPUT)
-        return;
+        return 0;
     if (m->input)
         fl_alarm_input(rec->t->alarms, &rec->watch, m->data, m->len, on_alarm, &k);
     else
         fl_alarm_output(rec->t->alarms, &rec->watch, m->data, m->len, on_alarm, &k);
+    return much;
 }
 
 static void tap_end(void *state, const struct fl_tap_end *end)
@@ -236,7 +265,7 @@ static void tap_end(void *state, const struct fl_tap_end *end)
     rec->end_ms = end->wall_ms;
     rec->over = end->over;
     rec->ended = true;
-    wake(t, true);
+    fl_rec_queue(rec);
     pthread_mutex_unlock(&t->lock);
 }
 

@@ -11,9 +11,8 @@
 #include "common/base/log.h"
 #include "server/conf.h"
 
-#define PER_RUN    200
-#define DAY_MS     (24 * 60 * 60 * 1000ll)
-#define UNENDED_MS (10 * 60 * 1000) /* a relay has told of its end by then */
+#define PER_RUN 200
+#define DAY_MS  (24 * 60 * 60 * 1000ll)
 
 char *fl_transcripts_dir(const char *data_dir)
 {
@@ -71,8 +70,8 @@ static int make_file(struct fl_rec *rec, struct fl_err *err)
     if (rec->fd < 0)
         return file_failed(err, -errno);
     r = begin_file(rec, err);
-    rec->t->new_files = true; /* synced with what is written in this round */
-    if (r < 0) {              /* as if it had not been */
+    rec->made = true;
+    if (r < 0) { /* as if it had not been */
         unlinkat(rec->t->dir_fd, rec->about.session_id, 0);
         close(FL_TAKE_FD(rec->fd));
     }
@@ -84,6 +83,7 @@ struct remembered {
     struct fl_tf_end end;
     int64_t bytes[2], alarms;
     uint64_t recorded;
+    char note[160];
     bool found;
 };
 
@@ -104,7 +104,7 @@ static int read_row(struct fl_tx *tx, void *arg)
     m->bytes[0] = fl_sql_int(row, 3);
     m->bytes[1] = fl_sql_int(row, 4);
     m->alarms = fl_sql_int(row, 5);
-    snprintf(rec->note, sizeof(rec->note), "%s", fl_sql_text(row, 6));
+    snprintf(m->note, sizeof(m->note), "%s", fl_sql_text(row, 6));
     return fl_hex_decode(fl_sql_text(row, 2), m->end.mac, sizeof(m->end.mac));
 }
 
@@ -113,7 +113,8 @@ static int count_recorded(void *arg, char kind, int64_t wall_ms, const void *dat
     struct remembered *m = arg;
 
     (void)wall_ms;
-    (void)data;
+    if (kind == FL_TF_NUMBERS)
+        fl_tf_numbers_read(data, len, m->rec->numbers);
     if (kind == FL_TF_INPUT || kind == FL_TF_OUTPUT || kind == FL_TF_ERRORS)
         m->recorded += len;
     return 0;
@@ -175,13 +176,13 @@ static int go_on(struct fl_rec *rec, struct fl_err *err)
     return r < 0 ? file_failed(err, r) : fl_rec_append(rec, body.data, body.len, err);
 }
 
-static int find_file(struct fl_rec *rec, struct remembered *m, struct fl_err *err)
+static int find_file(struct fl_rec *rec, struct remembered *m, bool *ret_broken, struct fl_err *err)
 {
     int r;
 
     rec->end = m->end;
-    if (rec->note[0]) {
-        rec->broken = true;
+    if (m->note[0]) {
+        *ret_broken = true;
         return 0;
     }
     rec->fd = openat(rec->t->dir_fd, rec->about.session_id, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
@@ -189,44 +190,52 @@ static int find_file(struct fl_rec *rec, struct remembered *m, struct fl_err *er
         return make_file(rec, err);
     if (rec->fd < 0) {
         r = file_failed(err, -errno);
-        rec->broken = r == -ENOENT;
+        *ret_broken = r == -ENOENT;
         return r;
     }
     r = check_file(rec, m, err);
     if (r >= 0)
         r = go_on(rec, err);
-    rec->broken = r == -EBADMSG;
+    *ret_broken = r == -EBADMSG;
     if (r < 0)
         close(FL_TAKE_FD(rec->fd));
     return r;
 }
 
-static int reopen_file(struct fl_rec *rec, struct fl_err *err)
+static void remember(struct fl_rec_put *put, const struct remembered *m)
+{
+    put->bytes[0] += m->bytes[0];
+    put->bytes[1] += m->bytes[1];
+    put->alarms += m->alarms;
+}
+
+static int reopen_file(struct fl_rec *rec, struct fl_rec_put *put, bool *ret_broken,
+                       struct fl_err *err)
 {
     struct remembered m = { .rec = rec };
     int r = fl_store_run(rec->t->plane->store, FL_LANE_READ, read_row, &m);
 
     if (r < 0)
         return file_failed(err, r);
-    r = find_file(rec, &m, err);
-    if (r < 0 && !rec->broken) /* tried again: what is remembered would count twice */
+    r = find_file(rec, &m, ret_broken, err);
+    if (r < 0 && !*ret_broken) /* tried again: what is remembered would count twice */
         return r;
     pthread_mutex_lock(&rec->t->lock);
-    rec->shown[0] = rec->bytes[0] += m.bytes[0];
-    rec->shown[1] = rec->bytes[1] += m.bytes[1];
-    rec->shown_alarms = rec->n_alarms += m.alarms;
+    remember(&rec->now, &m);
+    remember(put, &m);
     rec->recorded_bytes += m.recorded;
+    snprintf(rec->note, sizeof(rec->note), "%s", m.note);
     pthread_mutex_unlock(&rec->t->lock);
     return r;
 }
 
-int fl_rec_open(struct fl_rec *rec, struct fl_err *err)
+int fl_rec_open(struct fl_rec *rec, struct fl_rec_put *put, bool *ret_broken, struct fl_err *err)
 {
-    int r = rec->resumed ? reopen_file(rec, err) : make_file(rec, err);
+    int r = rec->resumed ? reopen_file(rec, put, ret_broken, err) : make_file(rec, err);
 
     if (r == -EEXIST) /* of a plane that was killed before both sides had come */
-        r = reopen_file(rec, err);
-    rec->opened = r >= 0 && !rec->broken;
+        r = reopen_file(rec, put, ret_broken, err);
+    rec->streamed = rec->end;
     return r;
 }
 
@@ -266,14 +275,15 @@ static int put_rows(struct fl_tx *tx, void *arg)
         const struct fl_tf_about *a = &rec->about;
         char mac[FL_SHA256_HEX_BYTES];
 
-        fl_hex_encode(rec->end.mac, sizeof(rec->end.mac), mac);
-        r = fl_sql_exec(
-            tx, FL_SQL_transcript_put, NULL, FL_T(a->session_id), FL_T(conf->account),
-            FL_T(conf->region), FL_T(a->node_id), FL_T(a->owner), FL_T(a->document), FL_T(a->type),
-            FL_T(a->endpoint ? a->endpoint : ""), FL_T(a->kept), FL_N(rec->started_ms),
-            rec->shown_end_ms ? FL_N(rec->shown_end_ms) : FL_NULL, FL_N((int64_t)rec->end.bytes),
-            FL_N((int64_t)rec->end.blocks), FL_T(mac), FL_N(rec->shown[0]), FL_N(rec->shown[1]),
-            FL_N(rec->shown_alarms), FL_T(rec->note));
+        fl_hex_encode(rec->shown.end.mac, sizeof(rec->shown.end.mac), mac);
+        r = fl_sql_exec(tx, FL_SQL_transcript_put, NULL, FL_T(a->session_id), FL_T(conf->account),
+                        FL_T(conf->region), FL_T(a->node_id), FL_T(a->owner), FL_T(a->document),
+                        FL_T(a->type), FL_T(a->endpoint ? a->endpoint : ""), FL_T(a->kept),
+                        FL_N(rec->started_ms),
+                        rec->shown_end_ms ? FL_N(rec->shown_end_ms) : FL_NULL,
+                        FL_N((int64_t)rec->shown.end.bytes), FL_N((int64_t)rec->shown.end.blocks),
+                        FL_T(mac), FL_N(rec->shown.bytes[0]), FL_N(rec->shown.bytes[1]),
+                        FL_N(rec->shown.alarms), FL_T(rec->shown_note));
     }
     return r < 0 ? r : 0;
 }
@@ -353,88 +363,12 @@ static void remove_old(struct fl_transcripts *t, int64_t before_ms, int64_t over
     free(old);
 }
 
-/* ---- those whose session ended while nobody relayed it ---- */
-
-struct unended {
-    struct fl_arena arena;
-    struct fl_tap_session sessions[PER_RUN];
-    struct fl_tap_end ends[PER_RUN];
-    size_t n;
-};
-
-static int find_unended(struct fl_tx *tx, void *arg)
-{
-    struct unended *u = arg;
-    fl_autocursor struct fl_cursor *row = NULL;
-    int r = fl_sql_open(tx, FL_SQL_transcript_unended, &row, NULL, FL_N(fl_now_ms() - UNENDED_MS),
-                        FL_N(PER_RUN));
-
-    while (r >= 0 && u->n < PER_RUN && (r = fl_sql_next(row, NULL)) > 0) {
-        struct fl_tap_session *s = &u->sessions[u->n];
-
-        *s = (struct fl_tap_session){
-            .session_id = fl_arena_strdup(&u->arena, fl_sql_text(row, 0)),
-            .node_id = fl_arena_strdup(&u->arena, fl_sql_text(row, 1)),
-            .owner = fl_arena_strdup(&u->arena, fl_sql_text(row, 2)),
-            .document_name = fl_arena_strdup(&u->arena, fl_sql_text(row, 3)),
-            .content = "{}",
-            .started_ms = fl_sql_int(row, 4),
-            .resumed = true,
-        };
-        u->ends[u->n] = (struct fl_tap_end){
-            .over = true,
-            .status = fl_sql_is_null(row, 5) ? FL_SESS_TERMINATED
-                                             : (enum fl_session_status)fl_sql_int(row, 5),
-            .details =
-                fl_arena_strdup(&u->arena, fl_sql_is_null(row, 6) ? "" : fl_sql_text(row, 6)),
-            .wall_ms = fl_sql_is_null(row, 7) ? fl_now_ms() : fl_sql_int(row, 7),
-        };
-        if (!s->session_id || !s->node_id || !s->owner || !s->document_name ||
-            !u->ends[u->n].details)
-            return -ENOMEM;
-        u->n++;
-    }
-    return FL_MIN(r, 0);
-}
-
-static bool is_recorded(struct fl_transcripts *t, const char *session_id)
-{
-    struct fl_rec *rec;
-
-    pthread_mutex_lock(&t->lock);
-    TAILQ_FOREACH (rec, &t->recs, link)
-        if (strcmp(rec->about.session_id, session_id) == 0)
-            break;
-    pthread_mutex_unlock(&t->lock);
-    return rec != NULL;
-}
-
-/* A plane was killed, and neither side came back: the clock ended the session. */
-static void end_unended(struct fl_transcripts *t)
-{
-    struct unended *u = calloc(1, sizeof(*u));
-
-    if (!u)
-        return;
-    fl_arena_init(&u->arena, PER_RUN * 8192);
-    if (fl_store_run(t->plane->store, FL_LANE_READ, find_unended, u) == 0)
-        for (size_t i = 0; i < u->n; i++) {
-            void *rec;
-
-            if (!is_recorded(t, u->sessions[i].session_id) &&
-                fl_transcript_begin(t, &u->sessions[i], &rec) == 0)
-                fl_tap_transcript.end(rec, &u->ends[i]);
-        }
-    fl_arena_done(&u->arena);
-    free(u);
-}
-
 void fl_transcripts_retire(struct fl_transcripts *t)
 {
     const struct fl_plane_conf *conf = &t->plane->conf;
     int64_t used = 0, now_ms = fl_now_ms();
 
-    end_unended(t);
+    fl_transcripts_end_left(t);
     remove_old(t, now_ms - conf->transcript_days * DAY_MS, INT64_MAX);
     if (fl_store_run(t->plane->store, FL_LANE_READ, usage, &used) == 0 &&
         used > conf->transcripts_max_bytes)

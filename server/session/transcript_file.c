@@ -93,6 +93,23 @@ int fl_tf_block(const uint8_t key[FL_SEAL_KEY_BYTES], int64_t wall_ms, const voi
     return 0;
 }
 
+size_t fl_tf_numbers(const int64_t numbers[2], uint8_t out[FL_TF_NUMBERS_BYTES])
+{
+    put_u64(out, (uint64_t)numbers[0]);
+    if (numbers[1] < 0)
+        return 8;
+    put_u64(out + 8, (uint64_t)numbers[1]);
+    return 16;
+}
+
+void fl_tf_numbers_read(const void *data, size_t len, int64_t ret_numbers[2])
+{
+    const uint8_t *p = data;
+
+    ret_numbers[0] = len >= 8 ? (int64_t)get_u64(p) : -1;
+    ret_numbers[1] = len >= 16 ? (int64_t)get_u64(p + 8) : -1;
+}
+
 size_t fl_tf_fit(const void *body, size_t len)
 {
     const uint8_t *p = body;

@@ -29,6 +29,8 @@ enum fl_tf_kind {
     FL_TF_EXIT = 'X',    /* "EXIT_CODE: 0" */
     FL_TF_GAP = 'G',     /* how many bytes were not recorded, and why, as text */
     FL_TF_ALARM = 'A',   /* the name of an alarm */
+    FL_TF_NUMBERS = 'N', /* i64 each: messages of the agent before this number are in the file or
+                            not to be; of the client, where what is typed is kept */
     FL_TF_RESUMED = 'R', /* by another run of the plane; text */
     FL_TF_END = 'Z',     /* text: "Terminated", perhaps with why */
 };
@@ -46,6 +48,11 @@ int fl_tf_start(const char *session_id, struct fl_buf *out, struct fl_tf_end *re
 int fl_tf_record(struct fl_buf *body, char kind, int64_t wall_ms, const void *data, size_t len);
 int fl_tf_block(const uint8_t key[FL_SEAL_KEY_BYTES], int64_t wall_ms, const void *body, size_t len,
                 struct fl_buf *out, struct fl_tf_end *end);
+
+/* The data of FL_TF_NUMBERS. The second is -1 where there is none. */
+#define FL_TF_NUMBERS_BYTES 16
+size_t fl_tf_numbers(const int64_t numbers[2], uint8_t out[FL_TF_NUMBERS_BYTES]);
+void fl_tf_numbers_read(const void *data, size_t len, int64_t ret_numbers[2]);
 
 /* How many bytes of a body, whole records, fit into one block. */
 size_t fl_tf_fit(const void *body, size_t len);

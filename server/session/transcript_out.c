@@ -186,22 +186,28 @@ static void on_line(void *arg, const char *line, size_t len)
     fl_buf_append(&rec->lines, line, len + 1);
 }
 
-static uint32_t get_u32(const uint8_t *p)
+static int stream_record(void *arg, char kind, int64_t wall_ms, const void *data, size_t len)
 {
-    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+    struct fl_rec *rec = arg;
+
+    (void)wall_ms;
+    if (kind == FL_TF_OUTPUT || kind == FL_TF_ERRORS)
+        fl_text_output(&rec->text, data, len, on_line, rec);
+    return 0;
 }
 
-void fl_rec_stream(struct fl_rec *rec, const void *body, size_t len)
+void fl_rec_stream(struct fl_rec *rec, const struct fl_tf_end *end)
 {
-    const uint8_t *p = body;
+    struct fl_err err = { 0 };
+    int r = 1;
 
     if (!rec->log_group || !rec->log_streams || rec->log_failed)
         return;
-    for (size_t i = 0, n; i + FL_TF_RECORD_BYTES <= len; i += FL_TF_RECORD_BYTES + n) {
-        n = get_u32(p + i + 9);
-        if (p[i] == FL_TF_OUTPUT || p[i] == FL_TF_ERRORS)
-            fl_text_output(&rec->text, p + i + FL_TF_RECORD_BYTES, n, on_line, rec);
-    }
+    while (r > 0 && rec->streamed.bytes < end->bytes)
+        r = fl_tf_read(rec->fd, rec->t->key, rec->about.session_id, &rec->streamed,
+                       end->bytes - rec->streamed.bytes, stream_record, rec, &err);
+    if (r < 0)
+        log_failed(rec, &err);
     send_lines(rec);
 }
 

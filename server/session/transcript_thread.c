@@ -1,5 +1,5 @@
-/* transcript_thread.c - the thread that writes transcripts, in rounds: blocks, then fdatasync, then
- * rows. */
+/* transcript_thread.c - the thread that syncs transcripts, in rounds: fdatasync of what the writer
+ * has written, then rows. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -25,23 +25,24 @@ void fl_rec_free(struct fl_rec *rec)
     fl_arena_done(&rec->arena);
     if (rec->fd >= 0)
         close(rec->fd);
+    fl_pass_unref(rec->pass);
     free(rec);
 }
 
-/* With the lock held. */
-void fl_rec_gap(struct fl_rec *rec, size_t len, const char *why)
+void fl_transcripts_wake(struct fl_transcripts *t, bool urgent)
 {
-    rec->gap_bytes += len;
-    rec->gap_why = why;
+    if ((t->dirty && !urgent) || t->urgent)
+        return;
+    t->dirty = true;
+    t->urgent = urgent;
+    pthread_cond_signal(&t->changed);
 }
 
-/* What a round took from a session. */
-struct batch {
+/* What a round does for a session. */
+struct item {
     struct fl_rec *rec;
-    struct fl_buf body;
-    uint64_t gap;
-    const char *gap_why;
-    bool began, ended, end_it;
+    size_t unsynced;
+    bool row, ended, end_it; /* ended: and all of it is written */
 };
 
 static void audit_file(struct fl_rec *rec, const char *operation, const char *what)
@@ -56,104 +57,81 @@ static void audit_file(struct fl_rec *rec, const char *operation, const char *wh
     fl_audit_write(rec->t->plane->audit, &entry);
 }
 
-/* It could not be written: what is lost of it stands in the transcript once it can be. */
-static void failed(struct batch *b, const struct fl_err *err)
+void fl_rec_broken(struct fl_rec *rec, const struct fl_err *err)
 {
-    struct fl_rec *rec = b->rec;
-    struct fl_transcripts *t = rec->t;
-    bool first = !t->full_disk;
+    rec->broken = true;
+    if (rec->note[0])
+        return;
+    snprintf(rec->note, sizeof(rec->note), "%.150s", fl_err_text(err));
+    audit_file(rec, "fairlead:TranscriptBroken", rec->note);
+    fl_log_error("a transcript does not go on", FL_S("session", rec->about.session_id),
+                 FL_S("error", rec->note));
+}
 
-    if (rec->broken && rec->note[0] == '\0') {
-        snprintf(rec->note, sizeof(rec->note), "%.150s", fl_err_text(err));
-        audit_file(rec, "fairlead:TranscriptBroken", rec->note);
-        fl_log_error("a transcript does not go on", FL_S("session", rec->about.session_id),
-                     FL_S("error", rec->note));
-    } else if (!rec->broken && first) {
-        t->full_disk = true;
-        fl_log_error("transcripts cannot be written", FL_S("error", fl_err_text(err)));
-    }
+/* What is on the disk is not known any more. */
+static void sync_failed(struct item *item, int r)
+{
+    struct fl_rec *rec = item->rec;
+    struct fl_transcripts *t = rec->t;
+    struct fl_err err = { 0 };
+
+    fl_err_set(&err, r, NULL, "fdatasync: %s", strerror(-r));
     pthread_mutex_lock(&t->lock);
-    if (b->body.len)
-        fl_rec_gap(rec, b->body.len, "it could not be written");
+    fl_rec_broken(rec, &err);
+    fl_rec_lose(rec, item->unsynced, "it could not be written");
     if (t->required)
         fl_rec_end_it(rec, "The session must be recorded, and it cannot be: %.100s.",
-                      err->code ? fl_err_text(err) : rec->note);
+                      fl_err_text(&err));
+    snprintf(rec->shown_note, sizeof(rec->shown_note), "%s", rec->note);
+    item->end_it |= t->required;
     pthread_mutex_unlock(&t->lock);
-    b->gap = 0;
-    fl_buf_reset(&b->body);
-    b->end_it |= t->required;
-}
-
-static void append_gap(struct batch *b)
-{
-    char text[128];
-    int n;
-
-    if (!b->gap)
-        return;
-    n = snprintf(text, sizeof(text), "%llu bytes are not recorded: %s", (unsigned long long)b->gap,
-                 b->gap_why);
-    fl_tf_record(&b->body, FL_TF_GAP, fl_now_ms(), text, (size_t)n);
-    fl_metrics_count(b->rec->t->plane->metrics, FL_CTR_TRANSCRIPT_GAPS);
-}
-
-static void write_batch(struct batch *b)
-{
-    struct fl_rec *rec = b->rec;
-    struct fl_err err = { 0 };
-    int r;
-
-    b->began = !rec->opened && !rec->broken;
-    r = b->began ? fl_rec_open(rec, &err) : 0;
-    if (rec->broken) {
-        if (b->body.len || b->began)
-            failed(b, &err);
-        return;
-    }
-    if (r < 0) {
-        failed(b, &err);
-        return;
-    }
-    append_gap(b);
-    if (!b->body.len)
-        return;
-    for (size_t at = 0, n; r >= 0 && at < b->body.len; at += n) {
-        n = fl_tf_fit(b->body.data + at, b->body.len - at);
-        r = fl_rec_append(rec, b->body.data + at, n, &err);
-    }
-    if (r < 0)
-        failed(b, &err);
 }
 
 /* `whole` is what a sync of all of them gave, 1 without. */
-static void sync_batch(struct batch *b, int whole)
+static void sync_item(struct item *item, int whole)
 {
-    struct fl_rec *rec = b->rec;
+    struct fl_rec *rec = item->rec;
     int r;
 
-    if ((!b->body.len && !b->began) || rec->fd < 0)
+    if (!item->unsynced)
         return;
     r = whole <= 0 ? whole : fdatasync(rec->fd) < 0 ? -errno : 0;
-    if (r < 0) { /* what is on the disk is not known any more */
-        struct fl_err err = { 0 };
-
-        rec->broken = true;
-        fl_err_set(&err, r, NULL, "fdatasync: %s", strerror(-r));
-        failed(b, &err);
-        return;
-    }
-    if (rec->t->full_disk)
-        fl_log_info("transcripts can be written again");
-    rec->t->full_disk = false;
-    fl_rec_stream(rec, b->body.data, b->body.len);
+    if (r < 0)
+        sync_failed(item, r);
+    else
+        fl_rec_stream(rec, &rec->shown.end);
 }
 
-/* With the lock held: what sessions have, or NULL without memory. A session whose end is told stays
- * until all of it is taken. */
-static struct batch *take_batches(struct fl_transcripts *t, size_t *ret_n)
+/* With the lock held: nothing of it waits for the writer. */
+static bool is_written(const struct fl_rec *rec)
+{
+    return !rec->queued && !rec->writing;
+}
+
+/* With the lock held. What is counted and what is in the file belong together, for who adds to
+ * them after a kill. */
+static void take(struct fl_rec *rec, struct item *item)
+{
+    bool over = rec->ended && is_written(rec);
+
+    *item = (struct item){ .rec = rec,
+                           .unsynced = rec->opened && !rec->broken ? rec->unsynced : 0,
+                           .row = rec->opened || rec->broken,
+                           .ended = over,
+                           .end_it = rec->end_it };
+    rec->shown = is_written(rec) ? rec->now : rec->put;
+    rec->shown.end = rec->put.end;
+    rec->shown_end_ms = over && rec->over ? rec->end_ms : 0;
+    memcpy(rec->shown_note, rec->note, sizeof(rec->note));
+    rec->unsynced = 0;
+    rec->row_due = rec->end_it = false;
+}
+
+/* With the lock held: those for which there is something to do; NULL without memory. */
+static struct item *take_items(struct fl_transcripts *t, size_t *ret_n)
 {
     struct fl_rec *rec;
-    struct batch *v;
+    struct item *v;
     size_t n = 0;
 
     TAILQ_FOREACH (rec, &t->recs, link)
@@ -162,49 +140,27 @@ static struct batch *take_batches(struct fl_transcripts *t, size_t *ret_n)
     *ret_n = 0;
     if (!v)
         return NULL;
-    TAILQ_FOREACH (rec, &t->recs, link) {
-        struct batch *b = &v[*ret_n];
-        bool begins = !rec->opened && !rec->broken;
-
-        if (!rec->body.len && !rec->ended && !rec->row_due && !begins && !rec->end_it)
-            continue;
-        *b = (struct batch){ .rec = rec,
-                             .body = rec->body,
-                             .gap = rec->body.len || rec->ended ? rec->gap_bytes : 0,
-                             .gap_why = rec->gap_why,
-                             .ended = rec->ended,
-                             .end_it = rec->end_it };
-        t->held_bytes -= FL_MIN(t->held_bytes, rec->body.len);
-        fl_buf_init(&rec->body, FL_TRANSCRIPT_HELD_ONE);
-        if (b->gap)
-            rec->gap_bytes = 0;
-        rec->end_it = false;
-        rec->row_due = true;
-        rec->shown[0] = rec->bytes[0];
-        rec->shown[1] = rec->bytes[1];
-        rec->shown_alarms = rec->n_alarms;
-        rec->shown_end_ms = rec->ended && rec->over ? rec->end_ms : 0;
-        ++*ret_n;
-    }
+    TAILQ_FOREACH (rec, &t->recs, link)
+        if (rec->row_due || rec->end_it || (rec->ended && is_written(rec)))
+            take(rec, &v[(*ret_n)++]);
     return v;
 }
 
 /* Rows that could not be put are due again. */
-static bool put_rows(struct fl_transcripts *t, struct batch *v, size_t n)
+static bool put_rows(struct fl_transcripts *t, struct item *v, size_t n)
 {
     struct fl_rec **due = calloc(n + 1, sizeof(struct fl_rec *));
     size_t n_due = 0;
     int r = due ? 0 : -ENOMEM;
 
     for (size_t i = 0; due && i < n; i++)
-        if (v[i].rec->opened || v[i].rec->broken)
+        if (v[i].row)
             due[n_due++] = v[i].rec;
     if (r == 0 && n_due)
         r = fl_rec_put_rows(t, due, n_due);
     pthread_mutex_lock(&t->lock);
-    for (size_t i = 0; r == 0 && i < n_due; i++)
-        if (due[i]->shown[0] == due[i]->bytes[0] && due[i]->shown[1] == due[i]->bytes[1])
-            due[i]->row_due = false;
+    for (size_t i = 0; r < 0 && i < n; i++)
+        v[i].rec->row_due = true;
     pthread_mutex_unlock(&t->lock);
     free(due);
     if (r == 0 && n_due)
@@ -212,9 +168,9 @@ static bool put_rows(struct fl_transcripts *t, struct batch *v, size_t n)
     return r == 0;
 }
 
-static void finish(struct batch *b)
+static void finish(struct item *item)
 {
-    struct fl_rec *rec = b->rec;
+    struct fl_rec *rec = item->rec;
     char head[FL_SHA256_HEX_BYTES];
 
     if (rec->opened && !rec->broken && rec->over) {
@@ -229,27 +185,26 @@ static void finish(struct batch *b)
 }
 
 /* True: something is left that can be done later. */
-static bool run_round(struct fl_transcripts *t, struct batch *v, size_t n)
+static bool run_round(struct fl_transcripts *t, struct item *v, size_t n, bool new_files)
 {
+    size_t n_sync = 0;
     int whole = 1;
     bool rows;
 
     for (size_t i = 0; i < n; i++)
-        write_batch(&v[i]);
-    if (n > SYNC_ONE_BY_ONE)
+        n_sync += v[i].unsynced > 0;
+    if (n_sync > SYNC_ONE_BY_ONE)
         whole = syncfs(t->dir_fd) < 0 ? -errno : 0;
-    else if (t->new_files && fsync(t->dir_fd) < 0)
+    else if (new_files && fsync(t->dir_fd) < 0)
         whole = -errno;
-    t->new_files = false;
     for (size_t i = 0; i < n; i++)
-        sync_batch(&v[i], whole);
+        sync_item(&v[i], whole);
     fl_transcripts_send_events(t);
     rows = put_rows(t, v, n);
     for (size_t i = 0; i < n; i++) {
         if (v[i].end_it && !v[i].ended)
             fl_rec_end_session(v[i].rec);
-        fl_buf_done(&v[i].body);
-        if (v[i].ended && (rows || t->closing))
+        if (v[i].ended && (rows || t->last))
             finish(&v[i]);
     }
     return !rows;
@@ -261,7 +216,7 @@ static void wait_for_work(struct fl_transcripts *t)
     struct timespec until;
     bool waited = false;
 
-    while (!t->urgent && !t->closing && !(t->dirty && waited)) {
+    while (!t->urgent && !t->last && !(t->dirty && waited)) {
         int64_t ms =
             t->dirty ? FL_TRANSCRIPT_FLUSH_MS : FL_MAX(t->retire_at_ms - fl_mono_ms(), (int64_t)1);
 
@@ -278,31 +233,35 @@ static void wait_for_work(struct fl_transcripts *t)
     }
 }
 
-static void *thread_main(void *arg)
+static void *sync_thread(void *arg)
 {
     struct fl_transcripts *t = arg;
-    bool closing = false, again = false;
+    bool last = false, again = false;
 
-    while (!closing) {
-        struct batch *v;
+    while (!last) {
+        struct item *v;
         uint64_t asked;
+        bool new_files;
         size_t n;
 
         pthread_mutex_lock(&t->lock);
-        if (again && !t->closing) { /* the store is not there: what comes meanwhile waits */
+        if (again && !t->last) { /* the store is not there: what comes meanwhile waits */
             t->dirty = true;
             t->urgent = false;
         }
         wait_for_work(t);
-        closing = t->closing;
         asked = t->asked;
-        v = take_batches(t, &n);
-        t->dirty = t->urgent = false;
+        while (asked != t->done && (t->n_writing || !TAILQ_EMPTY(&t->work)))
+            pthread_cond_wait(&t->written, &t->lock);
+        last = t->last;
+        v = take_items(t, &n);
+        new_files = t->new_files;
+        t->dirty = t->urgent = t->new_files = false;
         pthread_mutex_unlock(&t->lock);
 
-        again = !v || run_round(t, v, n);
+        again = !v || run_round(t, v, n, new_files);
         free(v);
-        if (fl_mono_ms() >= t->retire_at_ms && !closing) {
+        if (fl_mono_ms() >= t->retire_at_ms && !last) {
             fl_transcripts_retire(t);
             fl_transcript_index_wake(t->index);
             t->retire_at_ms = fl_mono_ms() + RETIRE_MS;
@@ -320,7 +279,7 @@ void fl_transcripts_settle(struct fl_transcripts *t)
     pthread_mutex_lock(&t->lock);
     for (uint64_t mine = ++t->asked; t->done < mine;) {
         t->dirty = t->urgent = true;
-        pthread_cond_broadcast(&t->changed);
+        pthread_cond_signal(&t->changed);
         pthread_cond_wait(&t->written, &t->lock);
     }
     pthread_mutex_unlock(&t->lock);
@@ -346,10 +305,12 @@ int fl_transcripts_open(struct fl_plane *plane, struct fl_err *err)
                                   .required = conf->transcripts &&
                                               strcmp(conf->transcripts, "required") == 0 };
     TAILQ_INIT(&t->recs);
+    TAILQ_INIT(&t->work);
     pthread_mutex_init(&t->lock, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&t->changed, &attr);
+    pthread_cond_init(&t->filled, &attr);
     pthread_cond_init(&t->written, &attr);
     pthread_condattr_destroy(&attr);
     t->retire_at_ms = fl_mono_ms() + FL_TRANSCRIPT_FLUSH_MS;
@@ -361,8 +322,12 @@ int fl_transcripts_open(struct fl_plane *plane, struct fl_err *err)
     if (r >= 0) {
         t->dir_fd = open(t->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         r = t->dir_fd < 0 ? fl_err_set(err, -errno, NULL, "%s: %s", t->dir, strerror(errno))
-                          : -pthread_create(&t->thread, NULL, thread_main, t);
-        t->running = r == 0;
+                          : -pthread_create(&t->writer, NULL, fl_transcripts_write, t);
+        t->writes = r == 0;
+    }
+    if (r >= 0) {
+        r = -pthread_create(&t->syncer, NULL, sync_thread, t);
+        t->syncs = r == 0;
     }
     if (r >= 0)
         r = fl_transcript_index_new(t, &t->index, err);
@@ -370,6 +335,7 @@ int fl_transcripts_open(struct fl_plane *plane, struct fl_err *err)
         fl_transcripts_free(t);
         return err && err->code ? r : fl_err_set(err, r, NULL, "transcripts: %s", strerror(-r));
     }
+    fl_transcripts_adopt(t);
     plane->transcripts = t;
     return 0;
 }
@@ -380,13 +346,18 @@ struct fl_transcripts *fl_transcripts_free(struct fl_transcripts *t)
 
     if (!t)
         return NULL;
-    if (t->running) {
-        pthread_mutex_lock(&t->lock);
-        t->closing = true;
-        pthread_cond_broadcast(&t->changed);
-        pthread_mutex_unlock(&t->lock);
-        pthread_join(t->thread, NULL);
-    }
+    pthread_mutex_lock(&t->lock);
+    t->closing = true;
+    pthread_cond_signal(&t->filled);
+    pthread_mutex_unlock(&t->lock);
+    if (t->writes)
+        pthread_join(t->writer, NULL);
+    pthread_mutex_lock(&t->lock);
+    t->last = true;
+    pthread_cond_signal(&t->changed);
+    pthread_mutex_unlock(&t->lock);
+    if (t->syncs)
+        pthread_join(t->syncer, NULL);
     t->index = fl_transcript_index_free(t->index);
     while ((rec = TAILQ_FIRST(&t->recs))) {
         TAILQ_REMOVE(&t->recs, rec, link);
@@ -398,6 +369,7 @@ struct fl_transcripts *fl_transcripts_free(struct fl_transcripts *t)
     free(t->dir);
     fl_wipe(t->key, sizeof(t->key));
     pthread_cond_destroy(&t->changed);
+    pthread_cond_destroy(&t->filled);
     pthread_cond_destroy(&t->written);
     pthread_mutex_destroy(&t->lock);
     free(t);

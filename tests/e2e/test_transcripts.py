@@ -244,6 +244,31 @@ def test_the_plane_is_killed(recorded, row):
     assert "39 bytes cut off" in cast and ended["BytesOut"] == len(raw)
 
 
+def test_what_was_seen_is_written(recorded):
+    """However soon after it the plane is killed: before a byte goes on to the client, the kernel has it."""
+    place = recorded()
+    client, agent = place.start()
+    client.wait_ready()
+    for i in range(3):
+        client.send(b"echo se$((%d))en\r" % i)
+        client.wait_output(b"se%den" % i)
+        place.plane.kill(signal.SIGKILL)
+        assert b"se%den" % i in place.file(client.session_id).read_bytes()
+        place.plane.start()
+        done = place.cli("transcripts", "verify", client.session_id)
+        assert done.returncode == OK and b"whole so far" in done.stdout, done
+        assert b"se%den" % i in place.cli("transcripts", "export", "--raw", client.session_id).stdout
+        place.node.open()
+        flsandbox.wait_for("the client back", lambda i=i: client.resumes > i or client.ended)
+        flsandbox.wait_for("the agent back", lambda i=i: agent.reconnects > i or agent.gave_up)
+    client.send(b"exit\r")
+    assert client.wait_end() == "closed", client
+    ended = place.ended(client.session_id)
+    assert place.cli("transcripts", "verify", client.session_id).stdout.startswith(client.session_id.encode() + b": whole, ")
+    raw = place.cli("transcripts", "export", "--raw", client.session_id).stdout
+    assert [raw.count(b"se%den" % i) for i in range(3)] == [1, 1, 1] and ended["BytesOut"] == len(raw)
+
+
 def test_the_node_cannot_erase_it(recorded):
     """Whoever has the node has its credentials: nothing of what the plane keeps answers to them."""
     place = recorded()

@@ -46,6 +46,9 @@ SELECT t.session_id, t.node_id, t.owner, t.document_name, t.started_ms, s.status
 FROM transcript t LEFT JOIN session s ON s.session_id = t.session_id
 WHERE t.ended_ms IS NULL AND (s.session_id IS NULL OR s.ended_ms < $1) LIMIT $2;
 
+-- :name transcript_known
+SELECT COUNT(*) FROM transcript WHERE session_id = $1;
+
 -- :name transcript_usage
 SELECT COALESCE(SUM(file_bytes), 0) FROM transcript;
 

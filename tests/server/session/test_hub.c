@@ -13,7 +13,11 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include "common/base/clock.h"
 #include "common/base/rand.h"
@@ -22,6 +26,7 @@
 #include "server/channel/channel_token.h"
 #include "server/http/route.h"
 #include "server/session/hub.h"
+#include "server/session/transcript_priv.h"
 #include "tests/runmode.h"
 #include "tests/server/fixture.h"
 
@@ -35,6 +40,33 @@
 static struct fl_fixture f;
 static struct fl_loop *loop; /* of the peers */
 static struct fl_ws_client *client;
+
+/* ---- the disk ---- */
+
+static enum { DISK_GOOD, DISK_STUCK, DISK_FULL } _Atomic disk; /* of transcripts only */
+
+/* In place of the C library's, for the whole program. */
+ssize_t pwrite64(int fd, const void *data, size_t len, off_t at)
+{
+    char link[40], path[300] = "";
+
+    if (disk != DISK_GOOD) {
+        snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+        if (readlink(link, path, sizeof(path) - 1) > 0 && strstr(path, "/transcripts/"))
+            while (disk == DISK_STUCK)
+                usleep(1000);
+        if (strstr(path, "/transcripts/") && disk == DISK_FULL) {
+            errno = ENOSPC;
+            return -1;
+        }
+    }
+    return syscall(SYS_pwrite64, fd, data, len, at);
+}
+
+ssize_t pwrite(int fd, const void *data, size_t len, off_t at)
+{
+    return pwrite64(fd, data, len, at);
+}
 
 /* ---- the plane's threads ---- */
 
@@ -91,6 +123,14 @@ static void stop_loop(void *arg)
     fl_loop_stop(arg);
 }
 
+static void open_transcripts(char *mode)
+{
+    f.plane.conf.transcripts = mode;
+    f.plane.conf.transcript_days = 30;
+    f.plane.conf.transcript_max_bytes = f.plane.conf.transcripts_max_bytes = 1 << 30;
+    assert_int_equal(fl_transcripts_open(&f.plane, NULL), 0);
+}
+
 static int setup(void **state)
 {
     static const struct fl_server_events events = { .on_request = on_request,
@@ -99,9 +139,10 @@ static int setup(void **state)
     const struct fl_server_conf conf = { .bind = "127.0.0.1" };
     const struct fl_ws_client_conf client_conf = { 0 };
 
-    (void)state;
     fl_fixture_open(&f);
     f.plane.conf.session_lost_ms = LOST_MS;
+    if (*state)
+        open_transcripts(*state);
     assert_int_equal(fl_loop_new(&loop), 0);
     assert_int_equal(fl_ws_client_new(loop, &client_conf, &client, NULL), 0);
     for (size_t i = 0; i < THREADS; i++) {
@@ -133,9 +174,11 @@ static int teardown(void **state)
         fl_loop_post(threads[i].loop, stop_loop, threads[i].loop);
     for (size_t i = 0; i < THREADS; i++)
         pthread_join(threads[i].id, NULL);
+    disk = DISK_GOOD;
     client = fl_ws_client_free(client);
     for (size_t i = 0; i < THREADS; i++)
         threads[i].server = fl_server_free(threads[i].server);
+    f.plane.transcripts = fl_transcripts_free(f.plane.transcripts);
     fl_store_close(f.plane.store);
     turns();
     for (size_t i = 0; i < THREADS; i++)
@@ -568,6 +611,117 @@ static void an_agent_that_is_silent(void **state)
     go(&person);
 }
 
+static int count_record(void *arg, char kind, int64_t wall_ms, const void *data, size_t len)
+{
+    size_t *bytes = arg;
+
+    assert_int_not_equal(kind, FL_TF_GAP);
+    *bytes += kind == FL_TF_OUTPUT ? len : 0;
+    return 0;
+}
+
+/* How much output is recorded; with no gap. */
+static size_t recorded(const char *id)
+{
+    struct fl_tf_end at = { 0 };
+    size_t bytes = 0;
+    int fd;
+
+    fl_transcripts_settle(f.plane.transcripts);
+    fd = fl_transcript_fd(f.plane.transcripts, id);
+    assert_true(fd >= 0);
+    assert_int_equal(fl_tf_read(fd, fl_transcript_key(f.plane.transcripts), id, &at, SIZE_MAX,
+                                count_record, &bytes, NULL),
+                     0);
+    close(fd);
+    return bytes;
+}
+
+static size_t held(void)
+{
+    struct fl_transcripts *t = f.plane.transcripts;
+    size_t bytes;
+
+    pthread_mutex_lock(&t->lock);
+    bytes = t->held_bytes;
+    pthread_mutex_unlock(&t->lock);
+    return bytes;
+}
+
+/* What must be recorded is not shown before it is; its sender waits, and nothing is missing. */
+static void a_disk_that_is_stuck_stops_the_writer(void **state)
+{
+    static struct peer agent, person;
+    const int64_t n = 48 * 1024 * 1024 / PAYLOAD;
+    char *id = new_session();
+
+    (void)state;
+    agent = person = (struct peer){ 0 };
+    come(&agent, id, true, 0);
+    come(&person, id, false, 1);
+    WAIT_FOR(status_of(id) == FL_SESS_CONNECTED);
+    disk = DISK_STUCK;
+    agent.to_send = n;
+    feed(&agent);
+    for (int i = 0; i < 200; i++) {
+        fl_loop_run_once(loop, false);
+        usleep(1000);
+    }
+    assert_int_equal(person.expected, 0);
+    assert_true(agent.sent < n);
+    assert_true(agent.sent * PAYLOAD < 30 * 1024 * 1024);
+    assert_true(held() < 4 * 1024 * 1024);
+    disk = DISK_GOOD;
+    WAIT_FOR(person.expected == n);
+    assert_true(recorded(id) == (size_t)n * PAYLOAD);
+    go(&agent);
+    go(&person);
+}
+
+static void what_cannot_be_recorded_is_not_shown(void **state)
+{
+    static struct peer agent, person;
+    char *id = new_session();
+
+    (void)state;
+    agent = person = (struct peer){ 0 };
+    come(&agent, id, true, 0);
+    come(&person, id, false, 1);
+    WAIT_FOR(status_of(id) == FL_SESS_CONNECTED);
+    peer_send(&agent, FL_DATA_OUTPUT, 0, 1, "one", 3);
+    WAIT_FOR(person.expected == 1);
+    assert_int_equal(recorded(id), 3);
+    disk = DISK_FULL;
+    for (int i = 1; i < 4; i++)
+        peer_send(&agent, FL_DATA_OUTPUT, i, 1, "two", 3);
+    WAIT_FOR(person.n_closed == 1 && person.closed);
+    assert_int_equal(person.expected, 1);
+    disk = DISK_GOOD;
+    go(&agent);
+    assert_int_equal(recorded(id), 3);
+}
+
+/* Where gaps are allowed, a disk that is stuck is not waited for without end. */
+static void what_need_not_be_recorded_is_shown(void **state)
+{
+    static struct peer agent, person;
+    char *id = new_session();
+
+    (void)state;
+    agent = person = (struct peer){ 0 };
+    come(&agent, id, true, 0);
+    come(&person, id, false, 1);
+    WAIT_FOR(status_of(id) == FL_SESS_CONNECTED);
+    disk = DISK_STUCK;
+    for (int i = 0; i < 3; i++)
+        peer_send(&agent, FL_DATA_OUTPUT, i, 1, "one", 3);
+    WAIT_FOR(person.expected == 3);
+    disk = DISK_GOOD;
+    assert_int_equal(recorded(id), 9); /* and yet it is */
+    go(&agent);
+    go(&person);
+}
+
 static void many(void **state)
 {
     const char *bench = getenv("SESSION_BENCH_MANY");
@@ -612,10 +766,18 @@ static void many(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(all_of_it_comes_in_order),   TEST(a_reader_that_stops_stops_the_writer),
-        TEST(what_was_said_before_waits), TEST(a_newer_connection_takes_the_place),
-        TEST(both_are_told_of_the_end),   TEST(coming_and_going),
-        TEST(an_agent_that_is_silent),    TEST(many),
+        TEST(all_of_it_comes_in_order),
+        TEST(a_reader_that_stops_stops_the_writer),
+        TEST(what_was_said_before_waits),
+        TEST(a_newer_connection_takes_the_place),
+        TEST(both_are_told_of_the_end),
+        TEST(coming_and_going),
+        TEST(an_agent_that_is_silent),
+        TEST(many),
+#define RECORDED(fn, mode) cmocka_unit_test_prestate_setup_teardown(fn, setup, teardown, mode)
+        RECORDED(a_disk_that_is_stuck_stops_the_writer, (char *)"required"),
+        RECORDED(what_cannot_be_recorded_is_not_shown, (char *)"required"),
+        RECORDED(what_need_not_be_recorded_is_shown, (char *)"on"),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -23,6 +23,7 @@ static struct side {
 } sides[FL_SIDE__N];
 static enum fl_relay_word words[8];
 static size_t n_words, n_stream;
+static int stream_gives;
 static struct fl_relay relay;
 
 static int on_send(void *arg, enum fl_side to, struct fl_msg *m)
@@ -56,8 +57,8 @@ static void on_word(void *arg, enum fl_relay_word word)
     words[n_words++] = word;
 }
 
-static void on_stream(void *arg, enum fl_side from, const struct fl_msg *m, const char *payload,
-                      size_t len)
+static int on_stream(void *arg, enum fl_side from, const struct fl_msg *m, const char *payload,
+                     size_t len)
 {
     (void)arg;
     (void)from;
@@ -65,6 +66,7 @@ static void on_stream(void *arg, enum fl_side from, const struct fl_msg *m, cons
     (void)payload;
     (void)len;
     n_stream++;
+    return stream_gives;
 }
 
 static const struct fl_relay_events events = { on_send, on_pause, on_word, on_stream };
@@ -78,6 +80,7 @@ static void open_relay(const struct fl_relay_conf *more)
     memset(sides, 0, sizeof(sides));
     sides[0].room = sides[1].room = SEEN_MAX;
     n_words = n_stream = 0;
+    stream_gives = 0;
     fl_relay_init(&relay, &conf, &events, NULL, 0);
 }
 
@@ -482,6 +485,63 @@ static void every_message_is_told_of(void **state)
     assert_int_equal(n_stream, 3);
 }
 
+/* What is to be kept by somebody waits until it is; what was sent is not asked about again. */
+static void what_may_not_pass_yet_waits(void **state)
+{
+    (void)state;
+    both();
+    fl_relay_let(&relay, FL_SIDE_AGENT, 1);
+    output(0, 1, "a");
+    output(1, 1, "b");
+    output(2, 1, "c");
+    input(0, 1, "x"); /* the other direction goes on */
+    assert_int_equal(sides[FL_SIDE_CLIENT].n, 1);
+    assert_int_equal(sides[FL_SIDE_AGENT].n, 1);
+    assert_true(fl_relay_waits(&relay));
+    fl_relay_let(&relay, FL_SIDE_AGENT, 2);
+    assert_int_equal(sides[FL_SIDE_CLIENT].n, 2);
+    fl_relay_detach(&relay, FL_SIDE_CLIENT, WALL);
+    attach(FL_SIDE_CLIENT); /* both that it had once more, and no other */
+    assert_int_equal(sides[FL_SIDE_CLIENT].n, 4);
+    fl_relay_let(&relay, FL_SIDE_AGENT, INT64_MAX);
+    expect(FL_SIDE_CLIENT, 4, "output_stream_data 2 1 c");
+    assert_false(fl_relay_waits(&relay));
+}
+
+/* The end waits behind what is to be written; what will never be is not waited for. */
+static void what_may_never_pass_is_forgotten(void **state)
+{
+    (void)state;
+    both();
+    fl_relay_let(&relay, FL_SIDE_AGENT, 1);
+    output(0, 1, "a");
+    output(1, 1, "b");
+    fl_relay_close(&relay, FL_SIDE_CLIENT, "the disk is full", WALL);
+    assert_int_equal(sides[FL_SIDE_CLIENT].n, 1);
+    fl_relay_shut(&relay);
+    assert_int_equal(sides[FL_SIDE_CLIENT].n, 2);
+    assert_non_null(strstr(sides[FL_SIDE_CLIENT].seen[1], "channel_closed"));
+    assert_true(sides[FL_SIDE_CLIENT].ended);
+    assert_int_equal(relay.to[FL_SIDE_CLIENT].unsent_bytes, 0);
+}
+
+static void who_keeps_can_stop_the_sender(void **state)
+{
+    (void)state;
+    both();
+    fl_relay_let(&relay, FL_SIDE_AGENT, 0);
+    stream_gives = 1;
+    output(0, 1, "a");
+    assert_true(sides[FL_SIDE_AGENT].paused);
+    stream_gives = 0;
+    fl_relay_let(&relay, FL_SIDE_AGENT, 1);
+    assert_false(sides[FL_SIDE_AGENT].paused);
+    stream_gives = -ENOBUFS; /* not taken: it may come again */
+    output(1, 1, "b");
+    assert_int_equal(sides[FL_SIDE_CLIENT].n, 1);
+    assert_int_equal(fl_flow_find(&relay.to[FL_SIDE_CLIENT], 1), FL_FLOW_NEW);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -507,6 +567,9 @@ int main(void)
         TEST(a_slow_socket_stops_the_sender),
         TEST(what_is_kept_has_a_limit),
         TEST(every_message_is_told_of),
+        TEST(what_may_not_pass_yet_waits),
+        TEST(what_may_never_pass_is_forgotten),
+        TEST(who_keeps_can_stop_the_sender),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

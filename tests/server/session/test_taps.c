@@ -1,4 +1,5 @@
 /* Whatever order messages come in, a tap sees each once, in order, and is told of gaps. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,11 +8,12 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "server/session/pass.h"
 #include "server/session/taps.h"
 
 static char seen[4096]; /* "o0 o1 i0 o4(+2) end" */
 
-static void on_message(void *state, const struct fl_tap_message *m)
+static int on_message(void *state, const struct fl_tap_message *m)
 {
     size_t len = strlen(seen);
 
@@ -23,6 +25,7 @@ static void on_message(void *state, const struct fl_tap_message *m)
     if (m->lost)
         len += (size_t)snprintf(seen + len, sizeof(seen) - len, "(+%d)", (int)m->lost);
     snprintf(seen + len, sizeof(seen) - len, " ");
+    return 0;
 }
 
 static void on_end(void *state, const struct fl_tap_end *end)
@@ -98,11 +101,68 @@ static void a_gap_is_not_waited_for_for_ever(void **state)
     assert_string_equal(seen, "o2(+2) o4(+1) down");
 }
 
+/* Where a message is sent on only after it was told, one that comes too early is not taken. */
+static void what_waits_to_be_told_is_never_given_up(void **state)
+{
+    struct fl_tapped t = open_taps(false);
+    const struct fl_tap_end end = { .details = "" };
+
+    (void)state;
+    TAILQ_INIT(&t.from[0].early);
+    TAILQ_INIT(&t.from[1].early);
+    t.pass = fl_pass_new(NULL, NULL, NULL);
+    fl_pass_set(t.pass, FL_SIDE_AGENT, 0, false);
+    assert_int_equal(fl_tapped_message(&t, FL_SIDE_AGENT, 2, 1, "2", 1, 0), 0);
+    t.from[FL_SIDE_AGENT].early_bytes += FL_TAPS_EARLY_BYTES; /* as if more had come */
+    assert_int_equal(fl_tapped_message(&t, FL_SIDE_AGENT, 4, 1, "4", 1, 0), -ENOBUFS);
+    assert_string_equal(seen, "");
+    fl_tapped_message(&t, FL_SIDE_AGENT, 0, 1, "0", 1, 0);
+    fl_tapped_message(&t, FL_SIDE_AGENT, 1, 1, "1", 1, 0);
+    assert_string_equal(seen, "o0 o1 o2 ");
+    fl_tapped_end(&t, &end);
+    fl_pass_unref(t.pass);
+}
+
+/* A session that goes on: its messages wait until it is known which is next, and that is told
+ * first, whatever came first. Without knowing, the lowest that has come. */
+static void who_goes_on_knows_where(void **state)
+{
+    static const struct {
+        int64_t first;
+        const char *want;
+    } cases[] = { { 3, "o3 o4 o5 " }, { 5, "o5 " }, { FL_PASS_ANY, "o3 o4 o5 " } };
+
+    (void)state;
+    for (size_t i = 0; i < FL_ARRAY_LEN(cases); i++) {
+        struct fl_tapped t = open_taps(true);
+        const struct fl_tap_end end = { .details = "" };
+
+        TAILQ_INIT(&t.from[0].early);
+        TAILQ_INIT(&t.from[1].early);
+        t.pass = fl_pass_new(NULL, NULL, NULL);
+        fl_pass_set(t.pass, FL_SIDE_AGENT, 0, false);
+        fl_pass_begin(t.pass, FL_SIDE_AGENT, FL_PASS_ASKED);
+        t.from[FL_SIDE_AGENT].expected = FL_PASS_ASKED;
+        fl_tapped_message(&t, FL_SIDE_AGENT, 4, 1, "4", 1, 0);
+        fl_tapped_message(&t, FL_SIDE_AGENT, 3, 1, "3", 1, 0);
+        fl_tapped_moved(&t);
+        assert_string_equal(seen, "");
+        fl_pass_begin(t.pass, FL_SIDE_AGENT, cases[i].first);
+        fl_tapped_moved(&t);
+        fl_tapped_message(&t, FL_SIDE_AGENT, 5, 1, "5", 1, 0);
+        assert_string_equal(seen, cases[i].want);
+        fl_tapped_end(&t, &end);
+        fl_pass_unref(t.pass);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(in_order_and_once),
         cmocka_unit_test(a_gap_is_not_waited_for_for_ever),
+        cmocka_unit_test(what_waits_to_be_told_is_never_given_up),
+        cmocka_unit_test(who_goes_on_knows_where),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -339,7 +339,7 @@ static void a_changed_file_is_left_alone(void **state)
         bool cut;
     } cases[] = { { "cut", 10, true },
                   { "changed", 60, false },
-                  { "a whole block cut off", 20 + FL_TF_RECORD_BYTES + 8 + FL_TF_MAC_BYTES, true },
+                  { "a whole block cut off", 20 + 2 * (FL_TF_RECORD_BYTES + 8) + FL_TF_MAC_BYTES, true },
                   { "emptied", 1 << 20, true } };
     struct talk *t = *state;
 
