@@ -269,7 +269,7 @@ static int read_blocks(struct fl_call *call, const struct entry *e, int fd, stru
     if (at->bytes >= known && e->ended.ms)
         return 0;
     r = fl_tf_read(fd, fl_transcript_key(call->plane->transcripts), e->session_id, at,
-                   at->bytes < known ? FL_MIN(max, known - at->bytes) : max, fn, arg, err);
+                   e->ended.ms ? FL_MIN(max, known - at->bytes) : max, fn, arg, err);
     if (r >= 0 && at->bytes >= known && e->ended.ms)
         return 0;
     if (at->bytes >= known && (r == -EBADMSG || r == -ENODATA))
@@ -318,15 +318,17 @@ static int check_blocks(struct fl_call *call, const struct entry *e, int fd, str
 {
     struct fl_tf_end at = { 0 };
     char head[FL_SHA256_HEX_BYTES];
-    bool known = false;
+    uint64_t known = (uint64_t)e->bytes;
+    bool same = false;
     int64_t size;
     int r = 1;
 
     while (r > 0) {
-        r = read_blocks(call, e, fd, &at, VERIFY_BYTES, NULL, NULL, why);
+        r = read_blocks(call, e, fd, &at, at.bytes < known ? known - at.bytes : VERIFY_BYTES, NULL,
+                        NULL, why);
         fl_hex_encode(at.mac, sizeof(at.mac), head);
-        if (r >= 0 && at.bytes == (uint64_t)e->bytes)
-            known = strcmp(head, e->head) == 0;
+        if (r >= 0 && at.bytes == known)
+            same = strcmp(head, e->head) == 0;
     }
     size = lseek(fd, 0, SEEK_END);
     if (r == -ENODATA) {
@@ -334,7 +336,7 @@ static int check_blocks(struct fl_call *call, const struct entry *e, int fd, str
         return fl_err_set(why, r, NULL, "%lld bytes are missing at the end",
                           (long long)res->missing);
     }
-    if (r >= 0 && !known)
+    if (r >= 0 && !same)
         return fl_err_set(why, -EBADMSG, NULL, "it does not end as it did when it was written");
     if (r >= 0 && e->ended.ms && size != e->bytes)
         return fl_err_set(why, -EBADMSG, NULL, "something was added at its end");

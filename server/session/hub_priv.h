@@ -33,7 +33,7 @@ struct fl_live {
     struct fl_pass *pass;
     int64_t waits_ms; /* monotonic: since then messages wait for a tap; 0: none do */
     bool waited;      /* too long: they pass until the tap has all of them */
-    unsigned n_ends; /* attached, or not released yet */
+    unsigned n_ends;  /* attached, or not released yet */
     bool noting, note_again;
     bool joined; /* both sides have been here since the last note */
     bool loading, load_again;

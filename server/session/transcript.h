@@ -1,4 +1,4 @@
-/* transcript.h - what was said in sessions, kept by the plane: a tap (tap.h), one thread that writes
+/* transcript.h - what was said in sessions, kept by the plane: a tap (tap.h), a thread that writes,
  * and one that syncs.
  *
  * A session has a file, <data>/transcripts/SESSION (transcript_file.h), 0600, only ever appended
@@ -12,10 +12,10 @@
  *
  * Recorded are output, standard error, sizes and exit code; what is typed shows as its echo. Of
  * Port sessions: endpoints and numbers of bytes. Of sessions encrypted with a key of their own:
- * sizes and numbers of bytes. What is over the limits of server.json is counted in a record instead,
- * and so is what comes while the disk is stuck for longer than FL_TRANSCRIPT_HELD_ONE lasts: then
- * the relay waits a second or two, and goes on. A session that must be recorded waits as long as it
- * takes, its sender too, and what cannot be recorded is not sent on.
+ * sizes and numbers of bytes. What is over the limits of server.json is counted in a record
+ * instead, and so is what comes while the disk is stuck for longer than FL_TRANSCRIPT_HELD_ONE
+ * lasts: then the relay waits a second or two, and goes on. A session that must be recorded waits
+ * as long as it takes, its sender too, and what cannot be recorded is not sent on.
  *
  * No operation removes a transcript; TranscriptDays and TranscriptsMaxBytes do.
  */

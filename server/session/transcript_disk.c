@@ -9,6 +9,7 @@
 #include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "server/audit.h"
 #include "server/conf.h"
 
 #define PER_RUN 200
@@ -300,7 +301,9 @@ int fl_rec_put_rows(struct fl_transcripts *t, struct fl_rec **recs, size_t n)
 struct old {
     struct fl_transcripts *t;
     int64_t before_ms, over_bytes; /* as many as have so many bytes */
-    char ids[PER_RUN][128];
+    struct old_one {
+        char id[128], owner[256], head[FL_SHA256_HEX_BYTES];
+    } v[PER_RUN];
     size_t n;
 };
 
@@ -312,7 +315,11 @@ static int find_old(struct fl_tx *tx, void *arg)
 
     old->n = 0;
     while (r >= 0 && old->n < PER_RUN && old->over_bytes > 0 && (r = fl_sql_next(row, NULL)) > 0) {
-        snprintf(old->ids[old->n++], sizeof(*old->ids), "%s", fl_sql_text(row, 0));
+        struct old_one *one = &old->v[old->n++];
+
+        snprintf(one->id, sizeof(one->id), "%s", fl_sql_text(row, 0));
+        snprintf(one->owner, sizeof(one->owner), "%s", fl_sql_text(row, 2));
+        snprintf(one->head, sizeof(one->head), "%s", fl_sql_text(row, 3));
         old->over_bytes -= fl_sql_int(row, 1);
     }
     return r < 0 ? r : 0;
@@ -324,9 +331,9 @@ static int delete_rows(struct fl_tx *tx, void *arg)
     int r = 0;
 
     for (size_t i = 0; r >= 0 && i < old->n; i++) {
-        r = fl_sql_exec(tx, FL_SQL_transcript_gone_put, NULL, FL_T(old->ids[i]));
+        r = fl_sql_exec(tx, FL_SQL_transcript_gone_put, NULL, FL_T(old->v[i].id));
         if (r >= 0)
-            r = fl_sql_exec(tx, FL_SQL_transcript_delete, NULL, FL_T(old->ids[i]));
+            r = fl_sql_exec(tx, FL_SQL_transcript_delete, NULL, FL_T(old->v[i].id));
     }
     return r < 0 ? r : 0;
 }
@@ -335,6 +342,19 @@ static int usage(struct fl_tx *tx, void *arg)
 {
     *(int64_t *)arg = fl_sql_scalar(tx, FL_SQL_transcript_usage, 0, NULL);
     return 0;
+}
+
+/* So that one that somebody else has removed stands out: it has ended, and was not. */
+static void audit_removed(struct fl_transcripts *t, const struct old_one *one)
+{
+    const char *const resources[] = { one->id, one->head };
+    const struct fl_audit_entry entry = { .time_ms = fl_now_ms(),
+                                          .operation = "fairlead:TranscriptRemoved",
+                                          .caller = one->owner,
+                                          .resources = resources,
+                                          .n_resources = FL_ARRAY_LEN(resources) };
+
+    fl_audit_write(t->plane->audit, &entry);
 }
 
 /* The file goes first: a row without one says that something is missing, a file without a row would
@@ -353,9 +373,11 @@ static void remove_old(struct fl_transcripts *t, int64_t before_ms, int64_t over
         if (fl_store_run(store, FL_LANE_READ, find_old, old) < 0)
             break;
         for (size_t i = 0; i < old->n; i++)
-            unlinkat(t->dir_fd, old->ids[i], 0);
+            unlinkat(t->dir_fd, old->v[i].id, 0);
         if (fl_store_run(store, FL_LANE_WRITE, delete_rows, old) < 0)
             break;
+        for (size_t i = 0; i < old->n; i++)
+            audit_removed(t, &old->v[i]);
         removed += old->n;
     } while (old->n == PER_RUN);
     if (removed)

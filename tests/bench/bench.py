@@ -64,6 +64,8 @@ ROWS = {
     "session: exec true": ("ms", 100),
     "session: forward, 100 MB from the node": ("ms", 1000),
     "session: forward, 100 MB to the node": ("ms", 1000),
+    "session: plane's CPU for 1 GB, relayed": ("ms", None),
+    "session: plane's CPU for 1 GB, relayed and recorded": ("ms", None),
     "transcripts: search of 100 MB, by the index": ("ms", 100),
     "transcripts: index on the disk, of 100 MB": ("x", 2),
     "transcripts: CPU to index 100 MB": ("s", 30),

@@ -18,7 +18,9 @@ import sshd
 
 AMOUNT = 100_000_000
 NAMES = ("session: key to echo", "session: start to prompt", "session: exec true",
-         "session: forward, 100 MB from the node", "session: forward, 100 MB to the node")
+         "session: forward, 100 MB from the node", "session: forward, 100 MB to the node",
+         "session: plane's CPU for 1 GB, relayed", "session: plane's CPU for 1 GB, relayed and recorded")
+RECORDED = 50_000_000  # of a session's output: less than TranscriptMaxBytes
 PATIENCE_S = 120
 
 
@@ -129,6 +131,25 @@ def spent(argv, env):
     return (time.perf_counter() - started) * 1e3
 
 
+def cpu_ms(pid):
+    """Of its threads that live; the plane's all do."""
+    total = 0
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/schedstat") as f:
+            total += int(f.read().split()[0])
+    return total / 1e6
+
+
+def records(bench, env, program, node, pid):
+    """What a command prints is written to its transcript on its way."""
+    took = []
+    for _ in range(max(3, bench.runs // 4)):
+        before = cpu_ms(pid)
+        spent([program, "exec", node, "--", "head", "-c", str(RECORDED), "/dev/zero"], env)
+        took.append((cpu_ms(pid) - before) * 1e9 / RECORDED)
+    bench.put(NAMES[6], took)
+
+
 def wait_port(port):
     limit = time.monotonic() + PATIENCE_S
     while socket.socket().connect_ex(("127.0.0.1", port)):
@@ -149,8 +170,8 @@ def terminals(bench, env, ours, theirs):
     bench.put(NAMES[1], prompt, prompt_ssh or None, Ruler("ssh -tt"))
 
 
-def forwards(bench, env, program, node, ssh):
-    stream = Stream()
+def forwards(bench, env, program, node, ssh, pid):
+    stream, relayed = Stream(), []
     p = subprocess.Popen([program, "forward", node, f"0:{stream.port}"], env=env, stdout=subprocess.PIPE, text=True)
     with socket.create_server(("127.0.0.1", 0)) as s:
         ssh_port = s.getsockname()[1]
@@ -161,9 +182,12 @@ def forwards(bench, env, program, node, ssh):
         for name, way in ((NAMES[3], b"<"), (NAMES[4], b">")):
             ours, theirs = [], []
             for _ in range(max(3, bench.runs // 4)):
+                before = cpu_ms(pid)
                 ours.append(stream.through(port, way))
+                relayed.append((cpu_ms(pid) - before) * 1e9 / AMOUNT)
                 theirs.append(stream.through(ssh_port, way))
             bench.put(name, ours, theirs, Ruler("ssh -L"))
+        bench.put(NAMES[5], relayed)
     finally:
         for child in (p, q):
             child.terminate()
@@ -194,7 +218,8 @@ def measure(bench):
                 theirs.append(spent([*ssh, "node", "true"], env))
             bench.put(NAMES[2], ours, theirs, Ruler("ssh true"))
             terminals(bench, env, [program, "session", node], [*ssh, "-tt", "node"])
-            forwards(bench, env, program, node, ssh)
+            forwards(bench, env, program, node, ssh, box.plane.pid)
+            records(bench, env, program, node, box.plane.pid)
         finally:
             server.close()
             shutil.rmtree(place, ignore_errors=True)

@@ -37,7 +37,7 @@ ORDER BY started_ms DESC, session_id DESC LIMIT $9;
 
 -- What is to go: up to $2 that ended before $1; or the oldest that ended.
 -- :name transcript_old
-SELECT session_id, file_bytes FROM transcript
+SELECT session_id, file_bytes, owner, mac FROM transcript
 WHERE ended_ms IS NOT NULL AND ended_ms < $1 ORDER BY ended_ms LIMIT $2;
 
 -- Those that go on, of sessions that do not, since before $1.

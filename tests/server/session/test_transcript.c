@@ -13,6 +13,7 @@
 #include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/wire/datachannel.h"
+#include "server/audit.h"
 #include "server/s3/service.h"
 #include "server/session/session.h"
 #include "server/session/transcript_priv.h"
@@ -339,7 +340,8 @@ static void a_changed_file_is_left_alone(void **state)
         bool cut;
     } cases[] = { { "cut", 10, true },
                   { "changed", 60, false },
-                  { "a whole block cut off", 20 + 2 * (FL_TF_RECORD_BYTES + 8) + FL_TF_MAC_BYTES, true },
+                  { "a whole block cut off", 20 + 2 * (FL_TF_RECORD_BYTES + 8) + FL_TF_MAC_BYTES,
+                    true },
                   { "emptied", 1 << 20, true } };
     struct talk *t = *state;
 
@@ -370,6 +372,64 @@ static void a_changed_file_is_left_alone(void **state)
         setup(state);
         t = *state;
     }
+}
+
+/* Power fails: whatever is left of the file, what is said of it is true. The row remembers what was
+ * synced; two blocks more were written since. */
+static void cut_off_at_every_byte(void **state)
+{
+    struct talk *t = *state;
+    fl_autobuf struct fl_buf file = FL_BUF(1 << 20);
+    fl_autofree char *synced = NULL;
+    struct fl_tf_end at = { 0 };
+    static const char *const told[] = { "BO", "BOO", "BOOO" };
+    size_t len, whole[2];
+    int fd;
+
+    plane_open(t);
+    pthread_mutex_lock(&t->f.plane.transcripts->lock);
+    t->f.plane.transcripts->retire_at_ms = INT64_MAX; /* which would end it */
+    pthread_mutex_unlock(&t->f.plane.transcripts->lock);
+    begin(t, false, SHELL);
+    say(t, false, FL_DATA_TYPE_OUTPUT, "one\r\n");
+    end(t, false);
+    fd = open(file_path(t), O_RDONLY);
+    assert_int_equal(fl_tf_read(fd, fl_transcript_key(t->f.plane.transcripts), ID, &at, SIZE_MAX,
+                                NULL, NULL, NULL),
+                     0);
+    close(fd);
+    assert_int_equal(fl_file_read(file_path(t), 1 << 20, &synced, &len, NULL), 0);
+    fl_buf_append(&file, synced, len);
+    for (int i = 0; i < 2; i++) {
+        fl_autobuf struct fl_buf body = FL_BUF(1000);
+
+        fl_tf_record(&body, FL_TF_OUTPUT, 1, "more\r\n", 6);
+        fl_tf_block(fl_transcript_key(t->f.plane.transcripts), 1, body.data, body.len, &file, &at);
+        whole[i] = file.len;
+    }
+    for (size_t left = 0; left <= file.len; left++) {
+        size_t blocks = (left >= whole[0]) + (left >= whole[1]);
+        size_t good = blocks ? whole[blocks - 1] : len;
+
+        assert_int_equal(fl_file_replace(file_path(t), 0600, file.data, left, NULL), 0);
+        verified(t, left < len ? "false" : "true");
+        assert_string_equal(fl_fixture_text(&t->f, "Ended"), "false");
+        assert_int_equal(atoi(fl_fixture_text(&t->f, "Missing")), left < len ? len - left : 0);
+        assert_int_equal(atoi(fl_fixture_text(&t->f, "Tail")), left < len ? 0 : left - good);
+        if (left < len) {
+            assert_non_null(strstr(fl_fixture_text(&t->f, "Error"), "missing at the end"));
+            fl_fixture_fails(&t->f, "fairlead:GetTranscript", "{\"SessionId\":\"" ID "\"}",
+                             "InvalidTranscript");
+        } else {
+            assert_kinds(t, told[blocks]);
+        }
+        fl_fixture_ok(&t->f, "fairlead:SearchTranscripts", "{\"Text\":\"one\"}");
+    }
+    restart(t);
+    begin(t, true, SHELL);
+    end(t, true);
+    verified(t, "true");
+    assert_string_equal(fl_fixture_text(&t->f, "Ended"), "true");
 }
 
 static void added_behind_the_end(void **state)
@@ -715,10 +775,15 @@ static void elsewhere_at_the_end(void **state)
 static void old_ones_go(void **state)
 {
     struct talk *t = *state;
+    fl_autofree char *lines = NULL;
+    char path[200];
+    size_t len;
 
     t->f.plane.conf.transcript_days = -1; /* all that ended are old */
     t->f.plane.conf.transcript_max_bytes = 1 << 20;
     t->f.plane.conf.transcripts_max_bytes = 1 << 20;
+    snprintf(path, sizeof(path), "%s/audit", t->f.dir);
+    assert_int_equal(fl_audit_new(path, &t->f.plane.audit, NULL), 0);
     plane_open(t);
     begin(t, false, SHELL);
     fl_transcripts_settle(t->f.plane.transcripts);
@@ -729,6 +794,10 @@ static void old_ones_go(void **state)
     assert_int_equal(access(file_path(t), F_OK), -1);
     fl_fixture_ok(&t->f, "fairlead:ListTranscripts", "{}");
     assert_int_equal(fl_fixture_count(&t->f, "Transcripts"), 0);
+    t->f.plane.audit = fl_audit_free(t->f.plane.audit);
+    snprintf(path, sizeof(path), "%s/audit/audit.log", t->f.dir);
+    assert_int_equal(fl_file_read(path, 1 << 20, &lines, &len, NULL), 0);
+    assert_non_null(strstr(lines, "\"fairlead:TranscriptRemoved\""));
 }
 
 int main(void)
@@ -741,6 +810,7 @@ int main(void)
         WITH_PLANE(what_is_typed_if_wanted),
         WITH_PLANE(goes_on_after_a_restart),
         WITH_PLANE(a_changed_file_is_left_alone),
+        WITH_PLANE(cut_off_at_every_byte),
         WITH_PLANE(added_behind_the_end),
         WITH_PLANE(forged_with_the_key),
         WITH_PLANE(limits),
