@@ -276,6 +276,10 @@ void fl_text_output(struct fl_text *t, const void *data, size_t len, fl_text_lin
     const uint8_t *p = data;
 
     for (size_t i = 0; i < len; i++) {
+        if (p[i] >= 0x20 && p[i] < 0x7F && t->state == GROUND && !t->left) { /* most are */
+            put(t, p[i], fn, arg);
+            continue;
+        }
         if (!next_character(t, p[i], fn, arg))
             continue;
         if (t->code == '\n' || t->code == '\v' || t->code == '\f')
