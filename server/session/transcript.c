@@ -180,11 +180,19 @@ static void record_size(struct fl_rec *rec, const struct fl_tap_message *m)
     record(rec, FL_TF_SIZE, m->wall_ms, text, (size_t)n);
 }
 
+/* What comes byte by byte takes far more in the file than it is. */
+static bool is_full(const struct fl_rec *rec, size_t len)
+{
+    uint64_t max = (uint64_t)rec->t->plane->conf.transcript_max_bytes;
+
+    return rec->recorded_bytes + len > max ||
+           rec->put.end.bytes >
+               FL_MAX(FL_TRANSCRIPT_FILE_TIMES * max, (uint64_t)FL_TRANSCRIPT_FILE_BYTES);
+}
+
 static void record_bytes(struct fl_rec *rec, char kind, const struct fl_tap_message *m)
 {
-    const struct fl_plane_conf *conf = &rec->t->plane->conf;
-
-    rec->over_limit |= rec->recorded_bytes + m->len > (uint64_t)conf->transcript_max_bytes;
+    rec->over_limit |= is_full(rec, m->len);
     if (rec->over_limit) {
         fl_rec_lose(rec, m->len, "TranscriptMaxBytes");
         if (rec->shut)

@@ -25,7 +25,9 @@
 #include "server/session/transcript_file.h"
 
 #define FL_TRANSCRIPT_FLUSH_MS    1000 /* what was written is synced after so long, at most … */
-#define FL_TRANSCRIPT_FLUSH_BYTES (128 * 1024)       /* … or when it is so much */
+#define FL_TRANSCRIPT_FLUSH_BYTES (128 * 1024)  /* … or when it is so much */
+#define FL_TRANSCRIPT_FILE_TIMES  4             /* TranscriptMaxBytes: no file is larger, … */
+#define FL_TRANSCRIPT_FILE_BYTES  (1024 * 1024) /* … unless that is less than so much */
 #define FL_TRANSCRIPT_HELD_BYTES  (64 * 1024 * 1024) /* of all sessions, not written yet */
 #define FL_TRANSCRIPT_HELD_ONE    (8 * 1024 * 1024)  /* of one */
 

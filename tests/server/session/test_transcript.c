@@ -490,6 +490,26 @@ static void limits(void **state)
     verified(t, "true");
 }
 
+/* Byte by byte, the file grows much faster than what is said. */
+static void limit_of_the_file(void **state)
+{
+    struct talk *t = *state;
+    struct fl_rec *rec;
+
+    plane_open(t);
+    begin(t, false, SHELL);
+    say(t, false, FL_DATA_TYPE_OUTPUT, "1");
+    fl_transcripts_settle(t->f.plane.transcripts);
+    rec = t->state;
+    pthread_mutex_lock(&rec->t->lock);
+    rec->put.end.bytes = FL_TRANSCRIPT_FILE_TIMES * (1 << 20) + 1; /* as if it were so long */
+    pthread_mutex_unlock(&rec->t->lock);
+    say(t, false, FL_DATA_TYPE_OUTPUT, "2");
+    end(t, true);
+    assert_kinds(t, "BOZG");
+    verified(t, "true");
+}
+
 /* What was recorded before the plane was started again counts. */
 static void limits_outlive_the_plane(void **state)
 {
@@ -814,6 +834,7 @@ int main(void)
         WITH_PLANE(added_behind_the_end),
         WITH_PLANE(forged_with_the_key),
         WITH_PLANE(limits),
+        WITH_PLANE(limit_of_the_file),
         WITH_PLANE(limits_outlive_the_plane),
         WITH_PLANE(begun_twice),
         WITH_PLANE(nobody_came_back),
