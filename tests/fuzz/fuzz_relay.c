@@ -5,7 +5,9 @@
  * The script, byte by byte: 'A' 'C' connect agent, client; 'a' 'c' disconnect; 'R' n: room for n
  * frames in both sockets; 'K': sockets are asked again; 'E' side: channel_closed; 'F' side n bytes:
  * a raw message of n (16 bits); 'S' side kind type n bytes: a stream message or an acknowledgement
- * with the number n (16 bits), payload of 0-255 bytes, by its first one.
+ * with the number n (16 bits), payload of 0-255 bytes, by its first one; 'L' side n: those before n
+ * may be sent on, 'l' side: all; 'X': none any more. Whose payload begins with '~' is not taken,
+ * with '^' the last for now.
  */
 #include <errno.h>
 #include <string.h>
@@ -18,6 +20,7 @@ static struct {
     struct fl_relay relay;
     unsigned room;
     bool paused[FL_SIDE__N], ended[FL_SIDE__N];
+    int64_t before[FL_SIDE__N]; /* may be sent to it */
 } world;
 
 static int on_send(void *arg, enum fl_side to, struct fl_msg *m)
@@ -26,6 +29,8 @@ static int on_send(void *arg, enum fl_side to, struct fl_msg *m)
 
     (void)arg;
     if (!world.relay.attached[to] || world.ended[to])
+        abort();
+    if (m->sequence >= world.before[to])
         abort();
     if (world.room == 0)
         return -ENOBUFS;
@@ -51,13 +56,14 @@ static void on_word(void *arg, enum fl_relay_word word)
     (void)word;
 }
 
-static void on_stream(void *arg, enum fl_side from, const struct fl_msg *m, const char *payload,
-                      size_t len)
+static int on_stream(void *arg, enum fl_side from, const struct fl_msg *m, const char *payload,
+                     size_t len)
 {
     (void)arg;
     (void)from;
     if (m->sequence < 0 || payload < m->data || payload + len > m->data + m->len)
         abort();
+    return len == 0 ? 0 : payload[0] == '~' ? -ENOBUFS : payload[0] == '^';
 }
 
 static void check(void)
@@ -132,6 +138,12 @@ static void connect_side(enum fl_side side, bool there)
         fl_relay_detach(&world.relay, side, 1);
 }
 
+static void let(enum fl_side to, int64_t before)
+{
+    world.before[to] = before;
+    fl_relay_let(&world.relay, !to, before);
+}
+
 static void step(const uint8_t **p, const uint8_t *end)
 {
     unsigned op = take(p, end), side, kind, type, n;
@@ -155,6 +167,17 @@ static void step(const uint8_t **p, const uint8_t *end)
         return;
     case 'E':
         fl_relay_close(&world.relay, take(p, end) & 1, "over", 1);
+        return;
+    case 'L':
+        side = take(p, end) & 1;
+        n = take(p, end);
+        let(side, world.before[side] == INT64_MAX ? n : FL_MAX(world.before[side], n));
+        return;
+    case 'l':
+        let(take(p, end) & 1, INT64_MAX);
+        return;
+    case 'X':
+        fl_relay_shut(&world.relay);
         return;
     case 'F':
     case 'S':
@@ -186,6 +209,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     memset(&world, 0, sizeof(world));
     world.room = 1000;
+    world.before[0] = world.before[1] = INT64_MAX;
     fl_relay_init(&world.relay, &conf, &events, NULL, 0);
     while (data < end) {
         step(&data, end);
