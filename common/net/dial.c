@@ -1,7 +1,7 @@
 /* dial.c - making outgoing connections. See dial.h.
  *
  * A dial walks through its states: LOOKUP, CONNECT (each address in turn), TUNNEL (CONNECT request
- * and its answer), TLS. Whatever ends it, `finish` runs once, from the loop.
+ * and its answer), TLS. `succeed` or `fail` ends it, once, from the loop.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -9,29 +9,17 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
-#include <openssl/x509v3.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include "common/aws/crypto.h"
 #include "common/base/arena.h"
 #include "common/base/buf.h"
-#include "common/net/ca_pool.h"
 #include "common/net/dial_private.h"
 #include "common/net/head.h"
-#include "common/net/tls_suites.h"
 
 #define ADDRESS_MS      10000 /* one address may take this long while others are left */
 #define TUNNEL_HEAD_MAX 8192
-
-struct fl_dialer {
-    struct fl_loop *loop;
-    const struct fl_proxy_conf *proxy;
-    char *ca_file;
-    SSL_CTX *tls;
-    struct fl_url first;  /* the target of the first TLS connection, */
-    SSL_SESSION *session; /* and the last session with it, to go on with; NULL: none */
-};
 
 /* The blocking part, on a pool thread. It outlives a dial that is cancelled meanwhile. */
 struct lookup {
@@ -156,61 +144,6 @@ static void tls_failed(struct fl_dial *d)
     fail(d);
 }
 
-static bool is_address(const char *host)
-{
-    struct in6_addr a;
-
-    return inet_pton(AF_INET, host, &a) == 1 || inet_pton(AF_INET6, host, &a) == 1;
-}
-
-/* A ticket came. Coming back with it spares both sides half of the handshake. */
-static int on_session(SSL *ssl, SSL_SESSION *session)
-{
-    struct fl_dialer *dialer = SSL_get_app_data(ssl);
-
-    if (!dialer)
-        return 0;
-    SSL_SESSION_free(dialer->session);
-    /* A copy: OpenSSL spoils the original when the connection ends without a word. */
-    dialer->session = SSL_SESSION_dup(session);
-    return 0;
-}
-
-/* Sessions are kept for one target, the dialer's first: a session vouches for the certificate that
- * was checked when it began, so it must never be offered to another. */
-static void offer_session(struct fl_dial *d)
-{
-    struct fl_dialer *dialer = d->dialer;
-
-    if (!dialer->first.host[0])
-        dialer->first = d->target;
-    if (strcmp(dialer->first.host, d->target.host) != 0 || dialer->first.port != d->target.port)
-        return;
-    SSL_set_app_data(d->ssl, dialer);
-    if (dialer->session)
-        SSL_set_session(d->ssl, dialer->session);
-}
-
-static int tls_begin(struct fl_dial *d)
-{
-    X509_VERIFY_PARAM *param;
-
-    d->ssl = SSL_new(d->dialer->tls);
-    if (!d->ssl || SSL_set_fd(d->ssl, d->fd) != 1)
-        return -ENOMEM;
-    offer_session(d);
-    param = SSL_get0_param(d->ssl);
-    if (is_address(d->target.host)) {
-        if (X509_VERIFY_PARAM_set1_ip_asc(param, d->target.host) != 1)
-            return -ENOMEM;
-    } else if (SSL_set_tlsext_host_name(d->ssl, d->target.host) != 1 ||
-               SSL_set1_host(d->ssl, d->target.host) != 1) {
-        return -ENOMEM;
-    }
-    SSL_set_connect_state(d->ssl);
-    return 0;
-}
-
 static void tls_step(struct fl_dial *d)
 {
     int r;
@@ -241,7 +174,8 @@ static void tunnel_open(struct fl_dial *d)
         return;
     }
     d->state = TLS;
-    if (tls_begin(d) < 0) {
+    d->ssl = fl_dialer_ssl(d->dialer, &d->target, d->fd);
+    if (!d->ssl) {
         d->r = fl_err_nomem(&d->err);
         fail(d);
         return;
@@ -546,56 +480,6 @@ static void on_deadline(void *arg)
 
     d->r = fl_err_set(&d->err, -ETIMEDOUT, NULL, "%s: no connection in time", where(d, at));
     fail(d);
-}
-
-int fl_dialer_new(struct fl_loop *loop, const char *ca_file, const struct fl_proxy_conf *proxy,
-                  struct fl_dialer **ret_dialer, struct fl_err *err)
-{
-    struct fl_dialer *d = calloc(1, sizeof(*d));
-    int ok;
-
-    if (!d)
-        return fl_err_nomem(err);
-    d->loop = loop;
-    d->proxy = proxy;
-    d->ca_file = ca_file ? strdup(ca_file) : NULL;
-    d->tls = SSL_CTX_new(TLS_client_method());
-    if (!d->tls) {
-        fl_dialer_free(d);
-        return fl_err_set(err, -ENOMEM, NULL, "TLS: cannot make a context");
-    }
-    SSL_CTX_set_min_proto_version(d->tls, TLS1_2_VERSION);
-    SSL_CTX_set_cipher_list(d->tls, FL_TLS12_CIPHERS);
-    SSL_CTX_set_options(d->tls, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
-                                    SSL_OP_IGNORE_UNEXPECTED_EOF);
-    SSL_CTX_set_mode(d->tls, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
-                                 SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    SSL_CTX_set_verify(d->tls, SSL_VERIFY_PEER, NULL);
-    SSL_CTX_set_session_cache_mode(d->tls, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
-    SSL_CTX_sess_set_new_cb(d->tls, on_session);
-    if (ca_file)
-        ok = SSL_CTX_load_verify_file(d->tls, ca_file);
-    else
-        ok = fl_ca_pool_dir() ? SSL_CTX_set_default_verify_dir(d->tls)
-                              : SSL_CTX_set_default_verify_paths(d->tls);
-    if (ok != 1) {
-        fl_dialer_free(d);
-        return fl_err_set(err, -EINVAL, NULL, "%s: no CA certificates in PEM form",
-                          ca_file ? ca_file : "the system's CAs");
-    }
-    *ret_dialer = d;
-    return 0;
-}
-
-struct fl_dialer *fl_dialer_free(struct fl_dialer *d)
-{
-    if (!d)
-        return NULL;
-    SSL_SESSION_free(d->session);
-    SSL_CTX_free(d->tls);
-    free(d->ca_file);
-    free(d);
-    return NULL;
 }
 
 int fl_dial_start(struct fl_dialer *dialer, const char *url, uint32_t timeout_ms, fl_dial_fn done,
