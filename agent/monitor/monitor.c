@@ -9,62 +9,18 @@
 #include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
-#include "agent/lib/agent_status.h"
-#include "agent/lib/config.h"
-#include "agent/lib/trouble.h"
 #include "agent/lib/vault.h"
-#include "agent/monitor/fetchproc.h"
-#include "agent/monitor/identity.h"
-#include "agent/monitor/jobs.h"
-#include "agent/monitor/netproc.h"
-#include "agent/monitor/policyfile.h"
-#include "agent/monitor/sessions.h"
-#include "agent/monitor/status_socket.h"
+#include "agent/monitor/monitor_priv.h"
 #include "common/aws/endpoint.h"
 #include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/nodump.h"
-#include "common/net/proxy.h"
 
 #define MEMORY_MAX_BYTES   (1u << 20) /* configuration and registration */
 #define MAX_WORKER_FETCHES 32         /* alive at once */
 #define NET_STOP_MAX_MS    5000
-#define ERROR_TEXT_BYTES   512
 #define MMAP_THRESHOLD     65536 /* large buffers go back to the system when freed */
-
-enum { ON_TERM, ON_INT, ON_HUP, N_SIGNALS };
-
-struct monitor {
-    const struct fl_paths *paths;
-    struct fl_arena arena;
-    struct fl_agent_config config;
-    struct fl_registration reg;
-    struct fl_platform platform;
-    struct fl_proxy_conf proxy;
-    char *ssm_url, *mgs_url, *kms_url;
-    char *worker, *holder; /* their programs */
-    struct fl_net_start start;
-    int lock_fd;
-
-    struct fl_loop *loop;
-    struct fl_signal *signals[N_SIGNALS];
-    struct fl_netproc *net;
-    struct fl_fetchproc *worker_fetches;
-    struct fl_identity_keeper *keeper;
-    struct fl_jobs *jobs;
-    struct fl_sessions *sessions;
-    struct fl_status_socket *status;
-    struct fl_policyfile policy;
-    bool stopping;
-
-    /* for status */
-    int64_t started_ms;
-    bool online;
-    int64_t since_ms, last_ping_ms, last_error_ms;
-    char last_error[ERROR_TEXT_BYTES];
-    struct fl_trouble offline; /* how often it is logged */
-};
 
 /* ---- net's events ---- */
 
@@ -246,91 +202,6 @@ static int start_worker_fetch(void *arg, int *ret_fd, struct fl_err *err)
 
     return fl_fetchproc_start_for_worker(m->worker_fetches, &m->start, &creds, offset_ms, ret_fd,
                                          err);
-}
-
-/* ---- status ---- */
-
-static char *iso(struct fl_arena *arena, int64_t ms)
-{
-    char text[FL_ISO_BYTES];
-
-    if (ms == 0)
-        return NULL;
-    fl_time_iso(ms, false, text);
-    return fl_arena_strdup(arena, text);
-}
-
-struct document_list {
-    struct fl_arena *arena;
-    struct fl_agent_status *status;
-    size_t room;
-};
-
-static void add_document(void *arg, const char *command_id, const char *document_name,
-                         int64_t accepted_ms, const char *state)
-{
-    struct document_list *l = arg;
-
-    if (l->status->n_documents == l->room)
-        return;
-    l->status->documents[l->status->n_documents++] = (struct fl_agent_status_doc){
-        .command_id = fl_arena_strdup(l->arena, command_id),
-        .document_name = fl_arena_strdup(l->arena, document_name),
-        .state = fl_arena_strdup(l->arena, state),
-        .accepted_at = iso(l->arena, accepted_ms),
-    };
-}
-
-static void add_session(void *arg, const struct fl_session_view *view)
-{
-    struct document_list *l = arg;
-
-    if (l->status->n_sessions == FL_STATUS_MAX_SESSIONS)
-        return;
-    l->status->sessions[l->status->n_sessions++] = (struct fl_agent_status_session){
-        .session_id = fl_arena_strdup(l->arena, view->session_id),
-        .document_name = fl_arena_strdup(l->arena, view->document_name),
-        .owner = fl_arena_printf(l->arena, "%.*s", FL_STATUS_MAX_OWNER, view->owner),
-        .state = fl_arena_strdup(l->arena, view->state),
-        .since = iso(l->arena, view->accepted_ms),
-    };
-}
-
-static void fill_status(void *arg, struct fl_arena *arena, struct fl_agent_status *out)
-{
-    struct monitor *m = arg;
-    struct fl_jobs_counts counts = fl_jobs_count(m->jobs);
-    struct document_list list = { .arena = arena,
-                                  .status = out,
-                                  .room = counts.running + counts.queued + counts.waiting };
-    const char *why = fl_identity_keeper_error(m->keeper);
-    char policy[FL_ERR_TEXT_BYTES + 64];
-
-    fl_policyfile_describe(&m->policy, policy, sizeof(policy));
-    *out = (struct fl_agent_status){
-        .registered = true,
-        .node_id = m->reg.node_id,
-        .region = m->start.region,
-        .online = m->online,
-        .since = iso(arena, m->since_ms),
-        .last_ping = iso(arena, m->last_ping_ms),
-        .last_error = m->last_error[0] ? m->last_error : NULL,
-        .last_error_at = iso(arena, m->last_error_ms),
-        .credentials_until = iso(arena, fl_identity_keeper_expires_ms(m->keeper)),
-        .credentials_error = fl_arena_strdup(arena, why),
-        .policy = fl_arena_strdup(arena, policy),
-        .unacknowledged_replies = (int64_t)counts.unacked_replies,
-        .version = fl_arena_strdup(arena, FL_VERSION),
-        .wire_version = fl_arena_strdup(arena, FL_AGENT_WIRE_VERSION),
-        .pid = getpid(),
-        .started_at = iso(arena, m->started_ms),
-    };
-    out->documents = fl_arena_calloc(arena, list.room, sizeof(*out->documents));
-    if (out->documents)
-        fl_jobs_each(m->jobs, add_document, &list);
-    out->sessions = fl_arena_calloc(arena, FL_STATUS_MAX_SESSIONS, sizeof(*out->sessions));
-    if (out->sessions)
-        fl_sessions_each(m->sessions, add_session, &list);
 }
 
 /* ---- stopping ---- */
@@ -559,7 +430,7 @@ static int start(struct monitor *m, struct fl_err *err)
                                                         .fetch = { start_worker_fetch, m } },
                             &m->sessions, err);
     if (r == 0)
-        r = fl_status_socket_new(m->loop, m->paths->runtime, fill_status, m, &m->status, err);
+        r = fl_status_socket_new(m->loop, m->paths->runtime, fl_monitor_status, m, &m->status, err);
     return r;
 }
 
