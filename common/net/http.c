@@ -1,12 +1,10 @@
-/* http.c - see http.h: curl's multi handle driven by the loop, and its errors in words. */
-#include "common/net/http.h"
-#include <curl/curl.h>
+/* http.c - see http.h: curl's multi handle driven by the loop. */
+#include "common/net/http_priv.h"
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/queue.h>
 #include "common/net/ca_pool.h"
 #include "common/net/tls_suites.h"
 
@@ -19,130 +17,11 @@ const char *const fl_http_kept_headers[FL_HTTP_KEPT_HEADERS] = {
     "x-amzn-RequestId", "x-amz-bucket-region", "Link",
 };
 
-struct fl_http {
-    CURLM *multi;
-    struct fl_loop *loop;
-    struct fl_timer *timer; /* curl's */
-    const struct fl_proxy_conf *proxy;
-    char *ca_file;
-    const char *ca_dir; /* without ca_file; NULL: curl's own way */
-    char *user_agent;
-    LIST_HEAD(, fl_http_call) calls;
-    unsigned busy; /* callbacks of users that are running */
-    bool dead;     /* freed meanwhile */
-};
-
-struct fl_http_call {
-    LIST_ENTRY(fl_http_call) link;
-    struct fl_http *http;
-    CURL *easy;
-    struct curl_slist *headers;
-    struct fl_buf answer;
-    fl_http_done_fn done;
-    void *arg;
-    bool listed;    /* in http->calls: not over yet */
-    bool added;     /* in http->multi */
-    bool reporting; /* its callback is running */
-    bool proxied;
-    fl_http_read_fn read;
-    fl_http_write_fn write;
-    void *stream_arg;
-    uint64_t sent, body_len; /* of a body that is read */
-    int stream_error;        /* what a stream's callback returned */
-    char where[300];         /* host:port of the URL */
-    char proxy[272];         /* host:port */
-    char curl_says[CURL_ERROR_SIZE];
-};
-
 struct watch {
     struct fl_http *http;
     struct fl_io *io;
     curl_socket_t fd;
 };
-
-/* ---- errors ---- */
-
-enum subject { PEER, PROXY, TLS };
-
-static const struct {
-    CURLcode result;
-    int r;
-    enum subject subject;
-    const char *text; /* NULL: what curl says */
-} failures[] = {
-    { CURLE_ABORTED_BY_CALLBACK, -ECANCELED, PEER, "canceled" },
-    { CURLE_OPERATION_TIMEDOUT, -ETIMEDOUT, PEER, "no answer in time" },
-    { CURLE_COULDNT_RESOLVE_HOST, -EHOSTUNREACH, PEER, "the name is not known" },
-    { CURLE_COULDNT_RESOLVE_PROXY, -EHOSTUNREACH, PROXY, "the proxy's name is not known" },
-    { CURLE_COULDNT_CONNECT, -ECONNREFUSED, PEER, NULL },
-    { CURLE_PEER_FAILED_VERIFICATION, -EPROTO, TLS, NULL },
-    { CURLE_SSL_CACERT_BADFILE, -EPROTO, TLS, "the CA certificates cannot be loaded" },
-    { CURLE_SSL_CONNECT_ERROR, -EPROTO, TLS, NULL },
-    { CURLE_SSL_INVALIDCERTSTATUS, -EPROTO, TLS, NULL },
-    { CURLE_SSL_ISSUER_ERROR, -EPROTO, TLS, NULL },
-    { CURLE_WEIRD_SERVER_REPLY, -EPROTO, PEER, NULL },
-    { CURLE_GOT_NOTHING, -EPROTO, PEER, "closed without an answer" },
-    { CURLE_BAD_CONTENT_ENCODING, -EPROTO, PEER, NULL },
-    { CURLE_PARTIAL_FILE, -EPROTO, PEER, "closed in the middle of an answer" },
-    { CURLE_WRITE_ERROR, -EMSGSIZE, PEER, "the answer is over the limit" },
-    { CURLE_OUT_OF_MEMORY, -ENOMEM, PEER, "out of memory" },
-    { CURLE_RECV_ERROR, -EIO, PEER, NULL },
-    { CURLE_SEND_ERROR, -EIO, PEER, NULL },
-};
-
-/* Those that callers tell apart. */
-static const char *error_name(CURLcode result)
-{
-    if (result == CURLE_PEER_FAILED_VERIFICATION)
-        return FL_HTTP_UNTRUSTED;
-    return result == CURLE_GOT_NOTHING || result == CURLE_PARTIAL_FILE ? FL_HTTP_CLOSED : NULL;
-}
-
-/* The proxy spoke instead of the peer: to CONNECT, or to a plain request that went through it. */
-static long proxy_status(const struct fl_http_call *call, CURLcode result)
-{
-    long connect_code = 0, code = 0;
-
-    if (!call->proxied)
-        return 0;
-    curl_easy_getinfo(call->easy, CURLINFO_HTTP_CONNECTCODE, &connect_code);
-    if (result != CURLE_OK)
-        return connect_code >= 300 ? connect_code : 0;
-    curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &code);
-    return code == FL_PROXY_AUTH_REQUIRED ? code : 0;
-}
-
-/* The errno and the words for a result. CURLE_OK: 0, except where the proxy answered in the peer's
- * place. */
-static int call_error(const struct fl_http_call *call, CURLcode result, struct fl_err *err)
-{
-    const char *says = call->curl_says[0] ? call->curl_says : curl_easy_strerror(result);
-    const char *via = call->proxied ? " through proxy " : "";
-    const char *proxy = call->proxied ? call->proxy : "";
-    long status = proxy_status(call, result);
-    size_t i = 0;
-
-    if (status)
-        return fl_proxy_refused(call->proxy, call->where, (int)status, err);
-    if (call->stream_error)
-        return fl_err_set(err, call->stream_error, NULL, "%s: %s", call->where,
-                          call->stream_error == -EMSGSIZE ? "the answer is over the limit"
-                                                          : strerror(-call->stream_error));
-    if (result == CURLE_OK)
-        return 0;
-    while (i < FL_ARRAY_LEN(failures) && failures[i].result != result)
-        i++;
-    if (i == FL_ARRAY_LEN(failures))
-        return fl_err_set(err, -EIO, NULL, "%s%s%s: %s", call->where, via, proxy, says);
-    if (failures[i].text)
-        says = failures[i].text;
-    if (failures[i].subject == TLS)
-        return fl_err_set(err, failures[i].r, error_name(result),
-                          "%s%s%s: %s (CA certificates: %s)", call->where, via, proxy, says,
-                          call->http->ca_file ? call->http->ca_file : "the system's");
-    return fl_err_set(err, failures[i].r, error_name(result), "%s%s%s: %s", call->where, via, proxy,
-                      says);
-}
 
 /* ---- the end of a call ---- */
 
@@ -165,7 +44,7 @@ static void finish(struct fl_http_call *call, CURLcode result)
     struct fl_http_response resp = { .body = "" };
     struct curl_header *header = NULL;
     struct fl_err err = { 0 };
-    int r = call_error(call, result, &err);
+    int r = fl_http_call_error(call, result, &err);
     char *redirect = NULL;
     long status = 0;
 
