@@ -1,5 +1,5 @@
-/* control_priv.h - the control channels of one loop thread; between control.c, control_jobs.c and
- * control_reports.c.
+/* control_priv.h - the control channels of one loop thread; between control.c,
+ * control_open.c, control_jobs.c, control_reports.c and control_sessions.c.
  *
  * Everything here belongs to the loop's thread. What waits for the store keeps a reference to the
  * manager and names its channel by node and generation, never by pointer: a channel may be gone, or
@@ -118,6 +118,23 @@ void fl_ctl_arm(struct fl_control *ctl);
 /* Queues one frame; `ret_id` (may be NULL) gets its message id. 0 or as fl_ws_send. */
 int fl_ctl_send(struct fl_ctl_channel *ch, const char *type, const void *payload, size_t len,
                 uint8_t ret_id[16]);
+
+/* Heap that handshakes left full of holes is given back some time after many of them. */
+void fl_ctl_count_open(struct fl_control *ctl);
+
+/* ---- control_open.c ---- */
+
+/* What comes first on a connection: it opens the channel, or ends the connection. */
+void fl_ctl_on_open(struct fl_ctl_channel *ch, enum fl_ws_kind kind, const char *data, size_t len);
+
+/* A newer channel, opened from `other`, has the node's place. */
+void fl_ctl_retire(struct fl_ctl_channel *ch, const char *other);
+
+/* Settles or ends one that is retiring. True while it is to be looked at. */
+bool fl_ctl_check_retiring(struct fl_ctl_channel *ch, int64_t now);
+
+/* Lets go what waited for older channels, once they have nothing on the wire. */
+void fl_ctl_let_go(struct fl_ctl_channel *ch);
 
 /* ---- control_jobs.c ---- */
 
