@@ -69,6 +69,9 @@ static int set_up(void **state)
 {
     const struct test_certs *certs = test_certs();
 
+    /* One of the cases trusts what the system does. */
+    unsetenv("SSL_CERT_FILE");
+    unsetenv("SSL_CERT_DIR");
     assert_int_equal(fl_loop_new(&loop), 0);
     test_server_start(&plain);
     tls.conf.bind = "0.0.0.0"; /* 127.0.0.2 leads there too */
