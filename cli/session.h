@@ -56,7 +56,7 @@ struct fl_session_info {
     bool mux;                    /* connections are smux streams, */
     bool keepalive;              /* and the node wants to hear of the client all the time */
     bool end_flag;               /* FL_DATA_FLAG_TERMINATE is understood */
-    bool end_of_input;           /* fl_session_end_input() is understood */
+    bool end_of_input;           /* FL_DATA_FLAG_END_OF_INPUT is understood */
 };
 
 /* Callbacks come from the loop, never before the call that causes them returns. */

@@ -7,8 +7,7 @@
 #include "cli/term.h"
 #include "common/base/clock.h"
 
-#define COLUMNS_MAX 16
-#define CUT_HINT    0.1 /* of the width, before the rest is shared out */
+#define CUT_HINT 0.1 /* of the width, before the rest is shared out */
 
 struct fl_table {
     struct libscols_table *tb;

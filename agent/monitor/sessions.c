@@ -78,11 +78,6 @@ static struct session *find(struct fl_sessions *all, const char *id)
     return NULL;
 }
 
-size_t fl_sessions_count(const struct fl_sessions *all)
-{
-    return all->n - all->n_ended;
-}
-
 void fl_sessions_each(const struct fl_sessions *all,
                       void (*fn)(void *arg, const struct fl_session_view *view), void *arg)
 {
@@ -352,7 +347,7 @@ static bool acceptable(const struct fl_net_session *in)
 
 void fl_sessions_handle(struct fl_sessions *all, const struct fl_net_session *in)
 {
-    bool full = fl_sessions_count(all) >= (size_t)all->conf.config->session_workers;
+    bool full = all->n - all->n_ended >= (size_t)all->conf.config->session_workers;
     struct fl_err err = { 0 };
     struct session *s;
 

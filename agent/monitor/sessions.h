@@ -63,8 +63,6 @@ void fl_sessions_renew(struct fl_sessions *s);
 /* From now on sessions are refused. */
 void fl_sessions_close(struct fl_sessions *s);
 
-size_t fl_sessions_count(const struct fl_sessions *s); /* that have not ended */
-
 struct fl_session_view {
     const char *session_id, *document_name, *owner;
     const char *state; /* of struct fl_agent_status_session */

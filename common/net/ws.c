@@ -379,11 +379,6 @@ int64_t fl_ws_heard_ms(const struct fl_ws *ws)
     return ws->heard_ms;
 }
 
-void *fl_ws_arg(const struct fl_ws *ws)
-{
-    return ws->arg;
-}
-
 void fl_ws_set_arg(struct fl_ws *ws, void *arg)
 {
     ws->arg = arg;

@@ -111,5 +111,5 @@ size_t fl_ws_queued(const struct fl_ws *ws);
 
 /* When bytes of the peer came last, of whatever message; monotonic. 0: not open yet. */
 int64_t fl_ws_heard_ms(const struct fl_ws *ws);
-void *fl_ws_arg(const struct fl_ws *ws);
+
 void fl_ws_set_arg(struct fl_ws *ws, void *arg);

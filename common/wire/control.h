@@ -16,7 +16,6 @@
 #define FL_MSG_AGENT_TASK_COMPLETE   "agent_task_complete"
 #define FL_MSG_AGENT_TASK_ACK        "agent_task_acknowledge"
 #define FL_MSG_AGENT_TELEMETRY       "agent_telemetry"
-#define FL_MSG_AGENT_UPDATE_RESULT   "agent_update_result"
 #define FL_MSG_CONTROL_CHANNEL_READY "control_channel_ready"
 
 #define FL_TOPIC_SEND   "aws.ssm.sendCommand"

@@ -120,12 +120,6 @@ void fl_blobs_count(struct fl_blobs *b, uint64_t bytes, uint64_t files)
     atomic_fetch_add(&b->files, files);
 }
 
-void fl_blobs_used(const struct fl_blobs *b, uint64_t *ret_bytes, uint64_t *ret_files)
-{
-    *ret_bytes = atomic_load(&b->bytes);
-    *ret_files = atomic_load(&b->files);
-}
-
 int fl_blobs_fits(const struct fl_blobs *b, uint64_t bytes, struct fl_err *err)
 {
     uint64_t used = atomic_load(&b->bytes);

@@ -25,7 +25,6 @@ struct fl_blobs *fl_blobs_free(struct fl_blobs *b);
 
 /* What the store knows of, at the start. */
 void fl_blobs_count(struct fl_blobs *b, uint64_t bytes, uint64_t files);
-void fl_blobs_used(const struct fl_blobs *b, uint64_t *ret_bytes, uint64_t *ret_files);
 
 /* -ENOSPC named InsufficientStorage if that does not fit the quota. */
 int fl_blobs_fits(const struct fl_blobs *b, uint64_t bytes, struct fl_err *err);
