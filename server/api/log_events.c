@@ -479,6 +479,8 @@ int fl_op_filter_log_events(struct fl_call *call, const void *in, void *out, str
     char *group;
     int r = fl_log_pattern_read(req->pattern, call->arena, &pattern, err);
 
+    if (r >= 0 && req->prefix && req->streams.n)
+        return invalid(err, "logStreamNamePrefix and logStreamNames cannot both be given.");
     if (r >= 0)
         r = fl_log_group_find(call, req->group, &group, err);
     if (r >= 0 && req->token && *req->token)

@@ -12,25 +12,28 @@
 
 /* Every request names a group first and perhaps a stream. */
 struct name_in {
-    char *group, *stream;
+    char *group, *stream, *key_id;
     struct fl_opt_int days;
 };
 #define T      struct name_in
 #define GROUP  FL_FIELD(T, group, "logGroupName", FL_REQUIRED, .limits = FL_LOG_GROUP_LIMITS)
 #define STREAM FL_FIELD(T, stream, "logStreamName", FL_REQUIRED, .limits = FL_LOG_STREAM_LIMITS)
 static const struct fl_field group_fields[] = { GROUP };
+static const struct fl_field create_group_fields[] = { GROUP, FL_FIELD(T, key_id, "kmsKeyId", 0) };
 static const struct fl_field stream_fields[] = { GROUP, STREAM };
 static const struct fl_field days_fields[] = {
     GROUP,
     FL_FIELD(T, days, "retentionInDays", FL_REQUIRED, .limits = { .min = 1, .max = 3653 }),
 };
 static const struct fl_shape group_shape = FL_SHAPE(T, "LogGroup", group_fields);
+static const struct fl_shape create_group_shape =
+    FL_SHAPE(T, "CreateLogGroup", create_group_fields);
 static const struct fl_shape stream_shape = FL_SHAPE(T, "LogStream", stream_fields);
 static const struct fl_shape days_shape = FL_SHAPE(T, "PutRetentionPolicy", days_fields);
 #undef T
 
 struct list_in {
-    char *group, *prefix, *order, *next_token;
+    char *group, *prefix, *pattern, *order, *next_token;
     bool descending;
     struct fl_opt_int limit;
 };
@@ -40,7 +43,8 @@ struct list_in {
         FL_FIELD(T, next_token, "nextToken", 0)
 static const char *const orders[] = { "LogStreamName", "LastEventTime", NULL };
 static const struct fl_field groups_in_fields[] = {
-    FL_FIELD(T, prefix, "logGroupNamePrefix", 0, .limits = FL_LOG_GROUP_LIMITS), PAGES
+    FL_FIELD(T, prefix, "logGroupNamePrefix", 0, .limits = FL_LOG_GROUP_LIMITS),
+    FL_FIELD(T, pattern, "logGroupNamePattern", 0, .limits = { .max = 512 }), PAGES
 };
 static const struct fl_field streams_in_fields[] = {
     FL_FIELD(T, group, "logGroupName", FL_REQUIRED, .limits = FL_LOG_GROUP_LIMITS),
@@ -249,7 +253,13 @@ static int op_create_group(struct fl_call *call, const void *in, void *out, stru
 {
     const struct name_in *req = in;
     char id[FL_UUID_BYTES], *there;
-    int r = look_up_group(call, req->group, &there, err);
+    int r = req->key_id ? fl_err_set(err, -EINVAL, "InvalidParameterException",
+                                     "Log groups are not encrypted here.")
+                        : 0;
+
+    if (r < 0)
+        return r;
+    r = look_up_group(call, req->group, &there, err);
 
     if (r != 0)
         return r < 0 ? r : exists(err, "group");
@@ -387,10 +397,14 @@ static int op_groups(struct fl_call *call, const void *in, void *out, struct fl_
     bool more;
     int r = fl_page_token_decode(call, "DescribeLogGroups", req->next_token, &after, err);
 
+    if (r >= 0 && req->prefix && req->pattern)
+        return fl_err_set(err, -EINVAL, "InvalidParameterException",
+                          "LogGroup name prefix and LogGroup name pattern are mutually exclusive.");
+
     if (r >= 0)
         r = fl_sql_open(call->tx, FL_SQL_log_group_page, &row, err, FL_T(call->account),
                         FL_T(call->region), FL_T(after ? after : before(call, req->prefix)),
-                        FL_N((int64_t)max + 1));
+                        FL_N((int64_t)max + 1), FL_T(req->pattern ? req->pattern : ""));
     if (r >= 0)
         r = fill_page(call, row, &group_out_shape, req->prefix, max, res, &more, err);
     for (size_t i = 0; r >= 0 && i < res->n; i++)
@@ -473,7 +487,7 @@ static int streams_resource(struct fl_call *call, const void *in, struct fl_reso
 #define READ  FL_LANE_READ
 #define WRITE FL_LANE_WRITE
 static const struct fl_op ops[] = {
-    { "CreateLogGroup", &group_shape, &fl_shape_empty, op_create_group, WRITE, FL_AUTH_SIGV4,
+    { "CreateLogGroup", &create_group_shape, &fl_shape_empty, op_create_group, WRITE, FL_AUTH_SIGV4,
       group_made },
     { "DeleteLogGroup", &group_shape, &fl_shape_empty, op_delete_group, WRITE, FL_AUTH_SIGV4,
       group_resource },

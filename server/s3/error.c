@@ -36,6 +36,7 @@ static const struct {
     { "NotImplemented", NULL, 501 },
     { "PreconditionFailed", NULL, 412 },
     { "InvalidRange", NULL, 416 },
+    { "InvalidPartNumber", NULL, 416 },
     { "MissingContentLength", NULL, 411 },
 };
 

@@ -333,6 +333,34 @@ static bool must_be_signed(const char *name)
     return strncmp(name, "x-amz-", strlen("x-amz-")) == 0;
 }
 
+/* What would be stored otherwise than the caller was told: names by their beginning, with the
+ * values that mean nothing here. */
+static const struct {
+    const char *name;
+    const char *harmless[3];
+} refused[] = {
+    { "x-amz-acl", { "private", "bucket-owner-full-control", "bucket-owner-read" } },
+    { "x-amz-grant-", { NULL } },
+    { "x-amz-object-lock-", { NULL } },
+    { "x-amz-server-side-encryption", { NULL } },
+    { "x-amz-storage-class", { "STANDARD" } },
+    { "x-amz-tagging", { NULL } },
+    { "x-amz-website-redirect-location", { NULL } },
+};
+
+static bool is_refused(const char *name, const char *value)
+{
+    for (size_t i = 0; i < FL_ARRAY_LEN(refused); i++) {
+        if (strncmp(name, refused[i].name, strlen(refused[i].name)) != 0)
+            continue;
+        for (size_t k = 0; k < FL_ARRAY_LEN(refused[i].harmless); k++)
+            if (refused[i].harmless[k] && strcmp(value, refused[i].harmless[k]) == 0)
+                return false;
+        return true;
+    }
+    return false;
+}
+
 static int take_header(struct fl_s3_exchange *x, const struct fl_http_header *h, size_t *meta_bytes)
 {
     struct fl_strmap *map = &x->c.headers;
@@ -343,6 +371,11 @@ static int take_header(struct fl_s3_exchange *x, const struct fl_http_header *h,
         return fl_s3_nomem(&x->err);
     for (char *p = name; *p; p++)
         *p = (char)tolower((unsigned char)*p);
+    if (is_refused(name, value))
+        return fl_err_set(
+            &x->err, -ENOSYS, "NotImplemented",
+            "A header you provided implies functionality that is not implemented: %s: %s", name,
+            value);
     if (!is_wanted(name))
         return 0;
     if (must_be_signed(name) && x->auth.parsed && !fl_auth_is_signed(&x->auth, name))

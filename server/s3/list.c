@@ -29,16 +29,37 @@ static const char *param(const struct fl_s3_call *c, const char *name)
     return v ? v : "";
 }
 
-static int put_name(const struct listing *l, struct fl_buf *out, const char *element,
-                    const char *name)
+int fl_s3_put_name(struct fl_buf *out, const char *element, const char *name, bool encoded)
 {
     fl_autobuf struct fl_buf text = FL_BUF(16 * 1024);
 
-    if (!l->encoded)
+    if (!encoded)
         return fl_xml_element(out, element, name);
     if (fl_uri_encode(name, strlen(name), true, &text) < 0)
         return -ENOMEM;
     return fl_xml_element(out, element, text.data ? text.data : "");
+}
+
+bool fl_s3_is_encoded(const struct fl_s3_call *c)
+{
+    return strcmp(param(c, "encoding-type"), "url") == 0;
+}
+
+int fl_s3_take_max(const struct fl_s3_call *c, const char *name, unsigned max, unsigned *ret,
+                   struct fl_err *err)
+{
+    const char *text = fl_form_get(&c->query, name);
+
+    if (text && (!*text || text[strspn(text, "0123456789")]))
+        return fl_err_set(err, -EINVAL, "InvalidArgument", "%s is no number.", name);
+    *ret = text ? (unsigned)FL_MIN(strtoul(text, NULL, 10), (unsigned long)max) : max;
+    return 0;
+}
+
+static int put_name(const struct listing *l, struct fl_buf *out, const char *element,
+                    const char *name)
+{
+    return fl_s3_put_name(out, element, name, l->encoded);
 }
 
 static int put_key(struct listing *l, struct fl_cursor *row)
@@ -170,18 +191,11 @@ static int put_result(struct listing *l, const char *token, struct fl_err *err)
 
 static int take_params(struct listing *l, struct fl_err *err)
 {
-    const char *max = fl_form_get(&l->c->query, "max-keys");
-
     l->prefix = param(l->c, "prefix");
     l->delimiter = param(l->c, "delimiter");
-    l->encoded = strcmp(param(l->c, "encoding-type"), "url") == 0;
+    l->encoded = fl_s3_is_encoded(l->c);
     l->v2 = strcmp(param(l->c, "list-type"), "2") == 0;
-    l->max = PAGE;
-    if (max && (!*max || max[strspn(max, "0123456789")]))
-        return fl_err_set(err, -EINVAL, "InvalidArgument", "max-keys is no number.");
-    if (max)
-        l->max = (unsigned)FL_MIN(strtoul(max, NULL, 10), (unsigned long)PAGE);
-    return 0;
+    return fl_s3_take_max(l->c, "max-keys", PAGE, &l->max, err);
 }
 
 int fl_s3_list_objects(struct fl_s3_call *c, struct fl_err *err)

@@ -12,7 +12,8 @@
 #include "server/api/list.h"
 
 #define PART_MIN_BYTES (5 << 20) /* of all but the last */
-#define LIST_PARTS_MAX 1000
+#define LIST_MAX       1000
+#define BEHIND_ALL_IDS "~" /* they are hex digits */
 
 static int malformed(struct fl_err *err)
 {
@@ -261,10 +262,12 @@ int fl_s3_list_parts(struct fl_s3_call *c, struct fl_err *err)
     const char *marker = fl_form_get(&c->query, "part-number-marker"), *id;
     int64_t after = marker ? strtol(marker, NULL, 10) : 0;
     fl_autocursor struct fl_cursor *row = NULL;
-    unsigned n = 0;
+    unsigned n = 0, max;
     char *headers;
     int r = find_upload(c, &id, &headers, err);
 
+    if (r >= 0)
+        r = fl_s3_take_max(c, "max-parts", LIST_MAX, &max, err);
     if (r >= 0)
         r = fl_sql_open(c->call.tx, FL_SQL_blob_list, &row, err, FL_T(id), FL_N(after));
     if (r < 0)
@@ -273,7 +276,7 @@ int fl_s3_list_parts(struct fl_s3_call *c, struct fl_err *err)
     fl_xml_element(&c->reply, "Bucket", c->bucket);
     fl_xml_element(&c->reply, "Key", c->key);
     fl_xml_element(&c->reply, "UploadId", id);
-    while ((r = fl_sql_next(row, err)) > 0 && n++ < LIST_PARTS_MAX) {
+    while ((r = fl_sql_next(row, err)) > 0 && n++ < max) {
         after = fl_sql_int(row, 0);
         fl_buf_printf(&c->reply,
                       "<Part><PartNumber>%lld</PartNumber><ETag>&quot;%s&quot;</ETag>"
@@ -285,8 +288,85 @@ int fl_s3_list_parts(struct fl_s3_call *c, struct fl_err *err)
     if (r < 0)
         return r;
     r = fl_buf_printf(&c->reply,
-                      "<NextPartNumberMarker>%lld</NextPartNumberMarker><MaxParts>%d</MaxParts>"
+                      "<NextPartNumberMarker>%lld</NextPartNumberMarker><MaxParts>%u</MaxParts>"
                       "<IsTruncated>%s</IsTruncated></ListPartsResult>",
-                      (long long)after, LIST_PARTS_MAX, r > 0 ? "true" : "false");
+                      (long long)after, max, r > 0 && max ? "true" : "false");
     return r < 0 ? fl_s3_nomem(err) : 0;
+}
+
+/* ---- those that are not complete ---- */
+
+static const char *param(const struct fl_s3_call *c, const char *name)
+{
+    const char *v = fl_form_get(&c->query, name);
+
+    return v ? v : "";
+}
+
+/* Up to `max` from ("key", "id") on, which becomes the last. 1: there is more. */
+static int put_uploads(struct fl_s3_call *c, unsigned max, const char **key, const char **id,
+                       struct fl_err *err)
+{
+    const char *prefix = param(c, "prefix");
+    fl_autocursor struct fl_cursor *row = NULL;
+    unsigned n = 0;
+    int r = fl_sql_open(c->call.tx, FL_SQL_upload_page, &row, err, FL_T(c->call.account),
+                        FL_T(c->bucket), FL_T(*key), FL_T(*id), FL_N((int64_t)max + 1));
+
+    while (r >= 0 && (r = fl_sql_next(row, err)) > 0) {
+        if (strncmp(fl_sql_text(row, 0), prefix, strlen(prefix)) != 0)
+            return 0;
+        if (n++ == max)
+            return max > 0;
+        *key = fl_arena_strdup(c->call.arena, fl_sql_text(row, 0));
+        *id = fl_arena_strdup(c->call.arena, fl_sql_text(row, 1));
+        if (!*key || !*id)
+            return fl_s3_nomem(err);
+        fl_buf_puts(&c->reply, "<Upload>");
+        fl_s3_put_name(&c->reply, "Key", *key, fl_s3_is_encoded(c));
+        fl_xml_element(&c->reply, "UploadId", *id);
+        fl_s3_put_time(&c->reply, "Initiated", fl_sql_int(row, 2));
+        fl_buf_puts(&c->reply, "<StorageClass>STANDARD</StorageClass></Upload>");
+    }
+    return r;
+}
+
+int fl_s3_list_uploads(struct fl_s3_call *c, struct fl_err *err)
+{
+    const char *prefix = param(c, "prefix"), *key = param(c, "key-marker"),
+               *id = *key ? param(c, "upload-id-marker") : "";
+    bool encoded = fl_s3_is_encoded(c);
+    unsigned max;
+    int r = fl_s3_need_bucket(c, err);
+
+    if (r >= 0 && *param(c, "delimiter"))
+        return fl_err_set(err, -ENOSYS, "NotImplemented", "Uploads are not listed by delimiter.");
+    if (r >= 0)
+        r = fl_s3_take_max(c, "max-uploads", LIST_MAX, &max, err);
+    if (r < 0)
+        return r;
+    fl_buf_puts(&c->reply, "<ListMultipartUploadsResult " FL_S3_XML_NS ">");
+    fl_xml_element(&c->reply, "Bucket", c->bucket);
+    fl_s3_put_name(&c->reply, "KeyMarker", key, encoded);
+    fl_xml_element(&c->reply, "UploadIdMarker", id);
+    fl_s3_put_name(&c->reply, "Prefix", prefix, encoded);
+    if (encoded)
+        fl_buf_puts(&c->reply, "<EncodingType>url</EncodingType>");
+    if (strcmp(key, prefix) < 0) {
+        key = prefix;
+        id = "";
+    } else if (*key && !*id) {
+        id = BEHIND_ALL_IDS;
+    }
+    r = put_uploads(c, max, &key, &id, err);
+    if (r > 0) {
+        fl_s3_put_name(&c->reply, "NextKeyMarker", key, encoded);
+        fl_xml_element(&c->reply, "NextUploadIdMarker", id);
+    }
+    if (r >= 0 && fl_buf_printf(&c->reply,
+                                "<MaxUploads>%u</MaxUploads><IsTruncated>%s</IsTruncated>"
+                                "</ListMultipartUploadsResult>",
+                                max, r > 0 ? "true" : "false") < 0)
+        return fl_s3_nomem(err);
+    return FL_MIN(r, 0);
 }

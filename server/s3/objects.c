@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include "common/base/clock.h"
@@ -187,6 +188,36 @@ static int find(struct fl_s3_call *c, const char *key, struct object *o, struct 
     return o->id && o->etag && o->headers ? 1 : fl_s3_nomem(err);
 }
 
+static int put_content_range(struct fl_s3_call *c, const struct object *o)
+{
+    c->status = 206;
+    return fl_s3_put_header(
+        c, "Content-Range",
+        fl_arena_printf(c->call.arena, "bytes %llu-%llu/%llu", (unsigned long long)c->first,
+                        (unsigned long long)(c->first + c->len - 1), (unsigned long long)o->bytes));
+}
+
+/* One of the parts it was put in. */
+static int choose_part(struct fl_s3_call *c, const struct object *o, const char *number,
+                       struct fl_err *err)
+{
+    const struct fl_s3_pieces *p = &c->pieces;
+    size_t i = 0;
+
+    if (fl_s3_header(c, "range"))
+        return fl_err_set(err, -EINVAL, "InvalidRequest",
+                          "Cannot specify both Range header and partNumber query parameter");
+    for (c->first = 0; i < p->n && p->v[i].number != strtoll(number, NULL, 10); i++)
+        c->first += p->v[i].bytes;
+    if (i == p->n)
+        return fl_err_set(err, -ERANGE, "InvalidPartNumber",
+                          "The requested partnumber is not satisfiable");
+    c->len = p->v[i].bytes;
+    if (strchr(o->etag, '-'))
+        fl_s3_put_header(c, "x-amz-mp-parts-count", fl_arena_printf(c->call.arena, "%zu", p->n));
+    return c->len ? put_content_range(c, o) : 0;
+}
+
 /* Which bytes, and the headers that say so. */
 static int choose_range(struct fl_s3_call *c, const struct object *o, bool *ret_whole,
                         struct fl_err *err)
@@ -208,17 +239,14 @@ static int choose_range(struct fl_s3_call *c, const struct object *o, bool *ret_
         c->len = o->bytes;
         return 0;
     }
-    c->status = 206;
-    return fl_s3_put_header(
-        c, "Content-Range",
-        fl_arena_printf(c->call.arena, "bytes %llu-%llu/%llu", (unsigned long long)c->first,
-                        (unsigned long long)(c->first + c->len - 1), (unsigned long long)o->bytes));
+    return put_content_range(c, o);
 }
 
 int fl_s3_get_object(struct fl_s3_call *c, struct fl_err *err)
 {
+    const char *part = fl_form_get(&c->query, "partNumber");
     struct object o;
-    bool whole;
+    bool whole = false;
     int r = fl_s3_need_bucket(c, err);
 
     if (r >= 0)
@@ -238,13 +266,15 @@ int fl_s3_get_object(struct fl_s3_call *c, struct fl_err *err)
     if (r >= 0)
         r = fl_s3_put_header(c, "Accept-Ranges", "bytes");
     if (r >= 0)
-        r = choose_range(c, &o, &whole, err);
+        r = fl_s3_pieces_of(c, o.id, &c->pieces, err);
+    if (r >= 0)
+        r = part ? choose_part(c, &o, part, err) : choose_range(c, &o, &whole, err);
     if (r >= 0)
         r = put_kept(c, o.headers, whole);
     if (r < 0)
         return err->code ? r : fl_s3_nomem(err);
     c->has_data = true;
-    return fl_s3_pieces_of(c, o.id, &c->pieces, err);
+    return 0;
 }
 
 /* ---- writing ---- */
@@ -384,6 +414,9 @@ int fl_s3_delete_objects(struct fl_s3_call *c, struct fl_err *err)
     while (r >= 0 && fl_xml_next(&p, end, "Object", &xml, &len) > 0)
         r = ++n > DELETE_MAX ? fl_err_set(err, -EINVAL, "MalformedXML", "More than 1000 objects.")
                              : delete_listed(c, xml, len, quiet, err);
+    if (r >= 0 && n == 0)
+        r = fl_err_set(err, -EINVAL, "MalformedXML",
+                       "The XML you provided was not well-formed or did not validate.");
     if (r < 0)
         return r;
     r = fl_buf_puts(&c->reply, "</DeleteResult>");

@@ -17,6 +17,8 @@ static const struct fl_s3_op ops[] = {
       READ, .fn = fl_s3_bucket_location, .nodes = true },
     { "GetBucketEncryption", "GET", FL_S3_BUCKET, "encryption", "s3:GetEncryptionConfiguration",
       FL_S3_NOTHING, READ, .fn = fl_s3_bucket_encryption, .nodes = true },
+    { "ListMultipartUploads", "GET", FL_S3_BUCKET, "uploads", "s3:ListBucketMultipartUploads",
+      FL_S3_NOTHING, READ, .fn = fl_s3_list_uploads },
     { "ListObjectsV2", "GET", FL_S3_BUCKET, "list-type", "s3:ListBucket", FL_S3_NOTHING, READ,
       .fn = fl_s3_list_objects },
     { "ListObjects", "GET", FL_S3_BUCKET, NULL, "s3:ListBucket", FL_S3_NOTHING, READ,
@@ -81,21 +83,38 @@ static const char *const unknown[] = {
     "intelligent-tiering",
 };
 
+/* Each makes an operation of its own; with another method it is none that is known. */
+static const char *const known[] = { "delete", "encryption", "location", "uploadId", "uploads" };
+
+static void not_implemented(struct fl_err *err, const char *word)
+{
+    fl_err_set(err, -ENOSYS, "NotImplemented",
+               "A header or query you provided implies functionality that is not implemented: %s",
+               word);
+}
+
+static bool fits(const struct fl_s3_op *op, const struct fl_form *query, struct fl_err *err)
+{
+    for (size_t i = 0; i < FL_ARRAY_LEN(known); i++)
+        if (fl_form_get(query, known[i]) && (!op->param || strcmp(op->param, known[i]) != 0)) {
+            not_implemented(err, known[i]);
+            return false;
+        }
+    return true;
+}
+
 const struct fl_s3_op *fl_s3_op_find(const char *method, enum fl_s3_level level,
                                      const struct fl_form *query, struct fl_err *err)
 {
     for (size_t i = 0; i < FL_ARRAY_LEN(unknown); i++)
         if (fl_form_get(query, unknown[i])) {
-            fl_err_set(err, -ENOSYS, "NotImplemented",
-                       "A header or query you provided implies functionality that is not "
-                       "implemented: %s",
-                       unknown[i]);
+            not_implemented(err, unknown[i]);
             return NULL;
         }
     for (size_t i = 0; i < FL_ARRAY_LEN(ops); i++)
         if (ops[i].level == level && strcmp(ops[i].method, method) == 0 &&
             (!ops[i].param || fl_form_get(query, ops[i].param)))
-            return &ops[i];
+            return fits(&ops[i], query, err) ? &ops[i] : NULL;
     fl_err_set(err, -ENOSYS, "MethodNotAllowed",
                "The specified method is not allowed against this resource.");
     return NULL;

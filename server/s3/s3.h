@@ -98,6 +98,14 @@ int fl_s3_nomem(struct fl_err *err);
 /* "2026-01-02T03:04:05.678Z" as an element. */
 int fl_s3_put_time(struct fl_buf *out, const char *name, int64_t ms);
 
+/* A key or the like as an element, as `encoding-type` asks for it. */
+int fl_s3_put_name(struct fl_buf *out, const char *element, const char *name, bool encoded);
+/* Does it ask for "url"? */
+bool fl_s3_is_encoded(const struct fl_s3_call *c);
+/* A number of the query, at most `max`, which it is without: 0, or InvalidArgument. */
+int fl_s3_take_max(const struct fl_s3_call *c, const char *name, unsigned max, unsigned *ret,
+                   struct fl_err *err);
+
 /* The headers that are kept with an object, as JSON, in the arena; NULL without memory. */
 char *fl_s3_kept_headers(struct fl_s3_call *c);
 
@@ -134,3 +142,4 @@ int fl_s3_upload_part(struct fl_s3_call *c, struct fl_err *err);
 int fl_s3_complete_upload(struct fl_s3_call *c, struct fl_err *err);
 int fl_s3_abort_upload(struct fl_s3_call *c, struct fl_err *err);
 int fl_s3_list_parts(struct fl_s3_call *c, struct fl_err *err);
+int fl_s3_list_uploads(struct fl_s3_call *c, struct fl_err *err);

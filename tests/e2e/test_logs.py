@@ -122,6 +122,17 @@ def test_what_is_refused(logs):
     assert code_of(put, logs, "/refuse", "none", "x") == "ResourceNotFoundException"
 
 
+def test_what_would_be_another_thing(logs):
+    fresh(logs, "/w/one", "s")
+    logs.create_log_group(logGroupName="/w/two")
+    assert [g["logGroupName"] for g in logs.describe_log_groups(logGroupNamePattern="w/t")["logGroups"]] == ["/w/two"]
+    for call, members in (
+            (logs.create_log_group, {"logGroupName": "/w/sealed", "kmsKeyId": "arn:aws:kms:local:1:key/x"}),
+            (logs.describe_log_groups, {"logGroupNamePattern": "w", "logGroupNamePrefix": "/w"}),
+            (logs.filter_log_events, {"logGroupName": "/w/one", "logStreamNames": ["s"], "logStreamNamePrefix": "s"})):
+        assert code_of(call, **members) == "InvalidParameterException", members
+
+
 def test_positions(logs):
     """A writer that says how far it comes is heard once; any other token means nothing."""
     fresh(logs, "/positions", "s", "t")

@@ -218,6 +218,55 @@ def test_multipart(place, s3):
     s3.delete_bucket(Bucket="multi")
 
 
+def test_parts_and_uploads_are_listed(place, s3):
+    s3.create_bucket(Bucket="listed")
+
+    def create(key):
+        return s3.create_multipart_upload(Bucket="listed", Key=key)["UploadId"]
+    up = create("a/1")
+    tags = [s3.upload_part(Bucket="listed", Key="a/1", UploadId=up, PartNumber=n, Body=body)["ETag"]
+            for n, body in ((2, b"x" * 5 * MIB), (5, b"yy"), (7, b"z"))]
+    pages = list(s3.get_paginator("list_parts").paginate(Bucket="listed", Key="a/1", UploadId=up,
+                                                         PaginationConfig={"PageSize": 2}))
+    assert [[p["PartNumber"] for p in page["Parts"]] for page in pages] == [[2, 5], [7]]
+    assert [p["MaxParts"] for p in pages] == [2, 2]
+    made = [("a/1", up)] + [(k, create(k)) for k in ("a/1", "a/2 & <ü>", "b")]
+    made.sort()
+
+    def found(**more):
+        return [(u["Key"], u["UploadId"]) for page in s3.get_paginator("list_multipart_uploads").paginate(
+            Bucket="listed", **more) for u in page.get("Uploads", [])]
+    assert found() == found(PaginationConfig={"PageSize": 1}) == made
+    assert found(Prefix="a/") == found(Prefix="a/", PaginationConfig={"PageSize": 2}) == made[:3]
+    assert [u["Key"] for u in s3.list_multipart_uploads(Bucket="listed", KeyMarker="a/1")["Uploads"]] == [made[2][0], "b"]
+    assert code_of(s3.list_multipart_uploads, Bucket="no-such") == "NoSuchBucket"
+    s3.complete_multipart_upload(Bucket="listed", Key="a/1", UploadId=up, MultipartUpload={
+        "Parts": [{"PartNumber": 2, "ETag": tags[0]}, {"PartNumber": 5, "ETag": tags[1]}]})
+    got = s3.get_object(Bucket="listed", Key="a/1", PartNumber=5)
+    assert (got["Body"].read(), got["PartsCount"], got["ContentRange"]) == (b"yy", 2, f"bytes {5 * MIB}-{5 * MIB + 1}/{5 * MIB + 2}")
+    assert s3.head_object(Bucket="listed", Key="a/1", PartNumber=2)["ContentLength"] == 5 * MIB
+    assert code_of(s3.get_object, Bucket="listed", Key="a/1", PartNumber=7) == "InvalidPartNumber"
+    s3.put_object(Bucket="listed", Key="one", Body=b"whole")
+    assert s3.get_object(Bucket="listed", Key="one", PartNumber=1)["Body"].read() == b"whole"
+
+
+def test_nothing_is_taken_for_something_else(s3):
+    """What the plane does not do is refused; it is not another operation, nor left out in silence."""
+    rules = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]}
+    assert code_of(s3.put_bucket_encryption, Bucket="unmade", ServerSideEncryptionConfiguration=rules) == "NotImplemented"
+    assert code_of(s3.head_bucket, Bucket="unmade") == "404"
+    s3.create_bucket(Bucket="made")
+    assert code_of(s3.delete_bucket_encryption, Bucket="made") == "NotImplemented"
+    s3.head_bucket(Bucket="made")
+    for more in ({"Tagging": "a=b"}, {"ServerSideEncryption": "AES256"}, {"ACL": "public-read"}, {"GrantRead": "id=x"},
+                 {"StorageClass": "GLACIER"}, {"WebsiteRedirectLocation": "/x"}, {"ObjectLockMode": "GOVERNANCE"},
+                 {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "0" * 32}):
+        assert code_of(s3.put_object, Bucket="made", Key="k", Body=b"x", **more) == "NotImplemented", more
+    for more in ({"ACL": "private"}, {"ACL": "bucket-owner-full-control"}, {"StorageClass": "STANDARD"}):
+        s3.put_object(Bucket="made", Key="k", Body=b"x", **more)
+    assert code_of(s3.delete_objects, Bucket="made", Delete={"Objects": []}) == "MalformedXML"
+
+
 def test_small_parts_and_parts_left_out(place, s3):
     """All parts but the last have 5 MiB; what is completed without takes no room."""
     s3.create_bucket(Bucket="parts")

@@ -11,12 +11,12 @@ DELETE FROM log_group WHERE group_id = $1;
 -- :name log_group_retention
 UPDATE log_group SET retention_days = $2 WHERE group_id = $1;
 
--- Those after $3.
+-- Those after $3 with $5 in their names.
 -- :name log_group_page
 SELECT g.name AS "logGroupName", g.created_ms AS "creationTime",
        CASE WHEN g.retention_days > 0 THEN g.retention_days END AS "retentionInDays"
 FROM log_group g
-WHERE g.account = $1 AND g.region = $2 AND g.name > $3
+WHERE g.account = $1 AND g.region = $2 AND g.name > $3 AND ($5 = '' OR REPLACE(g.name, $5, '') <> g.name)
 ORDER BY g.name LIMIT $4;
 
 -- :name log_stream_add

@@ -83,6 +83,12 @@ VALUES ($1, $2, $3, $4, $5, $6);
 -- :name upload_get
 SELECT headers FROM upload WHERE upload_id = $1 AND account = $2 AND bucket = $3 AND key = $4;
 
+-- Those behind ($3, $4).
+-- :name upload_page
+SELECT key, upload_id, started_ms FROM upload
+WHERE account = $1 AND bucket = $2 AND (key, upload_id) > ($3, $4)
+ORDER BY key, upload_id LIMIT $5;
+
 -- :name upload_delete
 DELETE FROM upload WHERE upload_id = $1;
 
