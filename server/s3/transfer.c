@@ -165,6 +165,8 @@ static int open_piece(struct fl_s3_exchange *x)
     if (x->down.piece >= x->c.pieces.n)
         return fl_err_set(&x->err, -EIO, NULL, "an object is shorter than it should be");
     x->down.fd = fl_blob_open(x->c.s3->blobs, x->c.pieces.v[x->down.piece].blob_id);
+    if (x->down.fd == -ENOENT) /* lost, or taken away by hand: its operator may bring it back */
+        return fl_err_set(&x->err, -ENOENT, "SlowDown", "The object changes; please try again.");
     return x->down.fd < 0 ? fl_err_set(&x->err, x->down.fd, NULL, "an object's file: %s",
                                        strerror(-x->down.fd))
                           : 0;
