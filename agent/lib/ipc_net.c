@@ -118,7 +118,7 @@ static const struct fl_shape session_close_shape =
 #define F(member) FL_FIELD(struct fl_net_task_complete, member, #member, 0)
 static const struct fl_field task_complete_fields[] = { F(session_id), F(message_id), F(status),
                                                         F(output),     F(bucket),     F(key),
-                                                        F(log_group) };
+                                                        F(log_group),  F(time) };
 #undef F
 static const struct fl_shape task_complete_shape =
     FL_SHAPE(struct fl_net_task_complete, "task_complete", task_complete_fields);

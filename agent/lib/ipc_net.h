@@ -123,6 +123,7 @@ struct fl_net_task_complete {
     char *status;                   /* Success, Failed, Cancelled */
     char *output;                   /* words for the operator; "" for none */
     char *bucket, *key, *log_group; /* where what it showed goes; NULL: not there */
+    int32_t time;                   /* on this connection: 1 for the first */
 };
 
 /* Types, names, shapes and phases; the ends add their handlers to a copy. */

@@ -113,7 +113,8 @@ static int send_report(struct session *s)
                                         .output = s->output ? s->output : fl_text(""),
                                         .bucket = s->bucket,
                                         .key = s->key,
-                                        .log_group = s->log_group });
+                                        .log_group = s->log_group,
+                                        .time = (int32_t)s->sends + 1 });
 }
 
 /* Without the file the next monitor tells the end once more. */

@@ -180,7 +180,7 @@ void fl_channel_task_complete(struct fl_channel *c, const struct fl_net_task_com
                                .s3_suffix = complete->key ? complete->key : empty,
                                .log_group = complete->log_group ? complete->log_group : empty,
                                .log_stream = complete->log_group ? complete->session_id : empty,
-                               .retry_number = 1 },
+                               .retry_number = complete->time },
                            &text);
 
     if (r == 0)

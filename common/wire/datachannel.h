@@ -175,7 +175,7 @@ struct fl_msg_task_complete {
     char *output; /* error text */
     char *s3_bucket, *s3_suffix;
     char *log_group, *log_stream;
-    int32_t retry_number; /* 1 */
+    int32_t retry_number; /* 1, and counted up with each repetition */
 };
 struct fl_msg_task_ack {
     int32_t schema_version; /* 1 */

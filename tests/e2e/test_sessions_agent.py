@@ -461,11 +461,12 @@ def test_an_unacknowledged_end_is_told_three_times(session, plane, agent):
     plane.wait(lambda: len(s.completes) == 3, 20, "three reports")
     time.sleep(1.5)
     assert len(s.completes) == 3 and len({c["id"] for c in s.completes}) == 1
+    assert [c["RetryNumber"] for c in s.completes] == [1, 2, 3]
     plane.ack_tasks = True
     agent.kill()
     agent.start()
     plane.wait(lambda: len(s.completes) == 4, 60, "told again after a restart")
-    assert len({c["id"] for c in s.completes}) == 1
+    assert len({c["id"] for c in s.completes}) == 1 and s.completes[3]["RetryNumber"] == 1
     flsandbox.wait_for("the folder to go", lambda: not any((agent.state / "sessions").iterdir()), 10)
 
 
