@@ -136,6 +136,7 @@ def test_shell(place):
     ("AWS-StartInteractiveCommand", {"command": ["echo in $((1+2))"]}, b"in 3"),
     ("AWS-StartNonInteractiveCommand", {"command": ["echo non"]}, b"non"),
     ("AWS-StartNonInteractiveCommand", {"command": ["echo sep"], "separateOutputStream": ["true"]}, b"EXIT_CODE: 0"),
+    ("AWS-StartNonInteractiveCommand", {"command": ["echo sep"], "separateOutputStream": ["True"]}, b"EXIT_CODE: 0"),
 ])
 def test_commands(place, document, members, want):
     client, agent = place.start(document, Parameters=members)
