@@ -16,6 +16,7 @@ import pytest
 
 import conftest
 import flsandbox
+import refsession
 import refsessionplane
 import sessionwire as sw
 import tcpecho
