@@ -178,12 +178,12 @@ static int teardown(void **state)
     client = fl_ws_client_free(client);
     for (size_t i = 0; i < THREADS; i++)
         threads[i].server = fl_server_free(threads[i].server);
-    f.plane.transcripts = fl_transcripts_free(f.plane.transcripts);
     fl_store_close(f.plane.store);
     turns();
     for (size_t i = 0; i < THREADS; i++)
         fl_route_data_channel.stop(threads[i].data);
     turns();
+    f.plane.transcripts = fl_transcripts_free(f.plane.transcripts);
     for (size_t i = 0; i < THREADS; i++)
         fl_loop_free(threads[i].loop);
     fl_loop_free(loop);
