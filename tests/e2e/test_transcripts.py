@@ -8,6 +8,7 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import termios
 import threading
 
 import pytest
@@ -156,6 +157,10 @@ def test_replay_on_a_terminal(recorded):
         """(exit status, what the terminal got)"""
         pid, master = pty.fork()
         if pid == 0:
+            # Else the kernel throws away what is written just as it sends the key's signal.
+            attributes = termios.tcgetattr(0)
+            attributes[3] |= termios.NOFLSH
+            termios.tcsetattr(0, termios.TCSANOW, attributes)
             os.execve(place.box.build / "fairlead", ["fairlead", "replay", *args, session], place.box.env())
         got = b""
         try:
