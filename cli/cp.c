@@ -25,10 +25,19 @@
 #define PROGRESS_MS    250
 #define NAME_MAX_SHOWN 24
 #define BAR_WIDTH      24
+#define LEAVE_MS       2000 /* for a node to clean up */
 
 static void finish(struct fl_copy *c)
 {
     if (c->tar_running || (!c->ended && c->r == 0 && !c->signo))
+        return;
+    if (!c->ended && c->up && c->conn && !c->told_end && !c->cut) {
+        /* The node takes away what it has. */
+        c->cut = true;
+        fl_session_flag(c->session, FL_DATA_FLAG_END_OF_INPUT);
+        fl_timer_start(c->timer, LEAVE_MS);
+    }
+    if (c->cut && !c->ended && !c->impatient)
         return;
     c->done = true;
     fl_loop_stop(c->loop);
@@ -65,9 +74,8 @@ static void amount(double bytes, char *out, size_t size)
     snprintf(out, size, i ? "%.1f %s" : "%.0f %s", bytes, units[i]);
 }
 
-static void on_progress(void *arg)
+static void show_progress(struct fl_copy *c)
 {
-    struct fl_copy *c = arg;
     double s = (double)FL_MAX(fl_mono_ms() - c->begun_ms, 1) / 1000;
     double rate = (double)c->bytes / s;
     char done[32], speed[32], bar[BAR_WIDTH + 1], left[32] = "";
@@ -95,6 +103,18 @@ static void on_progress(void *arg)
     fl_timer_start(c->timer, PROGRESS_MS);
 }
 
+static void on_timer(void *arg)
+{
+    struct fl_copy *c = arg;
+
+    if (!c->cut) {
+        show_progress(c);
+        return;
+    }
+    c->impatient = true;
+    finish(c);
+}
+
 /* ---- tar ---- */
 
 static void on_tar_exit(void *arg, int status)
@@ -103,7 +123,7 @@ static void on_tar_exit(void *arg, int status)
 
     c->tar_running = false;
     c->tar_status = status;
-    if (status != 0 && c->r == 0)
+    if (status != 0 && c->r == 0 && !c->signo)
         fl_copy_fail(c, -EIO, "tar ended with status %d",
                      WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
     finish(c);
@@ -193,6 +213,8 @@ static void on_end(void *arg, int r, const char *text)
 
     c->ended = true;
     text = fl_session_words(text);
+    if (c->cut)
+        finish(c); /* why is known */
     if (c->done)
         return;
     if (!c->up)
@@ -283,6 +305,7 @@ static void on_signal(void *arg, int signo)
 {
     struct fl_copy *c = arg;
 
+    c->impatient |= c->signo != 0;
     c->signo = signo;
     if (c->tar_running)
         fl_child_kill(c->tar, SIGKILL);
@@ -320,7 +343,7 @@ static int copy_it(struct fl_copy *c, const char *reason)
 
     c->loop = fl_cli_loop(c->cli, &c->err);
     c->sum = fl_digest_new(FL_DIGEST_SHA256);
-    c->timer = c->loop ? fl_timer_new(c->loop, on_progress, c) : NULL;
+    c->timer = c->loop ? fl_timer_new(c->loop, on_timer, c) : NULL;
     r = c->sum && c->timer ? 0 : -ENOMEM;
     for (size_t i = 0; i < FL_ARRAY_LEN(signos) && r == 0; i++) {
         signals[i] = fl_signal_new(c->loop, signos[i], on_signal, c);

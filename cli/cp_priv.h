@@ -30,6 +30,7 @@ struct fl_copy {
     char piece[FL_COPY_PIECE_HEAD + FL_CP_PIECE_BYTES]; /* the head ends where the data begins */
     size_t piece_len, sent_from, sent_to; /* what is being sent of `piece`; equal: nothing */
     bool source_ended, trailer_sent, told_end;
+    bool cut, impatient; /* it ends early, and the node is told; and is not waited for */
     struct stat st;
     /* down */
     char line[FL_COPY_HEAD_BYTES];

@@ -55,6 +55,8 @@ static void begin_trailer(struct fl_copy *c)
 
 void fl_copy_push(struct fl_copy *c)
 {
+    if (c->cut)
+        return;
     send_more(c);
     if (c->sent_from < c->sent_to || c->r < 0)
         return;

@@ -603,15 +603,18 @@ def test_a_copy_that_is_interrupted_leaves_nothing(client, ours, tmp_path):
     there = tmp_path / "there"
     there.mkdir()
     (there / "f").write_text("old")
-    big = tmp_path / "big"
+    big = tmp_path / "tree/big"
+    big.parent.mkdir()
     with open(big, "wb") as f:
         f.truncate(1 << 30)
-    p = client.start("cp", big, f"{NODE}:{there}/f", stdin=subprocess.DEVNULL)
-    until(lambda: ours.nodes and ours.last.input_bytes > 500_000, "it has begun")
-    p.terminate()
-    assert p.wait(30) == 143
-    p.communicate()
-    assert (there / "f").read_text() == "old"
+    for n, more in enumerate(([big, f"{NODE}:{there}/f"], ["-r", big.parent, f"{NODE}:{there}/new"]), 1):
+        p = client.start("cp", *more, stdin=subprocess.DEVNULL)
+        until(lambda: len(ours.nodes) == n and ours.last.input_bytes > 500_000, "it has begun")
+        assert len(os.listdir(there)) == 2
+        p.terminate()
+        assert p.wait(30) == 143
+        assert p.communicate()[1] == b""
+        assert os.listdir(there) == ["f"] and (there / "f").read_text() == "old"
     p = client.start("cp", f"{NODE}:{big}", tmp_path / "copy", stdin=subprocess.DEVNULL)
     until(lambda: any(n.startswith("copy.") for n in os.listdir(tmp_path)), "it has begun")
     p.terminate()
