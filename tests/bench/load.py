@@ -6,9 +6,9 @@
 
 Nodes are those of tests/bench/swarm.h, in two processes (each connection is an open file on both
 sides, and 20,000 is a common limit). A third process makes plain API calls all the while, over a kept
-connection and over fresh ones. All of it runs on this machine. Nodes have processors of their own
-elsewhere, so here, if we are root, the swarm goes before the plane, and the API calls before both; what
-the swarm takes of two cores is missing to the plane.
+connection and over fresh ones. All of it runs on this machine. Elsewhere nodes and plane have processors
+of their own, so here, if we are root, neither goes before the other: the plane's share is that of each of
+the two. The API calls go before all; what the swarm takes of two cores is missing to the plane.
 
 Scenarios, in this order, on one fleet:
   idle      all nodes online and silent: memory of the plane per node, CPU per ping
@@ -48,7 +48,7 @@ KEPT_RATE, FRESH_RATE = 20, 5
 API_P99_MS = 50
 TRIES_PERCENT = 20      # of the nodes, at most so many try to come back in one second
 PAGE_MS = 25            # of the list by which all is accounted for
-NICE_SWARM, NICE_PROBE = -5, -10
+NICE_PROBE = -10
 NICE_ALL = -10         # all of it before whatever else the machine does
 LIMIT_S = 690           # of the whole run; what is not done by then has failed
 SCENARIOS = ("idle", "herd", "command", "rate", "restart", "sessions")
@@ -139,7 +139,7 @@ class Load:
         self.began = time.monotonic()
         self.plane.create()
         go_before(self.plane.pid, 0)
-        self.swarms = [Swarm(self.plane, self.build, self.folder / f"swarm{i}.log", NICE_SWARM,
+        self.swarms = [Swarm(self.plane, self.build, self.folder / f"swarm{i}.log", 0,
                              "--sources", str(SOURCES))
                        for i in range(2)]
         self.probe = Swarm(self.plane, self.build, self.folder / "probe.log", NICE_PROBE)
