@@ -70,8 +70,11 @@ static void pump(struct fl_relay *relay, enum fl_side to)
 {
     struct fl_flow *flow = &relay->to[to];
 
-    while (relay->shut && must_wait(relay, to))
+    while (relay->shut && must_wait(relay, to)) {
+        if (is_barred(relay, flow))
+            relay->barrier = NULL;
         fl_flow_skip(flow);
+    }
     while (relay->attached[to] && flow->next && !is_barred(relay, flow) && !must_wait(relay, to)) {
         if (relay->events->send(relay->arg, to, flow->next) < 0)
             break;

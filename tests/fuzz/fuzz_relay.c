@@ -20,6 +20,7 @@ static struct {
     struct fl_relay relay;
     unsigned room;
     bool paused[FL_SIDE__N], ended[FL_SIDE__N];
+    int64_t sent[FL_SIDE__N];   /* the newest; who asks for it again gets it again */
     int64_t before[FL_SIDE__N]; /* may be sent to it */
 } world;
 
@@ -41,6 +42,7 @@ static int on_send(void *arg, enum fl_side to, struct fl_msg *m)
         strcmp(f.type, FL_DATA_SESSION_STATE) == 0)
         abort();
     world.ended[to] = m->last;
+    world.sent[to] = FL_MAX(world.sent[to], m->sequence);
     return 0;
 }
 
@@ -171,7 +173,10 @@ static void step(const uint8_t **p, const uint8_t *end)
     case 'L':
         side = take(p, end) & 1;
         n = take(p, end);
-        let(side, world.before[side] == INT64_MAX ? n : FL_MAX(world.before[side], n));
+        if (world.before[side] == INT64_MAX)
+            let(side, FL_MAX(world.sent[side] + 1, n));
+        else
+            let(side, FL_MAX(world.before[side], n));
         return;
     case 'l':
         let(take(p, end) & 1, INT64_MAX);
@@ -209,6 +214,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     memset(&world, 0, sizeof(world));
     world.room = 1000;
+    world.sent[0] = world.sent[1] = -1;
     world.before[0] = world.before[1] = INT64_MAX;
     fl_relay_init(&world.relay, &conf, &events, NULL, 0);
     while (data < end) {
