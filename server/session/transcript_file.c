@@ -171,13 +171,13 @@ static int tell_records(const uint8_t *body, size_t len, uint64_t at, fl_tf_fn f
     return r;
 }
 
-/* 1: a block; 0: the end. `room` has place for the largest one, and a MAC before it. */
-static int read_block(int fd, const uint8_t key[FL_SEAL_KEY_BYTES], uint8_t *room,
+/* 1: a block; 0: the end. `room` is for the block, with a MAC before it, and for the next one. */
+static int read_block(int fd, const uint8_t key[FL_SEAL_KEY_BYTES], struct fl_buf *room,
                       struct fl_tf_end *at, fl_tf_fn fn, void *arg, struct fl_err *err)
 {
-    uint8_t *block = room + FL_TF_MAC_BYTES, mac[FL_TF_MAC_BYTES];
+    uint8_t head[HEAD_BYTES], mac[FL_TF_MAC_BYTES], *block;
     size_t len, body;
-    ssize_t n = fl_fd_pread_upto(fd, block, HEAD_BYTES, at->bytes);
+    ssize_t n = fl_fd_pread_upto(fd, head, sizeof(head), at->bytes);
     int r;
 
     if (n <= 0)
@@ -185,10 +185,15 @@ static int read_block(int fd, const uint8_t key[FL_SEAL_KEY_BYTES], uint8_t *roo
     if (n < HEAD_BYTES)
         return fl_err_set(err, -ENODATA, NULL, "half a block at byte %llu",
                           (unsigned long long)at->bytes);
-    body = get_u32(block + BODY_LEN_AT);
-    if (body > FL_TF_BODY_MAX_BYTES || get_u64(block) != at->blocks || at->bytes > LARGEST_FILE)
+    body = get_u32(head + BODY_LEN_AT);
+    if (body > FL_TF_BODY_MAX_BYTES || get_u64(head) != at->blocks || at->bytes > LARGEST_FILE)
         return wrong(err, at->bytes, "not the block that belongs here");
     len = HEAD_BYTES + body;
+    r = fl_buf_reserve(room, FL_TF_MAC_BYTES + len + FL_TF_MAC_BYTES);
+    if (r < 0)
+        return fl_err_nomem(err);
+    block = (uint8_t *)room->data + FL_TF_MAC_BYTES;
+    memcpy(block, head, sizeof(head));
     n = fl_fd_pread_upto(fd, block + HEAD_BYTES, body + FL_TF_MAC_BYTES, at->bytes + HEAD_BYTES);
     if (n < 0)
         return read_failed(err, (int)n);
@@ -210,13 +215,11 @@ static int read_block(int fd, const uint8_t key[FL_SEAL_KEY_BYTES], uint8_t *roo
 int fl_tf_read(int fd, const uint8_t key[FL_SEAL_KEY_BYTES], const char *session_id,
                struct fl_tf_end *at, size_t max_bytes, fl_tf_fn fn, void *arg, struct fl_err *err)
 {
-    fl_autofree uint8_t *room =
-        malloc(FL_TF_MAC_BYTES + HEAD_BYTES + FL_TF_BODY_MAX_BYTES + FL_TF_MAC_BYTES);
+    fl_autobuf struct fl_buf room =
+        FL_BUF(FL_TF_MAC_BYTES + HEAD_BYTES + FL_TF_BODY_MAX_BYTES + FL_TF_MAC_BYTES);
     uint64_t from = at->bytes;
     int r = 1;
 
-    if (!room)
-        return fl_err_nomem(err);
     if (at->bytes == 0) {
         r = read_start(fd, session_id, at, err);
         if (r < 0)
@@ -224,7 +227,7 @@ int fl_tf_read(int fd, const uint8_t key[FL_SEAL_KEY_BYTES], const char *session
         r = 1;
     }
     while (r > 0) {
-        r = read_block(fd, key, room, at, fn, arg, err);
+        r = read_block(fd, key, &room, at, fn, arg, err);
         if (r > 0 && at->bytes - from >= max_bytes)
             return 1;
     }

@@ -3,6 +3,7 @@ import contextlib
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -19,6 +20,8 @@ import refplane  # noqa: E402
 import tcpecho  # noqa: E402
 
 flproc.become_subreaper()
+# A shell without job control has background processes ignore it, and so would every program that a test interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(hookwrapper=True)
