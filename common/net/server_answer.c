@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include "common/base/rand.h"
 
 /* ---- answers ---- */
 
@@ -146,17 +147,23 @@ const struct fl_fault fl_faults[] = {
 
 void fl_conn_refuse(struct fl_conn *c, const struct fl_fault *fault)
 {
-    char body[256];
-    int n = snprintf(body, sizeof(body), "{\"__type\":\"%s\",\"message\":\"%s\"}", fault->type,
-                     fault->message);
+    char body[256], id[FL_UUID_BYTES];
+    int n =
+        snprintf(body, sizeof(body), "{\"__type\":\"%s\",\"message\":\"%s\",\"Message\":\"%s\"}",
+                 fault->type, fault->message, fault->message);
+    const struct fl_http_header headers[] = { { "x-amzn-RequestId", id },
+                                              { "x-amzn-ErrorType", fault->type } };
     struct fl_answer a = {
         .status = fault->status,
         .content_type = "application/x-amz-json-1.1",
+        .headers = headers,
+        .n_headers = FL_ARRAY_LEN(headers),
         .body = body,
         .body_len = (size_t)n,
         .head_only = c->req && c->req->head.method && !strcmp(c->req->head.method, "HEAD"),
     };
 
+    fl_uuid4(id);
     fl_server_limit(c->server,
                     fault == &fl_faults[FL_FAULT_TIMEOUT] ? FL_LIMIT_DROPPED : FL_LIMIT_REFUSED, 0);
     fl_conn_drop_req(c);

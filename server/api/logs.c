@@ -387,6 +387,17 @@ static const char *before(struct fl_call *call, const char *prefix)
     return s && len ? fl_arena_printf(call->arena, "%s\xf4\x8f\xbf\xbf", s) : s;
 }
 
+/* This service has a name of its own for a token that is none. */
+static int page_start(struct fl_call *call, const char *what, const char *token, char **ret_after,
+                      struct fl_err *err)
+{
+    int r = fl_page_token_decode(call, what, token, ret_after, err);
+
+    return r == -EINVAL ? fl_err_set(err, r, "InvalidParameterException",
+                                     "The specified nextToken is invalid.")
+                        : r;
+}
+
 static int op_groups(struct fl_call *call, const void *in, void *out, struct fl_err *err)
 {
     const struct list_in *req = in;
@@ -395,7 +406,7 @@ static int op_groups(struct fl_call *call, const void *in, void *out, struct fl_
     size_t max = req->limit.set ? (size_t)req->limit.v : PAGE;
     char *after = NULL;
     bool more;
-    int r = fl_page_token_decode(call, "DescribeLogGroups", req->next_token, &after, err);
+    int r = page_start(call, "DescribeLogGroups", req->next_token, &after, err);
 
     if (r >= 0 && req->prefix && req->pattern)
         return fl_err_set(err, -EINVAL, "InvalidParameterException",
@@ -446,7 +457,7 @@ static int op_streams(struct fl_call *call, const void *in, void *out, struct fl
         return fl_err_set(err, -EINVAL, "InvalidParameterException",
                           "Cannot order by LastEventTime with a logStreamNamePrefix.");
     if (r >= 0)
-        r = fl_page_token_decode(call, "DescribeLogStreams", req->next_token, &after, err);
+        r = page_start(call, "DescribeLogStreams", req->next_token, &after, err);
     if (r >= 0)
         r = open_streams(call, req, group, after, max, &row, err);
     if (r >= 0)

@@ -64,6 +64,16 @@ def test_unknown_operation(box, target):
     expect_error(post(box.plane, b"{}", target=target), 400, "UnknownOperationException")
 
 
+@pytest.mark.parametrize("command", [("iam", "list-users"), ("sns", "list-topics"), ("sts", "get-access-key-info",
+                                                                                    "--access-key-id", "AKIA" + "X" * 16),
+                                     ("cloudwatch", "put-metric-data", "--namespace", "a", "--metric-name", "b",
+                                      "--value", "1")])
+def test_query_services_that_are_not_here(aws, command):
+    """Clients that send forms read XML and nothing else."""
+    got = aws(*command)
+    assert got.code == 254 and "(InvalidAction)" in got.err, got
+
+
 def test_oversized_body(box):
     body = json.dumps({"Pad": "x" * (BODY_LIMIT + 1000)}).encode()
     try:
@@ -71,6 +81,7 @@ def test_oversized_body(box):
     except (ssl.SSLError, ConnectionError) as e:
         pytest.fail(f"no answer before the connection ended: {e}")
     assert got[0] == 413 and got[1] is not None and got[1]["__type"], got
+    assert got[1]["Message"] == got[1]["message"] and uuid.UUID(got[2]["x-amzn-requestid"])
     assert post(box.plane, b"{}")[0] == 200
 
 

@@ -53,6 +53,9 @@ def test_groups_and_streams(logs):
     put(logs, "/g/one", "s03", "x")
     newest = logs.describe_log_streams(logGroupName="/g/one", orderBy="LastEventTime", descending=True, limit=2)
     assert newest["logStreams"][0]["logStreamName"] == "s03"
+    for bad in ("garbage", newest["nextToken"]):
+        assert code_of(logs.describe_log_groups, nextToken=bad) == "InvalidParameterException"
+    assert code_of(logs.describe_log_streams, logGroupName="/g/one", nextToken="x") == "InvalidParameterException"
     for group in ("/g/one", "/g/two"):
         logs.delete_log_group(logGroupName=group)
     assert code_of(logs.get_log_events, logGroupName="/g/one", logStreamName="s03") == "ResourceNotFoundException"

@@ -26,7 +26,7 @@ static int stop_plain(void **state)
 
 static const struct {
     const char *request;
-    const char *want[4]; /* must be in the answer */
+    const char *want[5]; /* must be in the answer */
     const char *reject;  /* must not */
 } exchanges[] = {
     { "GET /echo HTTP/1.1" CRLF CLOSE CRLF,
@@ -72,8 +72,10 @@ static const struct {
       NULL },
     /* what is refused */
     { "POST /echo HTTP/1.1" CRLF "Content-Length: 1001" CRLF CRLF,
-      { "HTTP/1.1 413 ", CRLF "Content-Type: application/x-amz-json-1.1" CRLF, CLOSE,
-        "{\"__type\":\"RequestEntityTooLargeException\",\"message\":\"" },
+      { "HTTP/1.1 413 ", CRLF "Content-Type: application/x-amz-json-1.1" CRLF "x-amzn-RequestId: ",
+        CRLF "x-amzn-ErrorType: RequestEntityTooLargeException" CRLF, CLOSE,
+        "{\"__type\":\"RequestEntityTooLargeException\",\"message\":\"the request body is over the "
+        "limit\",\"Message\":\"the request body is over the limit\"}" },
       NULL },
     { "POST /echo HTTP/1.1" CRLF "Expect: 100-continue" CRLF "Content-Length: 1001" CRLF CRLF,
       { "HTTP/1.1 413 " },
