@@ -143,6 +143,7 @@ int fl_holder_start_net(struct holder *h, struct fl_err *err)
         .session_id = s->session_id,
         .node_id = s->node_id,
         .region = s->region,
+        .mgs_region = s->mgs_region,
         .mgs_url = s->mgs_url,
         .kms_url = s->kms_url,
         .agent_version = s->agent_version,

@@ -24,12 +24,12 @@ const struct fl_ipc_row fl_holder_rows[FL_N_HOLDER_ROWS] = {
 
 #define F(member) FL_FIELD(struct fl_sess_start, member, #member, 0)
 static const struct fl_field start_fields[] = {
-    F(session_id),        F(node_id),       F(region),        F(mgs_url),      F(kms_url),
-    F(agent_version),     F(ca_file),       F(proxy_http),    F(proxy_https),  F(no_proxy),
-    F(log_level),         F(log_format),    F(type),          F(properties),   F(kms_key_id),
-    F(require_challenge), F(handshake),     F(max_payload),   F(end_of_input), F(separate_output),
-    F(has_stdin),         F(stdout_prefix), F(stderr_prefix), F(profile),      F(denied_ips),
-    F(record_max_bytes),
+    F(session_id),      F(node_id),           F(region),        F(mgs_region),    F(mgs_url),
+    F(kms_url),         F(agent_version),     F(ca_file),       F(proxy_http),    F(proxy_https),
+    F(no_proxy),        F(log_level),         F(log_format),    F(type),          F(properties),
+    F(kms_key_id),      F(require_challenge), F(handshake),     F(max_payload),   F(end_of_input),
+    F(separate_output), F(has_stdin),         F(stdout_prefix), F(stderr_prefix), F(profile),
+    F(denied_ips),      F(record_max_bytes),
 };
 #undef F
 static const struct fl_shape start_shape =

@@ -55,7 +55,7 @@ enum fl_sess_msg {
 };
 struct fl_sess_start {
     char *session_id, *node_id, *region;
-    char *mgs_url, *kms_url, *agent_version;
+    char *mgs_region, *mgs_url, *kms_url, *agent_version;
     char *ca_file, *proxy_http, *proxy_https, *no_proxy;
     char *log_level, *log_format;
     char *type;       /* FL_SESSION_TYPE_* (session_plan.h) */

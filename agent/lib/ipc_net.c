@@ -7,10 +7,10 @@
 
 #define F(member) FL_FIELD(struct fl_net_start, member, #member, 0)
 static const struct fl_field start_fields[] = {
-    F(node_id),       F(region),        F(ssm_url),          F(mgs_url),       F(ca_file),
-    F(proxy_http),    F(proxy_https),   F(no_proxy),         F(agent_name),    F(agent_version),
-    F(platform_type), F(platform_name), F(platform_version), F(computer_name), F(ip_address),
-    F(log_level),     F(log_format),    F(health_ms),
+    F(node_id),       F(region),        F(mgs_region),    F(ssm_url),          F(mgs_url),
+    F(ca_file),       F(proxy_http),    F(proxy_https),   F(no_proxy),         F(agent_name),
+    F(agent_version), F(platform_type), F(platform_name), F(platform_version), F(computer_name),
+    F(ip_address),    F(log_level),     F(log_format),    F(health_ms),
 };
 #undef F
 static const struct fl_shape start_shape = FL_SHAPE(struct fl_net_start, "start", start_fields);

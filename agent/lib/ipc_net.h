@@ -36,7 +36,8 @@ enum fl_net_msg {
 };
 
 struct fl_net_start {
-    char *node_id, *region;
+    char *node_id, *region;  /* what calls are signed for */
+    char *mgs_region;        /* and those of ssmmessages */
     char *ssm_url, *mgs_url; /* https://host[:port] */
     char *ca_file;           /* NULL: the system's pool */
     char *proxy_http, *proxy_https, *no_proxy;

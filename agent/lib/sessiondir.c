@@ -10,17 +10,29 @@
 
 #define F(type, member) FL_FIELD(struct type, member, #member, 0)
 static const struct fl_field session_fields[] = {
-    F(fl_session, session_id),    F(fl_session, document_name),
-    F(fl_session, owner),         F(fl_session, content),
-    F(fl_session, accepted_ms),   F(fl_session, nonce),
-    F(fl_session, node_id),       F(fl_session, region),
-    F(fl_session, mgs_url),       F(fl_session, kms_url),
-    F(fl_session, agent_version), F(fl_session, ca_file),
-    F(fl_session, proxy_http),    F(fl_session, proxy_https),
-    F(fl_session, no_proxy),      F(fl_session, net_user),
-    F(fl_session, user),          F(fl_session, pam_service),
-    F(fl_session, denied_ips),    F(fl_session, require_challenge),
-    F(fl_session, log_level),     F(fl_session, log_format),
+    F(fl_session, session_id),
+    F(fl_session, document_name),
+    F(fl_session, owner),
+    F(fl_session, content),
+    F(fl_session, accepted_ms),
+    F(fl_session, nonce),
+    F(fl_session, node_id),
+    F(fl_session, region),
+    F(fl_session, mgs_region),
+    F(fl_session, mgs_url),
+    F(fl_session, kms_url),
+    F(fl_session, agent_version),
+    F(fl_session, ca_file),
+    F(fl_session, proxy_http),
+    F(fl_session, proxy_https),
+    F(fl_session, no_proxy),
+    F(fl_session, net_user),
+    F(fl_session, user),
+    F(fl_session, pam_service),
+    F(fl_session, denied_ips),
+    F(fl_session, log_level),
+    F(fl_session, log_format),
+    F(fl_session, require_challenge),
 };
 static const struct fl_field run_fields[] = {
     F(fl_srec_run, time_ms),
@@ -131,8 +143,8 @@ static int take_session(struct fl_journal *j, struct fl_arena *arena,
         return fl_err_set(err, r < 0 ? r : -EBADMSG, NULL, "session: damaged");
     s = rec.in;
     if (!fl_session_id_valid(s->session_id) || !s->content || !s->nonce || !s->node_id ||
-        !s->region || !s->mgs_url || !s->kms_url || !s->agent_version || !s->net_user ||
-        strlen(s->nonce) != FL_SESSION_NONCE_DIGITS)
+        !s->region || !s->mgs_region || !s->mgs_url || !s->kms_url || !s->agent_version ||
+        !s->net_user || strlen(s->nonce) != FL_SESSION_NONCE_DIGITS)
         return fl_err_set(err, -EBADMSG, NULL, "session: damaged");
     *ret_session = *s;
     return 0;

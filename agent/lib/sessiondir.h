@@ -35,7 +35,7 @@ struct fl_session {
     int64_t accepted_ms; /* ours */
     char *nonce;         /* hex; the id of the report of its end is derived from it */
     char *node_id, *region;
-    char *mgs_url, *kms_url;
+    char *mgs_region, *mgs_url, *kms_url;
     char *agent_version;
     char *ca_file, *proxy_http, *proxy_https, *no_proxy; /* NULL: none */
     char *net_user;                                      /* whom the unprivileged part runs as */

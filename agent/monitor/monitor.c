@@ -290,7 +290,7 @@ static int fill_start(struct monitor *m, struct fl_err *err)
 {
     const struct fl_agent_config *c = &m->config;
     char *region = given(c->agent_region) ? c->agent_region : m->reg.region;
-    const char *mgs_region = given(c->mgs_region) ? c->mgs_region : region;
+    char *mgs_region = given(c->mgs_region) ? c->mgs_region : m->reg.region;
     int r;
 
     m->proxy = (struct fl_proxy_conf){
@@ -299,8 +299,10 @@ static int fill_start(struct monitor *m, struct fl_err *err)
         .no_proxy = given(c->no_proxy) ? strdup(c->no_proxy) : NULL,
     };
     r = fl_proxy_from_env(&m->proxy);
+    /* Where the identity is registered: its key signs for this host. */
     if (r == 0)
-        r = fl_endpoint_url("ssm", region, c->service_domain, c->ssm_endpoint, &m->ssm_url, err);
+        r = fl_endpoint_url("ssm", m->reg.region, c->service_domain, c->ssm_endpoint, &m->ssm_url,
+                            err);
     if (r == 0)
         r = fl_endpoint_url("ssmmessages", mgs_region, c->service_domain, c->mgs_endpoint,
                             &m->mgs_url, err);
@@ -312,6 +314,7 @@ static int fill_start(struct monitor *m, struct fl_err *err)
     m->start = (struct fl_net_start){
         .node_id = m->reg.node_id,
         .region = region,
+        .mgs_region = mgs_region,
         .ssm_url = m->ssm_url,
         .mgs_url = m->mgs_url,
         .ca_file = given(c->ca_file) ? c->ca_file : NULL,

@@ -310,6 +310,7 @@ static struct session *keep(struct fl_sessions *all, const struct fl_net_session
         .nonce = nonce,
         .node_id = net->node_id,
         .region = net->region,
+        .mgs_region = net->mgs_region,
         .mgs_url = net->mgs_url,
         .kms_url = fl_text(all->conf.kms_url),
         .agent_version = net->agent_version,

@@ -45,7 +45,7 @@ static int send(struct api_call *c)
     struct fl_sign_in in = {
         .method = "POST",
         .service = c->call.service,
-        .region = net->start.region,
+        .region = messages ? net->start.mgs_region : net->start.region,
         .creds = &creds,
         .now_ms = fl_net_now_ms(net),
         .headers = headers,

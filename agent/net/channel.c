@@ -362,7 +362,7 @@ static int sign_upgrade(struct fl_channel *c, const char *date, const char *host
                                                      .service = "ssmmessages" },
                          &(struct fl_aws_creds){ creds->access_key_id, creds->secret_access_key,
                                                  creds->session_token },
-                         c->net->start.region, date, ret_authorization, NULL);
+                         c->net->start.mgs_region, date, ret_authorization, NULL);
 }
 
 static int connect_ws(struct fl_channel *c, struct fl_err *err)

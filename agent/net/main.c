@@ -122,8 +122,8 @@ static int on_start(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err)
     fl_role_log_setup(s->log_level, s->log_format, "net");
     s->ca_file = none_if_empty(s->ca_file);
     s->computer_name = s->computer_name ? s->computer_name : fl_arena_strdup(&net->start_arena, "");
-    if (!s->node_id || !s->region || !s->ssm_url || !s->mgs_url || !s->agent_version ||
-        !s->platform_type || !s->agent_name)
+    if (!s->node_id || !s->region || !s->mgs_region || !s->ssm_url || !s->mgs_url ||
+        !s->agent_version || !s->platform_type || !s->agent_name)
         return fl_err_set(err, -EPROTO, NULL, "an incomplete start");
     if (s->health_ms <= 0)
         s->health_ms = DEFAULT_HEALTH_MS;

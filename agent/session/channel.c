@@ -260,7 +260,7 @@ static int sign(struct fl_data *d, const char *method, const char *url, const ch
     int r = fl_sign_call(&(struct fl_sign_in){ .method = method,
                                                .url = url,
                                                .service = "ssmmessages",
-                                               .region = d->s->start.region,
+                                               .region = d->s->start.mgs_region,
                                                .body_sha256 = sha256,
                                                .creds = &creds,
                                                .now_ms = fl_sess_now_ms(d->s),

@@ -115,8 +115,8 @@ static int on_start(void *arg, const struct fl_ipc_msg *msg, struct fl_err *err)
     in->proxy_http = none_if_empty(in->proxy_http);
     in->proxy_https = none_if_empty(in->proxy_https);
     in->no_proxy = none_if_empty(in->no_proxy);
-    if (!in->session_id || !in->node_id || !in->region || !in->mgs_url || !in->kms_url ||
-        !in->agent_version || !in->type)
+    if (!in->session_id || !in->node_id || !in->region || !in->mgs_region || !in->mgs_url ||
+        !in->kms_url || !in->agent_version || !in->type)
         return fl_err_set(err, -EPROTO, NULL, "an incomplete start");
     r = set_up(s, err);
     if (r < 0) {

@@ -674,6 +674,7 @@ static struct node *node_new(struct sw_fleet *f)
                               .monitor = (struct fl_ipc *)n,
                               .ws_client = sw->ws_client,
                               .start = { .region = fl_text(sw->region),
+                                         .mgs_region = fl_text(sw->region),
                                          .ssm_url = fl_text(sw->url),
                                          .mgs_url = fl_text(sw->url),
                                          .agent_name = fl_text("amazon-ssm-agent"),

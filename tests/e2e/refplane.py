@@ -133,6 +133,7 @@ class Job:
 class RefPlane:
     def __init__(self, folder, region="local", names=("localhost", "127.0.0.1")):
         self.region = region
+        self.regions = {}        # service -> the region that node credentials sign for, if it is another
         self.ca_file, cert, key = make_pki(folder, names)
         self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.tls.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -356,7 +357,7 @@ class RefPlane:
             auth = wire.parse_authorization(h["authorization"])
             access_key, date, region, svc, end = auth["Credential"].split("/")
             secret, token, node_id = self.tokens[access_key]
-            self.expect((region, svc, end) == (self.region, service, "aws4_request"),
+            self.expect((region, svc, end) == (self.regions.get(service, self.region), service, "aws4_request"),
                         f"scope {auth['Credential']}")
             self.expect(date == h["x-amz-date"][:8], "scope date is not that of X-Amz-Date")
             self.expect(h.get("x-amz-security-token") == token, "session token")

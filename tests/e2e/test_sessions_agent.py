@@ -614,6 +614,17 @@ def test_hostile_frames(session, plane):
     marks(client, "still")
 
 
+def test_regions(plane, new_agent):
+    """Agent.Region and Mgs.Region are what calls are signed for; the identity stays where it was registered (protocol 1 §5.2)."""
+    plane.regions = {"ssm": "us-east-9", "ssmmessages": "eu-west-9"}
+    new_agent(plane, config=dict(CONFIG, Agent={"Region": "us-east-9"}, Mgs={"Region": "eu-west-9"}))
+    s, answer = plane.start_session(SHELL)
+    client = plane.client(answer).start()
+    client.wait_ready()
+    marks(client, "signed")
+    client.leave()
+
+
 def test_many_sessions_are_limited(plane, new_agent):
     agent = new_agent(plane, config=dict(CONFIG, Mgs={"SessionWorkersLimit": 2}))
     clients = []

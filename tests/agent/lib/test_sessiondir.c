@@ -22,6 +22,7 @@ static const struct fl_session sample = {
     .nonce = "00112233445566778899aabbccddeeff",
     .node_id = "mi-1",
     .region = "local",
+    .mgs_region = "local",
     .mgs_url = "https://a",
     .kms_url = "https://b",
     .agent_version = "3.3.0.0",
