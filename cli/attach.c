@@ -360,12 +360,16 @@ static void on_exit_code(void *arg, int code)
     a->code = code;
 }
 
-static void on_flag(void *arg, uint32_t flag)
+static void on_flag(void *arg, uint32_t flag, const char *why)
 {
     struct attach *a = arg;
+    char text[FL_DATA_REASON_BYTES + 64];
 
-    if (flag == FL_DATA_FLAG_CONNECT_ERROR)
-        note(a, "the node could not connect to the port");
+    if (flag != FL_DATA_FLAG_CONNECT_ERROR)
+        return;
+    snprintf(text, sizeof(text), "the node could not connect to the port%s%s", *why ? ": " : "",
+             why);
+    note(a, text);
 }
 
 static void on_note(void *arg, const char *text)

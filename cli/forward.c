@@ -100,8 +100,10 @@ static void on_room(void *arg)
         fl_tunnel_room(f->tunnel);
 }
 
-static void note(const struct forward *f, const char *text)
+static void on_note(void *arg, const char *text)
 {
+    const struct forward *f = arg;
+
     if (f->all->quiet)
         return;
     fprintf(stderr, "fairlead: %s: ", fl_tunnel_name(f->tunnel));
@@ -109,15 +111,18 @@ static void note(const struct forward *f, const char *text)
     fputc('\n', stderr);
 }
 
-static void on_note(void *arg, const char *text)
+/* Once for each connection that the node could not make. */
+static void on_flag(void *arg, uint32_t flag, const char *why)
 {
-    note(arg, text);
-}
+    const struct forward *f = arg;
 
-static void on_flag(void *arg, uint32_t flag)
-{
-    if (flag == FL_DATA_FLAG_CONNECT_ERROR)
-        note(arg, "the node could not connect");
+    if (flag != FL_DATA_FLAG_CONNECT_ERROR || f->all->done)
+        return;
+    fprintf(stderr, "fairlead: %s: the node could not connect to %s:%u%s",
+            fl_tunnel_name(f->tunnel), f->spec.host[0] ? f->spec.host : "localhost", f->spec.remote,
+            *why ? ": " : "");
+    fl_put_text(stderr, why);
+    fputc('\n', stderr);
 }
 
 static void on_end(void *arg, int r, const char *text)

@@ -195,8 +195,11 @@ static int on_deliver(void *arg, uint32_t type, const char *data, size_t len)
             s->events.on_exit_code(s->arg, code);
         break;
     case FL_DATA_TYPE_FLAG:
+        if (fl_data_reason_decode(data, len, s->reason) == 0)
+            break;
         if (fl_data_flag_decode(data, len, &flag) == 0 && s->events.on_flag)
-            s->events.on_flag(s->arg, flag);
+            s->events.on_flag(s->arg, flag, flag == FL_DATA_FLAG_CONNECT_ERROR ? s->reason : "");
+        s->reason[0] = '\0';
         break;
     default: /* nothing that a client acts on */
         break;

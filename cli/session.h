@@ -65,7 +65,8 @@ struct fl_session_events {
     /* FL_DATA_TYPE_OUTPUT or _STDERR. */
     void (*on_output)(void *arg, uint32_t type, const char *data, size_t len);
     void (*on_exit_code)(void *arg, int code);
-    void (*on_flag)(void *arg, uint32_t flag);
+    /* `why` only with FL_DATA_FLAG_CONNECT_ERROR, "" if the node does not say. */
+    void (*on_flag)(void *arg, uint32_t flag, const char *why);
     void (*on_room)(void *arg);
     /* For people: the connection is lost, is back; what the node has to say. */
     void (*on_note)(void *arg, const char *text);

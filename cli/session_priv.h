@@ -33,6 +33,7 @@ struct fl_session {
     bool ended;     /* on_end is due, or was */
     int end_r;
     char end_text[FL_ERR_TEXT_BYTES];
+    char reason[FL_DATA_REASON_BYTES + 1]; /* for the flag that follows; "": the node said none */
 };
 
 /* A call that may outlive the session. */

@@ -115,11 +115,14 @@ static void on_closing_over(void *arg)
 }
 
 /* The client is told by a flag, then by the stream's end (protocol 3 §8); the others go on. */
-static void on_not_dialled(struct link *l)
+static void on_not_dialled(struct link *l, const char *why)
 {
+    char reason[4 + FL_DATA_REASON_BYTES];
     struct mux *m = l->mux;
     uint8_t flag[4];
 
+    if (m->p->s->end_of_input)
+        fl_sess_send(m->p->s, FL_DATA_TYPE_FLAG, reason, fl_data_reason_encode(why, reason));
     fl_data_flag_encode(FL_DATA_FLAG_CONNECT_ERROR, flag);
     fl_sess_send(m->p->s, FL_DATA_TYPE_FLAG, flag, sizeof(flag));
     if (l->stream)
@@ -137,7 +140,7 @@ static void on_dialled(void *arg, int fd, int r)
     if (fd >= 0)
         r = fl_conduit_new(m->p->s->loop, fd, &events, l, &l->connection);
     if (r < 0) {
-        on_not_dialled(l);
+        on_not_dialled(l, fl_tcp_why(&m->p->target, r));
         return;
     }
     fl_smux_stream_pause(l->stream, false);

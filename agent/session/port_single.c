@@ -58,7 +58,8 @@ static void on_dialled(void *arg, int fd, int r)
     if (fd >= 0)
         r = fl_conduit_new(one->p->s->loop, fd, &events, one, &one->connection);
     if (r < 0) {
-        snprintf(text, sizeof(text), "dial tcp %s: connect: %s", one->p->target.name, strerror(-r));
+        snprintf(text, sizeof(text), "dial tcp %s: connect: %s", one->p->target.name,
+                 fl_tcp_why(&one->p->target, r));
         fl_sess_finish(one->p->s, FL_SESSION_FAILED, text);
         return;
     }

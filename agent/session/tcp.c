@@ -37,6 +37,7 @@ void fl_tcp_local(uint16_t port, struct fl_tcp_target *ret_target)
 struct fl_tcp_lookup {
     char host[256], port[8];
     struct addrinfo *list;
+    int error; /* of getaddrinfo */
     struct fl_tcp_target *target;
     fl_tcp_found_fn fn; /* NULL: forgotten */
     void *arg;
@@ -48,7 +49,8 @@ static void look_up(void *arg)
     const struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
                                     .ai_flags = AI_NUMERICSERV | AI_ADDRCONFIG };
 
-    if (getaddrinfo(l->host, l->port, &hints, &l->list) != 0)
+    l->error = getaddrinfo(l->host, l->port, &hints, &l->list);
+    if (l->error)
         l->list = NULL;
 }
 
@@ -59,6 +61,8 @@ static void looked_up(void *arg)
 
     for (struct addrinfo *a = fn ? l->list : NULL; a; a = a->ai_next)
         add(l->target, a->ai_addr, a->ai_addrlen);
+    if (fn && l->error)
+        l->target->why = gai_strerror(l->error);
     if (l->list)
         freeaddrinfo(l->list);
     if (fn)
@@ -148,7 +152,7 @@ struct fl_tcp_dial {
     struct fl_loop *loop;
     struct fl_tcp_target target;
     size_t next;
-    int fd, error;
+    int fd, error; /* of the first address: it is what the user thinks of */
     struct fl_io *io;
     struct fl_timer *timer; /* of an address; or until the next turn of the loop */
     fl_tcp_dialled_fn fn;
@@ -183,6 +187,17 @@ static void finish(struct fl_tcp_dial *d)
     fn(arg, fd, fd >= 0 ? 0 : error ? error : -EHOSTUNREACH);
 }
 
+const char *fl_tcp_why(const struct fl_tcp_target *target, int r)
+{
+    return target->n == 0 && target->why ? target->why : strerror(-r);
+}
+
+static void failed(struct fl_tcp_dial *d, int error)
+{
+    d->error = d->error ? d->error : error;
+    drop_socket(d);
+}
+
 static void try_next(void *arg);
 
 static void on_io(void *arg, unsigned events)
@@ -194,7 +209,7 @@ static void on_io(void *arg, unsigned events)
     if (getsockopt(d->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
         error = errno;
     if (error) {
-        d->error = -error;
+        failed(d, -error);
         try_next(d);
         return;
     }
@@ -207,9 +222,8 @@ static void try_next(void *arg)
 {
     struct fl_tcp_dial *d = arg;
 
-    if (d->fd >= 0 && d->error == 0)
-        d->error = -ETIMEDOUT; /* this is its timer */
-    drop_socket(d);
+    if (d->fd >= 0)
+        failed(d, -ETIMEDOUT); /* this is its timer */
     while (d->next < d->target.n) {
         const struct sockaddr_storage *sa = &d->target.addresses[d->next++];
         socklen_t len =
@@ -220,13 +234,11 @@ static void try_next(void *arg)
             (connect(d->fd, (const struct sockaddr *)sa, len) == 0 || errno == EINPROGRESS))
             d->io = fl_io_new(d->loop, d->fd, on_io, d);
         if (d->io) {
-            d->error = 0;
             fl_io_set(d->io, FL_IO_WRITE);
             fl_timer_start(d->timer, ADDRESS_MS);
             return;
         }
-        d->error = -errno;
-        drop_socket(d);
+        failed(d, -errno);
     }
     finish(d);
 }

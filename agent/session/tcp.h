@@ -11,8 +11,9 @@
 
 struct fl_tcp_target {
     struct sockaddr_storage addresses[FL_TCP_MAX_ADDRESSES];
-    size_t n;       /* 0: the name means nothing here */
-    char name[300]; /* "host:port", for words */
+    size_t n;        /* 0: the name means nothing here, */
+    const char *why; /* for then: the resolver's words */
+    char name[300];  /* "host:port", for words */
 };
 
 /* This machine, on the loopback. */
@@ -34,11 +35,13 @@ void fl_tcp_forget(struct fl_tcp_lookup *lookup);
 bool fl_tcp_is_denied(const struct fl_tcp_target *target, const struct fl_strs *list, char out[64]);
 
 struct fl_tcp_dial;
-/* `fd` is the caller's, or -1 and `r` why. The object is gone. */
+/* `fd` is the caller's, or -1 and `r` why: of the first address. The object is gone. */
 typedef void (*fl_tcp_dialled_fn)(void *arg, int fd, int r);
 
 /* Each address in turn; the callback comes later than the return. 0 or -ENOMEM. */
 int fl_tcp_dial(struct fl_loop *loop, const struct fl_tcp_target *target, fl_tcp_dialled_fn fn,
                 void *arg, struct fl_tcp_dial **ret_dial);
+/* Why one did not come about, in words. */
+const char *fl_tcp_why(const struct fl_tcp_target *target, int r);
 /* No callback. NULL is fine. */
 struct fl_tcp_dial *fl_tcp_cancel(struct fl_tcp_dial *dial);

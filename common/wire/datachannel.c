@@ -352,6 +352,27 @@ int fl_data_flag_decode(const char *payload, size_t len, uint32_t *ret_flag)
     return 0;
 }
 
+size_t fl_data_reason_encode(const char *text, char out[4 + FL_DATA_REASON_BYTES])
+{
+    size_t len = strnlen(text, FL_DATA_REASON_BYTES);
+
+    fl_data_flag_encode(FL_DATA_FLAG_CONNECT_REASON, (uint8_t *)out);
+    memcpy(out + 4, text, len);
+    return 4 + len;
+}
+
+int fl_data_reason_decode(const char *payload, size_t len, char out[FL_DATA_REASON_BYTES + 1])
+{
+    uint32_t flag;
+
+    if (len < 4 || len > 4 + FL_DATA_REASON_BYTES || fl_data_flag_decode(payload, 4, &flag) < 0 ||
+        flag != FL_DATA_FLAG_CONNECT_REASON)
+        return -EBADMSG;
+    memcpy(out, payload + 4, len - 4);
+    out[len - 4] = '\0';
+    return 0;
+}
+
 bool fl_session_id_valid(const char *id)
 {
     size_t len = id ? strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"

@@ -42,7 +42,12 @@ enum fl_data_flag { /* payload of FL_DATA_TYPE_FLAG: 4 bytes, big-endian */
                     /* Ours, only after both ends agreed (struct fl_msg_extras): no more input
                        comes. */
                     FL_DATA_FLAG_END_OF_INPUT = 0x464c0001,
+                    /* The same: why the FL_DATA_FLAG_CONNECT_ERROR that follows. Text behind the
+                       four bytes. */
+                    FL_DATA_FLAG_CONNECT_REASON,
 };
+
+#define FL_DATA_REASON_BYTES 256 /* of text, at most */
 
 #define FL_DATA_PAYLOAD_BYTES     1024  /* of a data message, before encryption */
 #define FL_DATA_MAX_PAYLOAD_BYTES 65536 /* the same where our own ends agreed on more */
@@ -213,6 +218,11 @@ int fl_data_exit_code_decode(const char *payload, size_t len, int *ret_code);
 
 void fl_data_flag_encode(uint32_t flag, uint8_t out[4]);
 int fl_data_flag_decode(const char *payload, size_t len, uint32_t *ret_flag); /* -EBADMSG */
+
+/* The payload of FL_DATA_FLAG_CONNECT_REASON; returns its length. What is too long is cut off. */
+size_t fl_data_reason_encode(const char *text, char out[4 + FL_DATA_REASON_BYTES]);
+/* Writes a string; -EBADMSG. */
+int fl_data_reason_decode(const char *payload, size_t len, char out[FL_DATA_REASON_BYTES + 1]);
 
 /* A session id becomes a URL path segment, a folder, an object's key: 1 to 96 of [A-Za-z0-9._-],
  * not beginning with a dot. */

@@ -1,4 +1,5 @@
 """Sessions with nothing but our own: client, plane and agent."""
+import json
 import os
 import pathlib
 import pty
@@ -126,6 +127,39 @@ def test_forwarding(ours, echo):
     finally:
         child.send_signal(signal.SIGINT)
         child.wait(30)
+
+
+@pytest.mark.parametrize("host, words", [
+    (None, "localhost:{port}: Connection refused"),
+    ("127.0.0.1", "127.0.0.1:{port}: Connection refused"),
+    ("nobody.invalid", "nobody.invalid:{port}: "),
+])
+def test_a_connection_that_the_node_cannot_make(ours, host, words):
+    """Where to and why, once for each, also with -q; the others go on."""
+    port = flsandbox.free_port()
+    to = f"0:{host}:{port}" if host else f"0:{port}"
+    child = subprocess.Popen(ours.argv("--json", "forward", "-q", ours.node, to), env=ours.env,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        local = json.loads(child.stdout.readline())["LocalPort"]
+        for _ in range(2):
+            with socket.create_connection(("127.0.0.1", local), 30) as s:
+                assert s.recv(1) == b""
+    finally:
+        child.send_signal(signal.SIGINT)
+        said = child.communicate(timeout=30)[1]
+    lines = said.splitlines()
+    assert len(lines) == 2, said
+    for line in lines:
+        before, _, after = line.partition(words.format(port=port))
+        assert before.endswith("the node could not connect to "), said
+        if host == "nobody.invalid":  # the resolver's words
+            assert re.fullmatch(r"[A-Z][a-z ]+", after), said
+
+
+def test_a_host_that_is_denied(ours):
+    done = ours.run("forward", ours.node, "0:169.254.169.254:80")
+    assert done.returncode == 3 and "169.254.169.254 is forbidden." in done.stderr.decode(), done
 
 
 @pytest.mark.skipif(not os.access(SSHD, os.X_OK) or os.geteuid() != 0, reason="needs sshd, and root for it")

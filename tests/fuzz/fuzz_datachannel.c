@@ -47,6 +47,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const char *text = (const char *)data + 1;
     fl_autobuf struct fl_buf once = FL_BUF(1 << 22), again = FL_BUF(1 << 22);
     const struct fl_shape *shape;
+    char reason[FL_DATA_REASON_BYTES + 1];
     uint32_t flag;
     int code;
 
@@ -56,6 +57,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_ack(text, size - 1);
     fl_data_exit_code_decode(text, size - 1, &code);
     fl_data_flag_decode(text, size - 1, &flag);
+    fl_data_reason_decode(text, size - 1, reason);
     if (decode(shape, text, size - 1, &once) < 0)
         return 0;
     if (decode(shape, once.data, once.len, &again) < 0 || strcmp(once.data, again.data) != 0)

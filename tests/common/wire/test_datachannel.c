@@ -197,6 +197,30 @@ static void flags_are_four_bytes(void **state)
     assert_int_equal(fl_data_flag_decode((const char *)wire, 4, &flag), 0);
     assert_int_equal(flag, FL_DATA_FLAG_END_OF_INPUT);
     assert_int_equal(fl_data_flag_decode((const char *)wire, 3, &flag), -EBADMSG);
+    assert_int_equal(fl_data_flag_decode((const char *)wire, 5, &flag), -EBADMSG);
+}
+
+static void a_reason_is_bounded(void **state)
+{
+    char wire[4 + FL_DATA_REASON_BYTES], text[FL_DATA_REASON_BYTES + 1], much[600] = "";
+    uint8_t flag[4];
+    size_t len = fl_data_reason_encode("no", wire);
+
+    assert_int_equal(len, 6);
+    assert_memory_equal(wire, "FL\0\2no", 6);
+    assert_int_equal(fl_data_reason_decode(wire, len, text), 0);
+    assert_string_equal(text, "no");
+    assert_int_equal(fl_data_reason_decode(wire, 4, text), 0);
+    assert_string_equal(text, "");
+    memset(much, 'x', sizeof(much) - 1);
+    assert_int_equal(fl_data_reason_encode(much, wire), sizeof(wire));
+    assert_int_equal(fl_data_reason_decode(wire, sizeof(wire), text), 0);
+    assert_int_equal(strlen(text), FL_DATA_REASON_BYTES);
+    memcpy(much, wire, sizeof(wire));
+    assert_int_equal(fl_data_reason_decode(much, sizeof(wire) + 1, text), -EBADMSG);
+    assert_int_equal(fl_data_reason_decode(wire, 3, text), -EBADMSG);
+    fl_data_flag_encode(FL_DATA_FLAG_CONNECT_ERROR, flag);
+    assert_int_equal(fl_data_reason_decode((const char *)flag, 4, text), -EBADMSG);
 }
 
 static void session_ids_are_safe_names(void **state)
@@ -246,6 +270,7 @@ int main(void)
         cmocka_unit_test(acknowledgements_of_any_form_are_read),
         cmocka_unit_test(exit_codes_are_text),
         cmocka_unit_test(flags_are_four_bytes),
+        cmocka_unit_test(a_reason_is_bounded),
         cmocka_unit_test(session_ids_are_safe_names),
         cmocka_unit_test(a_message_becomes_a_frame),
     };
