@@ -599,7 +599,7 @@ def test_copies_that_fail_leave_all_as_it_was(client, ours, tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["fifo", "mine", "there"] and os.listdir(there) == ["f"]
 
 
-def test_a_copy_that_is_interrupted_leaves_nothing(client, ours, tmp_path):
+def test_a_copy_that_is_interrupted_leaves_nothing(client, ours, tmp_path, monkeypatch):
     there = tmp_path / "there"
     there.mkdir()
     (there / "f").write_text("old")
@@ -615,12 +615,15 @@ def test_a_copy_that_is_interrupted_leaves_nothing(client, ours, tmp_path):
         assert p.wait(30) == 143
         assert p.communicate()[1] == b""
         assert os.listdir(there) == ["f"] and (there / "f").read_text() == "old"
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
     p = client.start("cp", f"{NODE}:{big}", tmp_path / "copy", stdin=subprocess.DEVNULL)
     until(lambda: any(n.startswith("copy.") for n in os.listdir(tmp_path)), "it has begun")
     p.terminate()
     assert p.wait(30) == 143
     p.communicate()
-    assert not [n for n in os.listdir(tmp_path) if n.startswith("copy")]
+    assert not [n for n in os.listdir(tmp_path) if n.startswith("copy")] and os.listdir(scratch) == []
 
 
 def test_what_was_changed_on_the_way_is_refused(client, ours, tmp_path):
