@@ -366,7 +366,7 @@ static void turn(struct fixture *f, int n)
 static void others_are_answered_while_jobs_are_written(void **state)
 {
     struct fixture *f = *state;
-    char id[16];
+    char id[32];
 
     f->config.command_workers = 100;
     send_shell(f, "known", "\"true\"");

@@ -167,7 +167,7 @@ static void checks_come_in_order(void **state)
 static void guessing_is_slowed_down(void **state)
 {
     struct fl_fixture *f = *state;
-    char id[24], wrong[24];
+    char id[24], wrong[32];
 
     f->who.source_ip = "198.51.100.1";
     for (int i = 0; i < FL_GUARD_HELD; i++) {
