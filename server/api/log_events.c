@@ -138,6 +138,8 @@ const struct fl_shape fl_log_get_out_shape =
 const struct fl_shape fl_log_filter_out_shape =
     FL_SHAPE(struct events_out, "FilterLogEventsResult", filter_out_fields);
 
+#define BAD_TOKEN "The specified nextToken is invalid."
+
 static int invalid(struct fl_err *err, const char *text)
 {
     return fl_err_set(err, -EINVAL, "InvalidParameterException", "%s", text);
@@ -329,11 +331,11 @@ static int take_place(const char *token, struct place *out, struct fl_err *err)
     char *end;
 
     if ((token[0] != 'f' && token[0] != 'b') || token[1] != '/' || strlen(token) > 128)
-        return invalid(err, "The specified nextToken is invalid.");
+        return invalid(err, BAD_TOKEN);
     out->backward = token[0] == 'b';
     out->time = strtoll(token + 2, &end, 10);
-    if (*end != '/')
-        return invalid(err, "The specified nextToken is invalid.");
+    if (end == token + 2 || *end != '/')
+        return invalid(err, BAD_TOKEN);
     out->id = end + 1;
     return 0;
 }
@@ -387,14 +389,23 @@ static void turn_round(struct events_out *res)
     }
 }
 
-static int put_places(struct fl_call *call, const struct place *at, struct events_out *res,
-                      struct fl_err *err)
+/* Where there is nothing more, that way gets the place that was asked for, and the other all that
+ * is between `start` and `end`: what comes later is found. */
+static int put_places(struct fl_call *call, const struct place *at, int64_t start, int64_t end,
+                      struct events_out *res, struct fl_err *err)
 {
-    const struct event *last = res->n ? &res->v[res->n - 1] : NULL;
+    struct place forward = *at, backward = *at;
 
-    res->forward = put_place(call, 'f', last ? last->time : at->time, last ? last->id : at->id);
-    res->backward =
-        put_place(call, 'b', last ? res->v[0].time : at->time, last ? res->v[0].id : at->id);
+    if (res->n) {
+        forward = (struct place){ .time = res->v[res->n - 1].time, .id = res->v[res->n - 1].id };
+        backward = (struct place){ .time = res->v[0].time, .id = res->v[0].id };
+    } else if (at->backward) {
+        forward = (struct place){ .time = start, .id = "" };
+    } else {
+        backward = (struct place){ .time = end, .id = "" };
+    }
+    res->forward = put_place(call, 'f', forward.time, forward.id);
+    res->backward = put_place(call, 'b', backward.time, backward.id);
     return res->forward && res->backward ? 0 : fl_err_nomem(err);
 }
 
@@ -428,7 +439,7 @@ int fl_op_get_log_events(struct fl_call *call, const void *in, void *out, struct
         return r;
     if (at.backward)
         turn_round(res);
-    return put_places(call, &at, res, err);
+    return put_places(call, &at, start, end, res, err);
 }
 
 /* ---- FilterLogEvents ---- */
@@ -476,15 +487,19 @@ int fl_op_filter_log_events(struct fl_call *call, const void *in, void *out, str
     fl_autocursor struct fl_cursor *row = NULL;
     struct place at = { .time = req->start.set ? req->start.v : 0, .id = "" };
     struct fl_log_pattern pattern;
-    char *group;
+    char *group, *stream;
     int r = fl_log_pattern_read(req->pattern, call->arena, &pattern, err);
 
     if (r >= 0 && req->prefix && req->streams.n)
         return invalid(err, "logStreamNamePrefix and logStreamNames cannot both be given.");
     if (r >= 0)
         r = fl_log_group_find(call, req->group, &group, err);
+    for (size_t i = 0; i < req->streams.n && r >= 0; i++)
+        r = fl_log_stream_find(call, group, req->streams.v[i], &stream, err);
     if (r >= 0 && req->token && *req->token)
         r = take_place(req->token, &at, err);
+    if (r >= 0 && at.backward)
+        return invalid(err, BAD_TOKEN);
     if (r >= 0)
         r = fl_sql_open(call->tx, FL_SQL_log_event_of_group, &row, err, FL_T(group), FL_N(at.time),
                         FL_T(at.id),

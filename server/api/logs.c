@@ -387,14 +387,20 @@ static const char *before(struct fl_call *call, const char *prefix)
     return s && len ? fl_arena_printf(call->arena, "%s\xf4\x8f\xbf\xbf", s) : s;
 }
 
-/* This service has a name of its own for a token that is none. */
-static int page_start(struct fl_call *call, const char *what, const char *token, char **ret_after,
+/* Names up to those with the prefix: it comes behind all of these. */
+static const char *behind(struct fl_call *call, const char *prefix)
+{
+    return fl_arena_printf(call->arena, "%s\xf4\x8f\xbf\xbf", prefix ? prefix : "");
+}
+
+static int take_token(struct fl_call *call, const char *what, const char *token, char **ret_after,
                       struct fl_err *err)
 {
-    int r = fl_page_token_decode(call, what, token, ret_after, err);
+    int r = fl_page_token_decode(call, what, token, ret_after, NULL);
 
     return r == -EINVAL ? fl_err_set(err, r, "InvalidParameterException",
                                      "The specified nextToken is invalid.")
+           : r < 0      ? fl_err_nomem(err)
                         : r;
 }
 
@@ -406,7 +412,7 @@ static int op_groups(struct fl_call *call, const void *in, void *out, struct fl_
     size_t max = req->limit.set ? (size_t)req->limit.v : PAGE;
     char *after = NULL;
     bool more;
-    int r = page_start(call, "DescribeLogGroups", req->next_token, &after, err);
+    int r = take_token(call, "DescribeLogGroups", req->next_token, &after, err);
 
     if (r >= 0 && req->prefix && req->pattern)
         return fl_err_set(err, -EINVAL, "InvalidParameterException",
@@ -426,21 +432,37 @@ static int op_groups(struct fl_call *call, const void *in, void *out, struct fl_
     return r;
 }
 
-/* Newest first pages by "<time> <name>", the others by name. */
-static int open_streams(struct fl_call *call, const struct list_in *req, const char *group,
-                        const char *after, size_t max, struct fl_cursor **ret_row,
-                        struct fl_err *err)
-{
-    bool recent = req->order && strcmp(req->order, "LastEventTime") == 0;
-    const char *name = after ? strchr(after, ' ') : NULL;
+/* A token is good for the order in which it was given. */
+static const struct stream_order {
+    const char *what; /* fl_page_token_encode */
+    enum fl_sql by;
+    bool time, back;
+} stream_orders[] = {
+    { "DescribeLogStreams", FL_SQL_log_stream_by_name, false, false },
+    { "DescribeLogStreams back", FL_SQL_log_stream_by_name_back, false, true },
+    { "DescribeLogStreams time", FL_SQL_log_stream_by_time, true, false },
+    { "DescribeLogStreams time back", FL_SQL_log_stream_by_time_back, true, true },
+};
 
-    if (!recent)
-        return fl_sql_open(call->tx, FL_SQL_log_stream_page, ret_row, err, FL_T(group),
-                           FL_T(name ? name + 1 : before(call, req->prefix)),
-                           FL_N((int64_t)max + 1));
-    return fl_sql_open(call->tx, FL_SQL_log_stream_recent, ret_row, err, FL_T(group),
-                       FL_N(after ? strtoll(after, NULL, 10) : INT64_MAX),
-                       FL_T(name ? name + 1 : ""), FL_N((int64_t)max + 1));
+/* Pages go by "<time> <name>" of the last stream. */
+static int open_streams(struct fl_call *call, const struct list_in *req,
+                        const struct stream_order *order, const char *group, const char *after,
+                        size_t max, struct fl_cursor **ret_row, struct fl_err *err)
+{
+    const char *name = after ? strchr(after, ' ') : NULL;
+    int64_t time = after ? strtoll(after, NULL, 10) : order->back ? INT64_MAX : -1;
+
+    if (name)
+        name++;
+    else
+        name = order->back ? behind(call, req->prefix) : before(call, req->prefix);
+    if (!name)
+        return fl_err_nomem(err);
+    if (order->time)
+        return fl_sql_open(call->tx, order->by, ret_row, err, FL_T(group), FL_T(name),
+                           FL_N((int64_t)max + 1), FL_N(time));
+    return fl_sql_open(call->tx, order->by, ret_row, err, FL_T(group), FL_T(name),
+                       FL_N((int64_t)max + 1));
 }
 
 static int op_streams(struct fl_call *call, const void *in, void *out, struct fl_err *err)
@@ -449,17 +471,19 @@ static int op_streams(struct fl_call *call, const void *in, void *out, struct fl
     struct list_out *res = out;
     fl_autocursor struct fl_cursor *row = NULL;
     size_t max = req->limit.set ? (size_t)req->limit.v : PAGE;
+    bool by_time = req->order && strcmp(req->order, "LastEventTime") == 0;
+    const struct stream_order *order = &stream_orders[2 * by_time + req->descending];
     char *after = NULL, *group;
     bool more;
     int r = fl_log_group_find(call, req->group, &group, err);
 
-    if (r >= 0 && req->order && strcmp(req->order, "LastEventTime") == 0 && req->prefix)
+    if (r >= 0 && by_time && req->prefix)
         return fl_err_set(err, -EINVAL, "InvalidParameterException",
                           "Cannot order by LastEventTime with a logStreamNamePrefix.");
     if (r >= 0)
-        r = page_start(call, "DescribeLogStreams", req->next_token, &after, err);
+        r = take_token(call, order->what, req->next_token, &after, err);
     if (r >= 0)
-        r = open_streams(call, req, group, after, max, &row, err);
+        r = open_streams(call, req, order, group, after, max, &row, err);
     if (r >= 0)
         r = fill_page(call, row, &stream_out_shape, req->prefix, max, res, &more, err);
     for (size_t i = 0; r >= 0 && i < res->n; i++) {
@@ -472,7 +496,7 @@ static int op_streams(struct fl_call *call, const void *in, void *out, struct fl
         const char *at =
             fl_arena_printf(call->arena, "%lld %s", (long long)last->last.v, last->name);
 
-        res->next_token = at ? fl_page_token_encode(call, "DescribeLogStreams", at) : NULL;
+        res->next_token = at ? fl_page_token_encode(call, order->what, at) : NULL;
     }
     return r;
 }

@@ -1,6 +1,7 @@
 """The plane's logs subset with the AWS CLI and boto3, and what nodes may put where."""
 import time
 
+import botocore.exceptions
 import pytest
 
 import conftest
@@ -51,11 +52,28 @@ def test_groups_and_streams(logs):
     logs.put_retention_policy(logGroupName="/g/two", retentionInDays=7)
     assert logs.describe_log_groups(logGroupNamePrefix="/g/two")["logGroups"][0]["retentionInDays"] == 7
     put(logs, "/g/one", "s03", "x")
-    newest = logs.describe_log_streams(logGroupName="/g/one", orderBy="LastEventTime", descending=True, limit=2)
-    assert newest["logStreams"][0]["logStreamName"] == "s03"
-    for bad in ("garbage", newest["nextToken"]):
+    put(logs, "/g/one", "s05", "x", at=now_ms() + 1000)
+    names = [f"s{i:02d}" for i in range(7)]
+    by_time = ["s00", "s01", "s02", "s04", "s06", "s03", "s05"]  # those without events first
+
+    def streams(size, **members):
+        pages = logs.get_paginator("describe_log_streams").paginate(
+            logGroupName="/g/one", PaginationConfig={"PageSize": size}, **members)
+        return [s["logStreamName"] for p in pages for s in p["logStreams"]]
+    for size in (1, 3, 50):
+        assert streams(size) == names == streams(size, orderBy="LogStreamName", descending=False)
+        assert streams(size, descending=True) == names[::-1]
+        assert streams(size, orderBy="LastEventTime") == by_time
+        assert streams(size, orderBy="LastEventTime", descending=True) == by_time[::-1]
+        assert streams(size, descending=True, logStreamNamePrefix="s0") == names[::-1]
+        assert streams(size, descending=True, logStreamNamePrefix="s03") == ["s03"]
+    token = logs.describe_log_streams(logGroupName="/g/one", limit=1)["nextToken"]
+    for bad in ("garbage", token):
         assert code_of(logs.describe_log_groups, nextToken=bad) == "InvalidParameterException"
-    assert code_of(logs.describe_log_streams, logGroupName="/g/one", nextToken="x") == "InvalidParameterException"
+    for members in ({"orderBy": "LastEventTime", "logStreamNamePrefix": "s"}, {"nextToken": "x"},
+                    {"nextToken": token, "descending": True}, {"limit": 51}, {"orderBy": "Time"}):
+        with pytest.raises(botocore.exceptions.ClientError, match="InvalidParameterException|ValidationException"):
+            logs.describe_log_streams(logGroupName="/g/one", **members)
     for group in ("/g/one", "/g/two"):
         logs.delete_log_group(logGroupName=group)
     assert code_of(logs.get_log_events, logGroupName="/g/one", logStreamName="s03") == "ResourceNotFoundException"
@@ -81,8 +99,29 @@ def test_pages_of_a_stream(logs):
     assert page == words[15:]
     assert get(limit=10, nextToken=backward)[0] == words[5:15]
     assert get(nextToken=forward)[:2] == ([], forward)
+    assert get(nextToken=get(nextToken=forward)[2], limit=3)[0] == words[22:]  # and back from there
+    _, _, top = get(startFromHead=True, limit=1)
+    page, forward_from_top, again = get(nextToken=top)
+    assert page == [] and again == top
+    assert get(nextToken=forward_from_top, limit=3)[0] == words[:3]
     put(logs, "/pages", "s", "late", at=now_ms() + 1000)
     assert get(nextToken=forward)[0] == ["late"]
+
+
+def test_a_stream_that_is_empty_so_far(logs):
+    """Who asks for more of it gets what comes then."""
+    fresh(logs, "/empty", "s")
+    for start in ({}, {"startFromHead": True}):
+        got = logs.get_log_events(logGroupName="/empty", logStreamName="s", **start)
+        assert got["events"] == []
+        start["token"] = got["nextForwardToken"]
+        again = logs.get_log_events(logGroupName="/empty", logStreamName="s", nextToken=start["token"])
+        assert again["nextForwardToken"] == start["token"]
+        put(logs, "/empty", "s", "later")
+        got = logs.get_log_events(logGroupName="/empty", logStreamName="s", nextToken=start["token"])
+        assert [e["message"] for e in got["events"]] == ["later"]
+        logs.delete_log_stream(logGroupName="/empty", logStreamName="s")
+        logs.create_log_stream(logGroupName="/empty", logStreamName="s")
 
 
 def test_filter(place, logs):
@@ -103,6 +142,12 @@ def test_filter(place, logs):
     assert find("ERROR", logStreamNamePrefix="a", startTime=at + 1) == ["ERROR net down"]
     assert code_of(logs.filter_log_events, logGroupName="/filter", filterPattern="{ $.a = 1 }") == \
         "InvalidParameterException"
+    assert code_of(logs.filter_log_events, logGroupName="/filter", logStreamNames=["a", "none"]) == \
+        "ResourceNotFoundException"
+    assert find("", logStreamNamePrefix="none") == []
+    back = logs.get_log_events(logGroupName="/filter", logStreamName="a", limit=1)["nextBackwardToken"]
+    assert code_of(logs.filter_log_events, logGroupName="/filter", nextToken=back) == "InvalidParameterException"
+    assert len(find("", interleaved=True, endTime=at + 10)) == 4  # the end is among them
     aws = conftest.Aws(place)
     done = aws("logs", "filter-log-events", "--log-group-name", "/filter", "--filter-pattern", "well")
     assert done.code == 0 and [e["message"] for e in done.json["events"]] == ["all is well"], done

@@ -28,17 +28,29 @@ SELECT stream_id FROM log_stream WHERE group_id = $1 AND name = $2;
 -- :name log_stream_delete
 DELETE FROM log_stream WHERE stream_id = $1;
 
--- :name log_stream_page
+-- $2 name of the one before.
+-- :name log_stream_by_name
 SELECT name AS "logStreamName", created_ms AS "creationTime", first_ms AS "firstEventTimestamp",
        last_ms AS "lastEventTimestamp", ingested_ms AS "lastIngestionTime"
 FROM log_stream WHERE group_id = $1 AND name > $2 ORDER BY name LIMIT $3;
 
--- The latest first; $2 last event time and $3 name of the one before.
--- :name log_stream_recent
+-- :name log_stream_by_name_back
 SELECT name AS "logStreamName", created_ms AS "creationTime", first_ms AS "firstEventTimestamp",
        last_ms AS "lastEventTimestamp", ingested_ms AS "lastIngestionTime"
-FROM log_stream WHERE group_id = $1 AND (COALESCE(last_ms, 0), name) < ($2, $3)
-ORDER BY COALESCE(last_ms, 0) DESC, name DESC LIMIT $4;
+FROM log_stream WHERE group_id = $1 AND name < $2 ORDER BY name DESC LIMIT $3;
+
+-- $2 name and $4 last event time of the one before.
+-- :name log_stream_by_time
+SELECT name AS "logStreamName", created_ms AS "creationTime", first_ms AS "firstEventTimestamp",
+       last_ms AS "lastEventTimestamp", ingested_ms AS "lastIngestionTime"
+FROM log_stream WHERE group_id = $1 AND (COALESCE(last_ms, 0), name) > ($4, $2)
+ORDER BY COALESCE(last_ms, 0), name LIMIT $3;
+
+-- :name log_stream_by_time_back
+SELECT name AS "logStreamName", created_ms AS "creationTime", first_ms AS "firstEventTimestamp",
+       last_ms AS "lastEventTimestamp", ingested_ms AS "lastIngestionTime"
+FROM log_stream WHERE group_id = $1 AND (COALESCE(last_ms, 0), name) < ($4, $2)
+ORDER BY COALESCE(last_ms, 0) DESC, name DESC LIMIT $3;
 
 -- :name log_stream_touch
 UPDATE log_stream
