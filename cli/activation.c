@@ -143,7 +143,7 @@ static int print_created(const struct fl_cli *cli, const struct created *c)
         return print_line(cli, c);
     r = fl_json_encode(&created_shape, c, &out);
     if (r == 0)
-        printf("%s\n", out.data);
+        fl_put_json(out.data);
     if (out.data)
         fl_wipe(out.data, out.len);
     return r;

@@ -488,7 +488,7 @@ static void put_end(const struct attach *a, const char *id)
     if (a->conf->plugin && a->conf->no_texts && a->end_r == 0)
         return;
     if (a->conf->plugin && a->end_r == 0 && *a->end_text)
-        printf("\n\nSessionId: %s : %s\n\n", id, a->end_text);
+        fl_put_textf(stdout, "\n\nSessionId: %s : %s\n\n", id, a->end_text);
     else if (a->conf->plugin && a->end_r == 0)
         printf("\n\nExiting session with sessionId: %s.\n\n", id);
     else if (*a->end_text)

@@ -3,6 +3,7 @@
 #include <string.h>
 #include "cli/command.h"
 #include "cli/list.h"
+#include "cli/term.h"
 #include "common/base/file.h"
 
 #define INPUT_MAX_BYTES (1 << 20)
@@ -30,7 +31,7 @@ static int run_call(struct fl_cli *cli, const void *options, const struct fl_arg
         r = fl_api_text(cli, args->v[0], true, body, &answer, &err);
     if (r < 0)
         return fl_cli_fail(&err);
-    printf("%s\n", answer);
+    fl_put_json(answer);
     return FL_EXIT_OK;
 }
 

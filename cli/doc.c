@@ -364,7 +364,7 @@ static int write_document(struct fl_cli *cli, const struct fl_op *op, const stru
     if (r >= 0)
         *ret = *a.description;
     if (r == 0)
-        printf("%s version %s\n", q->name, ret->version);
+        fl_put_textf(stdout, "%s version %s\n", q->name, ret->version);
     return r;
 }
 

@@ -5,6 +5,7 @@
 #include <strings.h>
 #include "cli/command.h"
 #include "cli/input.h"
+#include "cli/term.h"
 #include "common/doc/check.h"
 
 #define ARENA_BYTES (16 << 20)
@@ -76,7 +77,7 @@ static int tell(const struct fl_cli *cli, const struct verdict *v)
 
     if (cli->json) {
         if (fl_json_encode(&verdict_shape, v, &line) == 0)
-            printf("%s\n", line.data);
+            fl_put_json(line.data);
     } else if (v->valid) {
         printf("%s: %s, schema %s", v->file, v->type, v->schema ? v->schema : "-");
         for (size_t i = 0; i < v->platforms.n; i++)

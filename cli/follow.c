@@ -245,39 +245,34 @@ static int print_json(const struct following *f, const struct node *n)
     if (r == 0)
         r = fl_json_encode(&result_shape, &res, &line);
     if (r == 0)
-        printf("%s\n", line.data);
+        fl_put_json(line.data);
     return r;
 }
 
 static void print_failure(const struct node *n)
 {
-    fputs("fairlead: ", stderr);
-    fl_put_text(stderr, label(n));
-    fprintf(stderr, ": %s", n->details && *n->details ? n->details : n->status);
+    fl_put_textf(stderr, "fairlead: %s: %s", label(n),
+                 n->details && *n->details ? n->details : n->status);
     for (size_t i = 0; i < n->n_steps; i++)
         if (n->steps[i].out.code > 0)
-            fprintf(stderr,
-                    ", %s%s"
-                    "exit status %d",
-                    n->n_steps > 1 ? n->steps[i].out.step : "", n->n_steps > 1 ? " " : "",
-                    n->steps[i].out.code);
+            fl_put_textf(stderr, ", %s%sexit status %d", n->n_steps > 1 ? n->steps[i].out.step : "",
+                         n->n_steps > 1 ? " " : "", n->steps[i].out.code);
     fputc('\n', stderr);
 }
 
 static void print_text(const struct following *f, const struct node *n)
 {
     if (f->many && !f->ask->quiet) {
-        fputs("==> ", stdout);
-        fl_put_text(stdout, label(n));
+        fl_put_textf(stdout, "==> %s", label(n));
         if (n->name && *n->name)
-            printf(" (%s)", n->id);
-        printf(": %s\n", n->details && *n->details ? n->details : n->status);
+            fl_put_textf(stdout, " (%s)", n->id);
+        fl_put_textf(stdout, ": %s\n", n->details && *n->details ? n->details : n->status);
     }
     for (size_t i = 0; i < n->n_steps; i++) {
         const struct output *o = &n->steps[i].out;
 
         if (n->n_steps > 1 && !f->ask->quiet)
-            printf("-- %s: %s\n", n->steps[i].out.step, o->status ? o->status : "");
+            fl_put_textf(stdout, "-- %s: %s\n", o->step, o->status ? o->status : "");
         put_block(stdout, o->out, f->many || n->n_steps > 1);
         fflush(stdout);
         put_block(stderr, o->error, f->many || n->n_steps > 1);

@@ -15,7 +15,7 @@ int fl_print_json(const void *json)
     if (!text)
         return -ENOMEM;
     fl_progress("%s", "");
-    printf("%s\n", text);
+    fl_put_json(text);
     free(text);
     return 0;
 }

@@ -72,7 +72,7 @@ static int run_whoami(struct fl_cli *cli, const void *options, const struct fl_a
     if (cli->json) {
         if (fl_json_encode(&identity_shape, &id, &out) < 0)
             return FL_EXIT_SERVICE;
-        printf("%s\n", out.data);
+        fl_put_json(out.data);
         return FL_EXIT_OK;
     }
     fl_put_text(stdout, id.arn);
@@ -341,7 +341,7 @@ static void on_profile(void *arg, const char *name, const char *file)
     }
     l->r = fl_json_encode(&profile_shape, &p, &line);
     if (l->r == 0)
-        printf("%s\n", line.data);
+        fl_put_json(line.data);
 }
 
 static int run_profiles(struct fl_cli *cli, const void *options, const struct fl_args *args)

@@ -210,7 +210,7 @@ static int get_one(struct fl_cli *cli, const char *name, bool decrypt, struct fl
         fl_put_text(stdout, a.parameter->value);
         putchar('\n');
     } else if ((r = fl_json_encode(&parameter_shape, a.parameter, &line)) == 0) {
-        printf("%s\n", line.data);
+        fl_put_json(line.data);
         fl_wipe(line.data, line.len);
     }
     if (a.parameter->value)
@@ -265,7 +265,7 @@ static int on_version(void *arg, const void *item, const void *json)
         return fl_table_add(h->table, &p);
     r = fl_json_encode(&parameter_shape, &p, &line);
     if (r == 0)
-        printf("%s\n", line.data);
+        fl_put_json(line.data);
     return r;
 }
 
@@ -409,7 +409,7 @@ static int run_delete(struct fl_cli *cli, const void *options, const struct fl_a
         if (r < 0)
             return fl_cli_failed_input(r, &err);
         for (size_t k = 0; k < a.invalid.n; k++, missing++)
-            fprintf(stderr, "fairlead: there is no parameter \"%s\"\n", a.invalid.v[k]);
+            fl_put_textf(stderr, "fairlead: there is no parameter \"%s\"\n", a.invalid.v[k]);
     }
     return missing ? FL_EXIT_SERVICE : FL_EXIT_OK;
 }
@@ -458,8 +458,8 @@ static int run_label(struct fl_cli *cli, const void *options, const struct fl_ar
     if (r < 0)
         return fl_cli_failed_input(r, &err);
     for (size_t i = 0; i < a.invalid_labels.n; i++)
-        fprintf(stderr, "fairlead: \"%s\" %s\n", a.invalid_labels.v[i],
-                o->remove ? "is no label of that version" : "cannot be a label");
+        fl_put_textf(stderr, "fairlead: \"%s\" %s\n", a.invalid_labels.v[i],
+                     o->remove ? "is no label of that version" : "cannot be a label");
     if (a.invalid_labels.n)
         return FL_EXIT_SERVICE;
     if (!o->remove && cli->json)

@@ -181,7 +181,7 @@ static int send_it(struct fl_cli *cli, const struct run_options *o, const struct
     int r = fl_send_and_follow(cli, in, &f, o->detach, arena, err);
 
     if (r == 0 && o->detach)
-        printf("%s\n", f.id);
+        fl_put_textf(stdout, "%s\n", f.id);
     return r;
 }
 

@@ -67,7 +67,8 @@ int fl_flush(void)
     return r;
 }
 
-void fl_put_text(FILE *out, const char *text)
+/* `escape` is the form of a control character, to a terminal. */
+static void put(FILE *out, const char *text, const char *escape)
 {
     if (!isatty(fileno(out))) {
         fputs(text, out);
@@ -77,10 +78,34 @@ void fl_put_text(FILE *out, const char *text)
         bool c1 = *p == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0;
 
         if ((*p < 0x20 && *p != '\n' && *p != '\t') || *p == 0x7f || c1)
-            fprintf(out, "\\x%02x", c1 ? *++p : *p);
+            fprintf(out, "%s%02x", escape, c1 ? *++p : *p);
         else
             fputc(*p, out);
     }
+}
+
+void fl_put_text(FILE *out, const char *text)
+{
+    put(out, text, "\\x");
+}
+
+void fl_put_textf(FILE *out, const char *fmt, ...)
+{
+    fl_autofree char *text = NULL;
+    va_list ap;
+
+    va_start(ap, fmt);
+    if (vasprintf(&text, fmt, ap) < 0)
+        text = NULL;
+    va_end(ap);
+    if (text)
+        fl_put_text(out, text);
+}
+
+void fl_put_json(const char *json)
+{
+    put(stdout, json, "\\u00");
+    putchar('\n');
 }
 
 /* ---- questions ---- */

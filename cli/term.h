@@ -23,6 +23,11 @@ int fl_flush(void);
 /* Text from elsewhere: to a terminal without control characters (but line ends and tabs), to a file
  * or pipe as it is. */
 void fl_put_text(FILE *out, const char *text);
+void fl_put_textf(FILE *out, const char *fmt, ...) FL_PRINTF(2, 3);
+
+/* A line of JSON to standard output. JSON may hold DEL and the control characters beyond it
+ * unescaped: a terminal gets none of them. */
+void fl_put_json(const char *json);
 
 /* Asks on the terminal and reads one line; without `echo` what is typed is not shown. -ENOTTY if
  * standard input is none, -EINTR for Ctrl-C, -ENODATA for the end of input, -EMSGSIZE. */

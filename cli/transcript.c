@@ -219,15 +219,15 @@ static int run_verify(struct fl_cli *cli, const void *options, const struct fl_a
         if (r < 0)
             return fl_cli_fail(&err);
         if (v.valid) {
-            printf("%s: %s, %lld bytes in %lld blocks, %s\n", args->v[i],
-                   v.ended ? "whole" : "whole so far, its session has not ended",
-                   (long long)v.bytes, (long long)v.blocks, v.head);
+            fl_put_textf(stdout, "%s: %s, %lld bytes in %lld blocks, %s\n", args->v[i],
+                         v.ended ? "whole" : "whole so far, its session has not ended",
+                         (long long)v.bytes, (long long)v.blocks, v.head ? v.head : "");
             if (v.tail)
                 printf("%s: %lld bytes behind them are no block: being written, or cut short\n",
                        args->v[i], (long long)v.tail);
             continue;
         }
-        printf("%s: NOT WHOLE: %s\n", args->v[i], v.error ? v.error : "");
+        fl_put_textf(stdout, "%s: NOT WHOLE: %s\n", args->v[i], v.error ? v.error : "");
         status = FL_EXIT_FAILED;
     }
     return status;

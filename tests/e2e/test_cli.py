@@ -472,6 +472,31 @@ def test_calls_are_tried_again_as_sdks_do(cli, answers, argv, status, calls):
         assert "whether it was taken is not known" in done.stderr, done
 
 
+HOSTILE = "\x1b]52;c;RVZJTA==\x07\x9b5n\x9d0;t\x9c\x7f"  # into the clipboard, a question, a title
+HOSTILE_ANSWERS = {
+    "nodes": [{"InstanceInformationList": [{"InstanceId": HOSTILE, "ComputerName": HOSTILE}]}],
+    "nodes --json": [{"InstanceInformationList": [{"InstanceId": "mi-0", "ComputerName": HOSTILE}]}],
+    "call ListCommands": [{"Commands": [HOSTILE]}],
+    "transcripts search x": [{"Matches": [{"SessionId": HOSTILE, "Target": HOSTILE, "Time": 1, "Line": HOSTILE}]}],
+    "transcripts verify s": [{"Valid": False, "Error": HOSTILE}],
+    "transcripts list": [{"Transcripts": [{"SessionId": "s", "Endpoint": HOSTILE, "Note": HOSTILE}]}],
+    "doc list": [{"DocumentIdentifiers": [{"Name": HOSTILE, "Owner": HOSTILE}]}],
+    "param delete /a": [{"DeletedParameters": [], "InvalidParameters": [HOSTILE]}],
+    "run -d mi-0123456789abcdef0 -- true": [{"Command": {"CommandId": HOSTILE, "Status": "Pending"}}],
+}
+
+
+@pytest.mark.parametrize("argv", HOSTILE_ANSWERS)
+def test_what_a_hostile_plane_says_does_not_command_the_terminal(cli, argv):
+    """Names that a node chose are the least of it."""
+    service = Service(*[(200, answer) for answer in HOSTILE_ANSWERS[argv]])
+    t = cli.terminal(*argv.split(), FAIRLEAD_ENDPOINT=service.endpoint)
+    t.end()
+    text = re.sub(r"\r\x1b\[K[^\x1b]*", "", t.text)  # our own progress
+    assert "RVZ" in text, text
+    assert not re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]", text), text
+
+
 def test_a_slow_service_is_told_about_on_a_terminal_only(cli):
     held = threading.Event()
     service = Service(NO_NODES)
