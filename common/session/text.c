@@ -219,6 +219,11 @@ static bool in_sequence(struct fl_text *t, uint8_t c, fl_text_line_fn fn, void *
         csi_byte(t, c, fn, arg);
         return true;
     case STRING:
+        /* A line ends it, too: one that never ends would hide all that follows. */
+        if (c == '\r' || c == '\n') {
+            t->state = GROUND;
+            return false;
+        }
         if (c == 0x07 || c == 0x18 || c == 0x1A)
             t->state = GROUND;
         else if (c == 0x1B)
@@ -323,7 +328,7 @@ void fl_text_typed(struct fl_text *t, const void *data, size_t len, fl_text_line
             t->n -= t->n > 0;
         else if (t->code == 0x17)
             rub_out_word(t);
-        else if (t->code == 0x15 || t->code == 0x03 || t->code == 0x04 || t->code == 0x1A)
+        else if (t->code == 0x15 || t->code == 0x03)
             t->n = 0;
         else if (t->code == '\t')
             put(t, ' ', fn, arg);

@@ -62,6 +62,8 @@ static const struct {
     { "\x1b[?1049h\x1b[31;99999999999;1mx\x1b[?1049l\n", "x|" },
     { "bell\x07 and \x01\x02\x03 controls\n", "bell and  controls|" },
     { "stopped\x1b[3\x18 sequence\n", "stopped sequence|" },
+    /* a title that never ends hides its own line only */
+    { "a\x1b]0;b\nc\r\n\x1bPd\r\ne\x1b_f\x1b\\g\n", "a|c||eg|" },
 };
 
 static void what_a_terminal_was_sent(void **state)
@@ -74,11 +76,19 @@ static void what_a_terminal_was_sent(void **state)
 static const struct {
     const char *in, *want;
 } typed[] = {
-    { "ls -l\r", "ls -l|" },       { "rn\x7fm x\r", "rm x|" },
-    { "nonsense\x15ls\r", "ls|" }, { "one two\x17three\r", "one three|" },
-    { "password\x03ls\r", "ls|" }, { "\x1b[A\x1bOB\x1b[1;5Cls\r", "ls|" },
-    { "a\rb\n\r", "a|b|" },        { "\x7f\x7fx\r", "x|" },
+    { "ls -l\r", "ls -l|" },
+    { "rn\x7fm x\r", "rm x|" },
+    { "nonsense\x15ls\r", "ls|" },
+    { "one two\x17three\r", "one three|" },
+    { "password\x03ls\r", "ls|" },
+    { "\x1b[A\x1bOB\x1b[1;5Cls\r", "ls|" },
+    { "a\rb\n\r", "a|b|" },
+    { "\x7f\x7fx\r", "x|" },
     { "\xc3\xbc\x7fu\r", "u|" },
+    /* Alt and a letter begins no string that swallows what follows; a shell goes on with its line
+     * after Ctrl-D and Ctrl-Z */
+    { "\x1bPls\rrm x\r", "rm x|" },
+    { "rm x\x04\rrm y\x1a\r", "rm x|rm y|" },
 };
 
 static void what_was_typed(void **state)
