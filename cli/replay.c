@@ -5,11 +5,14 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include "cli/command.h"
+#include "cli/drawing.h"
 #include "cli/term.h"
 #include "cli/transcript.h"
 
-/* Colours off, cursor on, out of the other screen. */
-#define RESTORE "\x1b[0m\x1b[?25h\x1b[?1049l\r\n"
+/* Whatever was left on: colours, character sets, margins; the cursor on, out of the other screen.
+ */
+#define RESTORE    "\x18\x0f\x1b(B\x1b[!p\x1b[0m\x1b[?5l\x1b[?25h\x1b[?1049l\r\n"
+#define PART_BYTES (4 << 20) /* of a record, drawn */
 
 struct replay_options {
     const char *speed;
@@ -20,7 +23,7 @@ static const struct fl_opt replay_options[] = {
     FL_OPT(struct replay_options, speed, 's', "speed", "FACTOR", "so many times as fast; 1"),
     FL_OPT(struct replay_options, idle, 'i', "max-idle", "TIME", "no pause is longer; 3s"),
     FL_OPT(struct replay_options, text, 0, "text", NULL,
-           "text alone, at once: nothing of it can do something to this terminal"),
+           "text alone, at once, without colours and places"),
 };
 
 struct replay {
@@ -28,6 +31,8 @@ struct replay {
     bool tty, text, stopped;
     double speed;
     int64_t idle_ms, last_ms;
+    struct fl_drawing drawing;
+    struct fl_buf part;
 };
 
 static void on_interrupt(void *arg, int signo)
@@ -59,14 +64,27 @@ static void note_size(const struct fl_transcript_record *rec)
                 cols, rows, here.ws_col, here.ws_row);
 }
 
+/* Whoever was in the session chose these bytes: here they draw, and do nothing else. */
+static int draw(struct replay *p, const struct fl_transcript_record *rec)
+{
+    int r;
+
+    fl_buf_reset(&p->part);
+    r = fl_drawing_feed(&p->drawing, rec->data, rec->len, &p->part);
+    if (r == 0 && p->part.len)
+        fwrite(p->part.data, 1, p->part.len, stdout);
+    return r;
+}
+
 static int play(void *arg, const struct fl_transcript_record *rec)
 {
     struct replay *p = arg;
+    int r = 0;
 
     if (rec->kind == 'S' && p->tty)
         note_size(rec);
     if (rec->kind == 'G')
-        fprintf(stderr, "\r\nfairlead: %s\r\n", rec->data);
+        fl_put_textf(stderr, "\nfairlead: %s\n", rec->data);
     if (rec->kind != 'O' && rec->kind != 'E')
         return 0;
     pause_until(p, rec->time_ms);
@@ -74,9 +92,11 @@ static int play(void *arg, const struct fl_transcript_record *rec)
         return 1;
     if (p->text)
         fl_put_text(stdout, rec->data);
+    else if (p->tty)
+        r = draw(p, rec);
     else
         fwrite(rec->data, 1, rec->len, stdout);
-    return fflush(stdout) == 0 ? 0 : -EIO;
+    return r < 0 ? r : fflush(stdout) == 0 ? 0 : -EIO;
 }
 
 static int take_speed(const char *text, double *ret_speed)
@@ -96,8 +116,10 @@ const struct fl_command fl_cmd_replay = {
     .args = "SESSION",
     .summary = "show a recorded session on this terminal",
     .text =
-        "Pauses are those of the session; Ctrl-C ends it. What the terminal got then it gets now: "
-        "--text leaves out all that is no text. Into a file or pipe all comes at once.",
+        "Pauses are those of the session; Ctrl-C ends it. What the terminal got then is drawn now, "
+        "without what does more than draw: titles, the clipboard, questions that the terminal "
+        "would "
+        "answer. --text leaves out all that is no text. A file or pipe gets all of it, at once.",
     FL_OPTIONS(struct replay_options, replay_options),
     .min_args = 1,
     .max_args = 1,
@@ -126,7 +148,9 @@ static int run(struct fl_cli *cli, const void *options, const struct fl_args *ar
             fl_err_nomem(&err);
         return fl_cli_fail(&err);
     }
+    fl_buf_init(&p.part, PART_BYTES);
     r = fl_transcript_each(cli, args->v[0], play, &p, &err);
+    fl_buf_done(&p.part);
     fl_signal_free(interrupt);
     if (p.tty && !p.text)
         fputs(RESTORE, stdout);

@@ -151,7 +151,8 @@ def test_search(recorded):
 
 def test_replay_on_a_terminal(recorded):
     place = recorded()
-    session = place.said(keys=b"echo o$((1))e; sleep 1; echo t$((1))o; exit\r")
+    hostile = rb"printf '\033]52;c;eA==\007\033[6n\033[?1000h\033[31mr\145d\n'"
+    session = place.said(keys=b"echo o$((1))e; " + hostile + b"; sleep 1; echo t$((1))o; exit\r")
 
     def on_terminal(*args, interrupt_after=None):
         """(exit status, what the terminal got)"""
@@ -176,6 +177,10 @@ def test_replay_on_a_terminal(recorded):
 
     code, got = on_terminal("--speed", "100")
     assert code == OK and b"o1e\r\n" in got and b"t1o\r\n" in got and got.endswith(b"\x1b[?1049l\r\n"), got
+    # colours come, and nothing that the terminal would obey or answer
+    assert b"\x1b[31mred" in got and b"\x1b]" not in got and b"\x1b[6n" not in got and b"\x1b[?1000h" not in got, got
+    raw = place.cli("replay", session).stdout
+    assert b"\x1b]52;c;eA==\x07\x1b[6n\x1b[?1000h\x1b[31mred" in raw, raw
     # the pause of a second is more than a minute now: only Ctrl-C ends it
     code, got = on_terminal("--speed", "0.01", "--max-idle", "1h", interrupt_after=b"o1e\r")
     assert code == INTERRUPTED and b"t1o" not in got and got.endswith(b"\x1b[?1049l\r\n"), (code, got)
