@@ -245,10 +245,11 @@ class Link:
         self.frames = queue.Queue()
         self.ended = False
         self.thread = threading.Thread(target=self._write, daemon=True)
-        self.thread.start()
 
     def use(self, ws):
         self.ws = ws
+        if self.thread.ident is None:  # not before: what on_tick needs is made after the link
+            self.thread.start()
 
     def transmit(self, frame):
         waits = frame[4:15] != b"acknowledge" and threading.current_thread() is not self.thread
