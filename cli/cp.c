@@ -25,7 +25,7 @@
 #define PROGRESS_MS    250
 #define NAME_MAX_SHOWN 24
 #define BAR_WIDTH      24
-#define LEAVE_MS       2000 /* for a node to clean up */
+#define LEAVE_MS       10000 /* for a node to clean up; a second signal does not wait */
 
 static void finish(struct fl_copy *c)
 {
