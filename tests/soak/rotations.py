@@ -31,6 +31,7 @@ def run(run):
         clock.run(RATE)
         rotate(run, plane, agent, n)
         run.check("the key was changed", plane.nodes[node_id][0] != first_key)
+        plane.wait_online()  # a new key has the agent connect again
         job = plane.shell("echo rotated")
         run.check("the agent works with the last token", job.final()["documentStatus"] == "Success",
               job.final()["documentStatus"])
