@@ -146,11 +146,30 @@ void fl_flow_skip(struct fl_flow *flow)
 
 void fl_flow_ack(struct fl_flow *flow, int64_t sequence)
 {
-    struct fl_msg *m = look(flow, sequence);
+    struct fl_msg *m = look(flow, sequence), *p = m && m->sent ? m : NULL;
 
     set_acked(flow, sequence);
+    while (p && (p = TAILQ_PREV(p, fl_msgs, link)) && !p->passed)
+        p->passed = true;
     if (m)
         drop(flow, m);
+}
+
+bool fl_flow_repeat(struct fl_flow *flow, int64_t sequence)
+{
+    struct fl_msg *m = look(flow, sequence);
+    bool again = m && m->repeated;
+
+    if (m)
+        m->repeated = m->passed;
+    return again;
+}
+
+struct fl_msg *fl_flow_silent(const struct fl_flow *flow)
+{
+    struct fl_msg *m = TAILQ_FIRST(&flow->list);
+
+    return m && m->passed ? m : NULL;
 }
 
 void fl_flow_rewind(struct fl_flow *flow)
@@ -158,7 +177,7 @@ void fl_flow_rewind(struct fl_flow *flow)
     struct fl_msg *m;
 
     for (m = TAILQ_FIRST(&flow->list); m && m->sent; m = TAILQ_NEXT(m, link))
-        m->sent = false;
+        m->sent = m->passed = m->repeated = false;
     flow->unsent_bytes += flow->sent_bytes;
     flow->sent_bytes = 0;
     flow->next = TAILQ_FIRST(&flow->list);

@@ -21,7 +21,9 @@ struct fl_msg {
     atomic_uint refs;
     uint32_t payload_type;
     int64_t sequence; /* -1: of no stream, forgotten when it is sent */
-    bool sent;        /* on the connection that the receiver has now */
+    bool sent;        /* on the connection that the receiver has now, */
+    bool passed;      /* and one sent after it was acknowledged: its receiver has seen it, */
+    bool repeated;    /* and its sender has repeated it since */
     bool last;        /* nothing follows it: the connection ends */
     size_t len;
     char data[];
@@ -63,6 +65,13 @@ void fl_flow_skip(struct fl_flow *flow);
 
 /* The receiver has it. */
 void fl_flow_ack(struct fl_flow *flow, int64_t sequence);
+
+/* Its sender repeats one that was sent. True: for the second time since its receiver has seen it
+ * and was silent. */
+bool fl_flow_repeat(struct fl_flow *flow, int64_t sequence);
+
+/* The first of those that the receiver has seen and was silent about; NULL: there is none. */
+struct fl_msg *fl_flow_silent(const struct fl_flow *flow);
 
 /* The receiver has a new connection: all that is here is to be sent, from the first. */
 void fl_flow_rewind(struct fl_flow *flow);

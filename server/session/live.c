@@ -347,6 +347,7 @@ struct fl_live *fl_live_new(struct fl_hub *hub, struct fl_session_info *info)
         .node_id = s->node_id,
         .no_pause = strcmp(s->session_type, "NonInteractiveCommands") == 0,
         .any_counts = !shell, /* a forwarded port may be read for hours and nothing be sent */
+        .resumed = s->status != FL_SESS_CONNECTING,
     };
     struct fl_tap_session tapped = {
         .session_id = s->id,

@@ -11,7 +11,8 @@
 #define CLOSED_BYTES  (32 * 1024)
 #define SEQUENCE_MAX  (1ll << 62) /* beyond is no number that a peer can have counted to */
 #define OTHER(side)   ((side) == FL_SIDE_AGENT ? FL_SIDE_CLIENT : FL_SIDE_AGENT)
-#define PAUSE_PAYLOAD " " /* plane's frames have at least one byte of payload (§4) */
+#define PAUSE_PAYLOAD " "  /* plane's frames have at least one byte of payload (§4) */
+#define EARLY_MAX     8192 /* a plugin that has 10000 messages early is silent about more */
 
 void fl_relay_init(struct fl_relay *relay, const struct fl_relay_conf *conf,
                    const struct fl_relay_events *events, void *arg, int64_t mono_ms)
@@ -134,6 +135,8 @@ void fl_relay_attach(struct fl_relay *relay, enum fl_side side, int64_t wall_ms)
     bool again = relay->came[side];
 
     relay->attached[side] = relay->came[side] = true;
+    if (side == FL_SIDE_CLIENT)
+        relay->back = again || relay->conf.resumed;
     if (relay->paused[side])
         relay->events->pause(relay->arg, side, true);
     pump(relay, side);
@@ -169,6 +172,23 @@ static void answer_ack(struct fl_relay *relay, enum fl_side to, const struct fl_
     say(relay, to, &f, false);
 }
 
+/* What was acknowledged on a connection that was cut, perhaps without the acknowledgement: a plugin
+ * that is shown it again has it and says nothing. Official agents repeat their oldest message
+ * alone, so they would never come to another that is missing. */
+static void answer_silent(struct fl_relay *relay, int64_t wall_ms)
+{
+    struct fl_flow *flow = &relay->to[FL_SIDE_CLIENT];
+    struct fl_msg *m = fl_flow_silent(flow);
+    int64_t limit = m ? m->sequence + EARLY_MAX : 0;
+    struct fl_frame f;
+
+    for (; m && m->sequence < limit; m = fl_flow_silent(flow)) {
+        if (fl_frame_parse(m->data, m->len, &f, NULL) == 0)
+            answer_ack(relay, FL_SIDE_AGENT, &f, wall_ms);
+        fl_flow_ack(flow, m->sequence);
+    }
+}
+
 /* Returns whether the message was taken. */
 static bool on_stream(struct fl_relay *relay, enum fl_side from, struct fl_msg *m,
                       const struct fl_frame *f, int64_t wall_ms)
@@ -197,6 +217,10 @@ static bool on_stream(struct fl_relay *relay, enum fl_side from, struct fl_msg *
     case FL_FLOW_WAITS:
         return false;
     case FL_FLOW_SENT:
+        if (from == FL_SIDE_AGENT && relay->back && fl_flow_repeat(flow, m->sequence)) {
+            answer_silent(relay, wall_ms);
+            return false;
+        }
         /* With others before it on their way it would only take their room. */
         if (relay->attached[to] && !flow->next)
             relay->events->send(relay->arg, to, m);

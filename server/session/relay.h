@@ -33,6 +33,7 @@ struct fl_relay_conf {
     const char *session_id, *node_id; /* live as long as the relay */
     bool no_pause;   /* pause_publication would harm: its output ends with an error (§5) */
     bool any_counts; /* what the agent says counts as activity, too */
+    bool resumed;    /* its client may have had a connection before the first that is seen here */
 };
 
 struct fl_relay {
@@ -41,6 +42,7 @@ struct fl_relay {
     void *arg;
     struct fl_flow to[FL_SIDE__N];
     bool attached[FL_SIDE__N], came[FL_SIDE__N], paused[FL_SIDE__N], closing[FL_SIDE__N];
+    bool back;              /* the client's connection is not its first */
     struct fl_msg *barrier; /* HandshakeComplete that waits for the acknowledgement of … */
     int64_t response;       /* … HandshakeResponse; -1: none was seen, or it was acknowledged */
     int64_t active_ms;      /* monotonic: of the last activity of the user */

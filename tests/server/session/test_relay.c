@@ -292,6 +292,53 @@ static void rule_4_what_was_acknowledged_is_answered_here(void **state)
     expect(FL_SIDE_AGENT, 3, "input_stream_data 0 1 x");
 }
 
+/* Acknowledgements are lost with a connection; plugins do not acknowledge again what they have, and
+ * official agents repeat their oldest message alone. */
+static void rule_4_what_a_plugin_is_silent_about(void **state)
+{
+    static const struct {
+        bool back, later, resumed;
+        size_t answers; /* to the agent's second repetition */
+    } cases[] = {
+        { true, true, false, 2 },
+        { true, false, false, 0 }, /* whether it has seen them is not known */
+        { false, true, false, 0 }, /* it may not be ready */
+        { false, true, true, 2 },  /* to another relay it has been connected */
+    };
+
+    (void)state;
+    for (size_t i = 0; i < FL_ARRAY_LEN(cases); i++) {
+        size_t n;
+
+        fl_relay_done(&relay);
+        open_relay(&(struct fl_relay_conf){ .no_pause = true, .resumed = cases[i].resumed });
+        both();
+        output(0, 1, "a");
+        output(1, 1, "b");
+        if (cases[i].back) {
+            fl_relay_detach(&relay, FL_SIDE_CLIENT, WALL);
+            attach(FL_SIDE_CLIENT);
+        }
+        output(3, 1, "d"); /* 2 was not sent by an agent that was told to pause */
+        if (cases[i].later)
+            ack(FL_SIDE_CLIENT, 3);
+        n = sides[FL_SIDE_CLIENT].n;
+        output(0, 1, "a");
+        assert_int_equal(sides[FL_SIDE_CLIENT].n, n + 1); /* in case that it does say so */
+        n = sides[FL_SIDE_AGENT].n;
+        output(0, 1, "a");
+        assert_int_equal(sides[FL_SIDE_AGENT].n, n + cases[i].answers);
+        for (size_t a = 0; a < cases[i].answers; a++) {
+            char want[40];
+
+            snprintf(want, sizeof(want), "SequenceNumber\":%zu,", a);
+            assert_non_null(strstr(sides[FL_SIDE_AGENT].seen[n + a], want));
+        }
+        output(2, 1, "c");
+        expect(FL_SIDE_CLIENT, sides[FL_SIDE_CLIENT].n - 1, "output_stream_data 2 1 c");
+    }
+}
+
 /* It would end the pause. What was on its way is said again after it. */
 static void rule_3_a_paused_agent_is_answered_nothing(void **state)
 {
@@ -556,6 +603,7 @@ int main(void)
         TEST(rule_3_not_where_a_pause_would_harm),
         TEST(rule_3_a_paused_agent_is_answered_nothing),
         TEST(rule_4_what_was_acknowledged_is_answered_here),
+        TEST(rule_4_what_a_plugin_is_silent_about),
         TEST(rule_4_far_behind_and_far_ahead),
         TEST(what_has_not_come_is_not_acknowledged),
         TEST(rule_6_handshake_complete_waits),
