@@ -120,9 +120,9 @@ void fl_rec_end_it(struct fl_rec *rec, const char *fmt, ...)
 {
     va_list ap;
 
-    if (rec->end_it)
-        return;
     rec->end_it = true;
+    if (rec->end_text[0]) /* the syncer may be reading it */
+        return;
     va_start(ap, fmt);
     vsnprintf(rec->end_text, sizeof(rec->end_text), fmt, ap);
     va_end(ap);

@@ -88,7 +88,7 @@ struct fl_rec {
         row_due;    /* opened and broken: set by the writer, broken by the syncer, too */
     char note[160]; /* why it is broken */
     bool ended, over, end_it;
-    char end_text[200]; /* why it is to be ended, for its user */
+    char end_text[200]; /* why it is to be ended, for its user; set once, before end_it */
     int64_t end_ms;
 
     /* the writer's own; the fd is the syncer's too once it is opened */

@@ -325,12 +325,12 @@ int fl_transcripts_open(struct fl_plane *plane, struct fl_err *err)
                           : -pthread_create(&t->writer, NULL, fl_transcripts_write, t);
         t->writes = r == 0;
     }
-    if (r >= 0) {
+    if (r >= 0)
+        r = fl_transcript_index_new(t, &t->index, err);
+    if (r >= 0) { /* the last: it wakes the index */
         r = -pthread_create(&t->syncer, NULL, sync_thread, t);
         t->syncs = r == 0;
     }
-    if (r >= 0)
-        r = fl_transcript_index_new(t, &t->index, err);
     if (r < 0) {
         fl_transcripts_free(t);
         return err && err->code ? r : fl_err_set(err, r, NULL, "transcripts: %s", strerror(-r));

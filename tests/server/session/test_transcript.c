@@ -741,6 +741,30 @@ static void alarms_are_told(void **state)
     assert_non_null(strstr(page.data, "fairlead_session_alarms_total 1"));
 }
 
+/* The reason is read by a thread that ends the session while more alarms are raised. */
+static void the_first_alarm_is_the_reason(void **state)
+{
+    static const struct fl_conf_alarm rows[] = { { (char *)"one", (char *)"sudo su", true },
+                                                 { (char *)"two", (char *)"rm -rf", true } };
+    static const char *const typed[] = { "sudo su\r", "rm -rf\r" };
+    struct talk *t = *state;
+    const struct fl_rec *rec;
+
+    t->f.plane.conf.alarms = rows;
+    t->f.plane.conf.n_alarms = 2;
+    plane_open(t);
+    assert_int_equal(fl_fixture_run(&t->f, FL_LANE_WRITE, insert_run, NULL), 0);
+    begin(t, false, SHELL);
+    rec = t->state;
+    for (size_t i = 0; i < FL_ARRAY_LEN(typed); i++) {
+        say(t, true, FL_DATA_TYPE_OUTPUT, typed[i]);
+        fl_transcripts_settle(t->f.plane.transcripts);
+        must_stand(t, "Terminating: The session was ended by the alarm one.");
+        assert_string_equal(rec->end_text, "The session was ended by the alarm one.");
+    }
+    end(t, true);
+}
+
 /* The document's log group, while it runs or at the end; its bucket. */
 static void elsewhere(void **state)
 {
@@ -843,6 +867,7 @@ int main(void)
         WITH_PLANE(much_at_once),
         WITH_PLANE(what_has_no_text),
         WITH_PLANE(alarms_are_told),
+        WITH_PLANE(the_first_alarm_is_the_reason),
         WITH_PLANE(elsewhere),
         WITH_PLANE(elsewhere_at_the_end),
         WITH_PLANE(old_ones_go),
