@@ -13,10 +13,10 @@
 
 /* ---- Unix ---- */
 
-/* True if somebody listens there, or it cannot be known. */
+/* True if somebody listens there, or it cannot be known; does not wait for one who is busy. */
 static bool is_alive(const struct sockaddr_un *a)
 {
-    fl_autofd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    fl_autofd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
     return fd < 0 || connect(fd, (const struct sockaddr *)a, sizeof(*a)) == 0 ||
            errno != ECONNREFUSED;
@@ -33,12 +33,14 @@ static int listen_unix(const char *path, struct fl_listen *l, struct fl_err *err
         return fl_err_set(err, -errno, NULL, "a socket: %s", strerror(errno));
     snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
     mask = umask(0177);
-    r = bind(fd, (struct sockaddr *)&a, sizeof(a));
-    if (r < 0 && errno == EADDRINUSE && !is_alive(&a) && unlink(path) == 0)
-        r = bind(fd, (struct sockaddr *)&a, sizeof(a));
+    r = bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 ? -errno : 0;
+    if (r == -EADDRINUSE && !is_alive(&a) && unlink(path) == 0)
+        r = bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 ? -errno : 0;
     umask(mask);
-    if (r < 0 || listen(fd, BACKLOG) < 0)
-        return fl_err_set(err, -errno, NULL, "%s: %s", path, strerror(errno));
+    if (r == 0 && listen(fd, BACKLOG) < 0)
+        r = -errno;
+    if (r < 0)
+        return fl_err_set(err, r, NULL, "%s: %s", path, strerror(-r));
     l->fds[l->n++] = FL_TAKE_FD(fd);
     snprintf(l->name, sizeof(l->name), "%s", path);
     return 0;

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/socket.h>
 #include <cmocka.h>
 #include "cli/listen.h"
 
@@ -77,6 +79,32 @@ static void a_port_is_chosen_once_for_both_families(void **state)
     fl_listen_done(&other);
 }
 
+/* More than it has room for want to be heard by who listens there: a second comer is told at once.
+ */
+static void a_busy_listener_is_one(void **state)
+{
+    struct fl_forward_spec s = { .remote = 1 };
+    struct sockaddr_un a = { .sun_family = AF_UNIX };
+    struct fl_listen l, other;
+    struct fl_err err = { 0 };
+    int callers[256], n = 0, r = 0;
+
+    (void)state;
+    snprintf(s.path, sizeof(s.path), "%.80s/b", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
+    snprintf(a.sun_path, sizeof(a.sun_path), "%s", s.path);
+    assert_int_equal(fl_listen_open(&s, &l, &err), 0);
+    while (r == 0 && n < 256) {
+        callers[n] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        assert_true(callers[n] >= 0);
+        r = connect(callers[n++], (struct sockaddr *)&a, sizeof(a));
+    }
+    assert_int_equal(r, -1); /* no room left */
+    assert_int_equal(fl_listen_open(&s, &other, &err), -EADDRINUSE);
+    while (n > 0)
+        close(callers[--n]);
+    fl_listen_done(&l);
+}
+
 static void a_socket_is_private_and_goes(void **state)
 {
     struct fl_forward_spec s = { .remote = 1 };
@@ -103,6 +131,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(forwards_are_taken_apart),
         cmocka_unit_test(a_port_is_chosen_once_for_both_families),
+        cmocka_unit_test(a_busy_listener_is_one),
         cmocka_unit_test(a_socket_is_private_and_goes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
