@@ -131,13 +131,14 @@ check-calls: all test-programs $(FAULT_LIB)
 check-valgrind: test-programs
 	@$(RUN_TESTS) --valgrind unit fuzz
 
-# The unit tests, then the plane under many callers, killed and restarted.
+# The unit tests, then the plane under many callers and sessions, killed and restarted.
+TSAN_E2E := test_concurrent or test_faults.py or test_sessions.py or test_transcripts or test_tunnels
 TSAN := BUILD=build/tsan SAN=-fsanitize=thread OPT="-O1 -g -fno-omit-frame-pointer"
 check-tsan: export FL_TEST_PATIENCE = 10
 check-tsan:
 	@$(MAKE) --no-print-directory $(TSAN) all test-programs
 	@$(MAKE) --no-print-directory $(TSAN) unit
-	@$(MAKE) --no-print-directory $(TSAN) e2e T='$(or $(T),test_concurrent or test_faults.py)'
+	@$(MAKE) --no-print-directory $(TSAN) e2e T='$(or $(T),$(TSAN_E2E))'
 
 SAN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 check-asan:

@@ -9,7 +9,10 @@ import time
 
 import pytest
 
+import conftest
 import flsandbox
+import test_transcripts
+from test_transcripts import recorded  # noqa: F401, a fixture
 
 N_CALLERS, N_NODES, ROUNDS = 6, 5, 5
 
@@ -109,3 +112,101 @@ def test_many_callers_and_nodes_at_once(new_box, new_node):
     box.plane.kill(signal.SIGTERM)
     box.plane.asked = True
     assert box.plane.stop() == 0
+
+
+# ---- sessions ---------------------------------------------------------------------------------------
+
+ALARMS = [{"Name": f"end-{n}", "Pattern": f"never-{n}", "End": True} for n in range(4)]
+LINES = 1500
+
+
+def raise_alarms(place, client):
+    """One that ends the session, and more while it ends."""
+    for n in range(len(ALARMS)):
+        client.send(b": never-%d\r" % n)
+
+
+WAYS = {  # what happens while it prints, and what ends it
+    "exit": (None, lambda place, client: client.send(b"exit\r")),
+    "the client comes back": (lambda client, agent: client.drop(), lambda place, client: client.send(b"exit\r")),
+    "the agent comes back": (lambda client, agent: agent.drop(), lambda place, client: client.send(b"exit\r")),
+    "alarms": (lambda client, agent: client.resize(80, 24), raise_alarms),
+    "terminated": (lambda client, agent: client.resize(90, 20),
+                   lambda place, client: place.call("TerminateSession", SessionId=client.session_id)),
+}
+
+
+def sessions(place, document, ways, ended, failed):
+    for way in ways:
+        during, end = WAYS[way]
+        try:
+            client, agent = place.start(document)
+            client.wait_ready(60)
+            client.send(b"for i in $(seq %d); do echo line-$i; done; echo fin''ished\r" % LINES)
+            client.wait_output(b"line-3\r\n", 60)
+            if during:
+                during(client, agent)
+            client.wait_output(b"finished", 120)
+            lines = [l for l in bytes(client.output).replace(b"\r", b"").split(b"\n") if l.startswith(b"line-")]
+            assert lines == [b"line-%d" % i for i in range(1, LINES + 1)], way
+            end(place, client)
+            assert client.wait_end(60) == "closed", client
+            assert client.violations == [] and agent.violations == [], (client, agent)
+            ended.append(client.session_id)
+        except Exception as e:  # in a thread: told to the test
+            failed.append(f"{way}: {e!r}")
+
+
+def readers(place, stop, failed):
+    """Who looks at sessions and transcripts while these run."""
+    while not stop.is_set():
+        try:
+            place.call("DescribeSessions", State="Active")
+            place.rows("search", "line-12")
+            for row in place.rows("list")[:2]:
+                done = place.cli("transcripts", "verify", row["SessionId"])
+                assert done.returncode == 0, done
+                place.cli("transcripts", "export", row["SessionId"])
+            assert place.plane.api.get("/metrics")[0] == 200
+        except Exception as e:
+            failed.append(repr(e))
+
+
+@pytest.mark.slow
+def test_many_sessions_at_once(recorded):  # noqa: F811
+    """Recorded sessions that lose connections, raise alarms and end in every way, and readers: all that was said is
+    there, in every transcript, too; a plane that stops in the middle of some has written what was seen of them."""
+    place = recorded(SessionAlarms=ALARMS)
+    conftest.client(place.plane, "logs").create_log_group(logGroupName="/sessions")
+    conftest.client(place.plane, "s3").create_bucket(Bucket="transcripts")
+    documents = [place.document("Streams", cloudWatchLogGroupName="/sessions", cloudWatchStreamingEnabled=True),
+                 place.document("Keeps", s3BucketName="transcripts"), None]
+    ended, failed, stop = [], [], threading.Event()
+    workers = [threading.Thread(target=sessions, args=(place, d, random.Random(n).sample(list(WAYS), len(WAYS)),
+                                                       ended, failed)) for n, d in enumerate(documents)]
+    reader = threading.Thread(target=readers, args=(place, stop, failed))
+    for t in [*workers, reader]:
+        t.start()
+    for t in workers:
+        t.join()
+    stop.set()
+    reader.join()
+    assert failed == []
+    assert len(ended) == len(documents) * len(WAYS)
+
+    running = [place.start(d)[0] for d in documents]
+    for client in running:
+        client.wait_ready()
+        client.send(b"for i in $(seq %d); do echo line-$i; done; echo fin''ished\r" % LINES)
+        client.wait_output(b"line-3\r\n")
+    assert place.plane.stop() == 0
+    shown = [bytes(client.output) for client in running]
+    place.plane.restart()
+    for client, saw in zip(running, shown):
+        assert place.cli("transcripts", "export", "--raw", client.session_id).stdout.startswith(saw)
+        place.call("TerminateSession", SessionId=client.session_id)
+    for session in ended:
+        assert place.ended(session)["Recorded"] == "output"
+        assert test_transcripts.whole(place, session)
+        said = place.cli("transcripts", "export", "--raw", session).stdout
+        assert said.count(b"line-%d\r\n" % LINES) == 1, session

@@ -56,7 +56,8 @@ static void what_is_written_is_read(void **state)
     (void)state;
     fl_log_position_write(&p, text);
     assert_true(fl_log_position_read(text, &got));
-    assert_memory_equal(&got, &p, sizeof(p));
+    assert_string_equal(got.writer, p.writer);
+    assert_true(got.from == p.from && got.to == p.to);
 }
 
 int main(void)
