@@ -31,7 +31,7 @@ struct fl_cli {
     const char *ca_file;  /* --ca-file: goes to Fairlead.CaFile */
     bool yes;
     bool disable_similarity;
-    int threshold; /* 0: not given */
+    int threshold; /* FL_FINGERPRINT_THRESHOLD if not given */
 
 #define FL_CLI_MAX_WORDS 2
     const char *words[FL_CLI_MAX_WORDS]; /* behind `policy` */

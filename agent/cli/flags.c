@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "agent/cli/cli.h"
+#include "agent/lib/fingerprint.h"
 
 enum kind { FLAG, TEXT, NUMBER };
 
@@ -98,7 +99,8 @@ static const char usage[] =
     "instead\n"
     "  -disableSimilarityCheck             keep the machine's fingerprint whatever its hardware\n"
     "  -register -clear                    forget registration and fingerprint\n"
-    "  -fingerprint -similarityThreshold N change how alike the hardware must stay: -1 or 1-100\n"
+    "  -fingerprint -similarityThreshold N change how alike the hardware must stay: -1, or 1-100 "
+    "(40)\n"
     "\n"
     "Policy\n"
     "         --document-file FILE         JSON; with it `policy check` tells whether it would run "
@@ -227,8 +229,7 @@ static int decide(struct fl_cli *cli, const bool *wishes, struct fl_err *err)
     if (wishes[FINGERPRINT]) {
         cli->command = FL_CLI_FINGERPRINT;
         if (cli->threshold != -1 && (cli->threshold < 1 || cli->threshold > 100))
-            return fl_err_set(err, -EINVAL, NULL,
-                              "-fingerprint needs -similarityThreshold, -1 or 1 to 100");
+            return fl_err_set(err, -EINVAL, NULL, "-similarityThreshold must be -1 or 1 to 100");
         return 0;
     }
     if (cli->command == FL_CLI_POLICY && (!cli->n_words || strcmp(cli->words[0], "check") != 0))
@@ -242,7 +243,7 @@ static int decide(struct fl_cli *cli, const bool *wishes, struct fl_err *err)
 
 int fl_cli_parse(int argc, char **argv, struct fl_cli *ret_cli, struct fl_err *err)
 {
-    struct fl_cli cli = { .command = FL_CLI_RUN };
+    struct fl_cli cli = { .command = FL_CLI_RUN, .threshold = FL_FINGERPRINT_THRESHOLD };
     bool wishes[WISH__N] = { false };
     bool command_seen = false;
     int r;

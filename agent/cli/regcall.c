@@ -77,6 +77,7 @@ static const char *const throttled[] = {
     "RequestThrottledException",
     "TooManyRequestsException",
     "RequestLimitExceeded",
+    "ProvisionedThroughputExceededException",
     "RequestTimeout",
     "RequestTimeoutException",
 };

@@ -23,7 +23,8 @@ struct row {
     int64_t number;            /* default of BOOL and INT */
     int64_t min, max;          /* INT: outside of them the default stands */
     const char *text;          /* default of STR */
-    const char *const *values; /* STR: allowed ones beside "", which means the default */
+    const char *const *values; /* STR: allowed ones beside "", which means the default; STR_LIST:
+                                  its default */
 };
 
 static const char *const output_cleanup[] = { "default", "after-execution", "after-upload", NULL };
@@ -33,6 +34,10 @@ static const char *const logs_destination[] = { "none", "disk", NULL };
 static const char *const detection[] = { "true", "false", NULL };
 static const char *const log_levels[] = { "error", "warn", "info", "debug", NULL };
 static const char *const log_formats[] = { "text", "json", NULL };
+static const char *const denied_ips[] = {
+    "169.254.169.254", "169.254.169.253", "169.254.169.123", "169.254.169.250", "169.254.169.251",
+    "fd00:ec2::254",   "fd00:ec2::253",   "fd00:ec2::123",   "fd00:ec2::240",   NULL
+};
 static const char *const addressing[] = { "auto", "path", "virtual", NULL };
 
 #define USED(member) .used = true, .offset = offsetof(struct fl_agent_config, member)
@@ -83,7 +88,8 @@ static const struct row rows[] = {
     INT_KEY("Mgs.StopTimeoutMillis", 20000, INT64_MIN, NO_LIMIT),
     INT_KEY("Mgs.SessionWorkersLimit", 1000, 1, NO_LIMIT, USED(session_workers)),
     INT_KEY("Mgs.SessionWorkerBufferLimit", 1, 1, NO_LIMIT),
-    { .path = "Mgs.DeniedPortForwardingRemoteIPs", .kind = STR_LIST, USED(denied_remote_ips) },
+    { .path = "Mgs.DeniedPortForwardingRemoteIPs", .kind = STR_LIST, USED(denied_remote_ips),
+      .values = denied_ips },
     STR_KEY("Agent.Name", "amazon-ssm-agent", USED(agent_name)),
     STR_KEY("Agent.Version", ""),
     STR_KEY("Agent.OrchestrationRootDir", ""),
@@ -206,13 +212,16 @@ static const char *pick_text(const struct row *row, json_t *v)
     return row->text;
 }
 
-static int copy_list(json_t *v, struct fl_arena *arena, struct fl_strs *ret)
+static int copy_list(const struct row *row, json_t *v, struct fl_arena *arena, struct fl_strs *ret)
 {
     struct fl_strs list = { .n = json_array_size(v) };
 
+    while (!v && row->values[list.n])
+        list.n++;
     list.v = fl_arena_calloc(arena, list.n, sizeof(*list.v));
     for (size_t i = 0; list.v && i < list.n; i++) {
-        list.v[i] = fl_arena_strdup(arena, json_string_value(json_array_get(v, i)));
+        list.v[i] =
+            fl_arena_strdup(arena, v ? json_string_value(json_array_get(v, i)) : row->values[i]);
         if (!list.v[i])
             return -ENOMEM;
     }
@@ -238,7 +247,7 @@ static int apply(const struct row *row, json_t *v, struct fl_arena *arena,
         *(char **)(void *)member = fl_arena_strdup(arena, pick_text(row, v));
         return *(char **)(void *)member ? 0 : -ENOMEM;
     case STR_LIST:
-        return copy_list(v, arena, (struct fl_strs *)(void *)member);
+        return copy_list(row, v, arena, (struct fl_strs *)(void *)member);
     case OBJ_LIST:
         break;
     }

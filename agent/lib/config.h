@@ -22,7 +22,7 @@ struct fl_agent_config {
     int64_t health_minutes; /* 5 */
     char *kms_endpoint;
     int64_t session_workers;              /* 1000: sessions at once */
-    struct fl_strs denied_remote_ips;     /* of port forwarding; none: the official list */
+    struct fl_strs denied_remote_ips;     /* of port forwarding; a given list replaces the usual */
     bool require_kms_challenge;           /* false */
     int64_t log_retention_hours;          /* 336: Ssm.RunCommandLogsRetentionDurationHours */
     char *output_cleanup;                 /* default | after-execution | after-upload */

@@ -25,7 +25,6 @@
 #define MAX_ITEM_BYTES     (64u << 10)
 #define MAX_OUTPUT_BYTES   (4u << 20) /* of one of the listing programs */
 #define PROGRAM_TIMEOUT_MS 10000
-#define DEFAULT_THRESHOLD  40
 #define TRIES              3
 #define TRY_PAUSE_S        5
 
@@ -290,7 +289,7 @@ int fl_fingerprint_get(const char *state_dir, char *uuid, bool *ret_changed, str
         char fresh[FL_UUID_BYTES];
 
         fl_uuid4(fresh);
-        s = (struct stored){ fresh, now, had ? s.threshold : DEFAULT_THRESHOLD };
+        s = (struct stored){ fresh, now, had ? s.threshold : FL_FINGERPRINT_THRESHOLD };
         r = save(state_dir, &s, err);
         if (r < 0)
             return r;

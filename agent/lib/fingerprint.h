@@ -4,6 +4,8 @@
 #pragma once
 #include "common/base/err.h"
 
+#define FL_FINGERPRINT_THRESHOLD 40 /* per cent of the hardware that must stay, unless said */
+
 /* The stored UUID if the machine is still similar, else a new one, saved. `ret_changed` tells that
  * an older one was replaced (may be NULL). `uuid` has FL_UUID_BYTES. */
 int fl_fingerprint_get(const char *state_dir, char *uuid, bool *ret_changed, struct fl_err *err);

@@ -125,21 +125,14 @@ static struct in6_addr address_of(const struct sockaddr_storage *sa)
 
 bool fl_tcp_is_denied(const struct fl_tcp_target *target, const struct fl_strs *list, char out[64])
 {
-    static char *const usual[] = {
-        (char *)"169.254.169.254", (char *)"169.254.169.253", (char *)"169.254.169.123",
-        (char *)"169.254.169.250", (char *)"169.254.169.251", (char *)"fd00:ec2::254",
-        (char *)"fd00:ec2::253",   (char *)"fd00:ec2::123",   (char *)"fd00:ec2::240",
-    };
-    char *const *denied = list->n ? list->v : usual;
-    size_t n = list->n ? list->n : FL_ARRAY_LEN(usual);
     struct in6_addr address;
 
     for (size_t i = 0; i < target->n; i++) {
         const struct in6_addr ours = address_of(&target->addresses[i]);
 
-        for (size_t j = 0; j < n; j++)
-            if (parse(denied[j], &address) && memcmp(&address, &ours, sizeof(ours)) == 0) {
-                snprintf(out, 64, "%s", denied[j]);
+        for (size_t j = 0; j < list->n; j++)
+            if (parse(list->v[j], &address) && memcmp(&address, &ours, sizeof(ours)) == 0) {
+                snprintf(out, 64, "%s", list->v[j]);
                 return true;
             }
     }

@@ -30,8 +30,7 @@ int fl_tcp_find(struct fl_loop *loop, const char *host, uint16_t port, struct fl
  * already. */
 void fl_tcp_forget(struct fl_tcp_lookup *lookup);
 
-/* True if one of the addresses is on the list, or, for an empty list, on the official agent's
- * (protocol 3 §8). The address is written to `out`. */
+/* True if one of the addresses is on the list; the address is written to `out`. */
 bool fl_tcp_is_denied(const struct fl_tcp_target *target, const struct fl_strs *list, char out[64]);
 
 struct fl_tcp_dial;

@@ -134,9 +134,10 @@ def test_version(build):
 
 def test_similarity_threshold(ref_plane, new_agent):
     agent = new_agent(ref_plane, start=False)
-    done = agent.command("-fingerprint", "-similarityThreshold", "60")
-    assert done.returncode == 0, done
-    assert json.loads((agent.state / "Vault/Store/InstanceFingerprint").read_text())["similarityThreshold"] == 60
+    for given, want in (("60", 60), ("-1", -1), (None, 40)):
+        done = agent.command("-fingerprint", *(("-similarityThreshold", given) if given else ()))
+        assert done.returncode == 0, done
+        assert json.loads((agent.state / "Vault/Store/InstanceFingerprint").read_text())["similarityThreshold"] == want
 
 
 def test_clear(ref_plane, new_agent):

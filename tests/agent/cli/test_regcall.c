@@ -69,6 +69,8 @@ static void what_answers_mean(void **state)
         { 0, 400, "{\"__type\":\"x#RegistrationLimitExceeded\"}", NULL, false, false, "as often" },
         { 0, 400, "{\"__type\":\"TooManyUpdates\"}", NULL, false, true, "TooManyUpdates" },
         { 0, 400, "{\"__type\":\"ThrottlingException\"}", NULL, true, false, "Throttling" },
+        { 0, 400, "{\"__type\":\"ProvisionedThroughputExceededException\"}", NULL, true, false,
+          "Provisioned" },
         { 0, 429, "", NULL, true, false, "429" },
         { 0, 500, "", NULL, true, false, "500" },
         { 0, 501, "", NULL, false, false, "501" },

@@ -38,6 +38,8 @@ static void check_defaults(const struct fl_agent_config *c)
     assert_string_equal(c->log_level, "info");
     assert_int_equal(c->jobs_max_bytes, 1LL << 30);
     assert_int_equal(c->output_max_bytes, 16 << 20);
+    assert_int_equal(c->denied_remote_ips.n, 9);
+    assert_string_equal(c->denied_remote_ips.v[0], "169.254.169.254");
 }
 
 static void absent_and_empty_give_defaults(void **state)
@@ -53,6 +55,19 @@ static void absent_and_empty_give_defaults(void **state)
     check_defaults(&c);
     assert_int_equal(load("{\"Mds\":null,\"Ssm\":{\"Endpoint\":null}}", &arena, &c, NULL), 0);
     check_defaults(&c);
+}
+
+static void a_list_replaces_the_default(void **state)
+{
+    fl_autoarena struct fl_arena arena = FL_ARENA(65536);
+    struct fl_agent_config c;
+
+    assert_int_equal(
+        load("{\"Mgs\":{\"DeniedPortForwardingRemoteIPs\":[\"10.0.0.1\"]}}", &arena, &c, NULL), 0);
+    assert_int_equal(c.denied_remote_ips.n, 1);
+    assert_string_equal(c.denied_remote_ips.v[0], "10.0.0.1");
+    assert_int_equal(load("{\"Mgs\":{\"DeniedPortForwardingRemoteIPs\":[]}}", &arena, &c, NULL), 0);
+    assert_int_equal(c.denied_remote_ips.n, 0);
 }
 
 static void values_are_taken(void **state)
@@ -152,6 +167,7 @@ int main(void)
     const char *dir = getenv("TMPDIR");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(absent_and_empty_give_defaults),
+        cmocka_unit_test(a_list_replaces_the_default),
         cmocka_unit_test(values_are_taken),
         cmocka_unit_test(out_of_range_is_the_default),
         cmocka_unit_test(errors_name_the_key),

@@ -9,6 +9,7 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include "agent/lib/config.h"
 #include "agent/session/tcp.h"
 #include "tests/runmode.h"
 
@@ -65,6 +66,10 @@ static void the_deny_list(void **state)
         { "::ffff:a01:203", false, true },
     };
 
+    fl_autoarena struct fl_arena arena = FL_ARENA(65536);
+    struct fl_agent_config config;
+
+    assert_int_equal(fl_agent_config_load(NULL, &arena, &config, NULL), 0);
     for (size_t i = 0; i < FL_ARRAY_LEN(cases); i++) {
         struct fl_tcp_target target;
         char out[64];
@@ -72,7 +77,7 @@ static void the_deny_list(void **state)
         find(cases[i].host, &target);
         if (target.n == 0)
             continue; /* no IPv6 here: it could not be connected to either */
-        assert_int_equal(fl_tcp_is_denied(&target, &(struct fl_strs){ 0 }, out), cases[i].usual);
+        assert_int_equal(fl_tcp_is_denied(&target, &config.denied_remote_ips, out), cases[i].usual);
         assert_int_equal(fl_tcp_is_denied(&target, &(struct fl_strs){ ours, 2 }, out),
                          cases[i].own);
     }
