@@ -96,8 +96,8 @@ struct fl_step_reply {
 };
 typedef void (*fl_step_reply_fn)(void *arg, const struct fl_step_reply *reply);
 
-/* Calls an operation of SSM ("GetDocument") as the node; a service that is busy is asked again. The
- * rest as fl_step_call. */
+/* Calls an operation of SSM ("GetDocument") as the node; a service that is busy, or was not
+ * reached, is asked again: it must be one that may come twice. The rest as fl_step_call. */
 int fl_step_ssm(struct fl_step *step, const char *operation, const struct fl_shape *in_shape,
                 const void *in, const struct fl_shape *out_shape, fl_step_reply_fn done, void *arg,
                 uint32_t *ret_id, struct fl_err *err);

@@ -29,7 +29,7 @@ struct call {
     fl_step_answer_fn done; /* of a plain call */
     /* of an operation */
     fl_step_reply_fn replied;
-    const char *service;
+    const struct fl_calls_service *service;
     char *target, *body;
     const struct fl_shape *out_shape;
     struct fl_backoff backoff;
@@ -54,7 +54,11 @@ static const char *const throttled[] = {
     "Throttling",           "ThrottlingException",       "ThrottledException",
     "RequestThrottled",     "RequestThrottledException", "TooManyRequestsException",
     "RequestLimitExceeded", "OperationAbortedException", /* two nodes make one log group */
+    "RequestTimeout",       "RequestTimeoutException",   "ProvisionedThroughputExceededException",
 };
+
+/* Of http.h: the call got no answer, and another might. */
+static const int broken_off[] = { -ECONNREFUSED, -EHOSTUNREACH, -EIO, -EPROTO, -ETIMEDOUT };
 
 /* ---- the fetch process ---- */
 
@@ -252,7 +256,7 @@ static int try_operation(struct call *call, struct fl_err *err)
     int64_t left_ms = call->deadline_ms - fl_mono_ms();
 
     return start(call->calls,
-                 &(struct fl_step_request){ .service = call->service,
+                 &(struct fl_step_request){ .service = call->service->name,
                                             .method = "POST",
                                             .headers = headers,
                                             .n_headers = FL_ARRAY_LEN(headers),
@@ -282,7 +286,16 @@ static bool is_busy(int status, const char *name)
     return busy;
 }
 
-/* May a service that is busy be asked once more? It is then, after a while. */
+static bool is_broken_off(const struct call *call, int error)
+{
+    bool broken = false;
+
+    for (size_t i = 0; i < FL_ARRAY_LEN(broken_off); i++)
+        broken |= error == broken_off[i];
+    return broken && call->service->repeats;
+}
+
+/* May the service be asked once more? It is then, after a while. */
 static bool ask_again(struct call *call)
 {
     uint32_t wait_ms = fl_backoff_next_ms(&call->backoff, fl_random_u32());
@@ -303,6 +316,8 @@ static void on_operation_answer(void *arg, const struct fl_fetch_answer *in)
 
     call->fetch_id = 0;
     if (in->error) {
+        if (is_broken_off(call, in->error) && ask_again(call))
+            return;
         reply.text = in->error_text ? in->error_text : strerror(-in->error);
     } else if (in->status != 200) {
         fl_service_error(fl_fetch_text(in), &arena, &name, &text);
@@ -337,14 +352,14 @@ static int fill_operation(struct call *call, const struct fl_calls_service *serv
     call->body = fl_buf_take(&body, NULL);
     if (asprintf(&call->target, "%s%s", service->target_prefix, operation) < 0)
         call->target = NULL;
-    call->service = service->name;
+    call->service = service;
     call->backoff = (struct fl_backoff){ .base_ms = OPERATION_BASE_MS, .cap_ms = OPERATION_CAP_MS };
     call->again = fl_timer_new(call->calls->loop, on_again, call);
     return call->body && call->target && call->again ? 0 : -ENOMEM;
 }
 
-const struct fl_calls_service fl_calls_service_ssm = { "ssm", "AmazonSSM." };
-const struct fl_calls_service fl_calls_service_logs = { "logs", "Logs_20140328." };
+const struct fl_calls_service fl_calls_service_ssm = { "ssm", "AmazonSSM.", true };
+const struct fl_calls_service fl_calls_service_logs = { "logs", "Logs_20140328.", false };
 
 int fl_calls_operation(struct fl_calls *c, const struct fl_calls_service *service,
                        const char *operation, const struct fl_shape *in_shape, const void *in,

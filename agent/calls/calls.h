@@ -27,6 +27,8 @@ void fl_calls_take(struct fl_calls *c, const struct fl_ipc_msg *msg);
 struct fl_calls_service {
     const char *name; /* as it is signed for */
     const char *target_prefix;
+    bool repeats; /* all its operations may come twice: what broke off is made again, as what is
+                     throttled is (protocol 1 §4.4) */
 };
 extern const struct fl_calls_service fl_calls_service_ssm, fl_calls_service_logs;
 

@@ -25,9 +25,11 @@ struct fixture {
     struct fl_ipc *far;
     struct fl_ipc_row rows[FL_N_FETCH_ROWS];
     unsigned calls_seen, cancels;
-    bool silent;         /* answers nothing */
-    int busy;            /* answers so many with ThrottlingException */
-    int without_creds;   /* and so many with -EKEYEXPIRED */
+    bool silent;       /* answers nothing */
+    int busy;          /* answers so many with ThrottlingException */
+    int without_creds; /* and so many with -EKEYEXPIRED */
+    int broken;        /* and so many with `break_error` */
+    int break_error;
     const char *refuses; /* error name of a 400 */
     char seen_service[16], seen_target[64], seen_url[64], seen_body[64];
     int64_t seen_timeout_ms;
@@ -101,6 +103,11 @@ static int on_far_call(void *arg, const struct fl_ipc_msg *msg, struct fl_err *e
         far_answer(t, msg->id,
                    &(struct fl_fetch_answer){ .error = -EKEYEXPIRED,
                                               .error_text = fl_text("credentials are old") });
+    } else if (t->broken > 0) {
+        t->broken--;
+        far_answer(
+            t, msg->id,
+            &(struct fl_fetch_answer){ .error = t->break_error, .error_text = fl_text("broken") });
     } else if (t->busy > 0) {
         t->busy--;
         far_answer_text(t, msg->id, 400, "{\"__type\":\"ThrottlingException\"}");
@@ -203,13 +210,18 @@ static uint32_t start(struct fixture *t, const struct fl_step_request *q)
     return id;
 }
 
-static void start_ssm(struct fixture *t)
+static void start_operation(struct fixture *t, const struct fl_calls_service *service)
 {
     const struct greeting in = { fl_text("me") };
 
-    assert_int_equal(fl_calls_operation(t->calls, &fl_calls_service_ssm, "Greet", &greeting_shape,
-                                        &in, &greeting_shape, on_reply, t, NULL, NULL),
+    assert_int_equal(fl_calls_operation(t->calls, service, "Greet", &greeting_shape, &in,
+                                        &greeting_shape, on_reply, t, NULL, NULL),
                      0);
+}
+
+static void start_ssm(struct fixture *t)
+{
+    start_operation(t, &fl_calls_service_ssm);
 }
 
 static void turn(struct fixture *t)
@@ -409,6 +421,37 @@ static void a_busy_service_is_asked_again(void **state)
     assert_int_equal(t->calls_seen, 2);
 }
 
+static void what_broke_off_is_asked_again(void **state)
+{
+    static const struct {
+        const struct fl_calls_service *service;
+        int error;
+        bool again;
+    } cases[] = {
+        { &fl_calls_service_ssm, -EPROTO, true },
+        { &fl_calls_service_ssm, -EMSGSIZE, false },
+        { &fl_calls_service_logs, -EPROTO, false }, /* events would come twice */
+    };
+    struct fixture *t = *state;
+
+    for (size_t i = 0; i < FL_ARRAY_LEN(cases); i++) {
+        unsigned before = t->calls_seen;
+
+        t->broken = 1;
+        t->break_error = cases[i].error;
+        t->done = 0;
+        start_operation(t, cases[i].service);
+        while (t->needs == 0)
+            turn(t);
+        if (!t->far)
+            give(t);
+        while (t->done == 0)
+            turn(t);
+        assert_int_equal(t->error, cases[i].again ? 0 : cases[i].error);
+        assert_int_equal(t->calls_seen - before, cases[i].again ? 2 : 1);
+    }
+}
+
 static void calls_end_with_their_step(void **state)
 {
     struct fixture *t = *state;
@@ -469,6 +512,7 @@ int main(void)
         TEST(cancelled_calls_say_nothing_and_end_over_there),
         TEST(operations_are_json_calls_of_the_node),
         TEST(a_busy_service_is_asked_again),
+        TEST(what_broke_off_is_asked_again),
         TEST(calls_end_with_their_step),
         TEST(calls_that_go_nowhere_are_refused),
     };
