@@ -136,8 +136,9 @@ static int issue(struct fl_call *call, struct fl_token *token, int64_t life_ms,
 int fl_token_issue_node(struct fl_call *call, const char *node_id, const char *role,
                         struct fl_credentials *ret_creds, struct fl_err *err)
 {
+    const char *slash = strrchr(role, '/'); /* "service-role/fleet" has a path before the name */
     struct fl_token token = { .kind = FL_ID_NODE,
-                              .role = (char *)role,
+                              .role = (char *)(slash && slash[1] ? slash + 1 : role),
                               .session = (char *)node_id,
                               .node_id = (char *)node_id };
 

@@ -164,6 +164,17 @@ def test_sts_session_and_role(box):
     assert error_of(lacking.list_commands)[0] == "UnrecognizedClientException"
 
 
+def test_the_role_of_a_node(box, new_node):
+    """Its name, as policies and ARNs have it, is what stands behind the path (protocol 1 §5.3)."""
+    for role in ("fleet", "service-role/fleet"):
+        node = new_node(online=False)
+        node.register(box.plane.activation(IamRole=role))
+        token = node.get_token()
+        sts = conftest.client(box.plane, "sts", token["AccessKeyId"], token["SecretAccessKey"], token["SessionToken"])
+        me = sts.get_caller_identity()
+        assert me["Arn"] == f"arn:aws:sts::{me['Account']}:assumed-role/fleet/{node.node_id}"
+
+
 def test_filters_of_nodes(ssm, new_node):
     node = new_node(DefaultInstanceName="filtered", IamRole="role-a", Tags=[{"Key": "Env", "Value": "F1"}])
 
