@@ -1,5 +1,5 @@
-/* agent.c - the operations only agents call: registration, role token, key change, health ping, and
- * the associations of a node (protocol 1 §1.2, §3.2, §4.3, §6). */
+/* agent.c - the operations only agents call: registration, role token, key change, health ping, the
+ * associations of a node and its packages (protocol 1 §1.2, §3.2, §4.3, §6, protocol 6 §2.3). */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -507,6 +507,16 @@ static int op_association_status(struct fl_call *call, const void *in, void *out
                       req->association_id);
 }
 
+/* ---- GetManifest ---- */
+
+/* Packages are documents here. The official agent asks this older service first, and looks for a
+ * document only after this very answer (protocol 4 §5.4). */
+static int op_manifest(struct fl_call *call, const void *in, void *out, struct fl_err *err)
+{
+    return fl_err_set(err, -ENOENT, "ResourceNotFoundException",
+                      "There is no package of this name that is not a document");
+}
+
 static const struct fl_op ops[] = {
     { "RegisterManagedInstance", &register_in_shape, &register_out_shape, op_register,
       FL_LANE_WRITE, FL_AUTH_NONE, NULL },
@@ -520,6 +530,8 @@ static const struct fl_op ops[] = {
       FL_LANE_READ, FL_AUTH_NODE, NULL },
     { "UpdateInstanceAssociationStatus", &association_status_in_shape, &fl_shape_empty,
       op_association_status, FL_LANE_READ, FL_AUTH_NODE, NULL },
+    { "GetManifest", &fl_shape_empty, &fl_shape_empty, op_manifest, FL_LANE_READ, FL_AUTH_NODE,
+      NULL },
 };
 
 const struct fl_op_table fl_ops_agent = { "ssm", "AmazonSSM.", ops, FL_ARRAY_LEN(ops) };

@@ -290,6 +290,14 @@ def test_a_node_speaks_only_for_itself(box, new_node):
     assert node.dial(other.node_id)[0] in (400, 401, 403)
 
 
+def test_packages_that_are_documents(box, new_node):
+    """The official agent looks for a document of the name after one answer of GetManifest only (protocol 4 §5.4)."""
+    expect_error(post(box.plane, b"{}", target="AmazonSSM.GetManifest"), 400, "AccessDeniedException")
+    with pytest.raises(refnode.NodeError) as e:
+        new_node().call("GetManifest", PackageName="MyPackage", PackageVersion="latest")
+    assert (e.value.status, e.value.code) == (400, "ResourceNotFoundException")
+
+
 def test_deregistered_node_is_locked_out(box, new_node, ssm):
     node = new_node()
     ssm.deregister_managed_instance(InstanceId=node.node_id)
