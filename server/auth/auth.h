@@ -9,7 +9,7 @@
 #include "common/net/server.h"
 #include "server/plane.h"
 
-#define FL_SKEW_OPERATOR_MS (15 * 60 * 1000) /* protocol 6 §1.5 */
+#define FL_SKEW_OPERATOR_MS (15 * 60 * 1000) /* protocol 6 §1.5; s3 has it for all */
 #define FL_SKEW_NODE_MS     (5 * 60 * 1000)  /* protocol 1 §5.3, §3.2 */
 
 /* What authentication looks at; copied out of the HTTP request so that any thread can use it. */

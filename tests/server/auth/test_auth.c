@@ -155,7 +155,7 @@ static const struct {
     enum who who;
     enum bend bend;
     int shift_min;       /* the request's clock against ours */
-    const char *service; /* of the scope; the plane wants ssm */
+    const char *service; /* of the scope; the plane wants ssm, or s3 where this is s3 */
     const char *error;   /* NULL: gets in */
     const char *text;    /* stands in the message */
 } cases[] = {
@@ -192,6 +192,8 @@ static const struct {
     { NODE, AS_IS, -5, "ssm", NULL, NULL },
     { NODE, AS_IS, -6, "ssm", "InvalidSignatureException", "- 5 min." },
     { NODE, AS_IS, 6, "ssm", "InvalidSignatureException", "+ 5 min." },
+    { NODE, AS_IS, -15, "s3", NULL, NULL },
+    { NODE, AS_IS, 16, "s3", "InvalidSignatureException", "+ 15 min." },
     { RSA, AS_IS, 6, "ssm", "InvalidSignatureException", "+ 5 min." },
     { RSA, BAD_BODY, 0, "ssm", "AccessDeniedException", "key" },
     { RSA_GONE, AS_IS, 0, "ssm", "AccessDeniedException", "registered" },
@@ -321,8 +323,9 @@ static int verify(struct fl_call *call, void *arg)
 {
     struct attempt *a = arg;
 
-    return fl_auth_verify(call->plane, call->tx, &a->req, "ssm", is_rsa(cases[a->i].who),
-                          call->now_ms, call->arena, &a->caller, &a->err);
+    return fl_auth_verify(call->plane, call->tx, &a->req,
+                          strcmp(cases[a->i].service, "s3") == 0 ? "s3" : "ssm",
+                          is_rsa(cases[a->i].who), call->now_ms, call->arena, &a->caller, &a->err);
 }
 
 static void error_table(void **state)
