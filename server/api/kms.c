@@ -390,8 +390,10 @@ static int list(struct fl_call *call, const struct kind *kind, const struct key_
     char *after = NULL;
     int r = fl_page_token_decode(call, kind->op, req->marker, &after, err);
 
-    if (r < 0)
+    if (r == -EINVAL)
         return fl_err_set(err, r, "InvalidMarkerException", "The marker is not valid.");
+    if (r < 0)
+        return r;
     if (req->key_id)
         r = fl_kms_key_resolve(call, req->key_id, id, err);
     if (r < 0)

@@ -427,9 +427,10 @@ static int op_groups(struct fl_call *call, const void *in, void *out, struct fl_
     for (size_t i = 0; r >= 0 && i < res->n; i++)
         if (!(res->v[i].arn = arn_of(call, res->v[i].name, NULL)))
             return fl_err_nomem(err);
-    if (r >= 0 && more)
-        res->next_token = fl_page_token_encode(call, "DescribeLogGroups", res->v[res->n - 1].name);
-    return r;
+    if (r < 0 || !more)
+        return r;
+    res->next_token = fl_page_token_encode(call, "DescribeLogGroups", res->v[res->n - 1].name);
+    return res->next_token ? 0 : fl_err_nomem(err);
 }
 
 /* A token is good for the order in which it was given. */
@@ -497,6 +498,7 @@ static int op_streams(struct fl_call *call, const void *in, void *out, struct fl
             fl_arena_printf(call->arena, "%lld %s", (long long)last->last.v, last->name);
 
         res->next_token = at ? fl_page_token_encode(call, order->what, at) : NULL;
+        return res->next_token ? 0 : fl_err_nomem(err);
     }
     return r;
 }
