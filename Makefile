@@ -2,20 +2,28 @@
 BUILD   ?= build
 PREFIX  ?= /usr/local
 DESTDIR ?=
-CC      ?= gcc
+ifeq ($(origin CC),default)
+CC := gcc
+endif
 VERSION := $(shell cat VERSION)
 
 PYTHON ?= /usr/bin/python3
 PKGS   := libcurl libssl libcrypto jansson libwebsockets libuv uuid sqlite3 libseccomp libcap libpcre2-8 yaml-0.1 zlib smartcols libarchive
-PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS))
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS   := $(shell pkg-config --libs $(PKGS))
+ifneq ($(.SHELLSTATUS),0)
+ifneq ($(or $(if $(MAKECMDGOALS),,all),$(filter-out help clean distclean format,$(MAKECMDGOALS))),)
+$(error pkg-config does not find all libraries (see above): scripts/deps installs them on Debian and Ubuntu)
+endif
+endif
 
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla \
         -Wformat=2 -Wimplicit-fallthrough -Wundef -Wwrite-strings -Wno-unused-parameter
 ifeq ($(WERROR),1)
 WARN += -Werror
 endif
-HARDEN := -fPIE -fstack-protector-strong -fcf-protection=full -D_FORTIFY_SOURCE=2 -fno-common
+HARDEN := -fPIE -fstack-protector-strong -fcf-protection=full -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fno-common \
+          -ffile-prefix-map=$(abspath $(BUILD))=build -ffile-prefix-map=$(CURDIR)=.
 OPT    ?= -O2 -g
 LDHARDEN := -pie -Wl,-z,relro,-z,now,-z,noexecstack,--as-needed
 # A program gets the functions it calls, not all of a file's: a quarter less to install.
@@ -24,7 +32,7 @@ SECTIONS   := -ffunction-sections -fdata-sections
 LDSECTIONS := -Wl,--gc-sections
 endif
 CFLAGS_ALL := -std=gnu17 $(OPT) $(WARN) $(HARDEN) $(SECTIONS) $(SAN) -I. -I$(BUILD) $(PKG_CFLAGS) -D_GNU_SOURCE \
-              -DFL_VERSION='"$(VERSION)"' -DFL_PREFIX='"$(PREFIX)"' -MMD -MP $(CFLAGS)
+              -DFL_VERSION='"$(VERSION)"' -DFL_PREFIX='"$(PREFIX)"' -MMD -MP $(CPPFLAGS) $(CFLAGS)
 LDFLAGS_ALL := $(LDHARDEN) $(LDSECTIONS) $(SAN) $(LDFLAGS)
 
 # ---- sources: a directory is a component; an archive gives each program just what it uses ----
@@ -41,7 +49,7 @@ PROGRAMS := fairlead-agent fairlead-agent-worker fairlead-agent-net fairlead-age
             fairlead-agent-unpack fairlead-agent-holder fairlead-agent-session fairlead-server fairlead
 BINARIES := $(addprefix $(BUILD)/,$(PROGRAMS))
 
-.PHONY: all help check check-asan fuzz bench format lint install install-strip clean unit e2e
+.PHONY: all help check check-asan fuzz bench format lint install install-strip clean distclean unit e2e
 all: $(BINARIES) $(BUILD)/fairlead.1
 
 help:
@@ -59,7 +67,9 @@ help:
 	@echo "make check-load a fleet of 15,000 nodes at one plane, up to 12 minutes (SCALE=0.1, T=WORD)"
 	@echo "make lint       format, include layers, shellcheck, cppcheck, both compilers with -Werror"
 	@echo "make format     rewrite sources with clang-format"
-	@echo "make install    DESTDIR= PREFIX=; install-strip without debugging information"
+	@echo "make install    DESTDIR= PREFIX= UNITDIR=; install-strip without debugging information"
+	@echo "make clean      remove $(BUILD)/"
+	@echo "Variables: BUILD, CC, OPT; CPPFLAGS, CFLAGS and LDFLAGS are added to ours; WERROR=1 makes warnings errors"
 
 $(BUILD)/libcommon.a: $(call obj,$(COMMON_SRC))
 $(BUILD)/libplugins.a: $(call obj,$(PLUGIN_SRC))
@@ -104,6 +114,13 @@ $(BUILD)/%.o: %.c
 	@mkdir -p $(dir $@)
 	@echo "  CC    $<"
 	@$(CC) $(CFLAGS_ALL) -c -o $@ $<
+
+# What has the prefix or the version compiled in is compiled again where they are not those of the last build.
+$(BUILD)/gen/names: FORCE
+	@mkdir -p $(dir $@)
+	@echo '$(PREFIX) $(VERSION)' | cmp -s - $@ || echo '$(PREFIX) $(VERSION)' > $@
+$(call obj,$(shell grep -rlE 'FL_(PREFIX|VERSION)\b' --include='*.c' agent cli common plugins server)): $(BUILD)/gen/names
+.PHONY: FORCE
 
 # SQL files become one table of named statements and one of schema steps.
 $(BUILD)/gen/sql_table.h: $(SQL_SRC) scripts/sql-table
@@ -160,7 +177,7 @@ install-strip:
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
-clean:
+clean distclean:
 	rm -rf $(BUILD)
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
