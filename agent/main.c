@@ -9,6 +9,7 @@
 #include "agent/cli/cli.h"
 #include "agent/monitor/monitor.h"
 #include "agent/monitor/sweep.h"
+#include "common/base/stdstreams.h"
 
 static const struct {
     const char *name;
@@ -43,6 +44,7 @@ int main(int argc, char **argv)
     struct fl_cli cli;
     int r;
 
+    fl_stdstreams_open();
     for (size_t i = 0; argc > 1 && i < FL_ARRAY_LEN(roles); i++)
         if (strcmp(argv[1], roles[i].name) == 0)
             return roles[i].run(argc - 1, argv + 1);
@@ -56,5 +58,5 @@ int main(int argc, char **argv)
     }
     r = commands[cli.command](&cli, &paths);
     fl_paths_done(&paths);
-    return r;
+    return fl_stdstreams_finish("fairlead-agent", r, 1);
 }

@@ -2,8 +2,8 @@
  */
 #include "cli/command.h"
 #include <errno.h>
-#include <getopt.h>
 #include <string.h>
+#include "common/base/optwords.h"
 
 #define OPTIONS_MAX 48
 #define LONG_ONLY   256 /* getopt's value of row i without a letter: LONG_ONLY + i */
@@ -125,7 +125,7 @@ struct spec {
     const struct fl_opt *rows[OPTIONS_MAX];
     void *bases[OPTIONS_MAX];
     struct option longs[OPTIONS_MAX + 1];
-    char letters[2 * OPTIONS_MAX + 2];
+    char letters[2 * OPTIONS_MAX + 3];
     size_t n;
 };
 
@@ -159,12 +159,13 @@ static size_t row_of(const struct spec *s, int c)
 int fl_command_parse(const struct fl_command *c, int argc, char **argv, struct fl_globals *globals,
                      void *options, struct fl_args *ret_args)
 {
-    struct spec s = { .letters = "+" };
+    struct spec s = { .letters = "+:" };
+    char words[200];
     const char *wants = NULL;
     int opt, mark = argc;
 
     if (c) {
-        s.letters[0] = '\0';
+        strcpy(s.letters, ":");
         add_rows(&s, c->options, c->n_options, options);
     }
     add_rows(&s, fl_global_options, fl_n_global_options, globals);
@@ -172,11 +173,13 @@ int fl_command_parse(const struct fl_command *c, int argc, char **argv, struct f
         for (mark = 1; mark < argc && strcmp(argv[mark], "--") != 0; mark++)
             ;
     optind = 0; /* begins anew: this is called twice */
+    opterr = 0;
     while ((opt = getopt_long(mark, argv, s.letters, s.longs, NULL)) != -1) {
         size_t i = row_of(&s, opt);
 
         if (i == s.n) {
-            fprintf(stderr, "Try \"%s --help\".\n", argv[0]);
+            fprintf(stderr, "%s: %s\nTry \"%s --help\".\n", argv[0],
+                    fl_option_words(argv, opt, s.longs, words, sizeof(words)), argv[0]);
             return FL_EXIT_USAGE;
         }
         if (set_option(s.rows[i], optarg, s.bases[i], &wants) < 0) {
@@ -200,8 +203,8 @@ int fl_usage(const struct fl_command *c, const char *fmt, ...)
     va_start(ap, fmt);
     fprintf(stderr, "fairlead %s: ", c->name);
     vfprintf(stderr, fmt, ap);
-    fprintf(stderr, "\nusage: fairlead %s %s%s\nTry \"fairlead %s --help\".\n", c->name,
-            c->n_options ? "[OPTION...] " : "", c->args, c->name);
+    fprintf(stderr, "\nusage: fairlead %s%s%s%s\nTry \"fairlead %s --help\".\n", c->name,
+            c->n_options ? " [OPTION...]" : "", *c->args ? " " : "", c->args, c->name);
     va_end(ap);
     return FL_EXIT_USAGE;
 }

@@ -136,3 +136,7 @@ void fl_help_manual(FILE *out);
 
 /* "usage: …" and a pointer to help on stderr; FL_EXIT_USAGE. `fmt` says what is wrong. */
 int fl_usage(const struct fl_command *c, const char *fmt, ...) FL_PRINTF(2, 3);
+
+/* There is no command that these words (one at least) begin with: says so, and what may have been
+ * meant. FL_EXIT_USAGE. */
+int fl_unknown_command(size_t n, char *const *words);

@@ -234,9 +234,7 @@ static int run_help(struct fl_cli *cli, const void *options, const struct fl_arg
         if (n)
             return FL_EXIT_OK;
     }
-    fprintf(stderr, "fairlead: there is no command \"%s%s%s\"\n", args->v[0],
-            args->n > 1 ? " " : "", args->n > 1 ? args->v[1] : "");
-    return FL_EXIT_USAGE;
+    return fl_unknown_command(args->n, args->v);
 }
 
 const struct fl_command fl_cmd_help = {

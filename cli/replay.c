@@ -114,7 +114,7 @@ static int run(struct fl_cli *cli, const void *options, const struct fl_args *ar
 const struct fl_command fl_cmd_replay = {
     .name = "replay",
     .args = "SESSION",
-    .summary = "show a recorded session on this terminal",
+    .summary = "Show a recorded session on this terminal",
     .text =
         "Pauses are those of the session; Ctrl-C ends it. What the terminal got then is drawn now, "
         "without what does more than draw: titles, the clipboard, questions that the terminal "

@@ -157,7 +157,7 @@ static int run_list(struct fl_cli *cli, const void *options, const struct fl_arg
 const struct fl_command fl_cmd_transcripts_list = {
     .name = "transcripts list",
     .args = "",
-    .summary = "list recorded sessions, the newest first",
+    .summary = "List recorded sessions, the newest first",
     .text =
         "Of tunnels, and of sessions that are encrypted with a key of their own, only sizes are "
         "recorded.",
@@ -191,7 +191,7 @@ static int run_search(struct fl_cli *cli, const void *options, const struct fl_a
 const struct fl_command fl_cmd_transcripts_search = {
     .name = "transcripts search",
     .args = "TEXT",
-    .summary = "find lines of recorded sessions",
+    .summary = "Find lines of recorded sessions",
     .text =
         "Looks through what the terminals showed, without escape sequences and as it stood when "
         "the line was complete; what was typed and not shown is not in it. A text that begins "
@@ -236,7 +236,7 @@ static int run_verify(struct fl_cli *cli, const void *options, const struct fl_a
 const struct fl_command fl_cmd_transcripts_verify = {
     .name = "transcripts verify",
     .args = "SESSION...",
-    .summary = "check that transcripts are as they were written",
+    .summary = "Check that transcripts are as they were written",
     .text = "The last column is the value that all of the transcript is bound to. The plane also "
             "writes "
             "it to its audit log when a session ends (fairlead:TranscriptEnded); where that log is "
@@ -447,7 +447,7 @@ static int run_export(struct fl_cli *cli, const void *options, const struct fl_a
 const struct fl_command fl_cmd_transcripts_export = {
     .name = "transcripts export",
     .args = "SESSION",
-    .summary = "write a transcript for other programs",
+    .summary = "Write a transcript for other programs",
     FL_OPTIONS(struct export_options, export_options),
     .min_args = 1,
     .max_args = 1,

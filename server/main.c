@@ -1,7 +1,9 @@
 /* main.c - the control plane's program: init, run, admin. */
 #include <stdio.h>
 #include <string.h>
+#include "common/base/nearest.h"
 #include "common/base/nodump.h"
+#include "common/base/stdstreams.h"
 #include "server/admin/cli.h"
 
 static const char usage[] = "Usage: fairlead-server COMMAND [options]\n"
@@ -34,15 +36,29 @@ static const struct {
     { "--help", cmd_help },     { "-h", cmd_help },
 };
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
-    fl_nodump(true); /* every command but help and version holds keys */
+    struct fl_nearest near = { 0 };
+
     if (argc < 2 || (strncmp(argv[1], "--", 2) == 0 && strcmp(argv[1], "--help") != 0 &&
                      strcmp(argv[1], "--version") != 0))
         return fl_cmd_run(argc, argv);
     for (size_t i = 0; i < FL_ARRAY_LEN(commands); i++)
         if (strcmp(argv[1], commands[i].name) == 0)
             return commands[i].fn(argc - 1, argv + 1);
-    fprintf(stderr, "fairlead-server: unknown command \"%s\"\n%s", argv[1], usage);
+    near.word = argv[1];
+    for (size_t i = 0; i < FL_ARRAY_LEN(commands); i++)
+        fl_nearest_add(&near, commands[i].name);
+    fprintf(stderr, "fairlead-server: there is no command \"%s\"", argv[1]);
+    if (near.found)
+        fprintf(stderr, "; did you mean \"%s\"?", near.found);
+    fputs("\nTry \"fairlead-server --help\".\n", stderr);
     return 2;
+}
+
+int main(int argc, char **argv)
+{
+    fl_stdstreams_open();
+    fl_nodump(true); /* every command but help and version holds keys */
+    return fl_stdstreams_finish("fairlead-server", run(argc, argv), 1);
 }

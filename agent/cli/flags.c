@@ -4,6 +4,7 @@
 #include <string.h>
 #include "agent/cli/cli.h"
 #include "agent/lib/fingerprint.h"
+#include "common/base/nearest.h"
 
 enum kind { FLAG, TEXT, NUMBER };
 
@@ -241,6 +242,36 @@ static int decide(struct fl_cli *cli, const bool *wishes, struct fl_err *err)
     return 0;
 }
 
+/* `given` is how it was typed: with one dash or two, perhaps with "=value". */
+static int unknown_flag(const char *given, const char *name, size_t len, struct fl_err *err)
+{
+    char word[64];
+    struct fl_nearest near = { .word = word };
+    int dashes = (int)(name - given);
+
+    snprintf(word, sizeof(word), "%.*s", (int)len, name);
+    for (size_t i = 0; i < FL_ARRAY_LEN(options); i++)
+        fl_nearest_add(&near, options[i].name);
+    if (near.found)
+        return fl_err_set(err, -EINVAL, NULL,
+                          "%.*s%s: unknown flag; did you mean %.*s%s? (see --help)", dashes, given,
+                          word, dashes, given, near.found);
+    return fl_err_set(err, -EINVAL, NULL, "%.*s%s: unknown flag (see --help)", dashes, given, word);
+}
+
+static int unknown_command(const char *word, struct fl_err *err)
+{
+    struct fl_nearest near = { .word = word };
+
+    for (size_t i = 0; i < FL_ARRAY_LEN(commands); i++)
+        fl_nearest_add(&near, commands[i].name);
+    if (near.found)
+        return fl_err_set(err, -EINVAL, NULL,
+                          "%.100s: unknown command; did you mean %s? (see --help)", word,
+                          near.found);
+    return fl_err_set(err, -EINVAL, NULL, "%.100s: unknown command (see --help)", word);
+}
+
 int fl_cli_parse(int argc, char **argv, struct fl_cli *ret_cli, struct fl_err *err)
 {
     struct fl_cli cli = { .command = FL_CLI_RUN, .threshold = FL_FINGERPRINT_THRESHOLD };
@@ -262,8 +293,11 @@ int fl_cli_parse(int argc, char **argv, struct fl_cli *ret_cli, struct fl_err *e
             }
             while (c < FL_ARRAY_LEN(commands) && strcmp(commands[c].name, name) != 0)
                 c++;
-            if (command_seen || c == FL_ARRAY_LEN(commands))
-                return fl_err_set(err, -EINVAL, NULL, "%.100s: unknown command (see --help)", name);
+            if (command_seen)
+                return fl_err_set(err, -EINVAL, NULL, "%.100s: unexpected argument (see --help)",
+                                  name);
+            if (c == FL_ARRAY_LEN(commands))
+                return unknown_command(name, err);
             cli.command = commands[c].command;
             command_seen = true;
             continue;
@@ -274,8 +308,7 @@ int fl_cli_parse(int argc, char **argv, struct fl_cli *ret_cli, struct fl_err *e
             value = name + len + 1;
         o = find_option(name, len);
         if (!o)
-            return fl_err_set(err, -EINVAL, NULL, "-%.*s: unknown flag (see --help)",
-                              (int)FL_MIN(len, (size_t)100), name);
+            return unknown_flag(argv[i], name, len, err);
         if (!value && o->kind != FLAG) {
             if (++i == argc)
                 return fl_err_set(err, -EINVAL, NULL, "-%s needs a value", o->name);

@@ -3,11 +3,11 @@
 #include "server/admin/cli.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 #include "common/base/clock.h"
 #include "common/base/file.h"
+#include "common/base/nearest.h"
 #include "server/admin/iam.h"
 #include "server/admin/rows.h"
 #include "server/auth/policy.h"
@@ -321,26 +321,43 @@ static int print_ca(struct admin *a)
     return 0;
 }
 
-static int dispatch(struct admin *a, const char *noun, const char *verb)
+static int unknown(const char *noun, const char *verb)
 {
-    bool noun_known = false;
+    struct fl_nearest nouns = { .word = noun }, verbs = { .word = verb ? verb : "" };
 
     for (size_t i = 0; i < FL_ARRAY_LEN(commands); i++) {
+        fl_nearest_add(&nouns, commands[i].noun);
+        if (strcmp(commands[i].noun, noun) == 0)
+            fl_nearest_add(&verbs, commands[i].verb);
+    }
+    if (nouns.found && strcmp(nouns.found, noun) != 0)
+        return fl_cli_usage("admin", "there is no command \"%s\"; did you mean \"%s\"?", noun,
+                            nouns.found);
+    if (!nouns.found)
+        return fl_cli_usage("admin", "there is no command \"%s\"", noun);
+    if (!verb)
+        return fl_cli_usage("admin", "\"%s\" needs a command behind it", noun);
+    if (verbs.found)
+        return fl_cli_usage("admin", "there is no command \"%s %s\"; did you mean \"%s %s\"?", noun,
+                            verb, noun, verbs.found);
+    return fl_cli_usage("admin", "there is no command \"%s %s\"", noun, verb);
+}
+
+static int dispatch(struct admin *a, const char *noun, const char *verb)
+{
+    for (size_t i = 0; verb && i < FL_ARRAY_LEN(commands); i++) {
         const struct command *c = &commands[i];
 
-        if (strcmp(c->noun, noun) != 0)
+        if (strcmp(c->noun, noun) != 0 || strcmp(c->verb, verb) != 0)
             continue;
-        noun_known = true;
-        if (!verb || strcmp(c->verb, verb) != 0)
-            continue;
-        if (a->n_args < c->min_args || a->n_args > c->max_args)
-            return fl_cli_usage("admin", "%s %s: wrong number of arguments", noun, verb);
+        if (a->n_args < c->min_args)
+            return fl_cli_usage("admin", "%s %s: an argument is missing", noun, verb);
+        if (a->n_args > c->max_args)
+            return fl_cli_usage("admin", "%s %s: unexpected argument \"%s\"", noun, verb,
+                                a->args[c->max_args]);
         return run_command(a, c);
     }
-    if (noun_known)
-        return fl_cli_usage("admin", "%s: unknown or missing command \"%s\"", noun,
-                            verb ? verb : "");
-    return fl_cli_usage("admin", "unknown command \"%s\"", noun);
+    return unknown(noun, verb);
 }
 
 static const struct option options[] = {
@@ -385,7 +402,7 @@ static int option(struct admin *a, int opt)
         fputs(usage, stdout);
         return 0;
     }
-    return fl_cli_usage("admin", "wrong option");
+    return 2;
 }
 
 static int run_admin(struct admin *a, int argc, char **argv)
@@ -393,7 +410,7 @@ static int run_admin(struct admin *a, int argc, char **argv)
     fl_autofree char *dir = NULL;
     int opt, n;
 
-    while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
+    while ((opt = fl_cli_option("admin", argc, argv, options)) != -1) {
         int code = option(a, opt);
 
         if (code >= 0)

@@ -91,7 +91,7 @@ int fl_iam_key_create(const struct fl_iam *iam, const uint8_t seal_key[FL_SEAL_K
                       char ret_secret[FL_SECRET_KEY_BYTES], struct fl_err *err)
 {
     if (count(iam, FL_SQL_key_count, user, err) >= FL_KEYS_PER_USER)
-        return fl_err_set(err, -EBUSY, NULL, "user %s has %d access keys already: delete one first",
+        return fl_err_set(err, -EDQUOT, NULL, "user %s has %d access keys already: delete one first",
                           user, FL_KEYS_PER_USER);
     return fl_key_create(iam->tx, seal_key, iam->account, user, iam->now_ms, ret_id, ret_secret,
                          err);
@@ -162,7 +162,7 @@ int fl_iam_policy_delete(const struct fl_iam *iam, const char *name, struct fl_e
     int64_t n = count(iam, FL_SQL_policy_attached_count, name, err);
 
     if (n > 0)
-        return fl_err_set(err, -EBUSY, NULL,
+        return fl_err_set(err, -ENOTEMPTY, NULL,
                           "policy %s is still attached %d times: detach it first", name, (int)n);
     return changed(fl_sql_exec(iam->tx, FL_SQL_policy_delete, err, FL_T(iam->account), FL_T(name)),
                    "policy", name, err);

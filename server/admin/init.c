@@ -2,7 +2,7 @@
 #include "server/admin/cli.h"
 
 #include <errno.h>
-#include <getopt.h>
+#include <netdb.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -67,6 +67,18 @@ static int number(const char *text, int64_t max, int64_t *ret)
     return 0;
 }
 
+/* As the listener reads it. */
+static bool is_address(const char *text)
+{
+    const struct addrinfo hints = { .ai_flags = AI_NUMERICHOST, .ai_socktype = SOCK_STREAM };
+    struct addrinfo *found = NULL;
+    bool is = getaddrinfo(text, NULL, &hints, &found) == 0;
+
+    if (is)
+        freeaddrinfo(found);
+    return is;
+}
+
 static int option(struct init *in, int opt)
 {
     switch (opt) {
@@ -85,6 +97,8 @@ static int option(struct init *in, int opt)
         return 0;
     case 'b':
         in->conf.bind = optarg;
+        if (!is_address(optarg))
+            return fl_cli_usage("init", "--bind %s: not an IPv4 or IPv6 address", optarg);
         return 0;
     case 'a':
         in->conf.account = optarg;
@@ -103,7 +117,7 @@ static int option(struct init *in, int opt)
         in->json = true;
         return 0;
     default:
-        return fl_cli_usage("init", "wrong option");
+        return 2;
     }
 }
 
@@ -368,7 +382,7 @@ int fl_cmd_init(int argc, char **argv)
     int opt, code = 0;
 
     fl_arena_init(&in.arena, 1024 * 1024);
-    while (code == 0 && (opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
+    while (code == 0 && (opt = fl_cli_option("init", argc, argv, options)) != -1) {
         if (opt == '?' + 256) {
             fputs(usage, stdout);
             fl_arena_done(&in.arena);

@@ -2,7 +2,6 @@
 #include "server/admin/cli.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -228,13 +227,13 @@ int fl_cmd_run(int argc, char **argv)
     const char *data = NULL;
     int opt;
 
-    while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
+    while ((opt = fl_cli_option("run", argc, argv, options)) != -1) {
         if (opt == 'h') {
             fputs(usage, stdout);
             return 0;
         }
         if (opt != 'd')
-            return fl_cli_usage("run", "wrong option");
+            return 2;
         data = optarg;
     }
     if (optind < argc)

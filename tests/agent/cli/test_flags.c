@@ -92,7 +92,10 @@ static void errors_name_what_is_wrong(void **state)
         const char *line, *word;
     } cases[] = {
         { "-nope", "-nope" },
-        { "--nope=1", "-nope" },
+        { "--nope=1", "--nope: unknown" },
+        { "-regist", "did you mean -register?" },
+        { "--jsn status", "did you mean --json?" },
+        { "statu", "did you mean status?" },
         { "nonsense", "nonsense" },
         { "run status", "status" },
         { "-register", "-id" },
