@@ -160,9 +160,13 @@ install: all
 	        $(BUILD)/fairlead-agent-net $(BUILD)/fairlead-agent-fetch $(BUILD)/fairlead-agent-key \
 	        $(BUILD)/fairlead-agent-policy $(BUILD)/fairlead-agent-unpack $(BUILD)/fairlead-agent-holder \
 	        $(BUILD)/fairlead-agent-session $(DESTDIR)$(PREFIX)/libexec/fairlead/
-	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,man/man1 bash-completion/completions zsh/site-functions \
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,man/man1 man/man8 bash-completion/completions zsh/site-functions \
 	        fish/vendor_completions.d)
 	install -m 0644 $(BUILD)/fairlead.1 $(DESTDIR)$(PREFIX)/share/man/man1/
+	for page in fairlead-agent fairlead-server; do \
+	    sed 's,@VERSION@,$(VERSION),' packaging/man/$$page.8 \
+	        > $(DESTDIR)$(PREFIX)/share/man/man8/$$page.8 || exit 1; \
+	done
 	$(BUILD)/fairlead completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/fairlead
 	$(BUILD)/fairlead completion zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_fairlead
 	$(BUILD)/fairlead completion fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/fairlead.fish

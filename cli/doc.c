@@ -329,7 +329,7 @@ struct write_options {
 };
 #define O(...) FL_OPT(struct write_options, __VA_ARGS__)
 static const struct fl_opt create_options[] = {
-    O(type, 0, "type", "TYPE", "Command (without), Session, Automation, Policy, …"),
+    O(type, 0, "type", "TYPE", "Command (without), Session, Automation, Policy and others"),
     O(format, 0, "format", "JSON|YAML|TEXT", "by the file's name or its text without"),
     O(target, 0, "target-type", "TYPE", "what it works on, such as /AWS::EC2::Instance"),
     O(version_name, 0, "version-name", "NAME", "a name for the version"),

@@ -3,15 +3,24 @@ written, the manual pages."""
 import json
 import os
 import re
+import shutil
 import subprocess
 
 import pytest
+
+import flsandbox
 
 PRINTING = [
     ("fairlead", "--version"), ("fairlead", "nodes", "--help"), ("fairlead", "completion", "bash"),
     ("fairlead-server", "--version"), ("fairlead-server", "admin", "--help"),
     ("fairlead-agent", "--version"), ("fairlead-agent", "--help"),
 ]
+
+# What help has no room for: long forms of the official agent's flags, another name of a command.
+KNOWN_TO_PAGES_ALONE = {
+    "fairlead-server.8": {"--version"},
+    "fairlead-agent.8": {"-h", "--register", "--disable-similarity-check", "--similarity-threshold"},
+}
 
 
 def run(build, *argv, **more):
@@ -75,3 +84,40 @@ def test_a_limit_is_no_trouble_of_the_store(build, tmp_path):
     done = run(build, "fairlead-server", "admin", "policy", "delete", "AdministratorAccess", *data, stdout=subprocess.PIPE)
     assert done.returncode == 1 and re.fullmatch(r"fairlead-server: policy \S+ is still attached 1 times.*\n",
                                                  done.stderr), done
+
+
+OPTION = re.compile(r"(?<![\w-])--?[A-Za-z][\w-]*")
+
+
+def page_of(build, name):
+    """A manual page as plain text, and what groff complains of."""
+    if name == "fairlead.1":
+        source = (build / name).read_text()
+    else:
+        source = (flsandbox.ROOT / "packaging/man" / name).read_text()
+    done = subprocess.run(["groff", "-man", "-Tascii", "-ww", "-P-cbou", "-rHY=0", "-rLL=1000n"], input=source,
+                          capture_output=True, text=True, timeout=60)
+    return done.stdout, done.stderr
+
+
+def helps(build, name):
+    if name == "fairlead-agent.8":
+        lines = [["fairlead-agent", "--help"]]
+    elif name == "fairlead-server.8":
+        lines = [["fairlead-server", *words, "--help"] for words in ((), ("init",), ("run",), ("admin",))]
+    else:
+        named = run(build, "fairlead", "--help", stdout=subprocess.PIPE).stdout
+        commands = re.findall(r"^  ((?:[a-z-]+ )?[a-z-]+) +[A-Z]", named, re.M)
+        assert len(commands) > 40
+        lines = [["fairlead", "help", *c.split()] for c in commands]
+    return "".join(run(build, *line, stdout=subprocess.PIPE).stdout for line in lines)
+
+
+@pytest.mark.skipif(not shutil.which("groff"), reason="there is no groff")
+@pytest.mark.parametrize("name", ["fairlead.1", "fairlead-agent.8", "fairlead-server.8"])
+def test_manual_and_help_know_the_same_options(build, name):
+    page, complaints = page_of(build, name)
+    assert complaints == ""
+    told, shown = set(OPTION.findall(helps(build, name))), set(OPTION.findall(page))
+    assert told <= shown | {"-flag"}, told - shown
+    assert shown - told <= KNOWN_TO_PAGES_ALONE.get(name, set()), shown - told

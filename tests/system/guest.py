@@ -128,6 +128,9 @@ def plane_starts():
     sh("fairlead-server", "admin", "user", "add", "somebody")
     sh("systemctl", "restart", SERVER)
     assert Node().api.get("/readyz")[0] == 200
+    sh("systemctl", "reload", SERVER)
+    wait("the certificate to be read again", lambda: "server certificate read again" in
+         sh("journalctl", "--no-pager", "-o", "cat", "-u", SERVER))
 
 
 def agent_registers_and_runs():
