@@ -248,13 +248,18 @@ static int stage_admit(struct fl_tx *tx, void *arg)
 static int stage_handle(struct fl_tx *tx, void *arg)
 {
     struct fl_s3_exchange *x = arg;
-    int r;
+    struct fl_s3_call *c = &x->c;
+    int r = 0;
 
     if (!in_time(x))
         return -ETIME;
-    x->c.call.tx = tx;
-    x->c.call.now_ms = fl_now_ms();
-    r = x->c.op->fn(&x->c, &x->err);
+    c->call.tx = tx;
+    c->call.now_ms = fl_now_ms();
+    /* A body takes as long as its sender likes, and what a node puts it may put once. */
+    if (c->caller.id.kind == FL_ID_NODE && !c->op->asks)
+        r = fl_s3_allowed(c, c->op->action, c->key, &x->err);
+    if (r >= 0)
+        r = c->op->fn(c, &x->err);
     return r < 0 ? r : 0;
 }
 

@@ -1,4 +1,5 @@
 """What sessions show, in buckets and log groups of the plane: once, by the plane or by the node."""
+import hashlib
 import json
 
 import pytest
@@ -6,6 +7,7 @@ import pytest
 import conftest
 import flsandbox
 import refnode
+import wire
 from test_iam import admin
 from test_logs import now_ms
 from test_s3 import code_of, s3_client
@@ -75,6 +77,28 @@ def test_once(place, key, streams):
     assert row.endswith(f"/shown/{name}")
 
 
+def begin_put(node, path, body):
+    """A PutObject that was allowed and whose body is still to come; the returned function sends it, for the status."""
+    headers = node.signed("PUT", path, "", body, "s3", {"x-amz-content-sha256": hashlib.sha256(body).hexdigest(),
+                                                        "content-length": str(len(body)), "expect": "100-continue"})
+    sock = wire.tls_connect(node.host, node.port, node.ca_file)
+    sock.sendall("\r\n".join([f"PUT {path} HTTP/1.1", *(f"{k}: {v}" for k, v in headers.items()), "", ""]).encode())
+
+    def answer():
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += sock.recv(4096)
+        return int(head.split()[1])
+
+    def send():
+        with sock:
+            sock.sendall(body)
+            return answer()
+
+    assert answer() == 100
+    return send
+
+
 def test_who_may(place):
     """A node puts what the plane cannot, for its own session, once. What the plane does no policy lets it do."""
     admin(place.plane, "role", "add", "free")
@@ -110,7 +134,10 @@ def test_who_may(place):
         for node, session, more in ((other, mine, {}), (free, mine, {}), (me, its, {}), (me, ours, {}), (free, by_policy, {}),
                                     (me, mine, {"group": "/not-shown"}), (me, "free", {})):
             assert code_of(stream, node, session, **more) == "AccessDeniedException", (session, more)
+        late = begin_put(me, f"/shown/all/of/{mine}.log", b"other")
         put(me, mine)
+        assert late() == 403  # as it was there when this came to its end
+        assert place.s3.get_object(Bucket="shown", Key=f"all/of/{mine}.log")["Body"].read() == b"x"
         assert code_of(put, me, mine) == "AccessDenied"  # nor afterwards
         stream(me, mine)
         me.logs.put_log_events(logGroupName="/shown", logStreamName=mine, logEvents=[
