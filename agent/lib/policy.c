@@ -105,6 +105,8 @@ static bool parameters_fit(const struct fl_node_policy_rule *rule, const struct 
 
     if (patterns->n == 0)
         return true;
+    if (f->s->parameters_open)
+        return !rule->allow;
     if (!rule->allow)
         return object_is_caught(patterns, f->parameters, false, f->hard_left);
     for (size_t i = 0; i < patterns->n; i++)

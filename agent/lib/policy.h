@@ -40,6 +40,7 @@ struct fl_node_policy_subject {
     const char *session_type; /* NULL: a step */
     const char *document, *document_sha256;
     const char *parameters;      /* JSON object: all effective ones (fl_doc_parameters) */
+    bool parameters_open;        /* what they will be is not known yet: no pattern allows them */
     const char *action, *inputs; /* of the step; inputs are JSON, references resolved */
     const char *signed_by;       /* the key of a signature that was found good, else NULL */
     const char *run_as;

@@ -8,9 +8,11 @@
 #include "common/codec/json_load.h"
 #include "common/doc/doc.h"
 #include "common/doc/signed.h"
+#include "common/doc/ssm_refs.h"
 #include "common/wire/control.h"
 
 #define PAYLOAD_MAX_BYTES (2 * FL_SIGNATURE_MAX_BYTES)
+#define OPEN_MAX_BYTES    (4 << 20) /* of text that is looked through for references */
 
 struct decision {
     const struct fl_node_policy *policy;
@@ -174,6 +176,39 @@ void fl_decide_job(const struct fl_node_policy *policy, const struct fl_job *job
     ret->why = fl_arena_strdup(arena, verdict.why);
 }
 
+/* Notes what a JSON text refers to. */
+static int note_references(struct fl_ssm_refs *refs, const char *text)
+{
+    fl_autojson json_t *json = fl_json_load_text(text, JSON_ALLOW_NUL, NULL);
+    size_t left_bytes = OPEN_MAX_BYTES;
+    void *same = NULL;
+    int r = json ? fl_ssm_refs_apply(refs, json, &left_bytes, &same, NULL) : -EINVAL;
+
+    json_decref(same);
+    return r;
+}
+
+/* Do its parameters refer to Parameter Store, by themselves or put into the document? A session is
+ * judged once, before any value is known, and the values are the control plane's. */
+static bool is_open(const char *content, const struct fl_session_plan *plan, struct fl_arena *arena)
+{
+    const char *names[FL_SSM_REFS_BATCH];
+    struct fl_ssm_refs *refs = fl_ssm_refs_new();
+    struct fl_session_plan again;
+    size_t n;
+    bool open = !refs || note_references(refs, plan->parameters) < 0 || fl_ssm_refs_wanting(refs);
+
+    open = open || note_references(refs, plan->document) < 0;
+    /* What the document refers to by itself is its author's: any value does. */
+    while (!open && (n = fl_ssm_refs_next(refs, names)) > 0)
+        for (size_t i = 0; i < n && !open; i++)
+            open = fl_ssm_refs_learn(refs, names[i], NULL, 1, "String", "x") < 0;
+    open = open || fl_session_plan_load(content, refs, arena, &again, NULL) < 0 ||
+           fl_ssm_refs_wanting(refs);
+    fl_ssm_refs_free(refs);
+    return open;
+}
+
 void fl_decide_session(const struct fl_node_policy *policy, const struct fl_session *session,
                        const char *run_as, int64_t now_ms, struct fl_arena *arena,
                        struct fl_judgement *ret)
@@ -183,7 +218,7 @@ void fl_decide_session(const struct fl_node_policy *policy, const struct fl_sess
     struct fl_session_plan plan;
     struct fl_err err = { 0 };
     const char *user;
-    bool root = strcmp(run_as, "root") == 0;
+    bool open, root = strcmp(run_as, "root") == 0;
 
     *ret = (struct fl_judgement){ .time_ms = now_ms };
     if (fl_session_plan_load(session->content, NULL, arena, &plan, &err) < 0 ||
@@ -194,11 +229,13 @@ void fl_decide_session(const struct fl_node_policy *policy, const struct fl_sess
     user = fl_session_plan_user(&plan, root, session->user);
     if (!user && !root && plan.kind != FL_SESSION_PORT)
         user = run_as;
+    open = is_open(session->content, &plan, arena);
     fl_node_policy_decide(policy,
                           &(struct fl_node_policy_subject){ .session_type = plan.type,
                                                             .document = plan.document_name,
                                                             .document_sha256 = hash,
                                                             .parameters = plan.parameters,
+                                                            .parameters_open = open,
                                                             .run_as = user,
                                                             .time_ms = now_ms },
                           &verdict);
