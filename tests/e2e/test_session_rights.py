@@ -126,6 +126,23 @@ def test_who_may_resume_and_end(place, name):
         place.call("TerminateSession", SessionId=session)
 
 
+def test_a_user_whose_name_begins_anothers(place):
+    """The pattern that is often seen, and the condition that means what was meant."""
+    both = ["ssm:TerminateSession", "ssm:ResumeSession"]
+    may_start = allow("ssm:StartSession", "*")
+    longer = test_sessions.new_user(place.plane, "pat-admin", [may_start])
+    by_name = test_sessions.new_user(place.plane, "pat", OF_OWN + [may_start])
+    by_id = test_sessions.new_user(place.plane, "pat-", [may_start, allow(both, "*", **{
+        "aws:ssmmessages:session-id": "${aws:userid}"})])
+    theirs, own = (a.call("StartSession", Target=place.target, DocumentName="Own-Shell")["SessionId"]
+                   for a in (longer, by_id))
+    assert by_name.call("ResumeSession", SessionId=theirs)["TokenValue"]  # as in AWS: docs/user-guide.md warns of it
+    for operation in "ResumeSession", "TerminateSession":
+        test_sessions.refused(lambda op=operation: by_id.call(op, SessionId=theirs), "AccessDeniedException")
+        assert by_id.call(operation, SessionId=own)["SessionId"] == own
+    place.call("TerminateSession", SessionId=theirs)
+
+
 # ---- connections that have no business there ----------------------------------------------------------------
 
 def heard_until_closed(ws, timeout_s=60):
