@@ -424,6 +424,7 @@ int fl_holder_main(int argc, char **argv)
     mallopt(M_ARENA_MAX, 1);
     fl_nodump(false); /* the node's credentials pass through it */
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a limit of the user's that cannot be taken back is a full disk */
     fl_role_log_setup(NULL, NULL, "session");
     fl_arena_init(&h.arena, ARENA_MAX_BYTES);
     h.path = argc == 2 ? argv[1] : "";

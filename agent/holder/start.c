@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <termios.h>
 #include "agent/holder/holder_priv.h"
@@ -198,6 +199,36 @@ static int spawn(struct holder *h, const struct fl_login *login, const struct en
     return fl_child_spawn(h->loop, &spec, fl_holder_child_ended, h, &h->user_child, err);
 }
 
+/* What PAM's modules set in this process is for the user's, which inherits it. A limit on files,
+ * say, would end this one at its next record. */
+struct own {
+    struct rlimit limits[RLIM_NLIMITS];
+    mode_t mask;
+};
+
+static void save_own(struct own *own)
+{
+    own->mask = umask(0);
+    umask(own->mask);
+    for (int i = 0; i < RLIM_NLIMITS; i++)
+        getrlimit((__rlimit_resource_t)i, &own->limits[i]);
+}
+
+static void restore_own(const struct own *own)
+{
+    struct rlimit now;
+
+    umask(own->mask);
+    for (int i = 0; i < RLIM_NLIMITS; i++) {
+        if (setrlimit((__rlimit_resource_t)i, &own->limits[i]) == 0 ||
+            getrlimit((__rlimit_resource_t)i, &now) < 0)
+            continue;
+        /* A container's root may not raise the hard one. */
+        now.rlim_cur = FL_MIN(own->limits[i].rlim_cur, now.rlim_max);
+        setrlimit((__rlimit_resource_t)i, &now);
+    }
+}
+
 /* For whoever ends what is left, should this process die. */
 static void note_child(struct holder *h)
 {
@@ -220,12 +251,14 @@ int fl_holder_start_child(struct holder *h, const struct fl_sess_run *run,
     struct ends e = { .child = { -1, -1, -1 }, .ours = { -1, -1, -1 } };
     fl_autofd int sessions_fd = openat(h->dir_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     struct fl_login login;
+    struct own own;
     int r = sessions_fd < 0
                 ? failed(err, h->path)
                 : fl_login_find(&h->plan, h->session.user, sessions_fd, &arena, &login, err);
 
     if (r == 0)
         r = pipes ? open_pipes(&h->plan, &e, err) : open_terminal(run, &login, &e, err);
+    save_own(&own);
     if (r == 0 && login.change)
         r = fl_pam_open(h->session.pam_service, login.name, e.tty[0] ? e.tty : NULL, &text, &h->pam,
                         err);
@@ -233,6 +266,7 @@ int fl_holder_start_child(struct holder *h, const struct fl_sess_run *run,
         fl_fd_write_all(e.child[STDOUT_FILENO], text.data, text.len);
     if (r == 0)
         r = spawn(h, &login, &e, &arena, err);
+    restore_own(&own);
     close_all(e.child, FL_ARRAY_LEN(e.child));
     if (r < 0) {
         close_all(e.ours, FL_ARRAY_LEN(e.ours));

@@ -846,13 +846,14 @@ def test_a_module_of_pam_that_hangs(plane, new_agent, tmp_path):
 
 @takes_pam
 def test_pam(plane, new_agent, tmp_path):
-    """Its environment and limits are the session's, and it stands in wtmp; a module that refuses ends it."""
+    """Its environment and limits are the session's (not the agent's, which goes on writing its files), and it stands in
+    wtmp; a module that refuses ends it."""
     wtmp = tmp_path / "wtmp"
     wtmp.touch()
     etc = tmp_path / "pam.d"
     subprocess.run(["cp", "-a", "/etc/pam.d", etc], check=True)
     (tmp_path / "env").write_text("FROM_PAM DEFAULT=yes\n")
-    (tmp_path / "limits").write_text("* hard nofile 321\nroot hard nofile 321\n")
+    (tmp_path / "limits").write_text("".join(f"{who} hard nofile 321\n{who} soft fsize 0\n" for who in ("*", "root")))
     (etc / "fairlead").write_text("account required pam_permit.so\nsession required pam_limits.so "
                                   f"conf={tmp_path}/limits\nsession required pam_env.so conffile={tmp_path}/env\n"
                                   "session required pam_permit.so\n")
