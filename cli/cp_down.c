@@ -2,8 +2,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 #include "cli/cp_priv.h"
 #include "common/base/file.h"
@@ -114,6 +116,8 @@ static int begin_down(struct fl_copy *c)
     /* Without the last, what is set-user-ID on the node is so here, and root's if we are root. */
     const char *const argv[] = { "tar", "-xof", "-", "-C", c->tmp, "--no-same-permissions", NULL };
 
+    /* Of root's tar: a node's archive may make no device here. Others cannot anyway. */
+    prctl(PR_CAPBSET_DROP, CAP_MKNOD);
     r = fl_copy_start_tar(c, argv, STDIN_FILENO, &fd);
     return r < 0 ? r : fl_conn_new(c->loop, fd, &sink_events, c, &c->conn);
 }

@@ -8,6 +8,7 @@ import pathlib
 import re
 import signal
 import socket
+import stat
 import struct
 import subprocess
 import termios
@@ -578,6 +579,21 @@ def test_folders_there_and_back(client, ours, tmp_path):
     assert client("cp", "-rf", f"{NODE}:{there}/tree", tmp_path / "back").returncode == 0
     assert (tmp_path / "back/tree/x").is_dir()  # a folder that is there takes it in
     assert sorted(os.listdir(there)) == ["tree"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="devices take root")
+def test_a_node_puts_no_devices_here(client, ours, tmp_path):
+    """The disk of whoever copies as root, for all to read."""
+    there = tmp_path / "there"
+    there.mkdir()
+    try:
+        os.mknod(there / "disk", 0o666 | stat.S_IFBLK, os.makedev(7, 99))
+    except PermissionError:
+        pytest.skip("nor may root make any here")
+    os.mkfifo(there / "pipe")
+    done = client("cp", "-r", f"{NODE}:{there}", tmp_path / "here")
+    assert done.returncode == 1 and b"disk" in done.stderr, done
+    assert [p.name for p in tmp_path.iterdir()] == ["there"]
 
 
 def test_copies_that_fail_leave_all_as_it_was(client, ours, tmp_path):
