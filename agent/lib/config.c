@@ -35,8 +35,12 @@ static const char *const detection[] = { "true", "false", NULL };
 static const char *const log_levels[] = { "error", "warn", "info", "debug", NULL };
 static const char *const log_formats[] = { "text", "json", NULL };
 static const char *const denied_ips[] = {
+    /* the official agent's (protocol 3 §8) */
     "169.254.169.254", "169.254.169.253", "169.254.169.123", "169.254.169.250", "169.254.169.251",
-    "fd00:ec2::254",   "fd00:ec2::253",   "fd00:ec2::123",   "fd00:ec2::240",   NULL
+    "fd00:ec2::254", "fd00:ec2::253", "fd00:ec2::123", "fd00:ec2::240",
+    /* credentials of containers and pods, and what other clouds have beside 169.254.169.254 */
+    "169.254.170.2", "169.254.170.23", "fd00:ec2::23", "168.63.129.16", "100.100.100.200",
+    "fd20:ce::254", NULL
 };
 static const char *const addressing[] = { "auto", "path", "virtual", NULL };
 

@@ -115,10 +115,17 @@ static bool parse(const char *text, struct in6_addr *ret)
 
 static struct in6_addr address_of(const struct sockaddr_storage *sa)
 {
+    static const uint8_t nat64[12] = { 0x00, 0x64, 0xff, 0x9b }; /* RFC 6052: IPv4 behind it */
     struct in6_addr out = { .s6_addr = { [10] = 0xff, [11] = 0xff } };
 
-    if (sa->ss_family == AF_INET6)
-        return ((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr;
+    if (sa->ss_family == AF_INET6) {
+        const struct in6_addr *v6 = &((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr;
+
+        if (memcmp(v6, nat64, sizeof(nat64)) != 0)
+            return *v6;
+        memcpy(&out.s6_addr[12], &v6->s6_addr[12], 4);
+        return out;
+    }
     memcpy(&out.s6_addr[12], &((const struct sockaddr_in *)(const void *)sa)->sin_addr, 4);
     return out;
 }
