@@ -352,12 +352,13 @@ static int load_step(struct fl_call *call, const struct fl_inv *inv, const char 
     return r < 0 ? r : 1;
 }
 
-static int merge_step(struct fl_engine *e, const struct fl_inv *inv, const struct fl_step_result *s,
+static int merge_step(struct fl_engine *e, const struct fl_inv *inv, struct fl_step_result *s,
                       struct fl_err *err)
 {
     struct fl_step_result old;
     int r = load_step(e->call, inv, s->step, &old, err);
 
+    fl_step_come_late(s, inv->state);
     if (r < 0)
         return r;
     if (r > 0) {

@@ -13,18 +13,22 @@ static const struct {
     const char *status;
     int rank; /* more of the step is over */
     enum fl_inv_state state;
+    bool ours; /* the plane's word, which no agent says */
 } statuses[] = {
-    { "NotStarted", 0, FL_INV_PENDING },
-    { "InProgress", 1, FL_INV_IN_PROGRESS },
-    { "SuccessAndReboot", 2, FL_INV_IN_PROGRESS },
-    { "PassedAndReboot", 2, FL_INV_IN_PROGRESS },
-    { "Success", 3, FL_INV_SUCCESS },
-    { "Skipped", 3, FL_INV_SUCCESS },
-    { "TestPass", 3, FL_INV_SUCCESS },
-    { "Failed", 3, FL_INV_FAILED },
-    { "TestFailure", 3, FL_INV_FAILED },
-    { "TimedOut", 3, FL_INV_EXEC_TIMED_OUT },
-    { "Cancelled", 3, FL_INV_CANCELLED },
+    { "NotStarted", 0, FL_INV_PENDING, false },
+    { "InProgress", 1, FL_INV_IN_PROGRESS, false },
+    { "SuccessAndReboot", 2, FL_INV_IN_PROGRESS, false },
+    { "PassedAndReboot", 2, FL_INV_IN_PROGRESS, false },
+    { "Success", 3, FL_INV_SUCCESS, false },
+    { "Skipped", 3, FL_INV_SUCCESS, false },
+    { "TestPass", 3, FL_INV_SUCCESS, false },
+    { "Failed", 3, FL_INV_FAILED, false },
+    { "TestFailure", 3, FL_INV_FAILED, false },
+    { "TimedOut", 3, FL_INV_EXEC_TIMED_OUT, false },
+    { "Cancelled", 3, FL_INV_CANCELLED, false },
+    { "DeliveryTimedOut", 3, FL_INV_DELIVERY_TIMED_OUT, true },
+    { "Undeliverable", 3, FL_INV_UNDELIVERABLE, true },
+    { "Terminated", 3, FL_INV_TERMINATED, true },
 };
 #define ENDED_RANK     3
 #define ROW_OF_UNKNOWN 1 /* a word of a later agent: as InProgress */
@@ -43,6 +47,18 @@ enum fl_inv_state fl_inv_state_of_step(const char *status, bool *ret_ended)
 
     *ret_ended = statuses[i].rank == ENDED_RANK;
     return statuses[i].state;
+}
+
+void fl_step_come_late(struct fl_step_result *s, enum fl_inv_state state)
+{
+    bool ended;
+
+    fl_inv_state_of_step(s->status, &ended);
+    for (size_t i = 0; ended && i < FL_ARRAY_LEN(statuses); i++)
+        if (statuses[i].ours && statuses[i].state == state) {
+            s->status = (char *)statuses[i].status;
+            s->code = -1;
+        }
 }
 
 static int compare_numbers(int64_t a, int64_t b)

@@ -53,6 +53,10 @@ int fl_reply_decode_content(const char *job_id, const char *content, size_t len,
  * merging gives one result in whatever order replies come. A finished step is never undone. */
 bool fl_step_replaces(const struct fl_step_result *a, const struct fl_step_result *b);
 
+/* Its invocation has ended in `state` without it. Where the plane ended it, which no later report
+ * changes, the step has come to the same end, and only its output is taken. */
+void fl_step_come_late(struct fl_step_result *s, enum fl_inv_state state);
+
 /* The state a step shows in the API, and whether it has ended: Skipped is Success, SuccessAndReboot
  * is InProgress until the report that follows the reboot. */
 enum fl_inv_state fl_inv_state_of_step(const char *status, bool *ret_ended);

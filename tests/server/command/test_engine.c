@@ -121,6 +121,15 @@ static void terminal_is_sticky_but_takes_outputs(void **state)
     snprintf(request, sizeof(request), "{\"CommandId\":\"%s\",\"InstanceId\":\"%s\"}", cmd, node);
     fl_fixture_ok(&f, "GetCommandInvocation", request);
     assert_string_equal(fl_fixture_text(&f, "StandardOutputContent"), "hi\n");
+    assert_string_equal(fl_fixture_text(&f, "Status"), "TimedOut");
+    assert_string_equal(fl_fixture_text(&f, "StatusDetails"), "DeliveryTimedOut");
+    assert_string_equal(fl_fixture_text(&f, "ResponseCode"), "-1");
+    snprintf(request, sizeof(request), "{\"CommandId\":\"%s\",\"Details\":true}", cmd);
+    fl_fixture_ok(&f, "ListCommandInvocations", request);
+#define STEP "CommandInvocations.0.CommandPlugins.0."
+    assert_string_equal(fl_fixture_text(&f, STEP "StatusDetails"), "DeliveryTimedOut");
+    assert_string_equal(fl_fixture_text(&f, STEP "Output"), "hi\n");
+#undef STEP
 }
 
 /* ---- acks ---- */
