@@ -38,7 +38,29 @@ void fl_flow_init(struct fl_flow *flow)
 {
     memset(flow, 0, sizeof(*flow));
     TAILQ_INIT(&flow->list);
+    TAILQ_INIT(&flow->gone);
     flow->newest = -1;
+}
+
+static struct fl_flow_gone *look_gone(const struct fl_flow *flow, int64_t sequence)
+{
+    struct fl_flow_gone *g;
+
+    TAILQ_FOREACH (g, &flow->gone, link)
+        if (g->sequence == sequence)
+            return g;
+    return NULL;
+}
+
+static void forget(struct fl_flow *flow, int64_t sequence)
+{
+    struct fl_flow_gone *g = look_gone(flow, sequence);
+
+    if (!g)
+        return;
+    TAILQ_REMOVE(&flow->gone, g, link);
+    flow->n_gone--;
+    free(g);
 }
 
 void fl_flow_done(struct fl_flow *flow)
@@ -49,6 +71,8 @@ void fl_flow_done(struct fl_flow *flow)
         TAILQ_REMOVE(&flow->list, m, link);
         fl_msg_unref(m);
     }
+    while (!TAILQ_EMPTY(&flow->gone))
+        forget(flow, TAILQ_FIRST(&flow->gone)->sequence);
     fl_flow_init(flow);
 }
 
@@ -101,20 +125,33 @@ static void set_acked(struct fl_flow *flow, int64_t sequence)
     flow->top = FL_MAX(flow->top, sequence + 1);
 }
 
-enum fl_flow_known fl_flow_find(const struct fl_flow *flow, int64_t sequence)
+enum fl_flow_known fl_flow_find(const struct fl_flow *flow, const struct fl_msg *m,
+                                struct fl_msg **ret_kept)
 {
-    const struct fl_msg *m;
+    uint8_t digest[FL_SHA256_BYTES];
+    const struct fl_flow_gone *gone;
+    struct fl_msg *kept;
 
-    if (is_acked(flow, sequence))
+    if (is_acked(flow, m->sequence))
         return FL_FLOW_ACKED;
-    m = sequence <= flow->newest ? look(flow, sequence) : NULL;
-    if (!m)
+    if (m->sequence > flow->newest)
         return FL_FLOW_NEW;
-    return m->sent ? FL_FLOW_SENT : FL_FLOW_WAITS;
+    kept = look(flow, m->sequence);
+    if (kept && ret_kept)
+        *ret_kept = kept;
+    if (kept)
+        return kept->sent ? FL_FLOW_SENT : FL_FLOW_WAITS;
+    gone = look_gone(flow, m->sequence);
+    if (!gone)
+        return FL_FLOW_NEW;
+    fl_sha256(m->data, m->len, digest);
+    return memcmp(digest, gone->digest, sizeof(digest)) == 0 ? FL_FLOW_LOST : FL_FLOW_OTHER;
 }
 
 void fl_flow_put(struct fl_flow *flow, struct fl_msg *m, struct fl_msg *before)
 {
+    if (m->sequence >= 0 && m->sequence <= flow->newest)
+        forget(flow, m->sequence); /* it was lost */
     if (before)
         TAILQ_INSERT_BEFORE(before, m, link);
     else
@@ -125,11 +162,35 @@ void fl_flow_put(struct fl_flow *flow, struct fl_msg *m, struct fl_msg *before)
     flow->newest = FL_MAX(flow->newest, m->sequence);
 }
 
+static bool is_over(const struct fl_flow *flow, const struct fl_msg *m)
+{
+    return m->sequence >= 0 && flow->sent_bytes + m->len > FL_FLOW_KEEP_BYTES;
+}
+
+bool fl_flow_full(const struct fl_flow *flow)
+{
+    return flow->n_gone >= FL_FLOW_GONE && is_over(flow, flow->next);
+}
+
+/* Without memory for that it is kept. */
+static bool note_gone(struct fl_flow *flow, const struct fl_msg *m)
+{
+    struct fl_flow_gone *g = malloc(sizeof(*g));
+
+    if (!g)
+        return false;
+    g->sequence = m->sequence;
+    fl_sha256(m->data, m->len, g->digest);
+    TAILQ_INSERT_TAIL(&flow->gone, g, link);
+    flow->n_gone++;
+    return true;
+}
+
 void fl_flow_sent(struct fl_flow *flow)
 {
     struct fl_msg *m = flow->next;
 
-    if (m->sequence < 0 || flow->sent_bytes + m->len > FL_FLOW_KEEP_BYTES) {
+    if (m->sequence < 0 || (is_over(flow, m) && note_gone(flow, m))) {
         drop(flow, m);
         return;
     }
@@ -153,6 +214,8 @@ void fl_flow_ack(struct fl_flow *flow, int64_t sequence)
         p->passed = true;
     if (m)
         drop(flow, m);
+    else
+        forget(flow, sequence);
 }
 
 bool fl_flow_repeat(struct fl_flow *flow, int64_t sequence)

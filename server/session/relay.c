@@ -76,7 +76,8 @@ static void pump(struct fl_relay *relay, enum fl_side to)
             relay->barrier = NULL;
         fl_flow_skip(flow);
     }
-    while (relay->attached[to] && flow->next && !is_barred(relay, flow) && !must_wait(relay, to)) {
+    while (relay->attached[to] && flow->next && !is_barred(relay, flow) && !must_wait(relay, to) &&
+           !fl_flow_full(flow)) {
         if (relay->events->send(relay->arg, to, flow->next) < 0)
             break;
         fl_flow_sent(flow);
@@ -195,6 +196,8 @@ static bool on_stream(struct fl_relay *relay, enum fl_side from, struct fl_msg *
 {
     enum fl_side to = OTHER(from);
     struct fl_flow *flow = &relay->to[to];
+    struct fl_msg *kept;
+    int r = 0;
 
     if (f->sequence < 0 || f->sequence > SEQUENCE_MAX) {
         relay->bad++;
@@ -204,16 +207,24 @@ static bool on_stream(struct fl_relay *relay, enum fl_side from, struct fl_msg *
         return false; /* its last frame is under way */
     m->sequence = f->sequence;
     m->payload_type = f->payload_type;
-    if (relay->events->stream) {
-        int r = relay->events->stream(relay->arg, from, m, f->payload, f->payload_len);
-
-        if (r < 0)
-            return false;
-        relay->full[from] |= r > 0;
-    }
-    switch (fl_flow_find(flow, m->sequence)) {
+    if (relay->events->stream)
+        r = relay->events->stream(relay->arg, from, m, f->payload, f->payload_len);
+    if (r < 0)
+        return false;
+    relay->full[from] |= r == FL_RELAY_FULL;
+    switch (fl_flow_find(flow, m, &kept)) {
     case FL_FLOW_NEW:
+        /* A receiver that has not taken the first would take this one, which nobody has seen. */
+        if (r == FL_RELAY_SEEN) {
+            relay->bad++;
+            return false;
+        }
         break;
+    case FL_FLOW_LOST:
+        break;
+    case FL_FLOW_OTHER:
+        relay->bad++;
+        return false;
     case FL_FLOW_WAITS:
         return false;
     case FL_FLOW_SENT:
@@ -221,9 +232,10 @@ static bool on_stream(struct fl_relay *relay, enum fl_side from, struct fl_msg *
             answer_silent(relay, wall_ms);
             return false;
         }
-        /* With others before it on their way it would only take their room. */
+        /* With others before it on their way it would only take their room. What came first is what
+         * was seen: it is sent. */
         if (relay->attached[to] && !flow->next)
-            relay->events->send(relay->arg, to, m);
+            relay->events->send(relay->arg, to, kept);
         return false;
     case FL_FLOW_ACKED:
         if (from == FL_SIDE_AGENT) {
@@ -260,7 +272,7 @@ static bool on_ack(struct fl_relay *relay, enum fl_side from, struct fl_msg *m,
      * has yet to pass here is not taken for done. Whose relay was another before passes it on. */
     if (sequence <= relay->to[from].newest)
         fl_flow_ack(&relay->to[from], sequence);
-    judge(relay, from);
+    pump(relay, from);
     /* Of no use to one who is away: it asks again, and is answered again. */
     if (!relay->attached[to] || relay->closing[to])
         return false;

@@ -15,6 +15,13 @@ enum fl_relay_word { /* of the agent, by agent_session_state */
                      FL_RELAY_TERMINATING,
 };
 
+enum { /* fl_relay_events.stream */
+       /* Nothing more is to be read from there until those that wait (fl_relay_let) are sent. */
+       FL_RELAY_FULL = 1,
+       /* One with its number was there before: another must not pass. */
+       FL_RELAY_SEEN,
+};
+
 struct fl_relay_events {
     /* For the socket of a side that is attached. 0, or -ENOBUFS: it is full; fl_relay_room will be
      * called. With m->last the connection is to end after it. */
@@ -22,9 +29,8 @@ struct fl_relay_events {
     /* Nothing more is to be read from a side, or it is again. */
     void (*pause)(void *arg, enum fl_side from, bool paused);
     void (*word)(void *arg, enum fl_relay_word word);
-    /* May be NULL. Each stream message that came, whatever its order; repeated ones too. 0; 1:
-     * nothing more is to be read from there until those that wait (fl_relay_let) are sent; <0: it
-     * is not taken, and its sender repeats it. */
+    /* May be NULL. Each stream message that came, whatever its order; repeated ones too. 0;
+     * FL_RELAY_FULL; FL_RELAY_SEEN; <0: it is not taken, and its sender repeats it. */
     int (*stream)(void *arg, enum fl_side from, const struct fl_msg *m, const char *payload,
                   size_t len);
 };
@@ -48,7 +54,7 @@ struct fl_relay {
     int64_t active_ms;      /* monotonic: of the last activity of the user */
     uint64_t bad;           /* frames that were dropped */
     int64_t before[FL_SIDE__N]; /* of a side's messages only those before this number may be sent */
-    bool full[FL_SIDE__N];      /* events->stream gave 1 */
+    bool full[FL_SIDE__N];      /* events->stream gave FL_RELAY_FULL */
     bool shut;
 };
 

@@ -43,6 +43,9 @@ static int tell(struct fl_tapped *t, enum fl_side from, struct fl_tap_message *m
     struct fl_tap_lane *lane = &t->from[from];
     int r = 0;
 
+    if (!lane->begun)
+        lane->begin = m->sequence;
+    lane->begun = true;
     m->lost = m->sequence - lane->expected;
     for (size_t i = 0; i < t->n; i++)
         r |= t->taps[i]->message(t->states[i], m);
@@ -81,7 +84,7 @@ static int keep(struct fl_tap_lane *lane, const struct fl_tap_message *m)
     while (after && after->sequence > m->sequence)
         after = TAILQ_PREV(after, fl_tap_earlies, link);
     if (after && after->sequence == m->sequence)
-        return 0;
+        return FL_RELAY_SEEN;
     e = malloc(sizeof(*e) + m->len);
     if (!e)
         return -ENOBUFS;
@@ -117,8 +120,10 @@ int fl_tapped_message(struct fl_tapped *t, enum fl_side from, int64_t sequence, 
 
     int r;
 
-    if (t->n == 0 || sequence < lane->expected)
+    if (t->n == 0)
         return 0;
+    if (sequence < lane->expected)
+        return lane->begun && sequence >= lane->begin && is_waited_for(t, from) ? FL_RELAY_SEEN : 0;
     if (lane->expected == FL_PASS_ANY)
         lane->expected = sequence;
     if (sequence == lane->expected) {
@@ -128,8 +133,9 @@ int fl_tapped_message(struct fl_tapped *t, enum fl_side from, int64_t sequence, 
     if (lane->early_bytes > FL_TAPS_EARLY_BYTES && is_waited_for(t, from))
         return -ENOBUFS;
     r = keep(lane, &m);
-    return lane->early_bytes > FL_TAPS_EARLY_BYTES && !is_waited_for(t, from) ? drain(t, from, true)
-                                                                              : r;
+    if (is_waited_for(t, from))
+        return r;
+    return lane->early_bytes > FL_TAPS_EARLY_BYTES ? drain(t, from, true) : FL_MIN(r, 0);
 }
 
 void fl_tapped_moved(struct fl_tapped *t)

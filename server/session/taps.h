@@ -25,6 +25,8 @@ struct fl_tapped {
         int64_t expected;                               /* or FL_PASS_ANY, FL_PASS_ASKED */
         TAILQ_HEAD(fl_tap_earlies, fl_tap_early) early; /* by sequence */
         size_t early_bytes;                             /* with their frames */
+        int64_t begin;                                  /* the first that was told */
+        bool begun;
     } from[FL_SIDE__N];
 };
 
@@ -32,8 +34,9 @@ struct fl_tapped {
 int fl_tapped_start(struct fl_tapped *t, struct fl_plane *plane, struct fl_loop *loop,
                     const struct fl_tap_session *session);
 
-/* What a tap gave for it, or for those before it; -ENOBUFS: it came before its turn, and there is
- * no room for it. */
+/* What a tap gave for it, or for those behind it that it made way for: 0 or FL_RELAY_FULL;
+ * FL_RELAY_SEEN: one with its number was told here, or waits for its turn, and is waited for
+ * (pass.h); -ENOBUFS: it came before its turn, and there is no room for it. */
 int fl_tapped_message(struct fl_tapped *t, enum fl_side from, int64_t sequence, uint32_t type,
                       const void *data, size_t len, int64_t wall_ms);
 

@@ -65,7 +65,10 @@ static int on_stream(void *arg, enum fl_side from, const struct fl_msg *m, const
     (void)from;
     if (m->sequence < 0 || payload < m->data || payload + len > m->data + m->len)
         abort();
-    return len == 0 ? 0 : payload[0] == '~' ? -ENOBUFS : payload[0] == '^';
+    return len == 0            ? 0
+           : payload[0] == '~' ? -ENOBUFS
+           : payload[0] == '%' ? FL_RELAY_SEEN
+                               : payload[0] == '^';
 }
 
 static void check(void)

@@ -134,6 +134,13 @@ static void ack(enum fl_side from, int64_t seq)
     assert_int_equal(give(from, FL_DATA_ACK, 0, 0, text, len), 0);
 }
 
+static enum fl_flow_known known(int64_t seq)
+{
+    const struct fl_msg m = { .sequence = seq };
+
+    return fl_flow_find(&relay.to[FL_SIDE_CLIENT], &m, NULL);
+}
+
 /* The next frame a side got begins so. */
 static void expect(enum fl_side side, size_t at, const char *want)
 {
@@ -367,12 +374,12 @@ static void rule_4_far_behind_and_far_ahead(void **state)
     ack(FL_SIDE_CLIENT, 0);
     ack(FL_SIDE_CLIENT, 5);            /* out of order */
     ack(FL_SIDE_CLIENT, FL_FLOW_ACKS); /* 0 is forgotten, 5 is not */
-    assert_int_equal(fl_flow_find(&relay.to[FL_SIDE_CLIENT], 0), FL_FLOW_NEW);
-    assert_int_equal(fl_flow_find(&relay.to[FL_SIDE_CLIENT], 5), FL_FLOW_ACKED);
-    assert_int_equal(fl_flow_find(&relay.to[FL_SIDE_CLIENT], 6), FL_FLOW_NEW);
+    assert_int_equal(known(0), FL_FLOW_NEW);
+    assert_int_equal(known(5), FL_FLOW_ACKED);
+    assert_int_equal(known(6), FL_FLOW_NEW);
     ack(FL_SIDE_CLIENT, 10 * FL_FLOW_ACKS);
-    assert_int_equal(fl_flow_find(&relay.to[FL_SIDE_CLIENT], 5), FL_FLOW_NEW);
-    assert_int_equal(fl_flow_find(&relay.to[FL_SIDE_CLIENT], 10 * FL_FLOW_ACKS), FL_FLOW_ACKED);
+    assert_int_equal(known(5), FL_FLOW_NEW);
+    assert_int_equal(known(10 * FL_FLOW_ACKS), FL_FLOW_ACKED);
 }
 
 static void what_has_not_come_is_not_acknowledged(void **state)
@@ -586,7 +593,62 @@ static void who_keeps_can_stop_the_sender(void **state)
     stream_gives = -ENOBUFS; /* not taken: it may come again */
     output(1, 1, "b");
     assert_int_equal(sides[FL_SIDE_CLIENT].n, 1);
-    assert_int_equal(fl_flow_find(&relay.to[FL_SIDE_CLIENT], 1), FL_FLOW_NEW);
+    assert_int_equal(known(1), FL_FLOW_NEW);
+}
+
+/* What a tap has not seen does not pass under the number of what it has. */
+static void a_number_stands_for_one_message(void **state)
+{
+    (void)state;
+    both();
+    input(0, 1, "ls\r");
+    input(0, 1, "rm\r");
+    fl_relay_detach(&relay, FL_SIDE_AGENT, WALL);
+    input(0, 1, "rm\r");
+    attach(FL_SIDE_AGENT);
+    assert_int_equal(sides[FL_SIDE_AGENT].n, 3);
+    for (size_t i = 0; i < 3; i++)
+        expect(FL_SIDE_AGENT, i, "input_stream_data 0 1 ls\r");
+    stream_gives = FL_RELAY_SEEN;
+    input(1, 1, "rm\r"); /* seen, and no more known here */
+    assert_int_equal(sides[FL_SIDE_AGENT].n, 3);
+    assert_int_equal(relay.bad, 1);
+}
+
+static void what_is_not_kept_is_known_again(void **state)
+{
+    static char big[FL_FLOW_KEEP_BYTES / 2 - FL_FRAME_HEADER_BYTES - 10];
+    int64_t seq = 4;
+
+    (void)state;
+    both();
+    memset(big, 'x', sizeof(big));
+    give(FL_SIDE_AGENT, FL_DATA_OUTPUT, 0, 1, big, sizeof(big));
+    give(FL_SIDE_AGENT, FL_DATA_OUTPUT, 1, 1, big, sizeof(big));
+    output(2, 1, "two");
+    output(3, 1, "three");
+    assert_int_equal(relay.to[FL_SIDE_CLIENT].n_gone, 2);
+    output(2, 1, "two"); /* lost on the way: as it was it passes, */
+    assert_int_equal(sides[FL_SIDE_CLIENT].n, 5);
+    expect(FL_SIDE_CLIENT, 4, "output_stream_data 2 1 two");
+    output(3, 1, "3"); /* and not otherwise */
+    assert_int_equal(sides[FL_SIDE_CLIENT].n, 5);
+    assert_int_equal(relay.bad, 1);
+    assert_int_equal(relay.to[FL_SIDE_CLIENT].n_gone, 2);
+
+    for (; relay.to[FL_SIDE_CLIENT].n_gone < FL_FLOW_GONE && seq < 5000; seq++) {
+        output(seq, 1, "more");
+        sides[FL_SIDE_CLIENT].n = 0;
+        sides[FL_SIDE_CLIENT].room = SEEN_MAX;
+    }
+    output(seq, 1, "last"); /* there is a limit, and then it waits */
+    assert_int_equal(sides[FL_SIDE_CLIENT].n, 0);
+    ack(FL_SIDE_CLIENT, 2);
+    assert_int_equal(sides[FL_SIDE_CLIENT].n, 1);
+    expect(FL_SIDE_CLIENT, 0, "output_stream_data 4098 1 last");
+    ack(FL_SIDE_CLIENT, 0);
+    output(seq + 1, 1, "kept");
+    assert_int_equal(relay.to[FL_SIDE_CLIENT].n_gone, FL_FLOW_GONE);
 }
 
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -594,6 +656,8 @@ static void who_keeps_can_stop_the_sender(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(a_number_stands_for_one_message),
+        TEST(what_is_not_kept_is_known_again),
         TEST(frames_pass_by_their_type),
         TEST(what_does_not_belong_is_dropped),
         TEST(the_agent_s_words_are_not_passed_on),

@@ -123,6 +123,35 @@ static void what_waits_to_be_told_is_never_given_up(void **state)
     fl_pass_unref(t.pass);
 }
 
+/* Of what was told here the relay hears that it was; of what another run of the plane was told
+ * nothing is known. */
+static void what_was_told_is_known(void **state)
+{
+    struct fl_tapped t = open_taps(true);
+    const struct fl_tap_end end = { .details = "" };
+    static const struct {
+        int64_t sequence;
+        const char *byte;
+        int want;
+    } cases[] = {
+        { 3, "3", 0 }, { 5, "5", 0 }, { 5, "x", FL_RELAY_SEEN }, { 3, "x", FL_RELAY_SEEN },
+        { 2, "2", 0 }, { 4, "4", 0 }, { 4, "x", FL_RELAY_SEEN }
+    };
+
+    (void)state;
+    TAILQ_INIT(&t.from[0].early);
+    TAILQ_INIT(&t.from[1].early);
+    t.pass = fl_pass_new(NULL, NULL, NULL);
+    fl_pass_set(t.pass, FL_SIDE_AGENT, 0, false);
+    for (size_t i = 0; i < FL_ARRAY_LEN(cases); i++)
+        assert_int_equal(
+            fl_tapped_message(&t, FL_SIDE_AGENT, cases[i].sequence, 1, cases[i].byte, 1, 0),
+            cases[i].want);
+    assert_string_equal(seen, "o3 o4 o5 ");
+    fl_tapped_end(&t, &end);
+    fl_pass_unref(t.pass);
+}
+
 /* A session that goes on: its messages wait until it is known which is next, and that is told
  * first, whatever came first. Without knowing, the lowest that has come. */
 static void who_goes_on_knows_where(void **state)
@@ -163,6 +192,7 @@ int main(void)
         cmocka_unit_test(a_gap_is_not_waited_for_for_ever),
         cmocka_unit_test(what_waits_to_be_told_is_never_given_up),
         cmocka_unit_test(who_goes_on_knows_where),
+        cmocka_unit_test(what_was_told_is_known),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
