@@ -236,7 +236,8 @@ int fl_op_resume_session(struct fl_call *call, const void *in, void *out, struct
                           req->session_id);
     if (r < 0)
         return r;
-    if (s.status != FL_SESS_TERMINATING && !fl_session_over((enum fl_session_status)s.status))
+    /* Also while it ends: its last words are for the client, and why. */
+    if (!fl_session_over((enum fl_session_status)s.status))
         return give_access(call, s.id, res, err);
     res->session_id = s.id; /* and no token: it has ended (protocol 3 §1) */
     return 0;

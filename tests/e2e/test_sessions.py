@@ -349,6 +349,21 @@ def test_disconnected_is_seen(place):
     again.leave()
 
 
+def test_a_client_that_comes_back_at_the_end(place):
+    """It is told that the session ends, and not that it has no more of it."""
+    client, agent = place.start()
+    client.wait_ready()
+    client.leave()
+    place.until(client.session_id, "Disconnected")
+    agent.tell_state("Terminating")
+    place.until(client.session_id, "Terminating")
+    again = place.connect(place.call("ResumeSession", SessionId=client.session_id))
+    assert again.wait_end() == "closed"
+    agent.handler.kill()
+    place.until(client.session_id, "Terminated")
+    assert place.call("ResumeSession", SessionId=client.session_id) == {"SessionId": client.session_id}
+
+
 def test_agent_comes_back(place):
     client, agent = place.start()
     client.wait_ready()
