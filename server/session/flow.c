@@ -144,7 +144,7 @@ enum fl_flow_known fl_flow_find(const struct fl_flow *flow, const struct fl_msg 
     gone = look_gone(flow, m->sequence);
     if (!gone)
         return FL_FLOW_NEW;
-    fl_sha256(m->data, m->len, digest);
+    fl_sha256(m->data + m->payload_at, m->len - m->payload_at, digest);
     return memcmp(digest, gone->digest, sizeof(digest)) == 0 ? FL_FLOW_LOST : FL_FLOW_OTHER;
 }
 
@@ -180,7 +180,7 @@ static bool note_gone(struct fl_flow *flow, const struct fl_msg *m)
     if (!g)
         return false;
     g->sequence = m->sequence;
-    fl_sha256(m->data, m->len, g->digest);
+    fl_sha256(m->data + m->payload_at, m->len - m->payload_at, g->digest);
     TAILQ_INSERT_TAIL(&flow->gone, g, link);
     flow->n_gone++;
     return true;

@@ -3,8 +3,8 @@
  *
  * A stream message stays until its receiver has acknowledged it, so that a new connection of the
  * receiver gets it again; its sender would resend only one message per time-out. What is over
- * FL_FLOW_KEEP_BYTES is not kept: then the sender's own resending has to do. Its digest is: a
- * number stands for one message, the one that others (tap.h) have seen.
+ * FL_FLOW_KEEP_BYTES is not kept: then the sender's own resending has to do. Its payload's digest
+ * is: a number stands for one message, the one that others (tap.h) have seen.
  */
 #pragma once
 #include <stdatomic.h>
@@ -23,11 +23,12 @@ struct fl_msg {
     TAILQ_ENTRY(fl_msg) link;
     atomic_uint refs;
     uint32_t payload_type;
-    int64_t sequence; /* -1: of no stream, forgotten when it is sent */
-    bool sent;        /* on the connection that the receiver has now, */
-    bool passed;      /* and one sent after it was acknowledged: its receiver has seen it, */
-    bool repeated;    /* and its sender has repeated it since */
-    bool last;        /* nothing follows it: the connection ends */
+    int64_t sequence;  /* -1: of no stream, forgotten when it is sent */
+    size_t payload_at; /* in data */
+    bool sent;         /* on the connection that the receiver has now, */
+    bool passed;       /* and one sent after it was acknowledged: its receiver has seen it, */
+    bool repeated;     /* and its sender has repeated it since */
+    bool last;         /* nothing follows it: the connection ends */
     size_t len;
     char data[];
 };
@@ -40,7 +41,7 @@ struct fl_msg *fl_msg_unref(struct fl_msg *m); /* NULL is fine; returns NULL */
 struct fl_flow_gone {
     TAILQ_ENTRY(fl_flow_gone) link;
     int64_t sequence;
-    uint8_t digest[FL_SHA256_BYTES]; /* of the frame */
+    uint8_t digest[FL_SHA256_BYTES]; /* of the payload: repeated ones may have a new date */
 };
 
 struct fl_flow {

@@ -207,6 +207,7 @@ static bool on_stream(struct fl_relay *relay, enum fl_side from, struct fl_msg *
         return false; /* its last frame is under way */
     m->sequence = f->sequence;
     m->payload_type = f->payload_type;
+    m->payload_at = (size_t)(f->payload - m->data);
     if (relay->events->stream)
         r = relay->events->stream(relay->arg, from, m, f->payload, f->payload_len);
     if (r < 0)

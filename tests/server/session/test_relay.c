@@ -22,7 +22,7 @@ static struct side {
     bool paused, ended;
 } sides[FL_SIDE__N];
 static enum fl_relay_word words[8];
-static size_t n_words, n_stream;
+static size_t n_words, n_stream, dates;
 static int stream_gives;
 static struct fl_relay relay;
 
@@ -102,7 +102,7 @@ static int give(enum fl_side from, const char *type, int64_t seq, uint32_t paylo
                 const void *payload, size_t len)
 {
     struct fl_frame f = { .schema_version = 1,
-                          .created_ms = WALL,
+                          .created_ms = WALL + (uint64_t)dates++, /* of one that is repeated, too */
                           .sequence = seq,
                           .payload_type = payload_type,
                           .payload = payload,
