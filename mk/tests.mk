@@ -30,10 +30,14 @@ TEST_LIBS_agent   := $(AGENT_LIBS) $(PLUGIN_LIBS) $(COMMON_LIB)
 TEST_LIBS_server  := $(call obj,$(SERVER_FIXTURE)) $(SERVER_LIBS) $(COMMON_LIB)
 FUZZ_LIBS := $(if $(SERVER_FIXTURE),$(BUILD)/libfixture.a) $(COMMON_LIB) $(PLUGIN_LIBS) $(AGENT_LIBS) $(SERVER_LIBS) $(BUILD)/libcli.a
 
+# There are 200 of them, and binutils' other linker takes half the time. Not without a sanitizer: what scripts/faults
+# does at each call, unwinding by tables, takes twice as long in its programs.
+TEST_LD := $(if $(SAN),$(if $(shell command -v ld.gold),-fuse-ld=gold))
+
 define test_rule
 $(BUILD)/tests/$(1)/%: $(BUILD)/tests/$(1)/%.o $$(TEST_LIBS_$(1))
 	@echo "  LD    $$@"
-	@$$(CC) $$(LDFLAGS_ALL) -o $$@ $$< $$(filter %.o,$$(TEST_LIBS_$(1))) \
+	@$$(CC) $$(LDFLAGS_ALL) $$(TEST_LD) -o $$@ $$< $$(filter %.o,$$(TEST_LIBS_$(1))) \
 	    -Wl,--start-group $$(filter %.a,$$(TEST_LIBS_$(1))) -Wl,--end-group $$(PKG_LIBS) -lcmocka -lpthread -ldl
 endef
 $(foreach c,common cli plugins agent server,$(eval $(call test_rule,$(c))))
@@ -41,7 +45,7 @@ $(foreach c,common cli plugins agent server,$(eval $(call test_rule,$(c))))
 $(BUILD)/libfixture.a: $(call obj,$(SERVER_FIXTURE))
 $(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay_main.o $(FUZZ_LIBS)
 	@echo "  LD    $@"
-	@$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) \
+	@$(CC) $(LDFLAGS_ALL) $(TEST_LD) -o $@ $(filter %.o,$^) \
 	    -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(PKG_LIBS) -lcmocka -lpthread -ldl
 
 # A program's own part, which no archive has.
@@ -140,9 +144,10 @@ check-tsan:
 	@$(MAKE) --no-print-directory $(TSAN) unit
 	@$(MAKE) --no-print-directory $(TSAN) e2e T='$(or $(T),$(TSAN_E2E))'
 
-SAN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined
+# -g1 is what a report needs: functions and lines.
+ASAN := BUILD=build/asan SAN="-fsanitize=address,undefined -fno-sanitize-recover=undefined" OPT="-O1 -g1 -fno-omit-frame-pointer"
 check-asan:
-	@$(MAKE) --no-print-directory BUILD=build/asan SAN="$(SAN_FLAGS)" OPT="-O1 -g -fno-omit-frame-pointer" check
+	@$(MAKE) --no-print-directory $(ASAN) check
 
 # libFuzzer needs clang; everything the targets link is rebuilt with coverage in build/fuzz. The
 # linker's map beside each target tells scripts/fuzz what code is in it.
@@ -185,7 +190,7 @@ lint:
 # For scripts: what the sanitizer run needs, built in parallel; every source parsed and checked only.
 .PHONY: asan-programs syntax
 asan-programs:
-	@$(MAKE) --no-print-directory BUILD=build/asan SAN="$(SAN_FLAGS)" OPT="-O1 -g -fno-omit-frame-pointer" all test-programs
+	@$(MAKE) --no-print-directory $(ASAN) all test-programs
 ALL_SRC := $(COMMON_SRC) $(PLUGIN_SRC) $(SERVER_SRC) $(CLI_SRC) $(TEST_SRC) $(FUZZ_SRC) $(SWARM_SRC) tests/bench/session.c tests/bench/crowd.c tests/e2e/takeover.c \
            $(sort $(AGENT_SRC) $(wildcard agent/*/*.c))
 syntax: $(ALL_SRC:%.c=$(BUILD)/%.syntax)
