@@ -183,8 +183,10 @@ static void give_back(struct batch *b)
     t->held_bytes -= b->held;
     for (int side = 0; side < FL_SIDE__N; side++) {
         rec->told[side] = FL_MAX(rec->told[side], b->told[side]);
+        /* What was told meanwhile and queued nothing has nothing to wait for. */
         if (rec->pass && rec->kept[side] && !rec->shut)
-            fl_pass_set(rec->pass, (enum fl_side)side, b->told[side], true);
+            fl_pass_set(rec->pass, (enum fl_side)side,
+                        rec->queued ? b->told[side] : rec->told[side], true);
     }
     fl_transcripts_wake(t, rec->ended || rec->end_it || rec->unsynced > FL_TRANSCRIPT_FLUSH_BYTES);
 }

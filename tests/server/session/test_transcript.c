@@ -137,6 +137,7 @@ static void every_byte_is_bound(void **state)
 
 struct talk {
     struct fl_fixture f;
+    struct fl_pass *pass;
     void *state;
     int64_t sequence[2];
 };
@@ -163,7 +164,8 @@ static void begin(struct talk *t, bool resumed, const char *document)
                                 .owner = "arn:aws:iam::123456789012:user/alice",
                                 .document_name = "SSM-SessionManagerRunShell",
                                 .started_ms = fl_now_ms(),
-                                .resumed = resumed };
+                                .resumed = resumed,
+                                .pass = t->pass };
 
     fl_buf_printf(&content,
                   "{\"SessionId\":\"" ID
@@ -741,6 +743,42 @@ static void alarms_are_told(void **state)
     assert_non_null(strstr(page.data, "fairlead_session_alarms_total 1"));
 }
 
+/* What comes while other things are being written, and is not to be, does not wait for what comes
+ * next. */
+static void what_is_not_recorded_passes(void **state)
+{
+    struct talk *t = *state;
+    fl_autofree char *much = calloc(1, 60001);
+    struct fl_rec *rec;
+
+    t->f.plane.conf.transcripts = "required";
+    plane_open(t);
+    t->f.plane.conf.transcript_max_bytes = 1 << 30;
+    t->pass = fl_pass_new(NULL, NULL, NULL);
+    assert_non_null(t->pass);
+    begin(t, false, SHELL);
+    rec = t->state;
+    memset(much, 'x', 60000);
+    for (int hit = 0, tries = 0; hit < 5 && tries < 100; tries++) {
+        bool queued = true, writing = false;
+
+        for (int i = 0; i < 8; i++)
+            say(t, false, FL_DATA_TYPE_OUTPUT, much);
+        while (queued) {
+            pthread_mutex_lock(&rec->t->lock);
+            queued = rec->queued;
+            writing = rec->writing;
+            pthread_mutex_unlock(&rec->t->lock);
+        }
+        say(t, false, FL_DATA_TYPE_HANDSHAKE_COMPLETE, "{}");
+        hit += writing;
+        fl_transcripts_settle(rec->t);
+        assert_int_equal(fl_pass_get(t->pass, FL_SIDE_AGENT), t->sequence[0]);
+    }
+    end(t, true);
+    t->pass = fl_pass_unref(t->pass);
+}
+
 /* The reason is read by a thread that ends the session while more alarms are raised. */
 static void the_first_alarm_is_the_reason(void **state)
 {
@@ -868,6 +906,7 @@ int main(void)
         WITH_PLANE(what_has_no_text),
         WITH_PLANE(alarms_are_told),
         WITH_PLANE(the_first_alarm_is_the_reason),
+        WITH_PLANE(what_is_not_recorded_passes),
         WITH_PLANE(elsewhere),
         WITH_PLANE(elsewhere_at_the_end),
         WITH_PLANE(old_ones_go),

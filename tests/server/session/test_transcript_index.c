@@ -339,7 +339,9 @@ static void it_is_bounded(void **state)
     struct talk *t = *state;
     fl_autobuf struct fl_buf text = FL_BUF(1 << 24);
 
+    plane_close(t);
     t->f.plane.conf.transcript_index_max_bytes = 300 * 1024; /* one has some 150 KiB */
+    plane_open(t);
     four_sessions(t);
     settle(t);
     assert_int_equal(indexed(t, "\"f 0\""), 0);
