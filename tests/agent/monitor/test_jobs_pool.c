@@ -19,9 +19,12 @@ static int setup_pool(void **state)
 
 static int teardown_pool(void **state)
 {
+    int r;
+
     close(gate[1]);
+    r = teardown(state); /* and who waits at the gate is done */
     close(gate[0]);
-    return teardown(state);
+    return r;
 }
 
 static void a_file_that_hangs_holds_up_no_job(void **state)
