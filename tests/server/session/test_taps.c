@@ -111,6 +111,7 @@ static void what_waits_to_be_told_is_never_given_up(void **state)
     TAILQ_INIT(&t.from[0].early);
     TAILQ_INIT(&t.from[1].early);
     t.pass = fl_pass_new(NULL, NULL, NULL);
+    assert_non_null(t.pass);
     fl_pass_set(t.pass, FL_SIDE_AGENT, 0, false);
     assert_int_equal(fl_tapped_message(&t, FL_SIDE_AGENT, 2, 1, "2", 1, 0), 0);
     t.from[FL_SIDE_AGENT].early_bytes += FL_TAPS_EARLY_BYTES; /* as if more had come */
@@ -142,6 +143,7 @@ static void what_was_told_is_known(void **state)
     TAILQ_INIT(&t.from[0].early);
     TAILQ_INIT(&t.from[1].early);
     t.pass = fl_pass_new(NULL, NULL, NULL);
+    assert_non_null(t.pass);
     fl_pass_set(t.pass, FL_SIDE_AGENT, 0, false);
     for (size_t i = 0; i < FL_ARRAY_LEN(cases); i++)
         assert_int_equal(
@@ -169,6 +171,7 @@ static void who_goes_on_knows_where(void **state)
         TAILQ_INIT(&t.from[0].early);
         TAILQ_INIT(&t.from[1].early);
         t.pass = fl_pass_new(NULL, NULL, NULL);
+        assert_non_null(t.pass);
         fl_pass_set(t.pass, FL_SIDE_AGENT, 0, false);
         fl_pass_begin(t.pass, FL_SIDE_AGENT, FL_PASS_ASKED);
         t.from[FL_SIDE_AGENT].expected = FL_PASS_ASKED;
