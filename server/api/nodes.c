@@ -245,14 +245,19 @@ static const struct filter_key {
     { "tag-key", FL_NODE_TAG_KEY, NULL },
 };
 
+/* As reading has it, i-\w{8}, i-\w{17} and mi-\w{17}: there need be no such node. */
 static bool is_instance_id(const char *s)
 {
+    static const char word[] = "0123456789_"
+                               "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    bool managed = *s == 'm';
     size_t n;
 
+    s += managed;
     if (strncmp(s, "i-", 2) != 0)
-        return fl_node_id_valid(s);
-    n = strspn(s + 2, "0123456789abcdef");
-    return (n == 8 || n == 17) && !s[2 + n];
+        return false;
+    n = strspn(s + 2, word);
+    return (n == 17 || (n == 8 && !managed)) && !s[2 + n];
 }
 
 static bool listed(const char *const *values, const char *s)

@@ -185,7 +185,10 @@ def test_filters_of_nodes(ssm, new_node):
 
     assert ids(("InstanceIds", node.node_id)) == [node.node_id]
     assert ids(("InstanceIds", node.node_id, NO_NODE)) == [node.node_id]
-    assert ids(("InstanceIds", NO_NODE)) == []
+    assert ids(("InstanceIds", NO_NODE)) == [] == ids(("InstanceIds", "mi-" + "Z" * 17, "i-" + "a_" * 4))
+    for bad in ("mi-" + "0" * 8, "i-" + "0" * 9, "mi-" + "0" * 16 + "-", "x", "m"):
+        assert error_of(ssm.describe_instance_information, Filters=[{"Key": "InstanceIds", "Values": [bad]}])[0] in (
+            "InvalidInstanceId", "ValidationException")
     assert node.node_id in ids(("IamRole", "role-a"))
     assert node.node_id in ids(("PingStatus", "Online"), ("PlatformTypes", "Linux"))
     assert ids(("PlatformTypes", "Windows")) == []
