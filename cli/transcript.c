@@ -59,19 +59,6 @@ static const struct fl_field record_fields[] = { F(kind, "Kind"), F(data, "Data"
 #undef F
 static const struct fl_shape record_shape = FL_SHAPE(struct record, "Record", record_fields);
 
-struct verdict {
-    bool valid, ended;
-    char *error, *head;
-    int64_t bytes, blocks, tail;
-};
-#define F(member, key) FL_FIELD(struct verdict, member, key, 0)
-static const struct fl_field verdict_fields[] = {
-    F(valid, "Valid"),   F(error, "Error"), F(head, "Head"), F(bytes, "FileBytes"),
-    F(blocks, "Blocks"), F(ended, "Ended"), F(tail, "Tail"),
-};
-#undef F
-static const struct fl_shape verdict_shape = FL_SHAPE(struct verdict, "Verdict", verdict_fields);
-
 /* What is asked. */
 struct query {
     char *session_id, *text, *node_id, *owner;
@@ -85,9 +72,6 @@ static const struct fl_field query_fields[] = {
 };
 #undef F
 static const struct fl_shape query_shape = FL_SHAPE(struct query, "query", query_fields);
-
-static const struct fl_op verify_op = { "Fairlead.VerifyTranscript", &query_shape, &verdict_shape,
-                                        false };
 
 #define C(title, member) FL_COLUMN(title, struct transcript, member)
 static const struct fl_column transcript_columns[] = {
@@ -200,52 +184,6 @@ const struct fl_command fl_cmd_transcripts_search = {
     .min_args = 1,
     .max_args = 1,
     .run = run_search,
-};
-
-/* ---- verify ---- */
-
-static int run_verify(struct fl_cli *cli, const void *options, const struct fl_args *args)
-{
-    int status = FL_EXIT_OK;
-
-    (void)options;
-    for (size_t i = 0; i < args->n; i++) {
-        fl_autoarena struct fl_arena arena = FL_ARENA(ARENA_BYTES);
-        struct query q = { .session_id = args->v[i] };
-        struct fl_err err = { 0 };
-        struct verdict v;
-        int r = fl_api_call(cli, &verify_op, &q, &arena, &v, &err);
-
-        if (r < 0)
-            return fl_cli_fail(&err);
-        if (v.valid) {
-            fl_put_textf(stdout, "%s: %s, %lld bytes in %lld blocks, %s\n", args->v[i],
-                         v.ended ? "whole" : "whole so far, its session has not ended",
-                         (long long)v.bytes, (long long)v.blocks, v.head ? v.head : "");
-            if (v.tail)
-                printf("%s: %lld bytes behind them are no block: being written, or cut short\n",
-                       args->v[i], (long long)v.tail);
-            continue;
-        }
-        fl_put_textf(stdout, "%s: NOT WHOLE: %s\n", args->v[i], v.error ? v.error : "");
-        status = FL_EXIT_FAILED;
-    }
-    return status;
-}
-
-const struct fl_command fl_cmd_transcripts_verify = {
-    .name = "transcripts verify",
-    .args = "SESSION...",
-    .summary = "Check that transcripts are as they were written",
-    .text = "The last column is the value that all of the transcript is bound to. The plane also "
-            "writes "
-            "it to its audit log when a session ends (fairlead:TranscriptEnded); where that log is "
-            "kept "
-            "elsewhere too, comparing them shows even what somebody with the plane's key did. "
-            "Exit status 1 if one is not whole.",
-    .min_args = 1,
-    .max_args = FL_ARGS_ANY,
-    .run = run_verify,
 };
 
 /* ---- records ---- */

@@ -195,6 +195,42 @@ def test_audit_log_has_the_last_value(recorded):
     assert len(ended) == 1 and ended[0]["resources"][1] in said
 
 
+def test_all_that_was_recorded_is_there(recorded, tmp_path):
+    """By the audit log, of which there is a copy elsewhere: what the plane's own root has done is found."""
+    place = recorded()
+    whole, removed, changed, forgotten = (place.said() for _ in range(4))
+    for session in (whole, removed, changed, forgotten):
+        flsandbox.wait_for("the audit line", lambda s=session: place.audit("fairlead:TranscriptEnded", s))
+
+    def verify(*args):
+        done = place.cli("transcripts", "verify", *args)
+        words = {line.split(b": ")[0].decode(): line.split(b": ")[1] for line in done.stdout.splitlines()}
+        return done.returncode, {s: w.split(b",")[0] for s, w in words.items()}
+    audit = place.plane.data / "audit/audit.log"
+    every = dict.fromkeys((whole, removed, changed, forgotten), b"whole")
+    assert verify("--all") == verify("--audit", audit) == (OK, every)
+    assert verify("--all", "--audit", audit, whole) == (OK, every)
+    copy = tmp_path / "audit"
+    head = place.audit("fairlead:TranscriptEnded", changed)[0]["resources"][1]
+    copy.write_text(audit.read_text().replace(head, "0" * 64) + json.dumps(
+        {"operation": "fairlead:TranscriptRemoved", "resources": [removed, "x"]}) + "\n")
+    db = sqlite3.connect(place.plane.data / "db/fairlead.db")
+    db.execute("DELETE FROM transcript WHERE session_id IN (?, ?)", (removed, forgotten))
+    db.commit()
+    db.close()
+    for session in (removed, forgotten):
+        place.file(session).unlink()
+    assert verify("--all") == (OK, {whole: b"whole", changed: b"whole"})
+    assert verify("--audit", copy) == (FAILED, {whole: b"whole", changed: b"NOT WHOLE", forgotten: b"NOT THERE"})
+    place.file(whole).unlink()
+    assert verify("--all") == (FAILED, {whole: b"NOT WHOLE", changed: b"whole"})
+    assert place.cli("transcripts", "verify").returncode == 2
+    assert place.cli("transcripts", "verify", "--audit", tmp_path / "none").returncode == SERVICE
+    copy.write_text('{"operation":"fairlead:TranscriptEnded","resources":["\\u001b[2J/../x","y"]}\n')
+    done = place.cli("transcripts", "verify", "--audit", copy)
+    assert done.returncode == SERVICE and b"line 1 is not of an audit log" in done.stderr, done
+
+
 @pytest.mark.parametrize("how", ["changed", "cut", "longer", "gone", "of another"])
 def test_a_file_that_was_changed(recorded, how):
     place = recorded()
