@@ -309,19 +309,20 @@ static void tell_listening(const struct attach *a)
     fflush(stdout);
 }
 
-/* Where to listen is the session's own business: parameters that only clients read. */
+/* Where to listen is the session's own business: parameters that only clients read, and that come
+ * by way of the node. */
 static int begin_tunnel(struct attach *a, struct fl_err *err)
 {
     const struct fl_session_port *p = &a->info.port;
     bool is_unix = p->local_type && strcmp(p->local_type, "unix") == 0;
-    const char *local = is_unix ? p->local_socket : p->local_port;
+    const char *path = p->local_socket ? p->local_socket : "";
     struct fl_forward_spec spec;
-    fl_autofree char *text = NULL;
     int r;
 
-    if (asprintf(&text, "%s:1", local && *local ? local : "0") < 0)
-        return -ENOMEM;
-    r = fl_forward_spec_parse(text, &spec, err);
+    if (!a->conf->listens)
+        return fl_err_set(err, -EPROTO, NULL, "the node made a port of what is none");
+    r = fl_forward_spec_said(p->local_port, is_unix ? path : NULL, &spec, err);
+
     if (r == 0)
         r = fl_tunnel_new(a->loop, &spec, &a->tunnel, err);
     if (r == 0)

@@ -8,6 +8,7 @@ struct fl_attach_conf {
     bool plugin;        /* prints what the official plugin prints, */
     bool no_texts;      /* but nothing to standard output */
     bool quiet;         /* no notes on standard error */
+    bool listens;       /* the session may be a port that is listened on here */
     bool wants_code;    /* an end without the command's exit status is a failure */
     /* What a node of AWS's puts before the first output, and before what follows the end of a line
      * (protocol 3 §8): taken off again. NULL: nothing. */

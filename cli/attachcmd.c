@@ -75,6 +75,7 @@ static int run_session(struct fl_cli *cli, const void *options, const struct fl_
     const struct session_options *o = options;
     const struct fl_attach_conf conf = { .escape = o->escape,
                                          .quiet = o->quiet,
+                                         .listens = o->document != NULL,
                                          .failure = FL_EXIT_SERVICE };
     struct fl_session_wish wish = { .document = o->document, .reason = o->reason };
     struct fl_escape escape;

@@ -99,3 +99,17 @@ int fl_forward_spec_parse(const char *text, struct fl_forward_spec *ret, struct 
     *ret = s;
     return 0;
 }
+
+int fl_forward_spec_said(const char *port, const char *path, struct fl_forward_spec *ret,
+                         struct fl_err *err)
+{
+    const struct part p = { port, port ? strlen(port) : 0 };
+    const struct part file = { path, path ? strlen(path) : 0 };
+    struct fl_forward_spec s = { 0 };
+
+    if (path ? !to_text(&file, s.path, sizeof(s.path)) : p.len > 0 && !to_port(&p, true, &s.local))
+        return fl_err_set(err, -EINVAL, NULL, "the session's %s \"%.100s\" is none",
+                          path ? "localUnixSocket" : "localPortNumber", path ? path : port);
+    *ret = s;
+    return 0;
+}

@@ -18,3 +18,8 @@ struct fl_forward_spec {
  *     BIND:LOCAL:HOST:REMOTE
  * -EINVAL. */
 int fl_forward_spec_parse(const char *text, struct fl_forward_spec *ret, struct fl_err *err);
+
+/* Where to listen as a node says it: the path of a Unix socket, or, without (NULL), a port of
+ * loopback, any if it is empty. Nothing else, whatever stands there: -EINVAL. `remote` is 0. */
+int fl_forward_spec_said(const char *port, const char *path, struct fl_forward_spec *ret,
+                         struct fl_err *err);

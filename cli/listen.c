@@ -22,6 +22,14 @@ static bool is_alive(const struct sockaddr_un *a)
            errno != ECONNREFUSED;
 }
 
+/* A file of another kind answers to connect() as a socket that nobody listens on any more does. */
+static int remove_socket(const char *path)
+{
+    struct stat st;
+
+    return lstat(path, &st) == 0 && S_ISSOCK(st.st_mode) ? unlink(path) : -1;
+}
+
 static int listen_unix(const char *path, struct fl_listen *l, struct fl_err *err)
 {
     struct sockaddr_un a = { .sun_family = AF_UNIX };
@@ -34,7 +42,7 @@ static int listen_unix(const char *path, struct fl_listen *l, struct fl_err *err
     snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
     mask = umask(0177);
     r = bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 ? -errno : 0;
-    if (r == -EADDRINUSE && !is_alive(&a) && unlink(path) == 0)
+    if (r == -EADDRINUSE && !is_alive(&a) && remove_socket(path) == 0)
         r = bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 ? -errno : 0;
     umask(mask);
     if (r == 0 && listen(fd, BACKLOG) < 0)
@@ -133,6 +141,6 @@ void fl_listen_done(struct fl_listen *l)
     for (size_t i = 0; i < l->n; i++)
         close(l->fds[i]);
     if (l->n > 0 && l->port == 0)
-        unlink(l->name);
+        remove_socket(l->name);
     l->n = 0;
 }

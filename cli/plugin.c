@@ -96,7 +96,7 @@ int fl_plugin_parse(int argc, char **argv, struct fl_arena *arena, struct fl_plu
 int fl_plugin_main(int argc, char **argv)
 {
     fl_autoarena struct fl_arena arena = { .max_bytes = ARENA_BYTES, .secret = true };
-    struct fl_attach_conf conf = { .plugin = true, .failure = FL_EXIT_FAILED };
+    struct fl_attach_conf conf = { .plugin = true, .listens = true, .failure = FL_EXIT_FAILED };
     struct fl_plugin_call call;
     struct fl_err err = { 0 };
     struct fl_cli cli = { 0 };

@@ -126,6 +126,65 @@ static void a_socket_is_private_and_goes(void **state)
     assert_int_equal(stat(s.path, &st), -1);
 }
 
+/* Connecting to a file that is no socket is refused like connecting to a socket nobody listens on.
+ */
+static void a_file_is_no_socket_that_is_left(void **state)
+{
+    static const char text[] = "precious";
+    struct fl_forward_spec s = { .remote = 1 };
+    char target[120], got[sizeof(text)] = "";
+    struct fl_err err = { 0 };
+    struct fl_listen l;
+    FILE *f;
+
+    (void)state;
+    snprintf(s.path, sizeof(s.path), "%.80s/f", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
+    f = fopen(s.path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+    assert_int_equal(fl_listen_open(&s, &l, &err), -EADDRINUSE);
+    snprintf(target, sizeof(target), "%s", s.path);
+    strcat(s.path, "2"); /* nor is a link to it */
+    assert_int_equal(symlink(target, s.path), 0);
+    assert_int_equal(fl_listen_open(&s, &l, &err), -EADDRINUSE);
+    f = fopen(s.path, "r");
+    assert_non_null(f);
+    assert_non_null(fgets(got, sizeof(got), f));
+    fclose(f);
+    assert_string_equal(got, text);
+    unlink(s.path);
+    unlink(target);
+}
+
+static void what_a_node_says_is_taken_as_it_stands(void **state)
+{
+    static const struct {
+        const char *port, *path;
+        const char *want; /* "path|local"; NULL: refused */
+    } cases[] = {
+        { "8080", NULL, "|8080" }, { "0", NULL, "|0" },           { "", NULL, "|0" },
+        { NULL, NULL, "|0" },      { "8", "/run/x", "/run/x|0" }, { NULL, "x", "x|0" },
+        { "*:8080", NULL, NULL },  { "0.0.0.0:1", NULL, NULL },   { "/run/x", NULL, NULL },
+        { "65536", NULL, NULL },   { "-1", NULL, NULL },          { " 1", NULL, NULL },
+        { "1:host", NULL, NULL },  { "[::]:1", NULL, NULL },      { NULL, "", NULL },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < FL_ARRAY_LEN(cases); i++) {
+        struct fl_forward_spec s = { 0 };
+        struct fl_err err = { 0 };
+        char got[256];
+        int r = fl_forward_spec_said(cases[i].port, cases[i].path, &s, &err);
+
+        assert_int_equal(r, cases[i].want ? 0 : -EINVAL);
+        snprintf(got, sizeof(got), "%s|%u", s.path, s.local);
+        if (cases[i].want)
+            assert_string_equal(got, cases[i].want);
+        assert_string_equal(s.bind, "");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -133,6 +192,8 @@ int main(void)
         cmocka_unit_test(a_port_is_chosen_once_for_both_families),
         cmocka_unit_test(a_busy_listener_is_one),
         cmocka_unit_test(a_socket_is_private_and_goes),
+        cmocka_unit_test(a_file_is_no_socket_that_is_left),
+        cmocka_unit_test(what_a_node_says_is_taken_as_it_stands),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

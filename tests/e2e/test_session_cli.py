@@ -834,6 +834,26 @@ def test_the_stock_cli_forwards(client, relay, echo, tmp_path, document, more):
     assert relay.terminated == [found[1]]
 
 
+@pytest.mark.parametrize("local", ["localPortNumber=*:0", "localPortNumber=FILE", "localPortNumber=FILE2",
+                                   "localUnixSocket=FILE"])
+def test_a_node_does_not_say_where_else_to_listen(client, relay, tmp_path, local):
+    """These properties come from the node: it could have had any file deleted, or the port opened for everybody."""
+    (tmp_path / "file").write_text("precious")
+    document = "AWS-StartPortForwardingSession" + ("ToSocket" if "Unix" in local else "")
+    done = client("session", NODE, "-D", document, "-p", "portNumber=1", "-p",
+                  local.replace("FILE", str(tmp_path / "file")), stdin=b"")
+    assert done.returncode == 3 and (b"is none" in done.stderr or b"Address already in use" in done.stderr), done
+    assert (tmp_path / "file").read_text() == "precious" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_node_makes_no_port_of_a_shell(client, relay, tmp_path):
+    relay.documents["SSM-SessionManagerRunShell"] = relay.documents["Fairlead-Exec"] = clientrelay.session_document(
+        "Port", portNumber="1", type="LocalPortForwarding", localConnectionType="unix", localUnixSocket=f"{tmp_path}/s")
+    for args in ("session", NODE), ("exec", NODE, "--", "true"):
+        done = client(*args, stdin=b"")
+        assert done.returncode != 0 and b"made a port" in done.stderr and not list(tmp_path.iterdir()), done
+
+
 def test_the_stock_cli_as_an_ssh_proxy(client, relay, echo):
     """Nothing but the bytes of the port."""
     p = subprocess.Popen(aws(client, "start-session", "--target", NODE, "--document-name", "AWS-StartSSHSession",
