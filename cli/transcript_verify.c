@@ -8,6 +8,7 @@
 #include <string.h>
 #include "cli/command.h"
 #include "cli/list.h"
+#include "cli/term.h"
 #include "common/aws/crypto.h"
 #include "common/wire/datachannel.h"
 
@@ -143,26 +144,28 @@ static int verify_one(struct fl_cli *cli, const char *id, const char *audited, s
     int r = fl_api_call(cli, &verify_op, &in, &arena, &v, err);
 
     if (audited && fl_api_refused(r, err, "DoesNotExistException")) {
-        printf("%s: NOT THERE: it was recorded, and the plane knows nothing of it\n", id);
+        fl_put_textf(stdout, "%s: NOT THERE: it was recorded, and the plane knows nothing of it\n",
+                     id);
         return 0;
     }
     if (r < 0)
         return r;
     if (!v.valid) {
-        printf("%s: NOT WHOLE: %s\n", id, v.error ? v.error : "");
+        fl_put_textf(stdout, "%s: NOT WHOLE: %s\n", id, v.error ? v.error : "");
         return 0;
     }
     if (audited && (!v.ended || !v.head || strcmp(v.head, audited) != 0)) {
-        printf("%s: NOT WHOLE: the audit log has another value for its end, %.*s\n", id,
-               FL_SHA256_HEX_BYTES - 1, audited);
+        fl_put_textf(stdout, "%s: NOT WHOLE: the audit log has another value for its end, %.*s\n",
+                     id, FL_SHA256_HEX_BYTES - 1, audited);
         return 0;
     }
-    printf("%s: %s, %lld bytes in %lld blocks, %s\n", id,
-           v.ended ? "whole" : "whole so far, its session has not ended", (long long)v.bytes,
-           (long long)v.blocks, v.head ? v.head : "");
+    fl_put_textf(stdout, "%s: %s, %lld bytes in %lld blocks, %s\n", id,
+                 v.ended ? "whole" : "whole so far, its session has not ended", (long long)v.bytes,
+                 (long long)v.blocks, v.head ? v.head : "");
     if (v.tail)
-        printf("%s: %lld bytes behind them are no block: being written, or cut short\n", id,
-               (long long)v.tail);
+        fl_put_textf(stdout,
+                     "%s: %lld bytes behind them are no block: being written, or cut short\n", id,
+                     (long long)v.tail);
     return 1;
 }
 
