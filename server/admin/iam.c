@@ -91,8 +91,9 @@ int fl_iam_key_create(const struct fl_iam *iam, const uint8_t seal_key[FL_SEAL_K
                       char ret_secret[FL_SECRET_KEY_BYTES], struct fl_err *err)
 {
     if (count(iam, FL_SQL_key_count, user, err) >= FL_KEYS_PER_USER)
-        return fl_err_set(err, -EDQUOT, NULL, "user %s has %d access keys already: delete one first",
-                          user, FL_KEYS_PER_USER);
+        return fl_err_set(err, -EDQUOT, NULL,
+                          "user %s has %d access keys already: delete one first", user,
+                          FL_KEYS_PER_USER);
     return fl_key_create(iam->tx, seal_key, iam->account, user, iam->now_ms, ret_id, ret_secret,
                          err);
 }
