@@ -44,7 +44,14 @@ def command(argv, env):
 
 def main():
     import awscli.clidriver
-    awscli.clidriver.create_clidriver().session.get_service_model("ssm")
+    import botocore.session  # the AWS CLI's own
+    session = awscli.clidriver.create_clidriver().session
+    loader = session.get_component("data_loader")
+    loader.list_available_services("service-2")
+    for service in ("ssm", "s3", "logs"):
+        session.get_service_model(service)
+    # Files of the AWS CLI, which every command would look through again.
+    botocore.session.create_loader = lambda path=None: loader
     for line in sys.stdin:
         asked = json.loads(line)
         print(json.dumps(command(asked["argv"], asked["env"])), flush=True)
