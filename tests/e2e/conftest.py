@@ -33,13 +33,14 @@ def pytest_runtest_makereport(item, call):
 
 
 def pytest_collection_modifyitems(config, items):
-    """What is marked `long` runs in `make check-faults` alone, what is marked `once` not under AddressSanitizer."""
+    """What is marked `long` runs in `make check-faults` alone, what is marked `once` not under AddressSanitizer,
+    what is marked `first` begins."""
     out = set() if os.environ.get("FAULTS_FULL") else {"long"}
     if flsandbox.keeps_what_was_freed(flsandbox.default_build() / "fairlead-server"):
         out.add("once")
     left = [i for i in items if any(i.get_closest_marker(m) for m in out)]
     config.hook.pytest_deselected(items=left)
-    items[:] = [i for i in items if i not in left]
+    items[:] = sorted((i for i in items if i not in left), key=lambda i: not i.get_closest_marker("first"))
 
 
 def show_logs(logs):

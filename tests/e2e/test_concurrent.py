@@ -70,6 +70,7 @@ def side_calls(box, stop, failed):
                 failed.append(f"{words}: {done.stderr}")
 
 
+@pytest.mark.first
 @pytest.mark.slow
 def test_many_callers_and_nodes_at_once(new_box, new_node):
     """Commands to nodes that come and go, every answer is right, nothing is lost over a restart, SIGTERM ends it."""

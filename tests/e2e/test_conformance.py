@@ -203,6 +203,7 @@ class Cli:
         return call
 
 
+@pytest.mark.first
 @pytest.mark.once
 def test_with_the_aws_cli(box):
     cli = Cli(box)

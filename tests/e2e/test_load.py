@@ -9,7 +9,7 @@ import pytest
 
 import flsandbox
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.first]
 
 
 def test_a_small_fleet_under_every_load(build, tmp_path):
