@@ -396,7 +396,7 @@ def test_credentials_are_sent_once(session, plane, agent, tmp_path):
     threading.Thread(target=tracer.stderr.read, daemon=True).start()
     try:
         client, s = session()
-        client.wait_ready()
+        client.wait_ready(timeout_s=120)  # every system call of the agent stops it
         marks(client, "hello")
         client.send(b"exit\r")
         over(plane, client, s)
