@@ -366,6 +366,13 @@ static bool is_refused(const char *name, const char *value)
     return false;
 }
 
+static int refuse_header(struct fl_s3_exchange *x, const char *name, const char *value)
+{
+    return fl_err_set(&x->err, -ENOSYS, "NotImplemented",
+                      "A header you provided implies functionality that is not implemented: %s: %s",
+                      name, value);
+}
+
 static int take_header(struct fl_s3_exchange *x, const struct fl_http_header *h, size_t *meta_bytes)
 {
     struct fl_strmap *map = &x->c.headers;
@@ -377,10 +384,7 @@ static int take_header(struct fl_s3_exchange *x, const struct fl_http_header *h,
     for (char *p = name; *p; p++)
         *p = (char)tolower((unsigned char)*p);
     if (is_refused(name, value))
-        return fl_err_set(
-            &x->err, -ENOSYS, "NotImplemented",
-            "A header you provided implies functionality that is not implemented: %s: %s", name,
-            value);
+        return refuse_header(x, name, value);
     if (!is_wanted(name))
         return 0;
     if (must_be_signed(name) && x->auth.parsed && !fl_auth_is_signed(&x->auth, name))
@@ -408,6 +412,21 @@ static int take_headers(struct fl_s3_exchange *x)
     return r;
 }
 
+/* Of an object that is put together from parts none is known, and what came is not its bytes. */
+static int check_sums(struct fl_s3_exchange *x)
+{
+    for (int i = 0; x->c.op->sums_whole && i < FL_S3_SUM__N; i++) {
+        const char *name = fl_arena_printf(&x->arena, "x-amz-checksum-%s", fl_s3_sum_names[i]);
+        const char *value = name ? fl_s3_header(&x->c, name) : NULL;
+
+        if (!name)
+            return fl_s3_nomem(&x->err);
+        if (value)
+            return refuse_header(x, name, value);
+    }
+    return 0;
+}
+
 static int take(struct fl_s3_exchange *x)
 {
     struct fl_s3_call *c = &x->c;
@@ -433,7 +452,7 @@ static int take(struct fl_s3_exchange *x)
                           : t.bucket ? FL_S3_BUCKET
                                      : FL_S3_SERVICE,
                           &c->query, &x->err);
-    return c->op ? 0 : -ENOSYS;
+    return c->op ? check_sums(x) : -ENOSYS;
 }
 
 static bool is_s3(struct fl_server_req *req)

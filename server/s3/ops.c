@@ -44,7 +44,7 @@ static const struct fl_s3_op ops[] = {
     { "CreateMultipartUpload", "POST", FL_S3_OBJECT, "uploads", "s3:PutObject", FL_S3_NOTHING,
       WRITE, .fn = fl_s3_create_upload },
     { "CompleteMultipartUpload", "POST", FL_S3_OBJECT, "uploadId", "s3:PutObject", FL_S3_XML, WRITE,
-      .fn = fl_s3_complete_upload },
+      .fn = fl_s3_complete_upload, .sums_whole = true },
     { "AbortMultipartUpload", "DELETE", FL_S3_OBJECT, "uploadId", "s3:AbortMultipartUpload",
       FL_S3_NOTHING, WRITE, .fn = fl_s3_abort_upload },
     { "DeleteObject", "DELETE", FL_S3_OBJECT, NULL, "s3:DeleteObject", FL_S3_NOTHING, WRITE,

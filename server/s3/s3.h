@@ -75,8 +75,9 @@ struct fl_s3_op {
     enum fl_s3_input input;
     enum fl_lane lane;
     fl_s3_fn fn;
-    bool asks;  /* the handler itself asks the policy */
-    bool nodes; /* any node may: it tells nothing but that a bucket exists */
+    bool asks;       /* the handler itself asks the policy */
+    bool nodes;      /* any node may: it tells nothing but that a bucket exists */
+    bool sums_whole; /* checksums in the head are of the whole object, not of what comes */
 };
 
 /* The operation, or NULL with `err` named MethodNotAllowed or NotImplemented. */

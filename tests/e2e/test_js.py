@@ -1,4 +1,4 @@
-"""Programs from npm: the main path with @aws-sdk/client-ssm, a session with ssm-session."""
+"""Programs from npm: the main path with @aws-sdk/client-ssm, objects with client-s3, a session with ssm-session."""
 import fcntl
 import json
 import os
@@ -59,6 +59,20 @@ def test_main_path(node_program, box):
     assert got["online"] == "Online"
     assert got["errors"] == {"unknown-document": "InvalidDocument", "bad-value": "ValidationException",
                              "no-invocation": "InvocationDoesNotExist", "wrong-secret": "InvalidSignatureException"}
+
+
+def test_objects(node_program, box):
+    """What the newest SDKs send by default: checksums in trailers of chunked bodies, uploads in parts."""
+    done = subprocess.run([node_program, str(JS / "s3.mjs")], env=box.env(), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    got = json.loads(done.stdout)
+    kinds = ("CRC32", "CRC32C", "SHA1", "SHA256")
+    assert got["sums"] == got["streamed"] == {"default": ["ChecksumCRC32"], **{k: ["Checksum" + k] for k in kinds}}
+    assert got["parts"] == dict.fromkeys(("default", *kinds), '2"')  # of its ETag
+    assert got["same"] == [True] * 15 and got["head"] == ["ChecksumCRC32C"]
+    assert got["listed"] == got["deleted"] == 15
+    assert got["errors"] == {"none": "NoSuchKey", "copy": "NotImplemented", "tagging": "NotImplemented",
+                             "attributes": "NotImplemented"}
 
 
 def in_session(node_program, started, env=None):

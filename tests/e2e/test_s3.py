@@ -265,6 +265,10 @@ def test_nothing_is_taken_for_something_else(s3):
     for more in ({"ACL": "private"}, {"ACL": "bucket-owner-full-control"}, {"StorageClass": "STANDARD"}):
         s3.put_object(Bucket="made", Key="k", Body=b"x", **more)
     assert code_of(s3.delete_objects, Bucket="made", Delete={"Objects": []}) == "MalformedXML"
+    upload = {"Bucket": "made", "Key": "parts", "UploadId": s3.create_multipart_upload(Bucket="made", Key="parts")["UploadId"]}
+    parts = {"Parts": [{"PartNumber": 1, "ETag": s3.upload_part(PartNumber=1, Body=b"x", **upload)["ETag"]}]}
+    assert code_of(s3.complete_multipart_upload, MultipartUpload=parts, ChecksumCRC32="AAAAAA==", **upload) == "NotImplemented"
+    s3.complete_multipart_upload(MultipartUpload=parts, **upload)
 
 
 def test_small_parts_and_parts_left_out(place, s3):
