@@ -147,6 +147,8 @@ static int take_step(const char *name, const json_t *value, struct fl_arena *are
         return r;
     s->step = cut(arena, name, FL_REPLY_MAX_NAME);
     s->plugin = cut(arena, in.name, FL_REPLY_MAX_NAME);
+    if (in.status && statuses[find_status(in.status)].ours)
+        in.status = (char *)statuses[ROW_OF_UNKNOWN].status;
     s->status = cut(arena, in.status, FL_REPLY_MAX_NAME);
     s->code = in.code;
     s->started_ms = parse_time(in.start_time);

@@ -73,14 +73,15 @@ static void what_our_agents_never_send(void **state)
         "\"a\":{\"status\":\"PassedAndReboot\",\"code\":-1,\"name\":\"aws:domainJoin\","
         "\"output\":\"<nil>\",\"startDateTime\":\"0001-01-01T00:00:00.000Z\","
         "\"standardError\":null,\"added\":{}},"
-        "\"b\":{\"Status\":\"TestFailure\",\"Code\":3}}}";
+        "\"b\":{\"Status\":\"TestFailure\",\"Code\":3},"
+        "\"c\":{\"status\":\"DeliveryTimedOut\"}}}"; /* the plane's word */
     struct fl_reply r;
     bool ended;
 
     (void)state;
     assert_int_equal(fl_reply_decode_content("j", text, sizeof(text) - 1, &arena, &r, NULL), 0);
     assert_int_equal(r.event, FL_EV_DELIVERED);
-    assert_int_equal(r.n_steps, 2);
+    assert_int_equal(r.n_steps, 3);
     assert_int_equal(r.steps[0].code, -1);
     assert_int_equal(r.steps[0].started_ms, 0);
     assert_string_equal(r.steps[0].output, "<nil>");
@@ -90,6 +91,8 @@ static void what_our_agents_never_send(void **state)
     assert_int_equal(r.steps[1].code, 3);
     assert_int_equal(fl_inv_state_of_step(r.steps[1].status, &ended), FL_INV_FAILED);
     assert_true(ended);
+    assert_int_equal(fl_inv_state_of_step(r.steps[2].status, &ended), FL_INV_IN_PROGRESS);
+    assert_false(ended);
 }
 
 static void where_the_files_of_a_step_are(void **state)
