@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include "agent/fetch/fetch.h"
+#include "agent/lib/begun.h"
 #include "agent/lib/role.h"
 #include "agent/lib/sandbox.h"
 #include "common/base/log.h"
@@ -93,6 +94,8 @@ int main(int argc, char **argv)
     struct fl_err err = { 0 };
     int r;
 
+    if (!fl_begun("fairlead-agent-fetch", fl_begun_with_socket(FL_ROLE_SOCKET_FD)))
+        return 2;
     prctl(PR_SET_NAME,
           "fairlead-fetch"); /* it was run through a descriptor, whose number it would bear */
     mallopt(M_ARENA_MAX, 1);

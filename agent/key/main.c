@@ -10,6 +10,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include "agent/key/ops.h"
+#include "agent/lib/begun.h"
 #include "agent/lib/text.h"
 #include "common/base/file.h"
 #include "common/base/nodump.h"
@@ -70,10 +71,8 @@ int main(int argc, char **argv)
     size_t len;
     int r = 0;
 
-    if (argc != 3 || strcmp(argv[1], "--state") != 0) {
-        fputs("fairlead-agent-key is started by fairlead-agent\n", stderr);
+    if (!fl_begun("fairlead-agent-key", argc == 3 && strcmp(argv[1], "--state") == 0))
         return 2;
-    }
     fl_nodump(true);
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     umask(077);

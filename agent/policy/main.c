@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
+#include "agent/lib/begun.h"
 #include "agent/lib/sandbox.h"
 #include "agent/lib/text.h"
 #include "agent/policy/decide.h"
@@ -91,10 +92,8 @@ int main(int argc, char **argv)
     bool session = argc == 4 && strcmp(argv[3], "--session") == 0;
     int r;
 
-    if (argc != 3 + session || strcmp(argv[1], "--run-as") != 0) {
-        fputs("fairlead-agent-policy is started by fairlead-agent\n", stderr);
+    if (!fl_begun("fairlead-agent-policy", argc == 3 + session && strcmp(argv[1], "--run-as") == 0))
         return 2;
-    }
     r = confine(&err);
     if (r == 0)
         r = judge(argv[2], session, &arena, &out, &err);

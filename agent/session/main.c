@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include "agent/lib/begun.h"
 #include "agent/lib/role.h"
 #include "agent/lib/sandbox.h"
 #include "agent/lib/text.h"
@@ -231,6 +232,8 @@ int main(int argc, char **argv)
     struct fl_err err = { 0 };
     int r;
 
+    if (!fl_begun("fairlead-agent-session", fl_begun_with_socket(FL_ROLE_SOCKET_FD)))
+        return 2;
     prctl(PR_SET_NAME, "fairlead-sess"); /* it was run through a descriptor */
     mallopt(M_ARENA_MAX, 1);
     mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD);

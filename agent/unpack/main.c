@@ -7,10 +7,12 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <locale.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include "agent/lib/begun.h"
 #include "agent/lib/sandbox.h"
 #include "common/base/file.h"
 #include "plugins/configure_package/unpack.h"
@@ -113,10 +115,8 @@ int main(int argc, char **argv)
     struct fl_err err = { 0 };
     int r;
 
-    if (argc > 1) {
-        fputs("fairlead-agent-unpack is started by fairlead-agent\n", stderr);
+    if (!fl_begun("fairlead-agent-unpack", argc == 1 && fcntl(ARCHIVE_FD, F_GETFD) >= 0))
         return 2;
-    }
     if (!a || confine(&err) < 0)
         return fail("", a ? fl_err_text(&err) : "out of memory");
     r = unpack(a);

@@ -73,6 +73,14 @@ def test_a_wrong_line_is_told_in_few_words(build, tmp_path, argv, words):
     assert len(done.stderr.splitlines()) <= 3, done.stderr
 
 
+@pytest.mark.parametrize("name", ["worker", "net", "fetch", "key", "policy", "unpack", "holder", "session"])
+@pytest.mark.parametrize("argv", [(), ("--help",), ("--version",)], ids=str)
+def test_what_only_the_agent_starts_says_so(build, name, argv):
+    done = run(build, f"fairlead-agent-{name}", *argv, stdout=subprocess.PIPE)
+    assert (done.returncode, done.stdout, done.stderr) == (
+        2, "", f'fairlead-agent-{name} is started by fairlead-agent; see "fairlead-agent --help"\n')
+
+
 def test_a_limit_is_no_trouble_of_the_store(build, tmp_path):
     data = ("--data", str(tmp_path / "data"))
     assert run(build, "fairlead-server", "init", *data, stdout=subprocess.DEVNULL).returncode == 0
