@@ -23,6 +23,7 @@
 
 struct output {
     char *command, *node, *step, *status, *details, *begin, *elapsed, *out, *error;
+    const char *told; /* why a step that never ran failed; else NULL */
     int32_t code;
 };
 #define F(member, key) FL_FIELD(struct output, member, key, 0)
@@ -37,6 +38,7 @@ static const struct fl_field output_fields[] = {
     F(elapsed, "ExecutionElapsedTime"),
     F(out, "StandardOutputContent"),
     F(error, "StandardErrorContent"),
+    F(told, "Output"),
 };
 #undef F
 static const struct fl_shape output_shape =
@@ -75,6 +77,7 @@ struct fetch {
     struct batch *batch;
     struct output out;
     struct output_in in;
+    const char *told; /* the list's Output */
     int r;
 };
 
@@ -175,6 +178,17 @@ static int on_first_interrupt(struct following *f, struct fl_err *err)
 
 static void fetch_more(struct batch *b);
 
+/* The agent's own words: there is nothing of the step's, nor the line between what it puts out and
+ * its errors. */
+static bool is_own_word(const struct fetch *fetch)
+{
+    const struct output *o = &fetch->out;
+
+    return (!o->out || !*o->out) && (!o->error || !*o->error) && fetch->told && *fetch->told &&
+           !strstr(fetch->told, "----------ERROR-------") &&
+           !(o->status && strcmp(o->status, "Success") == 0);
+}
+
 static void on_output(void *arg, int r, const char *text, const struct fl_err *err)
 {
     struct fetch *fetch = arg;
@@ -190,6 +204,7 @@ static void on_output(void *arg, int r, const char *text, const struct fl_err *e
         b->err = *err;
     if (r < 0 && b->r == 0)
         b->r = r;
+    fetch->out.told = is_own_word(fetch) ? fetch->told : NULL;
     fetch_more(b);
 }
 
@@ -262,6 +277,8 @@ static void print_failure(const struct node *n)
 
 static void print_text(const struct following *f, const struct node *n)
 {
+    bool failed = !succeeded(n) && fl_status_is_final(n->status);
+
     if (f->many && !f->ask->quiet) {
         fl_put_textf(stdout, "==> %s", label(n));
         if (n->name && *n->name)
@@ -275,9 +292,9 @@ static void print_text(const struct following *f, const struct node *n)
             fl_put_textf(stdout, "-- %s: %s\n", o->step, o->status ? o->status : "");
         put_block(stdout, o->out, f->many || n->n_steps > 1);
         fflush(stdout);
-        put_block(stderr, o->error, f->many || n->n_steps > 1);
+        put_block(stderr, o->told ? o->told : o->error, failed || f->many || n->n_steps > 1);
     }
-    if (!succeeded(n) && fl_status_is_final(n->status))
+    if (failed)
         print_failure(n);
 }
 
@@ -285,7 +302,12 @@ static int hand_over(const struct following *f, const struct node *n)
 {
     const struct output *last = n->n_steps ? &n->steps[n->n_steps - 1].out : NULL;
     const struct fl_outcome o = {
-        n->id, n->name, n->status, n->details, last ? last->out : NULL, last ? last->error : NULL
+        n->id,
+        n->name,
+        n->status,
+        n->details,
+        last ? last->out : NULL,
+        last ? (last->told ? last->told : last->error) : NULL,
     };
 
     return f->ask->take(f->ask->take_arg, &o);
@@ -374,6 +396,7 @@ static int add_steps(struct following *f, struct node *n, const struct fl_invoca
         bool named = inv->n_steps > 1;
 
         fetch->batch = b;
+        fetch->told = fl_arena_strdup(&b->arena, inv->steps[i].output);
         r = copy_step(&fetch->out, &inv->steps[i], &b->arena);
         fetch->in = (struct output_in){ f->ask->id, n->id, named ? fetch->out.step : NULL };
         /* A step with a shorter name cannot be asked for where there are several. */

@@ -231,7 +231,8 @@ const struct fl_command fl_cmd_run = {
         "Ctrl-C asks whether to cancel the command; a second Ctrl-C leaves it running and prints "
         "its id. The exit status is 0 if it succeeded on all nodes, 1 if not, 130 if it was "
         "left. With --json each node is one line, with CommandId, InstanceId, InstanceName, "
-        "Status, StatusDetails and the Steps, as GetCommandInvocation has them.",
+        "Status, StatusDetails and the Steps, as GetCommandInvocation has them. Of a step "
+        "that never ran, Output has the reason.",
     FL_OPTIONS(struct run_options, run_options),
     .max_args = FL_ARGS_ANY,
     .flags = FL_COMMAND_TAIL,

@@ -403,6 +403,25 @@ def test_an_interrupt_without_a_terminal_leaves(cli, fleet, tmp_path):
     cli.ok("command", "watch", command)
 
 
+def test_a_step_that_never_ran_says_why(cli, fleet, tmp_path):
+    """Its words are in the list of invocations alone; what the node says of a script ends with a line end."""
+    (tmp_path / "doc.json").write_text(json.dumps({"schemaVersion": "2.2", "mainSteps": [
+        {"action": "nobody:makes-this", "name": "odd", "inputs": {}}]}))
+    node, name = nodes_of(fleet)[0], f"Odd-{os.getpid()}"
+    cli.ok("doc", "create", name, tmp_path / "doc.json")
+    done = cli("run", node, "--document", name)
+    assert done.returncode == 1 and done.stdout == "", done
+    why, line = done.stderr.splitlines()
+    assert "nobody:makes-this is not supported" in why and re.fullmatch(r"fairlead: \S+: Failed, exit status 1", line)
+    done = cli("run", node, "--document", name, "--json")
+    step = json.loads(done.stdout)["Steps"][0]
+    assert step["Output"] == why and step["StandardErrorContent"] == "", step
+    done = cli("run", node, "--", "exit 3")
+    assert done.stderr.splitlines()[1].startswith("fairlead: "), done
+    assert "Output" not in json.loads(cli("run", node, "--json", "--", "exit 3").stdout)["Steps"][0]
+    cli.ok("doc", "delete", name)
+
+
 def test_a_reader_that_has_enough(cli, fleet):
     done = subprocess.run(["/bin/bash", "-c", f"{cli.program} nodes | true; echo ${{PIPESTATUS[0]}}"], env=cli.env(),
                           capture_output=True, text=True, timeout=60)
