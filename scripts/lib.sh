@@ -14,8 +14,16 @@ die() {
     exit 1
 }
 
-# Prints the comment block at the head of a script and stops with a usage error.
+# The comment block at the head of a script is its help: on stdout if that is what the argument asks for, else
+# behind a word on the argument, as a usage error. Does not return.
 usage() {
+    case ${2-} in
+    -h | --help)
+        sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$1"
+        exit 0
+        ;;
+    esac
+    printf '%s: %s is not known here\n\n' "$(basename "$1")" "${2-}" >&2
     sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$1" >&2
     exit 2
 }

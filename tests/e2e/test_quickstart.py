@@ -48,6 +48,14 @@ def left_behind(place):
             if flproc.alive(p) and any(place in a for a in flproc.cmdline(p))]
 
 
+@pytest.mark.parametrize("argv, code", [(["--help"], 0), (["--frsh"], 2), (["--port"], 1), (["--port", "x"], 1)], ids=str)
+def test_a_wrong_word_is_told_before_anything_is_done(argv, code):
+    done = subprocess.run([str(flsandbox.ROOT / "scripts/quickstart"), *argv], capture_output=True, text=True, timeout=60)
+    assert done.returncode == code and "==" not in done.stderr, done
+    assert code == 0 or argv[-1] in done.stderr, done
+    assert ("--fresh" in done.stdout) == (code == 0), done
+
+
 def test_once_and_once_more(user):
     port = str(flsandbox.free_port())
     first, _ = (p := start(user, "--once", "--port", port)).communicate(timeout=180)
