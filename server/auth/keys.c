@@ -82,8 +82,8 @@ int fl_key_load(struct fl_tx *tx, const uint8_t seal_key[FL_SEAL_KEY_BYTES],
     sealed = fl_sql_blob(c, 3, &sealed_len);
     r = fl_unseal(seal_key, access_key_id, sealed, sealed_len, &plain, &plain_len);
     if (r < 0)
-        return fl_err_set(err, -EBADMSG, NULL, "access key %s: the seal key does not open its secret",
-                          access_key_id);
+        return fl_err_set(err, -EBADMSG, NULL,
+                          "access key %s: the seal key does not open its secret", access_key_id);
     key = (struct fl_key){
         .account = fl_arena_strdup(arena, fl_sql_text(c, 0)),
         .user = fl_arena_strdup(arena, fl_sql_text(c, 1)),
