@@ -311,7 +311,7 @@ static bool token_whole(const struct fl_token *t)
 {
     switch (t->kind) {
     case FL_ID_USER:
-        return t->user && t->principal_id;
+        return t->user && t->principal_id && t->session;
     case FL_ID_ROLE:
         return t->role && t->session && t->principal_id;
     case FL_ID_NODE:
@@ -320,6 +320,40 @@ static bool token_whole(const struct fl_token *t)
         return t->role && t->session && t->policy;
     }
     return false;
+}
+
+/* A column of the one row that a statement finds. */
+static bool column_is(struct fl_cursor *row, int column, const char *want)
+{
+    const char *text = fl_sql_text(row, column);
+
+    return text && strcmp(text, want) == 0;
+}
+
+/* What a person's credentials came from is still there, and is not another of the same name: the
+ * access key, in use, or the role. */
+static int check_source(struct check *c, const struct fl_token *t)
+{
+    fl_autocursor struct fl_cursor *row = NULL;
+    bool user = t->kind == FL_ID_USER, good;
+    int r = 0;
+
+    if (!user && t->kind != FL_ID_ROLE)
+        return 0;
+    if (c->tx)
+        r = user ? fl_sql_open(c->tx, FL_SQL_key_auth, &row, c->err, FL_T(t->session))
+                 : fl_sql_open(c->tx, FL_SQL_role_get, &row, c->err, FL_T(t->account),
+                               FL_T(t->role));
+    if (r >= 0 && row)
+        r = fl_sql_next(row, c->err);
+    if (r < 0)
+        return r;
+    good = r > 0 && column_is(row, user ? 2 : 1, t->principal_id) &&
+           (!user || (column_is(row, 1, t->user) && column_is(row, 4, "Active")));
+    if (good)
+        return 0;
+    unknown_token(c);
+    return -EACCES; /* its secret is right */
 }
 
 static int verify_token(struct check *c, const char *session_token, struct fl_caller *out)
@@ -350,6 +384,9 @@ static int verify_token(struct check *c, const char *session_token, struct fl_ca
         unknown_token(c);
         return -EACCES; /* its secret is right */
     }
+    r = check_source(c, &t);
+    if (r < 0)
+        return r;
     return t.kind == FL_ID_USER ? fill_user(c, t.user, t.principal_id, out)
                                 : fill_session(c, &t, out);
 }

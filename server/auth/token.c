@@ -163,6 +163,7 @@ int fl_token_issue_user(struct fl_call *call, const char *user, const char *user
 {
     struct fl_token token = { .kind = FL_ID_USER,
                               .user = (char *)user,
+                              .session = (char *)call->who->access_key_id,
                               .principal_id = (char *)user_id };
 
     return issue(call, &token, life_ms, ret_creds, err);

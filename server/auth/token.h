@@ -1,8 +1,9 @@
 /* token.h - temporary credentials that carry themselves: sealed session token, derived secret.
  *
  * The session token is base64url of a sealed, packed description of who it speaks for; the secret
- * access key is an HMAC over it. Verifying needs the plane's seal key and no store read. What ends
- * a token before its time is the list of revoked nodes (revoked.h).
+ * access key is an HMAC over it. Verifying a node's needs the plane's seal key and no store read;
+ * what ends it before its time is the list of revoked nodes (revoked.h). A person's ends with the
+ * access key, or the role, that it came from.
  */
 #pragma once
 #include "server/plane.h"
@@ -16,7 +17,7 @@ struct fl_token {
     char *account;       /* 12 digits */
     char *user;          /* FL_ID_USER: user name */
     char *role;          /* role name (FL_ID_ROLE, FL_ID_NODE, FL_ID_GRANT) */
-    char *session;       /* role session name */
+    char *session;       /* role session name; FL_ID_USER: the access key it was asked for with */
     char *node_id;       /* FL_ID_NODE */
     char *principal_id;  /* AIDA… or AROA… */
     char *policy;        /* session policy (IAM JSON) */
@@ -42,7 +43,7 @@ int fl_token_issue_role(struct fl_call *call, const char *role, const char *role
                         const char *session, const char *policy, int64_t life_ms,
                         struct fl_credentials *ret_creds, struct fl_err *err);
 
-/* Credentials of a user (GetSessionToken). `user_id` AIDA…. */
+/* Credentials of a user (GetSessionToken), who called with an access key. `user_id` AIDA…. */
 int fl_token_issue_user(struct fl_call *call, const char *user, const char *user_id,
                         int64_t life_ms, struct fl_credentials *ret_creds, struct fl_err *err);
 

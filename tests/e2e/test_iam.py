@@ -65,6 +65,35 @@ def test_read_only_user_and_the_life_of_a_key(plane):
     assert refused(ssm.list_commands) == "UnrecognizedClientException"
 
 
+def test_temporary_credentials_end_with_what_they_came_from(plane):
+    """Who has stolen a key, and has asked for a session at once, has that for a day and a half."""
+    def session(key, secret, **kw):
+        sts = conftest.client(plane, "sts", key, secret)
+        got = sts.assume_role(RoleSessionName="one", **kw) if kw else sts.get_session_token()
+        c = got["Credentials"]
+        return conftest.client(plane, "ssm", c["AccessKeyId"], c["SecretAccessKey"], c["SessionToken"])
+
+    key, secret = new_user(plane, "eve", READ_ONLY | {"Statement": READ_ONLY["Statement"] + [
+        {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"}]})
+    account = conftest.client(plane, "sts", key, secret).get_caller_identity()["Account"]
+    admin(plane, "role", "add", "evening")
+    admin(plane, "policy", "attach", "eve-policy", "--role", "evening")
+    own, role = session(key, secret), session(key, secret, RoleArn=f"arn:aws:iam::{account}:role/evening")
+    own.list_commands()
+    admin(plane, "key", "disable", key)
+    assert refused(own.list_commands) == "UnrecognizedClientException"
+    admin(plane, "key", "enable", key)
+    own.list_commands()
+    role.list_commands()
+    # another of the same name is another
+    admin(plane, "user", "delete", "eve")
+    admin(plane, "role", "delete", "evening")
+    admin(plane, "user", "add", "eve", "--policy", "eve-policy")
+    admin(plane, "role", "add", "evening")
+    admin(plane, "policy", "attach", "eve-policy", "--role", "evening")
+    assert refused(own.list_commands) == refused(role.list_commands) == "UnrecognizedClientException"
+
+
 def test_conditions_on_tags(plane, new_node):
     dev = new_node(plane=plane, Tags=[{"Key": "Env", "Value": "Dev"}])
     prod = new_node(plane=plane, Tags=[{"Key": "Env", "Value": "Prod"}])
