@@ -151,6 +151,9 @@ $(call obj,$(wildcard server/api/*.c)): | $(BUILD)/gen/embedded.h
 # What a package would ship; install-strip leaves the debugging information out.
 INSTALL_PROGRAM ?= install -m 0755
 UNITDIR ?= $(PREFIX)/lib/systemd/system
+MADE_TEXTS = $(addprefix $(PREFIX)/share/,man/man8/fairlead-agent.8 man/man8/fairlead-server.8 \
+    bash-completion/completions/fairlead zsh/site-functions/_fairlead fish/vendor_completions.d/fairlead.fish) \
+    $(UNITDIR)/fairlead-agent.service $(UNITDIR)/fairlead-server.service
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/libexec/fairlead $(DESTDIR)$(UNITDIR)
 	$(INSTALL_PROGRAM) $(BUILD)/fairlead $(DESTDIR)$(PREFIX)/bin/
@@ -174,6 +177,7 @@ install: all
 	    sed 's,@SBINDIR@,$(PREFIX)/sbin,' packaging/systemd/$$unit.service \
 	        > $(DESTDIR)$(UNITDIR)/$$unit.service || exit 1; \
 	done
+	chmod 0644 $(addprefix $(DESTDIR),$(MADE_TEXTS))
 
 install-strip:
 	@$(MAKE) --no-print-directory install INSTALL_PROGRAM="install -s -m 0755"
