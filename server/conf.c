@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <netdb.h>
 #include <string.h>
 #include "common/base/file.h"
 #include "common/base/log.h"
@@ -133,6 +134,17 @@ static int check_alarms(const struct fl_conf *c, struct fl_err *err)
     return 0;
 }
 
+bool fl_conf_is_address(const char *text)
+{
+    const struct addrinfo hints = { .ai_flags = AI_NUMERICHOST, .ai_socktype = SOCK_STREAM };
+    struct addrinfo *found = NULL;
+    bool is = getaddrinfo(text, NULL, &hints, &found) == 0;
+
+    if (is)
+        freeaddrinfo(found);
+    return is;
+}
+
 static int check_values(const struct fl_conf *c, struct fl_err *err)
 {
     struct fl_err found = { 0 };
@@ -140,6 +152,9 @@ static int check_values(const struct fl_conf *c, struct fl_err *err)
 
     if (r < 0)
         return fl_err_set(err, r, NULL, FL_DATA_CONF ": %s", fl_err_text(&found));
+    if (c->bind && !fl_conf_is_address(c->bind))
+        return fl_err_set(err, -EINVAL, NULL,
+                          FL_DATA_CONF ": Bind: \"%.64s\" is no IPv4 or IPv6 address", c->bind);
     for (size_t i = 0; i < c->metrics_from.n; i++)
         if (!fl_cidr_valid(c->metrics_from.v[i]))
             return fl_err_set(err, -EINVAL, NULL,

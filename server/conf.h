@@ -103,6 +103,9 @@ extern const struct fl_shape fl_conf_shape;
 int fl_conf_parse(const char *text, size_t len, struct fl_arena *arena, struct fl_conf *ret_conf,
                   struct fl_err *err);
 
+/* Whether `text` is an address that the plane can be told to listen on (`Bind`): IPv4 or IPv6. */
+bool fl_conf_is_address(const char *text);
+
 /* Reads <data_dir>/server.json. -ENOENT with advice if there is none. */
 int fl_conf_load(const char *data_dir, struct fl_arena *arena, struct fl_conf *ret_conf,
                  struct fl_err *err);

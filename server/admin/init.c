@@ -2,7 +2,6 @@
 #include "server/admin/cli.h"
 
 #include <errno.h>
-#include <netdb.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -67,18 +66,6 @@ static int number(const char *text, int64_t max, int64_t *ret)
     return 0;
 }
 
-/* As the listener reads it. */
-static bool is_address(const char *text)
-{
-    const struct addrinfo hints = { .ai_flags = AI_NUMERICHOST, .ai_socktype = SOCK_STREAM };
-    struct addrinfo *found = NULL;
-    bool is = getaddrinfo(text, NULL, &hints, &found) == 0;
-
-    if (is)
-        freeaddrinfo(found);
-    return is;
-}
-
 static int option(struct init *in, int opt)
 {
     switch (opt) {
@@ -97,7 +84,7 @@ static int option(struct init *in, int opt)
         return 0;
     case 'b':
         in->conf.bind = optarg;
-        if (!is_address(optarg))
+        if (!fl_conf_is_address(optarg))
             return fl_cli_usage("init", "--bind %s: not an IPv4 or IPv6 address", optarg);
         return 0;
     case 'a':

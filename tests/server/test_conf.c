@@ -63,6 +63,8 @@ static const struct {
     { "{" ACCOUNT ",\"Region\":\"eu_1\"}", "region" },
     { "{" ACCOUNT ",\"LogLevel\":\"loud\"}", "logLevel" },
     { "{" ACCOUNT ",\"MetricsFrom\":[\"10.0.0.0/99\"]}", "10.0.0.0/99" },
+    { "{" ACCOUNT ",\"Bind\":\"300.1.1.1\"}", "Bind: \"300.1.1.1\"" },
+    { "{" ACCOUNT ",\"Bind\":\"plane.example.net\"}", "Bind" },
     { "{" ACCOUNT ",\"NodeTokenSeconds\":10}", "nodeTokenSeconds" },
     { "{" ACCOUNT ",\"Port\":1,\"Port\":2}", "duplicate" },
 };
