@@ -204,7 +204,7 @@ static int run_verify(struct fl_cli *cli, const void *options, const struct fl_a
 const struct fl_command fl_cmd_transcripts_verify = {
     .name = "transcripts verify",
     .args = "[SESSION...]",
-    .summary = "check that transcripts are there, and as they were written",
+    .summary = "Check that transcripts are there, and as they were written",
     .text = "The last column is the value that all of the transcript is bound to. The plane also "
             "writes it to its audit log when a session ends (fairlead:TranscriptEnded). Where that "
             "log is kept elsewhere too, --audit compares the values, and finds sessions that are "

@@ -114,8 +114,8 @@ def helps(build, name):
     elif name == "fairlead-server.8":
         lines = [["fairlead-server", *words, "--help"] for words in ((), ("init",), ("run",), ("admin",))]
     else:
-        named = run(build, "fairlead", "--help", stdout=subprocess.PIPE).stdout
-        commands = re.findall(r"^  ((?:[a-z-]+ )?[a-z-]+) +[A-Z]", named, re.M)
+        named = run(build, "fairlead", "--help", stdout=subprocess.PIPE).stdout.split("Options of all commands")[0]
+        commands = re.findall(r"^  (.{18}) \S", named, re.M)
         assert len(commands) > 40
         lines = [["fairlead", "help", *c.split()] for c in commands]
     return "".join(run(build, *line, stdout=subprocess.PIPE).stdout for line in lines)
