@@ -336,7 +336,7 @@ def test_row_35_cancel(rows):
     got = rows.aws.ok("get-command-invocation", "--command-id", sent["CommandId"], "--instance-id", rows.N)
     assert got["Status"] in ("Cancelling", "Cancelled")
     assert rows.aws.settled(sent["CommandId"], rows.N)["Status"] == "Cancelled"
-    flsandbox.wait_for("the process to go", lambda: not processes_with(mark), 5)
+    flsandbox.wait_for("the process to go", lambda: not processes_with(mark))
     assert command_settled(rows, sent["CommandId"])["Status"] == "Cancelled"
 
 

@@ -132,7 +132,7 @@ def test_cancel(ref_plane, new_agent):
     ref_plane.wait(lambda: cancel.acks, 10, "the ack of the cancel job")
     assert cancel.acks[0]["statusCode"] == "200"
     assert all(i["documentStatus"] == "InProgress" for _, i, _ in cancel.replies)
-    flsandbox.wait_for("its processes to go", lambda: not running(mark), 5)
+    flsandbox.wait_for("its processes to go", lambda: not running(mark))
 
 
 def test_cancel_of_nothing(ref_plane, new_agent):

@@ -43,9 +43,9 @@ def test_stop_is_graceful_and_quick(ref_plane, new_agent):
     agent = new_agent(ref_plane)
     started = time.monotonic()
     assert agent.stop() == 0
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 9
     flsandbox.wait_for("all its processes to end", lambda: not [
-        p for p, t in agent.seen.items() if flsandbox.flproc.alive(p, t)], 5)
+        p for p, t in agent.seen.items() if flsandbox.flproc.alive(p, t)])
 
 
 def test_second_monitor_is_refused(ref_plane, new_agent):

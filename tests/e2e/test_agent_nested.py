@@ -127,7 +127,7 @@ def test_cancel_reaches_the_inner_step(ref_plane, new_agent):
     ref_plane.finished(job, 20)
     assert outcome(job)[0] == "Cancelled" and outcome(job, "after")[0] == "Cancelled"
     assert "never" not in outcome(job)[2]
-    flsandbox.wait_for("its processes to go", lambda: not running(mark), 5)
+    flsandbox.wait_for("its processes to go", lambda: not running(mark))
 
 
 def test_a_worker_that_dies_ends_the_inner_step(ref_plane, new_agent):
@@ -143,7 +143,7 @@ def test_a_worker_that_dies_ends_the_inner_step(ref_plane, new_agent):
     status, code, _, err = outcome(job)
     assert (status, code) == ("Failed", 1) and "interrupted" in err
     assert outcome(job, "after")[2] == "after\n"
-    flsandbox.wait_for("its processes to go", lambda: not running(mark), 5)
+    flsandbox.wait_for("its processes to go", lambda: not running(mark))
 
 
 def test_the_nodes_policy_holds_inside(ref_plane, new_agent, tmp_path):

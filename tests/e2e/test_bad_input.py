@@ -319,7 +319,7 @@ def test_mgs_only_answers_of_the_old_channel(box, new_node):
     started = time.monotonic()
     got = node.service_call("ec2messages", "EC2WindowsMessageDeliveryService.", "GetMessages", request)
     assert got == {"Destination": node.node_id, "MessagesRequestId": request["MessagesRequestId"], "Messages": []}
-    assert 8 < time.monotonic() - started < 18
+    assert 8 < time.monotonic() - started < 30
 
 
 # ---- the control channel -------------------------------------------------------------------------

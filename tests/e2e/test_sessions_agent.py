@@ -346,7 +346,7 @@ def test_terminated_by_the_service(session, plane, over_):
     plane.channel_closed(s, over_)
     assert plane.wait_status(s) == "Success"
     assert "Terminating" not in s.states
-    flsandbox.wait_for("all to be gone", lambda: not sleepers(f"{n}[123]"), 5)
+    flsandbox.wait_for("all to be gone", lambda: not sleepers(f"{n}[123]"))
 
 
 def test_the_client_ends_it(session, plane):
