@@ -10,14 +10,17 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/rand.h"
+#include "common/wire/control.h"
 #include "common/wire/datachannel.h"
 #include "server/audit.h"
 #include "server/auth/revoked.h"
 #include "server/channel/channel_token.h"
 #include "server/channel/data_priv.h"
+#include "server/session/relay.h"
 
 #define MESSAGE_BYTES (256 * 1024) /* protocol 3 §11: 64 KiB and more */
 #define ARENA_BYTES   (256 * 1024) /* of a session's row */
+#define FRAME_BYTES   (64 * 1024)
 
 /* ---- CreateDataChannel ---- */
 
@@ -119,19 +122,34 @@ static int load_run(struct fl_tx *tx, void *arg)
     return fl_session_load(&call, l->conn->id, &l->info->session, NULL);
 }
 
-static void say_ready(struct fl_data_conn *c)
+static void say(struct fl_data_conn *c, const char *type, const char *payload, size_t len)
 {
-    fl_autobuf struct fl_buf out = FL_BUF(1024);
+    fl_autobuf struct fl_buf out = FL_BUF(FRAME_BYTES);
     struct fl_frame f = { .schema_version = 1, .created_ms = (uint64_t)fl_now_ms() };
     char id[FL_UUID_BYTES];
 
     fl_uuid4(id);
     fl_uuid_parse(id, f.message_id);
-    snprintf(f.type, sizeof(f.type), "%s", FL_DATA_READY);
-    f.payload = FL_DATA_READY; /* not empty: some readers cannot bear it (protocol 3 §4) */
-    f.payload_len = strlen(FL_DATA_READY);
+    snprintf(f.type, sizeof(f.type), "%s", type);
+    f.payload = payload;
+    f.payload_len = len;
     if (fl_frame_encode(&f, &out) == 0)
         fl_ws_send(c->ws, FL_WS_BINARY, out.data, out.len);
+}
+
+static void say_ready(struct fl_data_conn *c)
+{
+    /* not empty: some readers cannot bear it (protocol 3 §4) */
+    say(c, FL_DATA_READY, FL_DATA_READY, strlen(FL_DATA_READY));
+}
+
+/* An agent that refuses a session is done with it before the client has made its connection. */
+static void say_closed(struct fl_data_conn *c, const struct fl_session *s)
+{
+    fl_autobuf struct fl_buf json = FL_BUF(FRAME_BYTES / 2);
+
+    if (fl_relay_closed_payload(s->id, s->node_id, s->details, fl_now_ms(), &json) == 0)
+        say(c, FL_MSG_CHANNEL_CLOSED, json.data, json.len);
 }
 
 static void relay(struct fl_data_conn *c, struct load *l)
@@ -171,9 +189,11 @@ static void judge(struct fl_data_conn *c, struct load *l, int r)
                        "the session is another node's");
     /* What was said while the client was on its way is still there for it. */
     else if (fl_session_over((enum fl_session_status)s->status) &&
-             !(c->end.side == FL_SIDE_CLIENT && fl_hubs_has(c->data->plane->hubs, c->id)))
+             !(c->end.side == FL_SIDE_CLIENT && fl_hubs_has(c->data->plane->hubs, c->id))) {
+        if (c->end.side == FL_SIDE_CLIENT)
+            say_closed(c, s);
         fl_data_refuse(c, s, FL_WS_POLICY, "AccessDeniedException", FL_SESSION_OVER_TEXT);
-    else
+    } else
         relay(c, l);
 }
 

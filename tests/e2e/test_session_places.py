@@ -1,6 +1,7 @@
 """What sessions show, in buckets and log groups of the plane: once, by the plane or by the node."""
 import hashlib
 import json
+import subprocess
 
 import pytest
 
@@ -156,10 +157,16 @@ def test_demands_that_the_plane_cannot_meet(place):
     """It encrypts neither: an encrypted session that demands it does not begin."""
     for name, inputs, words in (("Sealed-bucket", {"s3EncryptionEnabled": True}, "bucket shown does not encrypt"),
                                 ("Sealed-group", {"cloudWatchEncryptionEnabled": True}, "log group /shown is not encrypted")):
-        document(place, name, "alias/sessions", **inputs)
-        for _ in range(5):
-            done = place("session", place.node, "-D", name)
-            if b"ended while it was not connected" not in done.stderr:  # the agent may be faster than the client
-                break
+        done = place("session", place.node, "-D", document(place, name, "alias/sessions", **inputs))
         assert done.returncode != 0 and words in done.stderr.decode(), done
         assert words in place.ended("Failed")["Details"]
+
+
+def test_a_client_that_comes_after_the_refusal(place):
+    """The node, which is quick, never opened a channel: the client hears why all the same."""
+    granted = place.plane.api.call("StartSession", Target=place.node, DocumentName=document(
+        place, "Refused-early", "alias/sessions", s3EncryptionEnabled=True))
+    flsandbox.wait_for("its end", lambda: place.last()["SessionId"] == granted["SessionId"] and place.ended("Failed"))
+    done = subprocess.run(["session-manager-plugin", json.dumps(granted), "local", "StartSession"], env=place.env(),
+                          executable=place.box.build / "fairlead", stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+    assert "bucket shown does not encrypt" in done.stdout.decode(), done
