@@ -18,6 +18,7 @@ static const struct {
     { "UnrecognizedClientException", "InvalidAccessKeyId", 403 },
     { "InvalidSignatureException", "SignatureDoesNotMatch", 403 },
     { "SignatureDoesNotMatch", NULL, 403 },
+    { "RequestTimeTooSkewed", NULL, 403 },
     { "ExpiredTokenException", "ExpiredToken", 400 },
     { "ThrottlingException", "SlowDown", 503 },
     { "SlowDown", NULL, 503 },
