@@ -508,21 +508,22 @@ class Disk:
             pytest.skip(f"cannot mount here: {done.stderr.strip()}")
 
     def fail(self):
+        """Again: takes what has become free."""
         if self.kind == "full":
-            with open(self.path / "filler", "wb", buffering=0) as f:
+            with open(self.path / "filler", "ab", buffering=0) as f:
                 try:
                     while True:
                         f.write(b"x" * 4096)
                 except OSError:
                     pass
         elif self.kind == "inodes":
-            (self.path / "fillers").mkdir()
+            (self.path / "fillers").mkdir(exist_ok=True)
             try:
                 for i in range(1000):
                     (self.path / "fillers" / str(i)).touch()
             except OSError:
                 pass
-        else:
+        elif self.mounts == 1:
             self.mount("--bind", str(self.path))
             self.mounts += 1
             self.mount("-o", "remount,bind,ro")
@@ -567,6 +568,7 @@ def test_disk_trouble(ref_plane, new_agent, kind, request):
         assert "this node cannot keep the document" in final["documentTraceOutput"], final
         want = "Read-only file system" if kind == "read-only" else "No space left on device"
         assert want in final["documentTraceOutput"] or "no room" in final["documentTraceOutput"], final
+    disk.fail()  # the waiting one's worker has tidied up meanwhile
     (agent.folder / "go").touch()
     ref_plane.finished(running, 40)
     step = running.steps()["step1"]

@@ -128,20 +128,27 @@ bool fl_guest_holds(struct fl_server *server, struct fl_guest *guest, size_t byt
     return true;
 }
 
-/* Adds what was sent, without what depends on the time or on how reads were cut: the date, and the
- * leave to send a body, which is not given where the body is already here. */
+static bool begins(const char *text, const char *end, const char *with)
+{
+    size_t len = strlen(with);
+
+    return (size_t)(end - text) >= len && memcmp(text, with, len) == 0;
+}
+
+/* Adds what was sent, without what depends on the time, on chance or on how reads were cut: the
+ * date, a refusal's id, and the leave to send a body, which is not given where it is here. */
 static void add_sent(const char *text, size_t len)
 {
-    static const char date[] = "Date: ", go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
     const char *end = text + len;
 
     while (text < end) {
         const char *nl = memchr(text, '\n', (size_t)(end - text));
         const char *next = nl ? nl + 1 : end;
 
-        if ((size_t)(end - text) >= strlen(go_on) && !memcmp(text, go_on, strlen(go_on)))
+        if (begins(text, end, go_on))
             next = text + strlen(go_on);
-        else if ((size_t)(next - text) < strlen(date) || memcmp(text, date, strlen(date)) != 0)
+        else if (!begins(text, next, "Date: ") && !begins(text, next, "x-amzn-RequestId: "))
             add(text, (size_t)(next - text));
         text = next;
     }
