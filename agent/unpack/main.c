@@ -111,12 +111,13 @@ static int unpack(struct archive *a)
 
 int main(int argc, char **argv)
 {
-    struct archive *a = archive_read_new();
+    struct archive *a;
     struct fl_err err = { 0 };
     int r;
 
     if (!fl_begun("fairlead-agent-unpack", argc == 1 && fcntl(ARCHIVE_FD, F_GETFD) >= 0))
         return 2;
+    a = archive_read_new();
     if (!a || confine(&err) < 0)
         return fail("", a ? fl_err_text(&err) : "out of memory");
     r = unpack(a);
