@@ -322,7 +322,6 @@ static int begin_tunnel(struct attach *a, struct fl_err *err)
     if (!a->conf->listens)
         return fl_err_set(err, -EPROTO, NULL, "the node made a port of what is none");
     r = fl_forward_spec_said(p->local_port, is_unix ? path : NULL, &spec, err);
-
     if (r == 0)
         r = fl_tunnel_new(a->loop, &spec, &a->tunnel, err);
     if (r == 0)

@@ -25,7 +25,7 @@
 #define PROGRESS_MS    250
 #define NAME_MAX_SHOWN 24
 #define BAR_WIDTH      24
-#define LEAVE_MS       10000 /* for a node to clean up; a second signal does not wait */
+#define LEAVE_MS       30000 /* for a node to clean up; a second signal does not wait */
 
 static void finish(struct fl_copy *c)
 {
@@ -36,6 +36,8 @@ static void finish(struct fl_copy *c)
         c->cut = true;
         fl_session_flag(c->session, FL_DATA_FLAG_END_OF_INPUT);
         fl_timer_start(c->timer, LEAVE_MS);
+        if (!c->quiet)
+            fl_progress("%s: %s removes what it has of it", c->name, c->node);
     }
     if (c->cut && !c->ended && !c->impatient)
         return;
@@ -112,6 +114,9 @@ static void on_timer(void *arg)
         return;
     }
     c->impatient = true;
+    fl_progress("%s", "");
+    fprintf(stderr, "fairlead: %s does not say that it has removed what it had of %s\n", c->node,
+            c->name);
     finish(c);
 }
 

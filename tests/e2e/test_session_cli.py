@@ -627,7 +627,7 @@ def test_a_copy_that_is_interrupted_leaves_nothing(client, ours, tmp_path, monke
         until(lambda: len(ours.nodes) == n and ours.last.input_bytes > 500_000, "it has begun")
         assert len(os.listdir(there)) == 2
         p.terminate()
-        assert p.wait(30) == 143
+        assert p.wait(60) == 143
         assert p.communicate()[1] == b""
         assert os.listdir(there) == ["f"] and (there / "f").read_text() == "old"
     scratch = tmp_path / "scratch"
