@@ -131,6 +131,8 @@ static void on_tar_exit(void *arg, int status)
     if (status != 0 && c->r == 0 && !c->signo)
         fl_copy_fail(c, -EIO, "tar ended with status %d",
                      WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+    else if (c->up && !c->ended)
+        fl_copy_push(c);
     finish(c);
 }
 

@@ -55,7 +55,10 @@ static void begin_trailer(struct fl_copy *c)
 
 void fl_copy_push(struct fl_copy *c)
 {
-    if (c->cut)
+    /* A tar that failed or was killed ends its output as one does that has said all. */
+    bool whole = c->source_ended && !c->tar_running;
+
+    if (c->cut || c->signo)
         return;
     send_more(c);
     if (c->sent_from < c->sent_to || c->r < 0)
@@ -63,13 +66,13 @@ void fl_copy_push(struct fl_copy *c)
     if (c->piece_len == FL_CP_PIECE_BYTES || (c->source_ended && c->piece_len > 0)) {
         begin_piece(c);
         fl_copy_push(c);
-    } else if (c->source_ended && !c->trailer_sent) {
+    } else if (whole && !c->trailer_sent) {
         begin_trailer(c);
         fl_copy_push(c);
-    } else if (c->source_ended && !c->told_end) {
+    } else if (whole && !c->told_end) {
         fl_session_flag(c->session, FL_DATA_FLAG_END_OF_INPUT);
         c->told_end = true;
-    } else {
+    } else if (!c->source_ended) {
         fl_conn_kick(c->conn);
     }
 }

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import stat
@@ -639,6 +640,23 @@ def test_a_copy_that_is_interrupted_leaves_nothing(client, ours, tmp_path, monke
     assert p.wait(30) == 143
     p.communicate()
     assert not [n for n in os.listdir(tmp_path) if n.startswith("copy")] and os.listdir(scratch) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="puts another tar in the place of tar")
+def test_a_folder_that_tar_has_not_all_of_is_not_made(client, ours, tmp_path):
+    """What tar had given is an archive without a fault, and its output ends before its status is known."""
+    tree, shim = tmp_path / "tree", tmp_path / "shim"
+    for folder in (tree, shim):
+        folder.mkdir()
+    (tree / "f").write_text("f")
+    shutil.copy("/bin/tar", shim / "real")
+    (shim / "tar").write_text(f'#!/bin/sh\n{shim}/real "$@"\nexec >&-\nsleep 1\nexit 2\n')
+    (shim / "tar").chmod(0o755)
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /bin/tar && exec "$@"', shim / "tar",
+                           client.program, "cp", "-r", tree, f"{NODE}:{tmp_path}/copy"], env=client.env(),
+                          stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+    assert done.returncode == 1 and b"tar ended with status 2" in done.stderr, done
+    until(lambda: sorted(os.listdir(tmp_path)) == ["shim", "tree"], "what the node had is gone")
 
 
 def test_what_was_changed_on_the_way_is_refused(client, ours, tmp_path):
