@@ -626,7 +626,7 @@ def test_a_copy_that_is_interrupted_leaves_nothing(client, ours, tmp_path, monke
     for n, more in enumerate(([big, f"{NODE}:{there}/f"], ["-r", big.parent, f"{NODE}:{there}/new"]), 1):
         p = client.start("cp", *more, stdin=subprocess.DEVNULL)
         until(lambda: len(ours.nodes) == n and ours.last.input_bytes > 500_000, "it has begun")
-        assert len(os.listdir(there)) == 2
+        until(lambda: len(os.listdir(there)) == 2, "the node has a place for it")
         p.terminate()
         assert p.wait(60) == 143
         assert p.communicate()[1] == b""
