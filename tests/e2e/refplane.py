@@ -732,7 +732,11 @@ class Proxy:
             host, _, port = target.rpartition(":")
             self.connects.append(target)
             address = self.hosts.get(target) or (self.hosts.get(host, host), int(port))
-            with socket.create_connection(address, 10) as far:
+            try:
+                far = socket.create_connection(address, 10)
+            except OSError as e:
+                return sock.sendall(f"HTTP/1.1 502 {address}: {e}\r\nContent-Length: 0\r\n\r\n".encode())
+            with far:
                 sock.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
                 pair = {sock: far, far: sock}
                 while True:

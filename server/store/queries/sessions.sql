@@ -45,7 +45,8 @@ ORDER BY started_ms LIMIT $5;
 SELECT session_id FROM session WHERE node_id = $1 AND ended_ms IS NULL LIMIT $2;
 
 -- :name session_unbegun_of_node
-SELECT session_id FROM session WHERE node_id = $1 AND status = $2 AND agent_came = 0 LIMIT $3;
+SELECT session_id FROM session
+WHERE node_id = $1 AND status = $2 AND agent_came = 0 AND ended_ms IS NULL LIMIT $3;
 
 -- :name session_due
 SELECT session_id FROM session WHERE due_ms IS NOT NULL AND due_ms <= $1 LIMIT $2;
