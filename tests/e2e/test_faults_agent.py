@@ -573,8 +573,11 @@ def test_disk_trouble(ref_plane, new_agent, kind, request):
     ref_plane.finished(running, 40)
     step = running.steps()["step1"]
     assert step["status"] == "Success" and step["standardOutput"] == "one\ntwo\n", step
-    later = running.steps()["step2"]  # there is no place for its script
-    assert later["status"] == "Failed" and (later["standardError"] or later["output"]), later
+    later = running.steps()["step2"]  # there is no place for its script, unless a page was given back meanwhile
+    if kind == "full" and later["status"] == "Success":
+        assert later["standardOutput"] == "three\n", later
+    else:
+        assert later["status"] == "Failed" and (later["standardError"] or later["output"]), later
     cpu = flproc.cpu_seconds(agent.below())
     time.sleep(2)
     assert flproc.cpu_seconds(agent.below()) - cpu < 0.3, "it spins"
